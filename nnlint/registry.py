@@ -1,0 +1,98 @@
+"""Finds the rules: every module of every package behind the entry point group `nnlint.rules`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from nnlint.rule import Rule, RuleError
+
+GROUP = "nnlint.rules"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All rules, by code, in the order of their codes."""
+
+    rules: tuple[Rule, ...]
+
+    def find(self, wanted: str) -> Rule:
+        """The rule with this code or name.
+
+        Raises:
+            KeyError: no such rule; the message holds the nearest names.
+        """
+        for candidate in self.rules:
+            if wanted.upper() == candidate.code or wanted.lower() == candidate.name:
+                return candidate
+        raise KeyError(self._unknown(wanted))
+
+    def matching(self, selectors: Iterable[str]) -> set[str]:
+        """Codes of the rules that any selector names: a code, a name, or a prefix of codes (`LOS`, `ALL`).
+
+        Raises:
+            KeyError: a selector matches no rule.
+        """
+        codes: set[str] = set()
+        for selector in selectors:
+            found = {
+                rule.code
+                for rule in self.rules
+                if selector.upper() == "ALL" or rule.code.startswith(selector.upper()) or rule.name == selector.lower()
+            }
+            if not found:
+                raise KeyError(self._unknown(selector))
+            codes |= found
+        return codes
+
+    def _unknown(self, wanted: str) -> str:
+        known = [name for rule in self.rules for name in (rule.code, rule.name)]
+        near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(wanted.upper(), known, n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return f"unknown rule {wanted!r}{hint}"
+
+
+def load() -> Registry:
+    """Import every rule pack.
+
+    Raises:
+        RuleError: a pack cannot be imported, a rule is defined wrongly, or two rules share a code or a name. A pack that
+            does not load must not look like a clean check.
+    """
+    found: dict[str, Rule] = {}
+    names: dict[str, Rule] = {}
+    for pack in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            package = pack.load()
+        except Exception as error:
+            raise RuleError(f"rule pack {pack.name!r} ({pack.value}) cannot be imported: {error}") from error
+        for rule in _rules_in(package):
+            for taken in (found.get(rule.code), names.get(rule.name)):
+                if taken is not None and taken.check is not rule.check:
+                    raise RuleError(f"{rule.file}: {rule.code} {rule.name} is already defined in {taken.file}")
+            found[rule.code] = names[rule.name] = rule
+    return Registry(tuple(found[code] for code in sorted(found)))
+
+
+def _rules_in(package: ModuleType) -> Iterator[Rule]:
+    for module in _modules(package):
+        for value in vars(module).values():
+            made = getattr(value, "__nnlint_rule__", None)
+            if isinstance(made, Rule):
+                yield made
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    yield package
+    for info in pkgutil.walk_packages(getattr(package, "__path__", []), prefix=f"{package.__name__}."):
+        try:
+            yield importlib.import_module(info.name)
+        except RuleError:
+            raise
+        except Exception as error:
+            raise RuleError(f"rule module {info.name} cannot be imported: {error!r}") from error

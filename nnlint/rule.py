@@ -1,0 +1,153 @@
+"""The `@rule` decorator: metadata and documentation of a rule, validated where the rule is defined."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from nnlint.finding import Finding, Level
+
+Check: TypeAlias = Callable[..., Iterator[Finding]]
+
+#: The evidence a rule may ask for, by the name of the parameter's type, and the catalogue's word for the need.
+NEEDS: dict[str, str] = {
+    "Graph": "graph",
+    "Model": "params",
+    "Parameters": "params",
+    "Batch": "batch",
+    "LossCalls": "loss",
+    "Optimizer": "optim",
+    "ForwardStats": "fwd",
+    "BackwardStats": "bwd",
+    "EvalStats": "eval",
+    "Mixing": "mix",
+    "StepStats": "steps",
+    "OverfitRun": "deep",
+    "LearningRateRange": "deep",
+    "InputDependence": "deep",
+    "GradientCheck": "deep",
+    "PrecisionStats": "deep",
+    "ValidationGap": "deep",
+    "Declared": "setup",
+    "Failures": "run",
+}
+
+HEADINGS = ("What it does", "Why is this bad?", "Example", "Use instead", "References")
+
+_CODE = re.compile(r"[A-Z]{3}\d{3}")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Options(BaseModel):
+    """Base of a rule's thresholds: `[tool.nnlint.rules.CODE]` in pyproject.toml. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class RuleError(Exception):
+    """A rule is defined wrongly: the message names the file and what is missing."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered rule: what it is called, what it needs, and its check."""
+
+    code: str
+    name: str
+    level: Level
+    since: str
+    check: Check
+    evidence: dict[str, str]  # parameter name -> evidence type name
+    options: type[Options] | None
+    options_parameter: str | None
+    explains: tuple[str, ...] = ()
+    file: str = ""
+    doc: str = field(default="", repr=False)
+
+    @property
+    def family(self) -> str:
+        """The first three letters of the code."""
+        return self.code[:3]
+
+    @property
+    def summary(self) -> str:
+        """First line of the documentation page."""
+        return self.doc.splitlines()[0]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The catalogue's words for the evidence asked for, in the order of `NEEDS`."""
+        wanted = {NEEDS[kind] for kind in self.evidence.values()}
+        return tuple(dict.fromkeys(need for need in NEEDS.values() if need in wanted))
+
+
+def rule(
+    code: str, name: str, *, level: str, since: str, explains: tuple[str, ...] | list[str] = ()
+) -> Callable[[Check], Check]:
+    """Declare a check function as a rule.
+
+    Args:
+        code: three letters and three digits, fixed for ever (`LOS001`).
+        name: the bad pattern in kebab case (`softmax-before-cross-entropy`).
+        level: "error", "warning" or "info".
+        since: the nnlint version that first had the rule.
+        explains: codes of rules whose findings are symptoms of this one when both fire at the same modules.
+
+    Raises:
+        RuleError: metadata, parameters or documentation headings are wrong; the message names the file.
+    """
+
+    def register(check: Check) -> Check:
+        made = _validated(check, code=code, name=name, level=level, since=since, explains=tuple(explains))
+        vars(check)["__nnlint_rule__"] = made
+        return check
+
+    return register
+
+
+def _validated(check: Check, *, code: str, name: str, level: str, since: str, explains: tuple[str, ...]) -> Rule:
+    file = inspect.getsourcefile(check) or "<unknown>"
+
+    def refuse(reason: str) -> RuleError:
+        return RuleError(f"{file}: rule {code} {name}: {reason}")
+
+    if not _CODE.fullmatch(code):
+        raise refuse("the code is three capitals and three digits")
+    if not _NAME.fullmatch(name):
+        raise refuse("the name is kebab-case")
+    if level not in {known.value for known in Level}:
+        raise refuse(f"level {level!r} is none of error, warning, info")
+    doc = inspect.getdoc(check) or ""
+    missing = [heading for heading in HEADINGS if f"## {heading}" not in doc]
+    if missing:
+        raise refuse(f"the docstring lacks the heading(s) {', '.join(missing)}")
+    evidence, options, parameter = _parameters(check, refuse)
+    return Rule(code, name, Level(level), since, check, evidence, options, parameter, explains, file, doc)
+
+
+def _parameters(
+    check: Check, refuse: Callable[[str], RuleError]
+) -> tuple[dict[str, str], type[Options] | None, str | None]:
+    """Split the check's parameters into evidence (by the name of their type) and options."""
+    evidence: dict[str, str] = {}
+    options: type[Options] | None = None
+    options_parameter: str | None = None
+    namespace: dict[str, Any] = getattr(check, "__globals__", {})
+    for parameter in inspect.signature(check).parameters.values():
+        annotation = parameter.annotation
+        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        candidate = namespace.get(kind, annotation)
+        if kind in NEEDS:
+            evidence[parameter.name] = kind
+        elif isinstance(candidate, type) and issubclass(candidate, Options):
+            options, options_parameter = candidate, parameter.name
+        else:
+            raise refuse(f"parameter {parameter.name!r} has type {kind!r}; known evidence: {', '.join(NEEDS)}")
+    if not evidence:
+        raise refuse("it asks for no evidence")
+    return evidence, options, options_parameter
