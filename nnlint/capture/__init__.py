@@ -1,0 +1,1 @@
+"""From one run of a model to its operation graph."""

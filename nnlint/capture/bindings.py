@@ -1,0 +1,100 @@
+"""Which node produced a tensor: identity by weak reference, writes in place and through views by version counters."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+#: Called with the stale node and the writer: makes the node that stands for the tensor after a write through an alias.
+AfterWrite = Callable[[fx.Node, fx.Node], fx.Node]
+#: Called with a multi-output node and an index path: makes the `getitem` node when somebody reads that output.
+GetItem = Callable[[fx.Node, tuple[Any, ...]], fx.Node]
+
+_DEPTH = 6
+
+
+@dataclass
+class _Entry:
+    reference: weakref.ref[torch.Tensor]
+    node: fx.Node
+    path: tuple[Any, ...]
+    version: int
+    storage: int
+
+
+class Bindings:
+    """Map of live tensors to the nodes that made them. Keeps no tensor alive."""
+
+    def __init__(self, *, after_write: AfterWrite, get_item: GetItem) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self._last_write: dict[int, fx.Node] = {}
+        self._after_write = after_write
+        self._get_item = get_item
+
+    def bind(self, tensor: torch.Tensor, node: fx.Node, path: tuple[Any, ...] = ()) -> None:
+        """Say that `tensor` is output `path` of `node` (empty path: the whole output)."""
+        entry = _Entry(weakref.ref(tensor), node, path, version(tensor), storage_key(tensor))
+        self._entries[id(tensor)] = entry
+
+    def wrote(self, tensor: torch.Tensor, node: fx.Node) -> None:
+        """Say that `node` changed `tensor` in place."""
+        self.bind(tensor, node)
+        self._last_write[storage_key(tensor)] = node
+
+    def find(self, tensor: torch.Tensor) -> fx.Node | None:
+        """The node whose value the tensor holds now, or None for a tensor of unknown origin."""
+        entry = self._entries.get(id(tensor))
+        if entry is None or entry.reference() is not tensor:
+            return None
+        if entry.path:
+            entry.node, entry.path = self._get_item(entry.node, entry.path), ()
+        current = version(tensor)
+        if current != entry.version:
+            writer = self._last_write.get(entry.storage)
+            if writer is not None and writer is not entry.node:
+                entry.node = self._after_write(entry.node, writer)
+            entry.version = current
+        return entry.node
+
+
+def version(tensor: torch.Tensor) -> int:
+    """The tensor's write counter; 0 where torch keeps none (inference tensors)."""
+    try:
+        return int(tensor._version)
+    except (RuntimeError, AttributeError):
+        return 0
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """An identity of the memory behind the tensor; the tensor's own where there is no storage (sparse, opaque)."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return -id(tensor)
+
+
+def tensor_leaves(value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
+    """Every tensor inside nested tuples, lists, dicts, dataclasses and plain objects, with its path."""
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif depth and value is not None and not isinstance(value, (str, bytes, int, float, bool, torch.nn.Module)):
+        for key, child in _children(value):
+            yield from tensor_leaves(child, (*path, key), depth - 1)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(enumerate(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
+    # Distributions, caches and other plain holders; classes and callables hold no outputs.
+    if not isinstance(value, type) and not callable(value) and hasattr(value, "__dict__"):
+        return list(vars(value).items())
+    return ()

@@ -1,0 +1,318 @@
+"""The recorder: one real run of a model, every torch call of it a node of a `torch.fx.Graph`.
+
+A `torch.overrides.TorchFunctionMode` sees every torch function, method and operator the user's code calls; composite functions
+(`F.interpolate`, `F.multi_head_attention_forward`) stay one node, because the mode is off inside its own handler. Tensors are
+linked by identity; what the mode cannot see (scripted functions, C++ extensions) is linked through the autograd graph.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.overrides import TorchFunctionMode
+
+from nnlint import ops
+from nnlint.capture.bindings import Bindings, tensor_leaves, version
+from nnlint.capture.frames import user_location
+from nnlint.capture.functions import recorded_functions
+from nnlint.capture.modules import ModuleTracker, tracked_calls
+
+#: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
+Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
+
+_QUIET = frozenset(
+    "dim size stride numel nelement ndimension element_size is_floating_point is_complex is_contiguous storage_offset data_ptr "
+    "__len__ __repr__ __format__ __hash__ __set__ __delete__ register_hook register_post_accumulate_grad_hook retain_grad "
+    "backward is_same_size untyped_storage storage get_device is_pinned is_inference is_neg is_conj __reduce_ex__ __deepcopy__ "
+    "dim_order share_memory_ is_shared _is_view is_signed result_type can_cast is_tensor is_storage "
+    "requires_grad_ _has_compatible_shallow_copy_type set_ resize_ __contains__ names refine_names __dlpack__".split()
+)
+_TENSOR_PROPERTIES = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
+_KEPT = (str, bool, int, float, complex, type(None), torch.dtype, torch.device, slice, type(Ellipsis), range, torch.Size)
+
+
+def unknown_tensor() -> None:
+    """Target of the node that stands for a tensor of unknown origin."""
+
+
+def after_write(value: Any, writer: Any) -> Any:
+    """Target of the node that stands for `value` after `writer` wrote to its memory through another view."""
+    return value
+
+
+#: Asked before an op runs, with its canonical name and arguments: a callable to run in its place, or None.
+Substitute = Callable[[str], Callable[..., Any] | None]
+
+
+class Recorder(TorchFunctionMode):
+    """Records the torch calls made while it is active. One instance serves one run.
+
+    Args:
+        model: the model; its parameters and buffers become `get_attr` nodes.
+        extra: further modules that take part (a loss module), with the prefix of their parameter names.
+        stop: code object of the driving function, where the search for user frames ends.
+        observer: called after every op that returned a tensor.
+        substitute: replaces operations (dropout by identity, say); the node stays that of the original.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        extra: Iterable[nn.Module] = (),
+        stop: CodeType,
+        observer: Observer | None = None,
+        substitute: Substitute | None = None,
+    ) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.tracker = ModuleTracker.of(model, *extra)
+        self.in_loss = False
+        self.last: fx.Node | None = None
+        self._stop = stop
+        self._observer = observer
+        self._substitute = substitute
+        self._paused = 0
+        self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
+        self._grad_nodes: dict[Any, fx.Node] = {}
+        self._states: dict[int, tuple[str, torch.Tensor, str]] = {}
+        for root in (*extra, model):
+            for name, parameter in root.named_parameters():
+                self._states[id(parameter)] = (name, parameter, "parameter")
+            for name, buffer in root.named_buffers():
+                self._states[id(buffer)] = (name, buffer, "buffer")
+
+    # ---------------------------------------------------------------- the run
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record what runs inside: torch calls, module calls, custom autograd functions."""
+        with ExitStack() as stack:
+            stack.enter_context(_eager())
+            stack.enter_context(tracked_calls(self.tracker, self))
+            stack.enter_context(recorded_functions(self))
+            stack.enter_context(self)
+            yield
+
+    def add_inputs(self, named: Iterable[tuple[str, torch.Tensor]], *, is_target: bool = False) -> None:
+        """Make placeholders for the tensors given to the model (or, with `is_target`, to the loss)."""
+        for name, tensor in named:
+            node = self.graph.placeholder(name.replace(".", "_") if name.isidentifier() else "input")
+            self._describe(node, tensor, name=name, kind="input")
+            node.meta.update(label=name, is_target=is_target)
+            self._bindings.bind(tensor, node)
+
+    def finish(self, output: Any) -> None:
+        """Close the graph: `output` is what the model returned."""
+        nodes: dict[fx.Node, None] = {}
+        for _, tensor in tensor_leaves(output):
+            nodes[self.node_of(tensor)] = None
+        self.graph.output(tuple(nodes))
+        self._grad_nodes.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let torch calls pass unrecorded."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether calls pass unrecorded at the moment."""
+        return self._paused > 0
+
+    # ---------------------------------------------------------------- torch calls
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the call and record it."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", type(func).__name__)
+        if self._paused or name in _QUIET:
+            return func(*args, **kwargs)
+        if name == "__get__":
+            name = getattr(getattr(func, "__self__", None), "__name__", "")
+            if name not in _TENSOR_PROPERTIES:
+                return func(*args, **kwargs)
+        inputs = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=4)]
+        before = [version(tensor) for tensor in inputs]
+        instead = self._substitute(ops.canonical(name)) if self._substitute is not None else None
+        result = (instead or func)(*args, **kwargs)
+        changed = [tensor for tensor, old in zip(inputs, before, strict=True) if version(tensor) != old]
+        self.record(func, name, args, kwargs, result, changed=changed, before=before, inputs=inputs)
+        return result
+
+    def record(
+        self,
+        func: Any,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        *,
+        changed: list[torch.Tensor] | None = None,
+        before: list[int] | None = None,
+        inputs: list[torch.Tensor] | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> fx.Node | None:
+        """Add the node of a call that has just run and bind its outputs."""
+        canonical = ops.canonical(name)
+        known = ops.info(canonical)
+        outputs = list(tensor_leaves(result, depth=3))
+        if not outputs and not changed and "escape" not in known.kinds:
+            return None
+        node = self._node(func, name, args, kwargs)
+        self._describe(node, outputs[0][1] if outputs else None, name=canonical)
+        self._place(node)
+        node.meta.update(meta or {}, in_place=bool(changed))
+        for tensor in changed or ():
+            self._bindings.wrote(tensor, node)
+        mutated = {id(tensor) for tensor in changed or ()}
+        for path, tensor in outputs:
+            if id(tensor) not in mutated:
+                # An op may hand its input back unchanged (eval-mode dropout, contiguous): the newest op owns the value.
+                self._bindings.bind(tensor, node, path)
+            if tensor.grad_fn is not None:
+                self._grad_nodes[tensor.grad_fn] = node
+        if outputs:
+            self.last = node
+            if self._observer is not None:
+                self._observer(node, outputs[0][1], args, kwargs)
+        return node
+
+    def scripted_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Record the call of a scripted module as one op that reads all its parameters."""
+        if self.is_paused:
+            return
+        reads = tuple(self._states[id(p)][0] for p in module.parameters() if id(p) in self._states)
+        self.record(type(module).forward, "scripted", args, kwargs, result, meta={"reads": reads, "kind": "scripted"})
+
+    # ---------------------------------------------------------------- nodes
+
+    def node_of(self, tensor: torch.Tensor) -> fx.Node:
+        """The node whose value the tensor holds; parameters, buffers and strangers get one when they are first read."""
+        found = self._bindings.find(tensor)
+        if found is None:
+            found = self._state_node(tensor) or self._stranger(tensor)
+            self._bindings.bind(tensor, found)
+        return found
+
+    def known_node(self, tensor: torch.Tensor) -> fx.Node | None:
+        """The node of a tensor that was bound before, or None."""
+        return self._bindings.find(tensor)
+
+    def _state_node(self, tensor: torch.Tensor) -> fx.Node | None:
+        state = self._states.get(id(tensor))
+        if state is None or state[1] is not tensor:
+            return None
+        name, _, kind = state
+        node = self.graph.create_node("get_attr", name.replace("-", "_"))
+        self._describe(node, tensor, name=name, kind=kind)
+        node.meta.update(label=name, module_path=name.rpartition(".")[0])
+        return node
+
+    def _stranger(self, tensor: torch.Tensor) -> fx.Node:
+        """A node for a tensor the mode did not see being made, linked to what autograd says it came from."""
+        sources = list(dict.fromkeys(self._autograd_sources(tensor)))
+        node = self.graph.call_function(unknown_tensor, tuple(sources))
+        leaf_parameter = isinstance(tensor, nn.Parameter)
+        self._describe(node, tensor, name="unknown", kind="unregistered-parameter" if leaf_parameter else "unknown")
+        self._place(node)
+        node.meta["is_leaf"] = tensor.is_leaf
+        return node
+
+    def _autograd_sources(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
+        waiting, seen = [tensor.grad_fn], set()
+        while waiting:
+            function = waiting.pop()
+            if function is None or function in seen:
+                continue
+            seen.add(function)
+            if function in self._grad_nodes:
+                yield self._grad_nodes[function]
+                continue
+            variable = getattr(function, "variable", None)
+            if variable is not None and (state := self._bindings.find(variable) or self._state_node(variable)) is not None:
+                self._bindings.bind(variable, state)
+                yield state
+            waiting.extend(above for above, _ in function.next_functions)
+
+    def _node(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+        converted = tuple(self._argument(value) for value in args)
+        keywords = {key: self._argument(value) for key, value in kwargs.items()}
+        if type(func).__name__ in ("method_descriptor", "wrapper_descriptor"):
+            return self.graph.create_node("call_method", name, converted, keywords)
+        return self.graph.create_node("call_function", func, converted, keywords, name=f"{ops.canonical(name)}_{len(self.graph.nodes)}")
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.node_of(value)
+        if isinstance(value, torch.Size):
+            return tuple(value)
+        if isinstance(value, _KEPT):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [self._argument(child) for child in value] if isinstance(value, list) else tuple(map(self._argument, value))
+        if isinstance(value, dict):
+            return {str(key): self._argument(child) for key, child in value.items()}
+        nodes = [self.node_of(tensor) for _, tensor in tensor_leaves(value, depth=4)]
+        return nodes or type(value).__name__
+
+    def _make_get_item(self, node: fx.Node, path: tuple[Any, ...]) -> fx.Node:
+        item = self.graph.call_function(operator.getitem, (node, path[-1] if len(path) == 1 else tuple(map(str, path))))
+        item.meta.update({key: node.meta[key] for key in _INHERITED if key in node.meta}, name="getitem", output=path)
+        return item
+
+    def _make_after_write(self, node: fx.Node, writer: fx.Node) -> fx.Node:
+        merged = self.graph.call_function(after_write, (node, writer))
+        merged.meta.update({key: node.meta[key] for key in _INHERITED if key in node.meta}, name="after", in_place=True)
+        return merged
+
+    def _describe(self, node: fx.Node, tensor: torch.Tensor | None, *, name: str, kind: str | None = None) -> None:
+        node.meta["name"] = name
+        if kind is not None:
+            node.meta["kind"] = kind
+        if tensor is not None:
+            node.meta["shape"] = tuple(tensor.shape)
+            node.meta["dtype"] = str(tensor.dtype).removeprefix("torch.")
+            node.meta["requires_grad"] = tensor.requires_grad
+            node.meta["grad_enabled"] = torch.is_grad_enabled()
+
+    def _place(self, node: fx.Node) -> None:
+        call = self.tracker.current
+        if call is not None:
+            node.meta["module_path"] = call.path
+            node.meta["module_type"] = call.type_name
+            node.meta["module_call"] = call.number
+            node.meta["training"] = call.training
+            node.meta["own_module"] = call.is_torch_layer
+            node.meta["modules"] = tuple(above.path for above in self.tracker.stack)
+        node.meta["in_loss"] = self.in_loss
+        node.meta["location"] = user_location(self._stop, depth=3)
+
+
+_INHERITED = ("module_path", "module_type", "module_call", "training", "location", "in_loss", "modules", "shape", "dtype", "requires_grad")
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Run parts wrapped in `torch.compile` eagerly: dynamo would trace through the patched module call and fail.
+
+    Only when dynamo is already loaded: a model without compiled parts must not pay for its import.
+    """
+    if "torch._dynamo.eval_frame" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
