@@ -1,0 +1,96 @@
+"""What was checked and measured, as plain values for the report."""
+
+from __future__ import annotations
+
+import linecache
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnlint.finding import Location
+from nnlint.report import SourceLocation
+
+if TYPE_CHECKING:
+    from nnlint.probes.session import Session
+    from nnlint.probes.stats import BackwardStats, ForwardStats
+
+_SHOWN = ("linear-map", "rectifier", "saturating", "recurrent", "attention", "norm")
+
+
+def source_location(location: Location) -> SourceLocation:
+    """A location with its source text, its file relative to the working directory where it lies below it."""
+    path = Path(location.file)
+    try:
+        shown = path.resolve().relative_to(Path.cwd()).as_posix()
+    except (ValueError, OSError):
+        shown = location.file
+    text = linecache.getline(location.file, location.line).rstrip("\n") or None
+    return SourceLocation(file=shown, line=location.line, function=location.function, text=text)
+
+
+def subject_of(session: Session) -> dict[str, Any]:
+    """Model class, parameter count, batch, loss and optimizer."""
+    setup = session.setup
+    subject: dict[str, Any] = {
+        "model": type(setup.model).__name__,
+        "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
+    }
+    inputs = _shapes(setup.inputs)
+    if inputs:
+        subject["inputs"] = inputs
+    if setup.loss is not None or setup.own_loss is not None:
+        loss = setup.loss if setup.loss is not None else setup.own_loss
+        subject["loss"] = getattr(loss, "__name__", type(loss).__name__)
+    if setup.optimizer is not None:
+        rates = sorted({float(group["lr"]) for group in setup.optimizer.param_groups if "lr" in group})
+        subject["optimizer"] = f"{type(setup.optimizer).__name__} lr {', '.join(f'{rate:g}' for rate in rates)}"
+    return subject
+
+
+def _shapes(inputs: Any) -> str:
+    from nnlint.capture.bindings import tensor_leaves
+
+    shapes = [f"{' x '.join(map(str, leaf.shape)) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}" for _, leaf in tensor_leaves(inputs)]
+    return "; ".join(shapes)
+
+
+def measurements_of(session: Session) -> dict[str, Any]:
+    """The per-layer table and the loss, as far as they were measured."""
+    made = vars(session).get("training_pass")
+    if made is None or made.forward is None:
+        return {}
+    measured: dict[str, Any] = {"layers": _layers(made.forward, made.backward), "samples": made.forward.samples}
+    if made.forward.loss is not None:
+        measured["initial_loss"] = _number(made.forward.loss)
+    return measured
+
+
+def _layers(forward: ForwardStats, backward: BackwardStats | None) -> list[dict[str, Any]]:
+    rows = []
+    for layer in forward.layers:
+        if not layer.op.is_kind(*_SHOWN):
+            continue
+        gradient = backward.of(layer.op) if backward is not None else None
+        weights = [backward.parameter(name) for name in layer.op.parameters] if backward is not None else []
+        weight = next((found.norm for found in weights if found is not None and found.norm is not None), None)
+        rows.append(
+            {
+                "layer": layer.op.module_path or layer.op.label,
+                "op": layer.op.name,
+                "mean": _number(layer.mean),
+                "std": _number(layer.std),
+                "zeros": _number(layer.zeros),
+                "dead": _number(layer.never_active / layer.units) if layer.units and layer.never_active is not None else None,
+                "saturated": _number(layer.saturated),
+                "gradient": _number(gradient.rms if gradient is not None else None),
+                "weight_gradient": _number(weight),
+            }
+        )
+    return rows
+
+
+def _number(value: float | None) -> float | str | None:
+    """Six significant digits; non-finite numbers by name, since JSON has none."""
+    if value is None:
+        return None
+    return float(f"{value:.6g}") if math.isfinite(value) else str(value)

@@ -1,0 +1,243 @@
+"""Runs the rules on a target: resolve, measure what the selected rules ask for, judge, triage. Knows no rule by name."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nnlint import registry as registries
+from nnlint.describe import measurements_of, source_location, subject_of
+from nnlint.failure import Failure, Failures
+from nnlint.finding import Finding, Level, Skip
+from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
+from nnlint.rule import NEEDS, Rule
+from nnlint.triage import Raised, ordinals, triage
+
+if TYPE_CHECKING:
+    from nnlint.config import CheckSettings
+    from nnlint.probes.session import Session
+    from nnlint.registry import Registry
+    from nnlint.setup.training_setup import TrainingSetup
+
+Progress = Callable[[TargetReport], None]
+
+_COST = {kind: position for position, kind in enumerate(NEEDS)}
+
+
+class SettingsError(Exception):
+    """Settings that cannot be applied: an unknown rule in `select`, or options a rule does not have."""
+
+
+@dataclass
+class _Check:
+    """A check while it runs."""
+
+    name: str
+    settings: CheckSettings
+    rules: tuple[Rule, ...]
+    on_progress: Progress
+    started: float = field(default_factory=time.perf_counter)
+    session: Session | None = None
+    raised: list[Raised] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def check(
+    target: object,
+    settings: CheckSettings,
+    *,
+    registry: Registry | None = None,
+    on_progress: Progress | None = None,
+) -> TargetReport:
+    """Check one target.
+
+    Args:
+        target: a target string (`pkg.module:attr`, ...), or a live model, training setup or anything a build function may return.
+        settings: what to run and how.
+        registry: the rules; all installed packs by default.
+        on_progress: called with the report so far after each piece of evidence, so that a killed check keeps what it had.
+
+    Returns:
+        The report. Faults of user code are RUN findings in it; its status is then "failed".
+
+    Raises:
+        SettingsError: the settings name an unknown rule or a wrong option.
+    """
+    known = registry if registry is not None else registries.load()
+    name = target if isinstance(target, str) else type(target).__name__
+    running = _Check(name, settings, selected_rules(known, settings), on_progress or (lambda report: None))
+    with contextlib.redirect_stdout(sys.stderr):
+        setup = _resolve(target, running)
+        if setup is not None:
+            _run_rules(running, setup)
+    _raise_failures(running, known)
+    report = _report(running)
+    running.on_progress(report)
+    return report
+
+
+def selected_rules(registry: Registry, settings: CheckSettings) -> tuple[Rule, ...]:
+    """The rules to run, cheapest evidence first.
+
+    Raises:
+        SettingsError: `select` or `extend_select` names an unknown rule, or a rule's options do not validate.
+    """
+    try:
+        codes = registry.matching((*(settings.select or ("ALL",)), *settings.extend_select))
+        for option_owner in settings.rules:
+            registry.find(option_owner)
+    except KeyError as error:
+        raise SettingsError(str(error.args[0])) from error
+    for ignored in settings.ignore:
+        with contextlib.suppress(KeyError):  # a rule of another version may well be unknown here
+            codes -= registry.matching((ignored,))
+    chosen = [rule for rule in registry.rules if rule.code in codes and rule.family != "RUN"]
+    for rule in chosen:
+        options_of(rule, settings)
+    return tuple(sorted(chosen, key=lambda rule: (max(_COST[kind] for kind in rule.evidence.values()), rule.code)))
+
+
+def options_of(rule: Rule, settings: CheckSettings) -> Any:
+    """The rule's options as configured, or None for a rule without options.
+
+    Raises:
+        SettingsError: an option is unknown or of the wrong type.
+    """
+    given = {key: value for key, value in _configured(rule, settings).items() if key != "level"}
+    if rule.options is None:
+        if given:
+            raise SettingsError(f"rule {rule.code} {rule.name} has no options, got {', '.join(sorted(given))}")
+        return None
+    try:
+        return rule.options(**{key.replace("-", "_"): value for key, value in given.items()})
+    except ValueError as error:
+        raise SettingsError(f"options of rule {rule.code} {rule.name}: {error}") from error
+
+
+def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:
+    return {**settings.rules.get(rule.name, {}), **settings.rules.get(rule.code, {})}
+
+
+# -------------------------------------------------------------------- setup
+
+
+def _resolve(target: object, running: _Check) -> TrainingSetup | None:
+    from nnlint.setup import SetupError, SetupOptions, coerce, resolve
+
+    options = SetupOptions.from_settings(running.settings)
+    try:
+        return resolve(target, options) if isinstance(target, str) else coerce(target, options)
+    except SetupError as error:
+        running.failures.append(
+            Failure(error.code, error.message, module=error.module, location=error.location, trace=error.trace)
+        )
+        return error.setup
+
+
+# -------------------------------------------------------------------- rules
+
+
+def _run_rules(running: _Check, setup: TrainingSetup) -> None:
+    from nnlint.probes.session import Plan, Session
+
+    settings = running.settings
+    deadline = time.monotonic() + settings.budget if settings.budget is not None else None
+    plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline)
+    running.session = session = Session(setup, plan)
+    running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
+    for rule in running.rules:
+        measured = len(session.timings)
+        _run_rule(rule, running, session)
+        if len(session.timings) > measured:
+            running.on_progress(_report(running))
+    # A failed pass is a failure of the check even where no selected rule needed it.
+    _ = session.training_pass
+    running.failures += session.failures
+
+
+def _run_rule(rule: Rule, running: _Check, session: Session) -> None:
+    try:
+        evidence = {parameter: session.evidence(kind) for parameter, kind in rule.evidence.items()}
+        if rule.options_parameter is not None:
+            evidence[rule.options_parameter] = options_of(rule, running.settings)
+        found = list(rule.check(**evidence))
+    except Skip as skip:
+        running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=skip.reason))
+    except Exception as error:
+        running.failures.append(_crash(rule, error))
+        running.skipped.append(Skipped(code=rule.code, name=rule.name, reason="the rule crashed (RUN007)"))
+    else:
+        running.raised += [Raised(rule, finding, _level(rule, finding, running.settings)) for finding in found]
+
+
+def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:
+    configured = _configured(rule, settings).get("level")
+    return Level(configured) if configured is not None else finding.level or rule.level
+
+
+def _crash(rule: Rule, error: Exception) -> Failure:
+    return Failure(
+        "RUN007",
+        f"rule {rule.code} {rule.name} raised {type(error).__name__}: {error}",
+        fix=f"report it with the trace; `--ignore {rule.code}` leaves the rule out",
+        trace="".join(traceback.format_exception(error)),
+    )
+
+
+def _raise_failures(running: _Check, registry: Registry) -> None:
+    """Let the RUN rules, which are always on, put the failures into words."""
+    evidence = Failures(tuple(running.failures))
+    for rule in registry.rules:
+        if "Failures" in rule.evidence.values():
+            running.raised += [Raised(rule, finding, rule.level) for finding in rule.check(failures=evidence)]
+
+
+# -------------------------------------------------------------------- report
+
+
+def _report(running: _Check) -> TargetReport:
+    session = running.session
+    kept = triage(running.raised)
+    failed = bool(running.failures)
+    return TargetReport(
+        target=running.name,
+        status="failed" if failed else "ok",
+        subject=subject_of(session) if session is not None else {},
+        assumptions=list(session.setup.assumptions) if session is not None else [],
+        findings=list(_findings(running.name, kept)),
+        skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
+        measurements=measurements_of(session) if session is not None else {},
+        timings={**(session.timings if session is not None else {}), "total": time.perf_counter() - running.started},
+    )
+
+
+def _findings(target: str, kept: list[Raised]) -> Iterator[ReportedFinding]:
+    for item, ordinal in zip(kept, ordinals(kept), strict=True):
+        finding = item.finding
+        evidence = dict(finding.evidence)
+        trace = evidence.pop("trace", None)
+        location = finding.at.location if finding.at is not None else None
+        yield ReportedFinding(
+            code=item.rule.code,
+            name=item.rule.name,
+            level=item.level,
+            message=finding.message,
+            module=item.module,
+            modules=[path for path in finding.modules if path != item.module],
+            location=source_location(location) if location is not None else None,
+            evidence=evidence,
+            fix=finding.fix,
+            symptoms=[
+                Symptom(code=under.rule.code, name=under.rule.name, message=under.finding.message, module=under.module)
+                for under in item.symptoms
+            ],
+            fingerprint=fingerprint(target, item.rule.code, item.module, ordinal),
+            confidence=finding.confidence,
+            trace=str(trace) if trace is not None else None,
+        )

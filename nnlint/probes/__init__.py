@@ -1,0 +1,1 @@
+"""Measurements: one file each, all inside the state guard."""

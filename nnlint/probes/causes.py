@@ -1,0 +1,107 @@
+"""Likely causes of exceptions that torch raises in a forward, a loss or a backward, in the user's words."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable
+from types import CodeType
+
+from nnlint.capture.frames import is_user_file
+from nnlint.finding import Location
+
+
+def _matmul(match: re.Match[str]) -> str:
+    rows, given, wanted, out = match.groups()
+    return (
+        f"the layer takes {wanted} features and was given {given} ({rows}x{given} times {wanted}x{out}): set in_features={given}, "
+        "or check the size before flatten for this input"
+    )
+
+
+def _channels(match: re.Match[str]) -> str:
+    wanted, given = match.groups()
+    return f"the convolution takes {wanted} channels and was given {given}: images are (N, C, H, W); permute (N, H, W, C) data or set in_channels={given}"
+
+
+_CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)"), _matmul),
+    (re.compile(r"expected input\[.*?\] to have (\d+) channels, but got (\d+) channels"), _channels),
+    (
+        re.compile(r"mat1 and mat2 must have the same dtype|expected scalar type|should be the same|must have the same dtype"),
+        lambda _: "input and weights differ in dtype or device: cast the batch (`.float()`) or the model to one of them",
+    ),
+    (
+        re.compile(r"index out of range in self"),
+        lambda _: "an id is as large as the embedding's num_embeddings, or larger (or negative): check the vocabulary size against the data",
+    ),
+    (
+        re.compile(r"Target (-?\d+) is out of bounds"),
+        lambda match: f"label {match[1]} needs at least {max(int(match[1]) + 1, 1)} logits (labels run from 0 to C - 1)",
+    ),
+    (
+        re.compile(r"Expected more than 1 value per channel when training"),
+        lambda _: "batch norm in training mode needs more than one value per channel: use a batch of 2 or more (drop_last=True)",
+    ),
+    (
+        re.compile(r"modified by an inplace operation"),
+        lambda _: "an in-place operation (`+=`, `relu_`, `inplace=True`, indexing assignment) overwrote a value that backward needs: use the out-of-place form",
+    ),
+    (
+        re.compile(r"does not require grad and does not have a grad_fn"),
+        lambda _: "nothing trainable reaches the loss: look for detach, no_grad, item or numpy on the way",
+    ),
+    (
+        re.compile(r"Found dtype|expected .* Long|not implemented for '(Int|Long|Bool|Float|Byte)'"),
+        lambda _: "the dtype does not suit the loss: class indices are int64, everything else is float",
+    ),
+    (
+        re.compile(r"Using a target size|must be the same as input size|shape mismatch|must match the size"),
+        lambda _: "prediction and target differ in shape: squeeze the (N, 1) output or unsqueeze the target",
+    ),
+)
+
+
+def likely_cause(error: BaseException) -> str:
+    """The likely cause of an exception and what to change; empty when none is known."""
+    text = str(error)
+    for pattern, explain in _CAUSES:
+        match = pattern.search(text)
+        if match is not None:
+            return explain(match)
+    return ""
+
+
+def user_frame(error: BaseException, stop: CodeType | None = None) -> Location | None:
+    """The innermost line of user code in an exception's traceback, below the frame with code `stop`."""
+    found: Location | None = None
+    below = stop is None
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if code is stop:
+            below = True
+        elif below and is_user_file(code.co_filename):
+            found = Location(code.co_filename, step.tb_lineno, getattr(code, "co_qualname", code.co_name))
+        step = step.tb_next
+    return found
+
+
+def user_trace(error: BaseException) -> str:
+    """The traceback without the engine's own frames."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/nnlint/" not in frame.filename.replace("\\", "/")]
+    lines = ["Traceback (most recent call last):\n"] if frames else []
+    return "".join([*lines, *traceback.format_list(frames), *traceback.format_exception_only(type(error), error)])
+
+
+def one_line(error: BaseException) -> str:
+    """`TypeError: ...` on one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        return f"the code called exit ({text or 0})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether an exception must not be turned into a finding: the user pressed Ctrl-C."""
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))

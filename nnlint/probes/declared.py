@@ -1,0 +1,42 @@
+"""Evidence `Declared`: what the user said about the setup. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user declared about the setup: rules fall silent on what is meant to be so.
+
+    Attributes:
+        traits: free flags of `TrainingSetup.declared`.
+        frozen: globs of module paths frozen on purpose.
+    """
+
+    traits: frozenset[str]
+    causal: bool
+    task: str | None
+    frozen: tuple[str, ...]
+    num_classes: int | None
+    precision: str | None
+    grad_scaler: bool
+    planned_steps: int | None
+
+    @classmethod
+    def of(cls, setup: TrainingSetup) -> Declared:
+        """The declarations of a setup."""
+        return cls(
+            traits=setup.declared,
+            causal=setup.causal,
+            task=setup.task,
+            frozen=setup.frozen,
+            num_classes=setup.num_classes,
+            precision=setup.precision,
+            grad_scaler=setup.grad_scaler,
+            planned_steps=setup.planned_steps,
+        )

@@ -1,0 +1,51 @@
+"""Shapes without memory: the training setup on FakeTensors, for `--static` and for models too big to run.
+
+A fake run never touches the user's model: a forward that caches a tensor in `self` would leave a FakeTensor there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nnlint.capture.bindings import tensor_leaves
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+@contextmanager
+def fake_setup(setup: TrainingSetup) -> Iterator[TrainingSetup]:
+    """A copy of `setup` whose model, loss and batch are fake tensors on the CPU; valid inside the block."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        memo: dict[int, Any] = {}
+        roots = [setup.model, *([setup.loss] if isinstance(setup.loss, nn.Module) else [])]
+        for root in roots:
+            for parameter in root.parameters():
+                memo.setdefault(id(parameter), nn.Parameter(_fake(parameter), requires_grad=parameter.requires_grad))
+            for buffer in root.buffers():
+                memo.setdefault(id(buffer), _fake(buffer))
+        for _, tensor in tensor_leaves((setup.inputs, setup.targets)):
+            memo.setdefault(id(tensor), _fake(tensor))
+        changes = {
+            "model": copy.deepcopy(setup.model, memo),
+            "loss": copy.deepcopy(setup.loss, memo),
+            "inputs": copy.deepcopy(setup.inputs, memo),
+            "targets": copy.deepcopy(setup.targets, memo),
+        }
+        yield setup.model_copy(update=changes)
+
+
+def _fake(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="cpu")
+
+
+def needs_fake(model: nn.Module) -> bool:
+    """Whether the model lives on the meta device, where no real forward is possible."""
+    return any(parameter.is_meta for parameter in model.parameters())

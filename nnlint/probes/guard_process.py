@@ -1,0 +1,160 @@
+"""What belongs to the process rather than to the model: random number generators, torch's modes and flags, warnings."""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+#: Device types whose autocast state user code can leave switched on.
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One readable and writable piece of process state, and its value when it was read."""
+
+    name: str
+    value: Any
+    read: Callable[[], Any] | None  # None: written back without comparing (arrays have no truth value)
+    write: Callable[[Any], object]
+
+    @classmethod
+    def of(cls, name: str, read: Callable[[], Any], write: Callable[[Any], object]) -> Setting:
+        """Read the setting now."""
+        return cls(name, read(), read, write)
+
+    def restore(self) -> None:
+        """Write the old value back where it differs."""
+        if self.read is None or self.read() != self.value:
+            self.write(self.value)
+
+
+def random_states() -> tuple[Setting, ...]:
+    """The global generators of python, numpy (where imported) and torch (the CPU's, and CUDA's once initialized)."""
+    states = [Setting.of("random", random.getstate, random.setstate)]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        states.append(Setting("numpy.random", numpy.random.get_state(), None, numpy.random.set_state))
+    states.append(Setting("torch", torch.get_rng_state(), None, torch.set_rng_state))
+    if _cuda_initialized():
+        states.append(Setting("torch.cuda", torch.cuda.get_rng_state_all(), None, torch.cuda.set_rng_state_all))
+    return tuple(states)
+
+
+def _cuda_initialized() -> bool:
+    cuda: Any = torch.cuda
+    return bool(cuda.is_initialized())
+
+
+def settings() -> tuple[Setting, ...]:
+    """Torch's modes and flags that a forward may leave changed."""
+    backends: Any = torch.backends
+    flags = [
+        Setting.of("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
+        Setting.of("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        Setting.of("default device", _default_device, torch.set_default_device),
+        Setting.of("anomaly mode", _anomaly, lambda value: torch.autograd.set_detect_anomaly(*value)),
+        Setting.of("deterministic algorithms", _deterministic, _set_deterministic),
+        Setting.of("matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        Setting.of("threads", torch.get_num_threads, torch.set_num_threads),
+        Setting.of("autocast cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
+    ]
+    flags += [_autocast(device) for device in _AUTOCAST_DEVICES]
+    flags += [_attribute(backends.cudnn, flag) for flag in ("enabled", "benchmark", "deterministic", "allow_tf32")]
+    return tuple(flags)
+
+
+def _default_device() -> torch.device | None:
+    """The default device where one was set: `get_default_device` cannot tell an unset one from the CPU."""
+    context = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    return getattr(context, "device", None)
+
+
+def _anomaly() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_deterministic(value: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
+
+
+def _autocast(device: str) -> Setting:
+    def read() -> tuple[bool, torch.dtype]:
+        return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
+    def write(value: tuple[bool, torch.dtype]) -> None:
+        torch.set_autocast_enabled(device, value[0])
+        torch.set_autocast_dtype(device, value[1])
+
+    return Setting.of(f"autocast on {device}", read, write)
+
+
+def _attribute(owner: Any, name: str) -> Setting:
+    def read() -> Any:
+        return getattr(owner, name)
+
+    def write(value: Any) -> None:
+        setattr(owner, name, value)
+
+    return Setting.of(f"{owner.__name__}.{name}", read, write)
+
+
+def global_hooks() -> tuple[dict[Any, Any], ...]:
+    """The hook tables that torch keeps for all modules at once."""
+    table = vars(torch.nn.modules.module)
+    return tuple(value for name, value in table.items() if name.startswith("_global_") and isinstance(value, dict))
+
+
+class WarningFilters:
+    """The list of warning filters, restored in place because others hold the same list."""
+
+    def __init__(self) -> None:
+        self._list = warnings.filters
+        self._items = list(warnings.filters)
+
+    def restore(self) -> None:
+        """Put the filters back, and drop the interpreter's memory of which warning was shown under the others."""
+        if warnings.filters is self._list and list(self._list) == self._items:
+            return
+        vars(warnings)["filters"] = self._list
+        filters: Any = self._list
+        filters[:] = self._items
+        for name in ("_filters_mutated", "_filters_mutated_lock_held"):  # the name depends on the python version
+            getattr(warnings, name, lambda: None)()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch.
+
+    `torch.manual_seed` would queue a seeding of CUDA for the day it is initialized, and so outlive the check.
+    """
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    if _cuda_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block from a known seed; the generators continue afterwards as if it had not run."""
+    states = random_states()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        for state in states:
+            state.restore()

@@ -1,0 +1,223 @@
+"""Everything that a model's own code can reach and change: modules, containers, plain objects, closures, tensors."""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from types import CellType, FunctionType, MethodType
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+#: Packages whose plain objects are left alone: they belong to a process (a trainer, a logger), not to a model.
+_FOREIGN = frozenset({"torch", "numpy", "lightning", "pytorch_lightning", "builtins", "accelerate", "wandb"})
+#: How far plain objects inside objects are followed: a cache's block, not the world behind it.
+_OBJECT_DEPTH = 2
+#: Containers longer than this (a vocabulary, a file list) are kept as they are, their items are not followed.
+_FOLLOWED_ITEMS = 10_000
+#: Batches nest less deeply than this; objects that refer back to themselves do not end.
+_DATA_DEPTH = 6
+
+Container: TypeAlias = "list[Any] | dict[Any, Any] | set[Any] | deque[Any]"
+
+
+class Reach:
+    """What was found: each object once, in the order found."""
+
+    def __init__(self, roots: Iterable[object]) -> None:
+        self.modules: list[nn.Module] = []
+        self.containers: list[Container] = []
+        self.tensors: list[Tensor] = []
+        self.cells: list[CellType] = []
+        self.generators: list[Any] = []
+        self._seen: dict[int, object] = {}
+        # A root (an optimizer, a scheduler, a loss) is entered whatever package its class is from.
+        self._stack: list[tuple[object, int]] = []
+        for root in roots:
+            if root is not None and not self._place(root, 0) and hasattr(root, "__dict__"):
+                self._enter(vars(root), 0)
+            self._run()
+
+    def _run(self) -> None:
+        while self._stack:
+            value, depth = self._stack.pop()
+            self._place(value, depth)
+
+    def _push(self, values: Iterable[object], depth: int) -> None:
+        self._stack.extend((value, depth) for value in values)
+
+    def _enter(self, table: dict[Any, Any], depth: int) -> None:
+        if id(table) not in self._seen:
+            self._seen[id(table)] = table
+            self.containers.append(table)
+            self._push(table.values(), depth)
+
+    def _place(self, value: object, depth: int) -> bool:
+        """File one value and queue what is behind it; False where it is none of the kinds followed."""
+        if value is None or isinstance(value, (str, bytes, int, float, complex, type)):
+            return True
+        if id(value) in self._seen:
+            return True
+        if isinstance(value, Tensor):
+            self._tensor(value)
+        elif isinstance(value, nn.Module):
+            self._seen[id(value)] = value
+            self.modules.append(value)
+            self._enter(vars(value), depth)
+        elif isinstance(value, (list, dict, set, deque)):
+            self._container(value, depth)
+        elif isinstance(value, (tuple, frozenset)):
+            self._seen[id(value)] = value
+            self._push(value, depth)
+        elif isinstance(value, (FunctionType, MethodType, functools.partial)):
+            self._seen[id(value)] = value
+            self._function(value, depth)
+        else:
+            return self._object(value, depth)
+        return True
+
+    def _tensor(self, tensor: Tensor) -> None:
+        self._seen[id(tensor)] = tensor
+        self.tensors.append(tensor)
+
+    def _container(self, value: Container, depth: int) -> None:
+        self._seen[id(value)] = value
+        self.containers.append(value)
+        if len(value) <= _FOLLOWED_ITEMS:
+            self._push(value.values() if isinstance(value, dict) else value, depth)
+
+    def _function(self, value: Any, depth: int) -> None:
+        if isinstance(value, MethodType):
+            self._push((value.__self__,), depth)
+        elif isinstance(value, functools.partial):
+            self._push((value.func, *value.args, *value.keywords.values()), depth)
+        else:
+            for cell in value.__closure__ or ():
+                self._cell(cell, depth)
+            # A loss lambda that calls a module or reads weights of its file.
+            named = (value.__globals__.get(name) for name in value.__code__.co_names)
+            self._push((found for found in named if isinstance(found, (nn.Module, Tensor))), depth)
+
+    def _cell(self, cell: CellType, depth: int) -> None:
+        if id(cell) in self._seen:
+            return
+        self._seen[id(cell)] = cell
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not assigned yet
+            return
+        self.cells.append(cell)
+        self._push((content,), depth)
+
+    def _object(self, value: object, depth: int) -> bool:
+        if isinstance(value, (random.Random, torch.Generator)) or _is_numpy_generator(value):
+            self._seen[id(value)] = value
+            self.generators.append(value)
+            return True
+        package = type(value).__module__.partition(".")[0]
+        if package in _FOREIGN or package in sys.stdlib_module_names or depth >= _OBJECT_DEPTH:
+            return False
+        if not isinstance(getattr(value, "__dict__", None), dict):
+            return False
+        self._seen[id(value)] = value
+        self._enter(vars(value), depth + 1)
+        return True
+
+
+def _is_numpy_generator(value: object) -> bool:
+    return type(value).__module__.startswith("numpy.random") and hasattr(value, "bit_generator")
+
+
+class ContainerState:
+    """The items of one container, put back into the same container."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._items: list[Any] = list(container.items()) if isinstance(container, dict) else list(container)
+
+    def restore(self) -> None:
+        """Put the items back where they changed."""
+        container, items = self._container, self._items
+        if isinstance(container, dict):
+            self._restore_dict(container)
+        elif isinstance(container, set):
+            if len(container) != len(items) or any(item not in container for item in items):
+                set.clear(container)
+                set.update(container, items)
+        elif len(container) != len(items) or any(now is not old for now, old in zip(container, items, strict=False)):
+            container.clear()
+            container.extend(items)
+
+    def _restore_dict(self, table: dict[Any, Any]) -> None:
+        """By the methods of the built-in type: a subclass may count, refuse or copy what it is given."""
+        old = self._items
+        same = len(table) == len(old) and all(
+            key is now_key and value is now for (key, value), (now_key, now) in zip(old, table.items(), strict=False)
+        )
+        if same:
+            return
+        base: Any = OrderedDict if isinstance(table, OrderedDict) else dict
+        base.clear(table)
+        for key, value in old:
+            base.__setitem__(table, key, value)
+
+
+class GeneratorState:
+    """The state of a random generator that the model owns."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        if isinstance(generator, random.Random):
+            self._state: Any = generator.getstate()
+        elif isinstance(generator, torch.Generator):
+            self._state = generator.get_state()
+        else:
+            self._state = generator.bit_generator.state
+
+    def restore(self) -> None:
+        """Wind the generator back."""
+        if isinstance(self._generator, random.Random):
+            self._generator.setstate(self._state)
+        elif isinstance(self._generator, torch.Generator):
+            self._generator.set_state(self._state)
+        else:
+            self._generator.bit_generator.state = self._state
+
+
+class CellState:
+    """The content of a closure's variable (`nonlocal step`)."""
+
+    def __init__(self, cell: CellType) -> None:
+        self._cell = cell
+        self._content = cell.cell_contents
+
+    def restore(self) -> None:
+        """Bind the old content again."""
+        self._cell.cell_contents = self._content
+
+
+def named_tensors(value: object, name: str, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested tuples, lists, dicts and dataclass-like objects, with names such as `inputs['mask']`."""
+    for part, item in _parts(value):
+        if isinstance(item, Tensor):
+            yield name + part, item
+        elif depth < _DATA_DEPTH:
+            yield from named_tensors(item, name + part, depth + 1)
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """A value's items, each with what is written after the value's name to reach it."""
+    if isinstance(value, Tensor):
+        yield "", value
+    elif isinstance(value, dict):
+        yield from ((f"[{key!r}]", item) for key, item in value.items())
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        yield from ((f".{field}", item) for field, item in zip(value._fields, value, strict=True))
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+    elif isinstance(getattr(value, "__dict__", None), dict) and not callable(value):
+        yield from ((f".{field}", item) for field, item in vars(value).items())

@@ -1,0 +1,76 @@
+"""A forward with its loss, without the recorder: what the steps and the longer probes run again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from nnlint import ops
+from nnlint.capture.bindings import tensor_leaves
+from nnlint.finding import Skip
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+def forward_loss(setup: TrainingSetup, *, surrogate_seed: int | None = None) -> torch.Tensor:
+    """One forward and its scalar loss.
+
+    Args:
+        setup: model, inputs, targets and loss.
+        surrogate_seed: where there is no loss, the seed of the random projection of the outputs that stands in for it.
+
+    Raises:
+        Skip: there is no loss to compute, or it is not a scalar.
+    """
+    output, loss = setup.run()
+    if loss is None and surrogate_seed is not None:
+        loss = random_projection(output, seed=surrogate_seed)
+    if loss is None:
+        raise Skip("no loss given")
+    if loss.numel() != 1:
+        raise Skip(f"the loss is not a scalar: shape {tuple(loss.shape)}")
+    return loss
+
+
+def random_projection(output: Any, *, seed: int) -> torch.Tensor | None:
+    """Mean of the floating outputs weighted with random numbers; None where there is nothing to differentiate.
+
+    A plain sum would have no gradient through a softmax or a layer norm.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    terms = []
+    for _, tensor in tensor_leaves(output):
+        if tensor.is_floating_point() and tensor.numel():
+            weights = torch.randn(tensor.shape, generator=generator).to(tensor)
+            terms.append((tensor * weights).mean().float())
+    return torch.stack(terms).sum() if terms else None
+
+
+class RectifierCounts(TorchFunctionMode):
+    """Counts, while active, the units of each rectifier and those that are zero for the whole batch, in call order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: list[tuple[int, torch.Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the call; count where it is a rectifier."""
+        result = func(*args, **(kwargs or {}))
+        name = ops.canonical(getattr(func, "__name__", ""))
+        if "rectifier" in ops.info(name).kinds and isinstance(result, torch.Tensor) and result.dim() > 1:
+            self._count(result)
+        return result
+
+    def _count(self, output: torch.Tensor) -> None:
+        axis = 1 if output.dim() in (2, 4, 5) else output.dim() - 1
+        others = [dim for dim in range(output.dim()) if dim != axis]
+        self._found.append((output.shape[axis], (output.amax(dim=others) <= 0).sum()))
+
+    def settle(self) -> list[tuple[int, int]]:
+        """(units, never active) of each rectifier call."""
+        return [(units, int(dead)) for units, dead in self._found]

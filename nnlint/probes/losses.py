@@ -1,0 +1,81 @@
+"""Evidence `LossCalls`: the loss as it was computed in the recorded run, and the tensors each loss function was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnlint.capture.graph import Graph, LossCall, Op
+from nnlint.finding import Location
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MeasuredLoss(LossCall):
+    """A loss call with the tensors it was given.
+
+    Attributes:
+        prediction_value, target_value: detached tensors as passed; None where the argument was not a tensor.
+        value: the detached result.
+    """
+
+    def __init__(
+        self, op: Op, prediction: torch.Tensor | None, target: torch.Tensor | None, value: torch.Tensor
+    ) -> None:
+        super().__init__(op)
+        self.prediction_value = prediction
+        self.target_value = target
+        self.value = value
+
+    @property
+    def class_dim(self) -> int:
+        """The dimension of the classes in the prediction: 1 for (N, C, ...), 0 for (C,)."""
+        return 0 if self.prediction_value is not None and self.prediction_value.dim() == 1 else 1
+
+
+@dataclass(frozen=True)
+class LossCalls:
+    """The loss of the run.
+
+    Attributes:
+        calls: the recognized loss functions that the loss depends on, in execution order.
+        op: the op whose output backward starts from; None where the loss is no recorded tensor.
+        value: the loss as a number; None where it is not a scalar.
+        shape: its shape.
+        requires_grad: whether it requires grad (has a `grad_fn`).
+        is_tensor: False when the loss function returned a number or something else.
+        type_name: class of what the loss returned.
+        location: the line that made the loss.
+        targets_assumed: targets (or inputs) were made up by nnlint.
+    """
+
+    calls: tuple[MeasuredLoss, ...]
+    graph: Graph
+    op: Op | None
+    value: float | None
+    shape: tuple[int, ...]
+    requires_grad: bool
+    is_tensor: bool
+    type_name: str
+    trainable: bool
+    targets_assumed: bool = False
+    inputs_assumed: bool = False
+
+    def __iter__(self) -> Iterator[MeasuredLoss]:
+        return iter(self.calls)
+
+    def of(self, *kinds: str) -> tuple[MeasuredLoss, ...]:
+        """Calls of these loss functions."""
+        return tuple(call for call in self.calls if call.kind in kinds)
+
+    @property
+    def module_path(self) -> str:
+        """Module that computed the loss; empty for a separate loss function."""
+        return self.op.module_path if self.op is not None else ""
+
+    @property
+    def location(self) -> Location | None:
+        """The line that made the loss."""
+        return self.op.location if self.op is not None else None

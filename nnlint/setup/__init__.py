@@ -1,0 +1,11 @@
+"""What is checked: training setups, and the ways to come by one from a target string or a live object."""
+
+from __future__ import annotations
+
+from nnlint.setup.errors import SetupError
+from nnlint.setup.forms import coerce
+from nnlint.setup.options import SetupOptions
+from nnlint.setup.resolve import resolve
+from nnlint.setup.training_setup import TrainingSetup
+
+__all__ = ["SetupError", "SetupOptions", "TrainingSetup", "coerce", "resolve"]

@@ -1,0 +1,102 @@
+"""From what the user gave to a setup that can be run: inputs, loss, targets, device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nnlint.setup.batches import take_first_batch
+from nnlint.setup.errors import SetupError
+from nnlint.setup.infer import infer_inputs
+from nnlint.setup.input_spec import make_inputs, parse_input
+from nnlint.setup.losses import assume_targets, named_loss
+from nnlint.setup.options import SetupOptions
+from nnlint.setup.signature import ForwardSignature
+from nnlint.setup.structure import move, summary
+from nnlint.setup.training_setup import TrainingSetup
+
+
+def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
+    """`setup` with what the options replace and what it lacks, each assumption said.
+
+    Inputs come from `--input`, else the setup itself, else the first batch of its data, else the configuration, else
+    they are inferred from the model.
+
+    Raises:
+        SetupError: RUN001 for an option that cannot be used, RUN005 when no inputs are to be had.
+    """
+    device = check_device(options.device) if options.device is not None else None
+    changes: dict[str, Any] = {}
+    if options.loss is not None:
+        changes |= {"loss": _loss(options.loss, options), "own_loss": None}
+    if options.classes is not None and setup.num_classes is None:
+        changes["num_classes"] = options.classes
+    setup = setup.model_copy(update=changes)
+    if device is not None:
+        setup = setup.to(device)
+    setup = _with_inputs(setup, options)
+    setup = assume_targets(setup, options)
+    return setup.to(device) if device is not None else setup
+
+
+def _with_inputs(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
+    if options.inputs:
+        # The setup's own targets belong to the inputs that are being replaced.
+        dropped = setup.inputs is not None or setup.data is not None
+        replaced = setup.model_copy(update={"targets": None}) if dropped else setup
+        return _specified(replaced, options.inputs, "--input", options)
+    setup = take_first_batch(setup, options)
+    if setup.inputs is not None:
+        return setup
+    if options.default_inputs:
+        return _specified(setup, options.default_inputs, "the configuration", options)
+    return infer_inputs(setup, options)
+
+
+def _specified(setup: TrainingSetup, specs: tuple[str, ...], origin: str, options: SetupOptions) -> TrainingSetup:
+    for text in specs:
+        parse_input(text)
+    generator = torch.Generator().manual_seed(options.seed)
+    names = ForwardSignature.of(setup.model).names
+    inputs = make_inputs(specs, names, options.samples, generator)
+    device = next((p.device for p in setup.model.parameters() if not p.is_meta), torch.device("cpu"))
+    text = f"inputs are made up ({summary(inputs)}): noise of the shape given by {origin}"
+    return setup.with_assumption(text, inputs=move(inputs, device), inputs_assumed=True)
+
+
+def _loss(name: str, options: SetupOptions) -> Any:
+    if ":" not in name:
+        return named_loss(name)
+    # Imported here: resolve builds on this module.
+    from nnlint.setup.resolve import load_attribute
+
+    found = load_attribute(name, options)
+    if isinstance(found, type):
+        found = found()
+    if not callable(found):
+        raise SetupError("RUN001", f"the loss {name} is not callable")
+    return found
+
+
+def check_device(name: str) -> torch.device:
+    """The device of this name, if this torch and this machine have it.
+
+    Raises:
+        SetupError: RUN001, saying which of the two lacks it.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SetupError("RUN001", f"unknown device {name!r}: write cpu, cuda, cuda:0 or mps") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        built = "no CUDA device is visible" if torch.version.cuda else f"this torch ({torch.__version__}) has no CUDA"
+        raise SetupError("RUN001", f"device {name!r} is not available: {built}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SetupError("RUN001", f"device {name!r} is not available: there are {torch.cuda.device_count()}")
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SetupError("RUN001", f"device {name!r} is not available: {reason}") from error
+    return device

@@ -1,0 +1,41 @@
+"""The one error of this package: a target that cannot be turned into a training setup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnlint.finding import Location
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+class SetupError(Exception):
+    """What kept a target from being checked, ready to be reported as a RUN finding.
+
+    Attributes:
+        code: the RUN rule it is reported under: RUN001 (target not loaded), RUN003 (loss cannot be called) or
+            RUN005 (no example input).
+        message: the whole explanation for the user, starting in lower case.
+        module: dotted path of the module concerned; empty for the target as a whole.
+        location: the line of the user's code to look at, where one is known.
+        trace: the traceback of the user's code, without nnlint's frames, where an exception was raised.
+        setup: for RUN005, the setup that lacks only its inputs: enough for checks that need none.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        module: str = "",
+        location: Location | None = None,
+        trace: str | None = None,
+        setup: TrainingSetup | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.module = module
+        self.location = location
+        self.trace = trace
+        self.setup = setup

@@ -1,0 +1,59 @@
+"""Targets that name a model of a library: `timm:resnet18`, `torchvision:resnet18(num_classes=10)`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from torch import nn
+
+from nnlint.setup.errors import SetupError
+
+
+def _library(name: str) -> ModuleType:
+    """The library, if it can be imported: broken installations raise anything."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise SetupError("RUN001", f"{name} is not installed: pip install {name}") from error
+        raise SetupError("RUN001", f"{name} cannot be imported: it lacks {error.name!r}") from error
+    except Exception as error:
+        raise SetupError("RUN001", f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _known(name: str, names: list[str], library: str) -> str:
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise SetupError("RUN001", f"{library} has no model {name!r}{hint}")
+
+
+def timm_model(name: str, /, **kwargs: Any) -> nn.Module:
+    """A timm model with random weights."""
+    timm = _library("timm")
+    architecture = name.partition(".")[0]
+    _known(architecture, timm.list_models(), "timm")
+    model: nn.Module = timm.create_model(name, **{"pretrained": False, **kwargs})
+    return model
+
+
+def torchvision_model(name: str, /, **kwargs: Any) -> nn.Module:
+    """A torchvision model with random weights, its backbone included."""
+    models = _library("torchvision").models
+    _known(name, models.list_models(), "torchvision")
+    builder = models.get_model_builder(name)
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        # Its default downloads trained weights even where none are asked for.
+        kwargs = {"weights_backbone": None, **kwargs}
+    model: nn.Module = builder(**{"weights": None, **kwargs})
+    return model
+
+
+#: Prefix of a target -> what makes the model from the rest of it.
+ADAPTERS: Mapping[str, Callable[..., Any]] = MappingProxyType({"timm": timm_model, "torchvision": torchvision_model})

@@ -1,0 +1,207 @@
+"""`TrainingSetup`: a model as it is about to be trained, with whatever else is known about that training."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import nn
+
+from nnlint.finding import Location
+from nnlint.setup.errors import SetupError
+from nnlint.setup.structure import describe, is_scalar, move
+
+
+class TrainingSetup(BaseModel):
+    """What nnlint checks. Only `model` is required; every other field widens what can be checked.
+
+    The model, optimizer and loss are kept as the very objects given, never copied.
+
+    Attributes:
+        model: the model to be trained.
+        inputs: one batch: a tensor, a tuple (positional arguments) or a dict (keyword arguments); any other object is
+            passed as the one positional argument.
+        targets: what the loss compares the output with.
+        loss: `loss(output, targets)`; None where the model computes its own.
+        optimizer: the optimizer as it will be used.
+        scheduler: the learning-rate scheduler.
+        data: an iterable of batches, each (inputs, targets) or a dict.
+        val_data: the same, for validation.
+        causal: an output at a position may depend only on earlier positions.
+        task: "classification", "multilabel", "regression", "language-modeling", ...
+        frozen: globs of module paths that are frozen on purpose.
+        declared: traits that are meant to be so ("stochastic", "set-input", ...); rules about them stay silent.
+        num_classes: the number of classes.
+        precision: "fp16" or "bf16" where training uses automatic mixed precision.
+        grad_scaler: whether a gradient scaler is used.
+        planned_steps: optimizer steps the training will take.
+        own_loss: `own_loss(model, inputs, targets)` runs the model and returns its loss (a Lightning training_step).
+        assumptions: what nnlint made up or inferred, in plain words.
+        inputs_assumed: the inputs are not a batch of the user's data.
+        targets_assumed: the targets were made up by nnlint.
+        construction: module path -> the line that constructed the module.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", frozen=True)
+
+    model: nn.Module = Field(repr=False)
+    inputs: Any = Field(default=None, repr=False)
+    targets: Any = Field(default=None, repr=False)
+    loss: Callable[..., Any] | None = None
+    optimizer: torch.optim.Optimizer | None = Field(default=None, repr=False)
+    scheduler: Any = None
+    data: Any = None
+    val_data: Any = None
+    causal: bool = False
+    task: str | None = None
+    frozen: tuple[str, ...] = ()
+    declared: frozenset[str] = frozenset()
+    num_classes: int | None = Field(default=None, ge=1)
+    precision: Literal["fp16", "bf16"] | None = None
+    grad_scaler: bool = False
+    planned_steps: int | None = Field(default=None, ge=1)
+    own_loss: Callable[..., torch.Tensor] | None = None
+    assumptions: tuple[str, ...] = ()
+    inputs_assumed: bool = False
+    targets_assumed: bool = False
+    construction: Mapping[str, Location] = Field(default_factory=dict, repr=False)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _check_model(cls, value: Any) -> Any:
+        if isinstance(value, type) and issubclass(value, nn.Module):
+            raise ValueError(f"model is the class {value.__name__}, not an instance: write {value.__name__}(...)")
+        if not isinstance(value, nn.Module):
+            raise ValueError(f"model must be a torch.nn.Module, got {describe(value)}")
+        return value
+
+    @field_validator("loss", "own_loss", mode="before")
+    @classmethod
+    def _check_loss(cls, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            raise ValueError("loss is a tensor: give the function loss(output, targets), not its value")
+        if isinstance(value, type) and issubclass(value, nn.Module):
+            raise ValueError(f"loss is the class {value.__name__}, not an instance: write {value.__name__}()")
+        if value is not None and not callable(value):
+            raise ValueError(f"loss must be a callable loss(output, targets), got {describe(value)}")
+        return value
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _check_optimizer(cls, value: Any) -> Any:
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+            name = value.__name__
+            raise ValueError(f"optimizer is the class {name}, not an instance: write {name}(model.parameters())")
+        if value is not None and not isinstance(value, torch.optim.Optimizer):
+            raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {describe(value)}")
+        return value
+
+    @field_validator("inputs", "targets", mode="before")
+    @classmethod
+    def _check_batch(cls, value: Any) -> Any:
+        if isinstance(value, torch.utils.data.DataLoader):
+            raise ValueError("inputs and targets are one batch, got a DataLoader: give it as `data`")
+        if type(value).__module__ == "numpy":
+            raise ValueError(f"inputs and targets must hold tensors, got {describe(value)}: use torch.as_tensor(...)")
+        if isinstance(value, (str, bytes, type)):
+            raise ValueError(f"inputs and targets must be a tensor, tuple or dict, got {describe(value)}")
+        return value
+
+    @field_validator("data", "val_data", mode="before")
+    @classmethod
+    def _check_data(cls, value: Any) -> Any:
+        if isinstance(value, (str, bytes, torch.Tensor)) or not (
+            value is None or isinstance(value, Iterable) or hasattr(value, "__getitem__")
+        ):
+            raise ValueError(f"data must be an iterable of batches, got {describe(value)}")
+        return value
+
+    @field_validator("frozen", "declared", mode="before")
+    @classmethod
+    def _accept_single_name(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    def call_model(self) -> Any:
+        """The model's output on `inputs`: a tuple is passed as positional, a mapping as keyword arguments."""
+        if self.inputs is None:
+            raise SetupError("RUN005", "the training setup has no inputs to run the model on", setup=self)
+        return call(self.model, self.inputs)
+
+    def compute_loss(self, output: Any) -> torch.Tensor | None:
+        """The loss backward starts from, or None where nothing tells how to compute one.
+
+        In order: `own_loss` (which runs the model again, whatever `output` is), `loss`, the loss in the model's output
+        (`.loss` or the key "loss", as in transformers; the sum of a dict of scalar losses, as in torchvision's
+        detection models).
+        """
+        if self.own_loss is not None:
+            return self.own_loss(self.model, self.inputs, self.targets)
+        if self.loss is None:
+            return loss_in_output(output)
+        if self.targets is not None:
+            return _as_loss(self.loss(output, self.targets))
+        if not accepts_single_argument(self.loss):
+            raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
+        return _as_loss(self.loss(output))
+
+    def run(self) -> tuple[Any, torch.Tensor | None]:
+        """One forward and its loss: (output, loss). The output is None where `own_loss` runs the model itself."""
+        if self.own_loss is not None:
+            return None, self.own_loss(self.model, self.inputs, self.targets)
+        output = self.call_model()
+        return output, self.compute_loss(output)
+
+    def with_inputs(self, inputs: Any, targets: Any = None) -> TrainingSetup:
+        """The same setup (same model object) with other inputs and, where given, other targets."""
+        changes = {"inputs": inputs} if targets is None else {"inputs": inputs, "targets": targets}
+        return self.model_copy(update=changes)
+
+    def with_assumption(self, text: str, **changes: Any) -> TrainingSetup:
+        """The same setup with `changes`, and `text` added to what is reported as assumed."""
+        return self.model_copy(update={**changes, "assumptions": (*self.assumptions, text)})
+
+    def to(self, device: torch.device | str) -> TrainingSetup:
+        """Move the model (in place, as `nn.Module.to` does), the loss module and the tensors to `device`."""
+        self.model.to(device)
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(device)
+        return self.model_copy(update={"inputs": move(self.inputs, device), "targets": move(self.targets, device)})
+
+
+def call(model: Callable[..., Any], inputs: Any) -> Any:
+    """`model` on `inputs`: a tuple is passed as positional, a mapping as keyword arguments, else one argument."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def loss_in_output(output: Any) -> torch.Tensor | None:
+    """The loss that a model put into its own output, or None."""
+    if isinstance(output, Mapping):
+        if isinstance(output.get("loss"), torch.Tensor):
+            return _as_loss(output["loss"])
+        losses = list(output.values())
+        if losses and all(is_scalar(value) and value.is_floating_point() for value in losses):
+            return torch.stack(losses).sum()
+    found = getattr(output, "loss", None)
+    return _as_loss(found) if isinstance(found, torch.Tensor) else None
+
+
+def _as_loss(value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise SetupError("RUN003", f"the loss returned {describe(value)} instead of a tensor: nothing to differentiate")
+    return value
+
+
+def accepts_single_argument(function: Callable[..., Any]) -> bool:
+    """Whether `function` can be called with the model's output alone."""
+    if isinstance(function, nn.Module):
+        function = function.forward
+    try:
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
