@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, LossCall, Op
     from nnlint.failure import Failures
     from nnlint.finding import Finding, Level, Location, Place, Skip
+    from nnlint.options import Options
     from nnlint.probes.batch import Batch
     from nnlint.probes.declared import Declared
     from nnlint.probes.losses import LossCalls, MeasuredLoss
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from nnlint.probes.parameters import Parameters
     from nnlint.probes.stats import BackwardStats, ForwardStats, LayerStats
     from nnlint.report import FindingsError, Report
-    from nnlint.rule import Options
     from nnlint.setup.training_setup import TrainingSetup
 
 _HOMES = {
@@ -53,7 +53,7 @@ _HOMES = {
     "LayerStats": "nnlint.probes.stats",
     "FindingsError": "nnlint.report",
     "Report": "nnlint.report",
-    "Options": "nnlint.rule",
+    "Options": "nnlint.options",
     "TrainingSetup": "nnlint.setup.training_setup",
 }
 

@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlint.finding import Finding, Level
+
+if TYPE_CHECKING:
+    from nnlint.options import Options
 
 Check: TypeAlias = Callable[..., Iterator[Finding]]
 
@@ -41,12 +42,6 @@ HEADINGS = ("What it does", "Why is this bad?", "Example", "Use instead", "Refer
 
 _CODE = re.compile(r"[A-Z]{3}\d{3}")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-class Options(BaseModel):
-    """Base of a rule's thresholds: `[tool.nnlint.rules.CODE]` in pyproject.toml. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class RuleError(Exception):
@@ -144,7 +139,7 @@ def _parameters(
         candidate = namespace.get(kind, annotation)
         if kind in NEEDS:
             evidence[parameter.name] = kind
-        elif isinstance(candidate, type) and issubclass(candidate, Options):
+        elif isinstance(candidate, type) and getattr(candidate, "is_nnlint_options", False):
             options, options_parameter = candidate, parameter.name
         else:
             raise refuse(f"parameter {parameter.name!r} has type {kind!r}; known evidence: {', '.join(NEEDS)}")

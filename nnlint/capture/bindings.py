@@ -46,6 +46,26 @@ class Bindings:
         self.bind(tensor, node)
         self._last_write[storage_key(tensor)] = node
 
+    def maker(self, tensor: torch.Tensor) -> fx.Node | None:
+        """The node that made the tensor, as it was bound: without a node for one of several outputs, or for later writes."""
+        entry = self._entries.get(id(tensor))
+        return entry.node if entry is not None and entry.reference() is tensor else None
+
+    def alive(self) -> Iterator[fx.Node]:
+        """Nodes of the tensors that somebody still holds."""
+        return (entry.node for entry in self._entries.values() if entry.reference() is not None)
+
+    def sharing_memory(self, tensor: torch.Tensor) -> fx.Node | None:
+        """The node last bound to a live tensor with the same memory as this unknown one, or None."""
+        address = memory_address(tensor)
+        if address is None:
+            return None
+        for entry in reversed(list(self._entries.values())):
+            known = entry.reference()
+            if known is not None and known is not tensor and memory_address(known) == address:
+                return self.find(known)
+        return None
+
     def find(self, tensor: torch.Tensor) -> fx.Node | None:
         """The node whose value the tensor holds now, or None for a tensor of unknown origin."""
         entry = self._entries.get(id(tensor))
@@ -78,10 +98,26 @@ def storage_key(tensor: torch.Tensor) -> int:
         return -id(tensor)
 
 
+def memory_address(tensor: torch.Tensor) -> int | None:
+    """Where the tensor's storage begins; None for one without memory (empty, fake, meta, sparse, inside a transform)."""
+    if is_transformed(tensor):
+        return None
+    try:
+        return tensor.untyped_storage().data_ptr() or None
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return None
+
+
+def is_transformed(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is one of `torch.func`'s, valid only inside the transform that made it."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
 def tensor_leaves(value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
     """Every tensor inside nested tuples, lists, dicts, dataclasses and plain objects, with its path."""
     if isinstance(value, torch.Tensor):
-        yield path, value
+        if not torch.nn.parameter.is_lazy(value):  # without shape or memory until the first forward
+            yield path, value
     elif depth and value is not None and not isinstance(value, (str, bytes, int, float, bool, torch.nn.Module)):
         for key, child in _children(value):
             yield from tensor_leaves(child, (*path, key), depth - 1)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnlint import ops as taxonomy
+from nnlint.capture.facts import RunFacts
 from nnlint.finding import Location
 
 if TYPE_CHECKING:
@@ -138,6 +139,21 @@ class Op:
         return bool(self._meta("training", True))
 
     @property
+    def is_kept(self) -> bool:
+        """Whether somebody still held the value when the run was over: returned, or stored in the module's state."""
+        return bool(self._meta("kept"))
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether a module returned the value beside others, which its caller may well leave unused."""
+        return bool(self._meta("one_of_several"))
+
+    @property
+    def is_created(self) -> bool:
+        """Whether the op stands for a Parameter that the run itself made."""
+        return bool(self._meta("created"))
+
+    @property
     def in_place(self) -> bool:
         """Whether the op wrote to one of its inputs."""
         return bool(self._meta("in_place"))
@@ -202,7 +218,8 @@ class LossCall:
     def __init__(self, op: Op) -> None:
         self.op = op
         self.kind = op.name
-        self.prediction: Op | None = op.inputs[0] if op.inputs else None
+        first = op.argument("input")
+        self.prediction: Op | None = first if isinstance(first, Op) else op.inputs[0] if op.inputs else None
         target = op.argument("target", op.argument("targets"))
         self.target: Op | None = target if isinstance(target, Op) else None
 
@@ -237,6 +254,7 @@ class Graph:
         fx: the `torch.fx.Graph` itself.
         method: "recorded" (a real run), "fake" (shapes only), "symbolic" (no run: neither shapes nor the loss).
         constructions: module path -> source line of its construction, where known.
+        facts: what the run showed besides its operations.
     """
 
     def __init__(
@@ -248,10 +266,12 @@ class Graph:
         called_modules: dict[str, int] | None = None,
         loss: fx.Node | None = None,
         complete: bool = True,
+        facts: RunFacts | None = None,
     ) -> None:
         self.fx = graph
         self.method = method
         self.complete = complete
+        self.facts = facts or RunFacts()
         self.constructions = constructions or {}
         self.module_calls = called_modules or {}
         nodes = [node for node in graph.nodes if node.op != "output"]

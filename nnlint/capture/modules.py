@@ -12,18 +12,19 @@ import torch
 from torch import nn
 
 from nnlint.capture.bindings import tensor_leaves
+from nnlint.capture.facts import UnregisteredModule
 
 
 @dataclass(frozen=True)
 class ModuleCall:
     """One call of a module, while it is on the stack."""
 
+    module: nn.Module
     path: str
     type_name: str
     number: int
     training: bool
     is_torch_layer: bool
-    registered: bool
 
 
 @dataclass
@@ -35,11 +36,11 @@ class Failure:
     shapes: list[str]
 
 
-class ScriptObserver(Protocol):
-    """What to do around a call of a scripted module, whose inside torch does not show."""
+class CallObserver(Protocol):
+    """Told of every module call that returned."""
 
-    def scripted_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Record the call as one op."""
+    def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """A module returned `result`; it is still on the tracker's stack."""
 
 
 @dataclass
@@ -50,6 +51,8 @@ class ModuleTracker:
     stack: list[ModuleCall] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     unregistered: dict[str, nn.Module] = field(default_factory=dict)
+    #: Ids of the parameters made during the run. None of them can be the id of an older tensor that is still in use.
+    created: set[int] = field(default_factory=set)
     failure: Failure | None = None
 
     @classmethod
@@ -71,16 +74,26 @@ class ModuleTracker:
     def enter(self, module: nn.Module) -> None:
         """Push a call."""
         path = self.paths.get(id(module))
-        registered = path is not None
         if path is None:
-            above = f"{self.stack[-1].path}." if self.stack and self.stack[-1].path else ""
-            path = f"{above}<{type(module).__name__}>"
-            self.unregistered[path] = module
+            path = self._adopt(module)
         is_torch_layer = type(module).__module__.startswith("torch.nn.")
-        self.stack.append(
-            ModuleCall(path, type(module).__name__, self.calls[path], bool(module.training), is_torch_layer, registered)
-        )
+        call = ModuleCall(module, path, type(module).__name__, self.calls[path], bool(module.training), is_torch_layer)
+        self.stack.append(call)
         self.calls[path] += 1
+
+    def _adopt(self, module: nn.Module) -> str:
+        """Give an unregistered module, and what is inside it, paths for the rest of the run."""
+        above = self.current
+        name = _held_as(above.module, module) if above is not None else None
+        name = name or f"<{type(module).__name__}>"
+        path = f"{above.path}.{name}" if above is not None and above.path else name
+        while path in self.unregistered:
+            path = f"{path}'"
+        # Held until the run ends: an id is not given to another module meanwhile.
+        self.unregistered[path] = module
+        for inner, child in module.named_modules():
+            self.paths.setdefault(id(child), f"{path}.{inner}" if inner else path)
+        return path
 
     def leave(self) -> None:
         """Pop a call."""
@@ -93,9 +106,37 @@ class ModuleTracker:
             shapes = [f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}" for _, leaf in tensor_leaves((args, kwargs))]
             self.failure = Failure(call.path, call.type_name, shapes)
 
+    def unregistered_modules(self, model: nn.Module) -> tuple[UnregisteredModule, ...]:
+        """The modules that were called and that `model` did not list before the run."""
+        known = {id(parameter) for parameter in model.parameters() if id(parameter) not in self.created}
+        now = {id(module) for module in model.modules()}
+        found = []
+        for path, module in self.unregistered.items():
+            own = [p for p in module.parameters() if id(p) not in known]
+            trainable = sum(p.numel() for p in own if p.requires_grad)
+            created = bool(own) and all(id(p) in self.created for p in own)
+            found.append(UnregisteredModule(path, type(module).__name__, trainable, created, id(module) in now))
+        return tuple(found)
+
+
+def _held_as(owner: nn.Module, module: nn.Module) -> str | None:
+    """How `owner` holds a module that it did not register: `layers[0]`, `blocks['a']`; None where no plain container does."""
+    for name, value in vars(owner).items():
+        if name.startswith("_") or isinstance(value, nn.Module):
+            continue
+        if isinstance(value, dict):
+            found = next((repr(key) for key, child in value.items() if child is module), None)
+        elif isinstance(value, (list, tuple)):
+            found = next((str(index) for index, child in enumerate(value) if child is module), None)
+        else:
+            found = None
+        if found is not None:
+            return f"{name}[{found}]"
+    return None
+
 
 @contextmanager
-def tracked_calls(tracker: ModuleTracker, observer: ScriptObserver) -> Iterator[None]:
+def tracked_calls(tracker: ModuleTracker, observer: CallObserver) -> Iterator[None]:
     """Route every module call of the process through the tracker; the original `__call__` is back afterwards."""
     original = nn.Module.__call__
 
@@ -108,9 +149,8 @@ def tracked_calls(tracker: ModuleTracker, observer: ScriptObserver) -> Iterator[
                 tracker.failed(args, kwargs)
             raise
         else:
-            if isinstance(module, torch.jit.ScriptModule):
-                with torch._C.DisableTorchFunction():
-                    observer.scripted_call(module, args, kwargs, result)
+            with torch._C.DisableTorchFunction():
+                observer.called(module, args, kwargs, result)
         finally:
             tracker.leave()
         return result
@@ -120,3 +160,20 @@ def tracked_calls(tracker: ModuleTracker, observer: ScriptObserver) -> Iterator[
         yield
     finally:
         nn.Module.__call__ = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def noted_parameters(created: set[int]) -> Iterator[None]:
+    """Put the id of every `nn.Parameter` made inside into `created`; the original constructor is back afterwards."""
+    original = nn.Parameter.__dict__["__new__"]
+
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        parameter = original.__get__(None, cls)(cls, *args, **kwargs)
+        created.add(id(parameter))
+        return parameter
+
+    nn.Parameter.__new__ = staticmethod(new)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Parameter.__new__ = original

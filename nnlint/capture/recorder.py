@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from nnlint import ops
-from nnlint.capture.bindings import Bindings, tensor_leaves, version
+from nnlint.capture.bindings import Bindings, is_transformed, tensor_leaves, version
 from nnlint.capture.frames import user_location
-from nnlint.capture.functions import recorded_functions
-from nnlint.capture.modules import ModuleTracker, tracked_calls
+from nnlint.capture.functions import recorded_functions, scripted
+from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
@@ -76,10 +77,11 @@ class Recorder(TorchFunctionMode):
         self.tracker = ModuleTracker.of(model, *extra)
         self.in_loss = False
         self.last: fx.Node | None = None
+        self.refused_loss: tuple[fx.Node, tuple[Any, ...], dict[str, Any]] | None = None
         self._stop = stop
         self._observer = observer
         self._substitute = substitute
-        self._paused = 0
+        self._paused: list[dict[fx.Node, None]] = []
         self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
         self._grad_nodes: dict[Any, fx.Node] = {}
         self._states: dict[int, tuple[str, torch.Tensor, str]] = {}
@@ -96,6 +98,7 @@ class Recorder(TorchFunctionMode):
         """Record what runs inside: torch calls, module calls, custom autograd functions."""
         with ExitStack() as stack:
             stack.enter_context(_eager())
+            stack.enter_context(noted_parameters(self.tracker.created))
             stack.enter_context(tracked_calls(self.tracker, self))
             stack.enter_context(recorded_functions(self))
             stack.enter_context(self)
@@ -114,22 +117,24 @@ class Recorder(TorchFunctionMode):
         nodes: dict[fx.Node, None] = {}
         for _, tensor in tensor_leaves(output):
             nodes[self.node_of(tensor)] = None
+        for node in self._bindings.alive():
+            node.meta["kept"] = True
         self.graph.output(tuple(nodes))
         self._grad_nodes.clear()
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Let torch calls pass unrecorded."""
-        self._paused += 1
+    def paused(self) -> Iterator[dict[fx.Node, None]]:
+        """Let torch calls pass unrecorded; gives the nodes of the known tensors that they read meanwhile."""
+        self._paused.append({})
         try:
-            yield
+            yield self._paused[-1]
         finally:
-            self._paused -= 1
+            self._paused.pop()
 
     @property
     def is_paused(self) -> bool:
         """Whether calls pass unrecorded at the moment."""
-        return self._paused > 0
+        return bool(self._paused)
 
     # ---------------------------------------------------------------- torch calls
 
@@ -139,16 +144,25 @@ class Recorder(TorchFunctionMode):
         """Run the call and record it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", type(func).__name__)
-        if self._paused or name in _QUIET:
+        if name in _QUIET or any(map(is_lazy, args)):
             return func(*args, **kwargs)
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
             if name not in _TENSOR_PROPERTIES:
                 return func(*args, **kwargs)
         inputs = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=4)]
+        if self._paused:
+            known = [tensor for tensor in inputs if self._bindings.maker(tensor) is not None or id(tensor) in self._states]
+            self._paused[-1].update(dict.fromkeys(map(self.node_of, known)))
+            return func(*args, **kwargs)
         before = [version(tensor) for tensor in inputs]
         instead = self._substitute(ops.canonical(name)) if self._substitute is not None else None
-        result = (instead or func)(*args, **kwargs)
+        try:
+            result = (instead or func)(*args, **kwargs)
+        except Exception:
+            if "loss" in ops.info(ops.canonical(name)).kinds:
+                self._record_refused(func, name, args, kwargs)
+            raise
         changed = [tensor for tensor, old in zip(inputs, before, strict=True) if version(tensor) != old]
         self.record(func, name, args, kwargs, result, changed=changed, before=before, inputs=inputs)
         return result
@@ -187,16 +201,30 @@ class Recorder(TorchFunctionMode):
                 self._grad_nodes[tensor.grad_fn] = node
         if outputs:
             self.last = node
-            if self._observer is not None:
+            if self._observer is not None and not is_transformed(outputs[0][1]):
                 self._observer(node, outputs[0][1], args, kwargs)
         return node
 
-    def scripted_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Record the call of a scripted module as one op that reads all its parameters."""
+    def _record_refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Add the node of a loss function that raised: what it was given is evidence for the rules about losses."""
+        node = self._node(func, name, args, kwargs)
+        self._describe(node, None, name=ops.canonical(name))
+        self._place(node)
+        node.meta["refused"] = True
+        self.refused_loss = (node, args, kwargs)
+
+    def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Record the call of a scripted module as one op that reads all its parameters; note further outputs of others."""
         if self.is_paused:
             return
-        reads = tuple(self._states[id(p)][0] for p in module.parameters() if id(p) in self._states)
-        self.record(type(module).forward, "scripted", args, kwargs, result, meta={"reads": reads, "kind": "scripted"})
+        if isinstance(module, torch.jit.ScriptModule):
+            reads = tuple(self._states[id(p)][0] for p in module.parameters() if id(p) in self._states)
+            self.record(scripted, "scripted", args, kwargs, result, meta={"reads": reads, "kind": "scripted"})
+        elif not isinstance(result, torch.Tensor):
+            made = [node for _, tensor in tensor_leaves(result) if (node := self._bindings.maker(tensor)) is not None]
+            if len(set(made)) > 1:
+                for node in made:
+                    node.meta["one_of_several"] = True
 
     # ---------------------------------------------------------------- nodes
 
@@ -224,13 +252,23 @@ class Recorder(TorchFunctionMode):
 
     def _stranger(self, tensor: torch.Tensor) -> fx.Node:
         """A node for a tensor the mode did not see being made, linked to what autograd says it came from."""
-        sources = list(dict.fromkeys(self._autograd_sources(tensor)))
+        sources = list(dict.fromkeys([*self._aliased(tensor), *self._autograd_sources(tensor)]))
         node = self.graph.call_function(unknown_tensor, tuple(sources))
         leaf_parameter = isinstance(tensor, nn.Parameter)
         self._describe(node, tensor, name="unknown", kind="unregistered-parameter" if leaf_parameter else "unknown")
         self._place(node)
         node.meta["is_leaf"] = tensor.is_leaf
+        node.meta["created"] = id(tensor) in self.tracker.created
         return node
+
+    def _aliased(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
+        """The node of a known tensor that shares the stranger's memory (`from_numpy`, `torch.Tensor(x)`, a C++ view)."""
+        if is_transformed(tensor):
+            inner = self._bindings.find(torch._C._functorch.get_unwrapped(tensor))
+        else:
+            inner = self._bindings.sharing_memory(tensor)
+        if inner is not None:
+            yield inner
 
     def _autograd_sources(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
         waiting, seen = [tensor.grad_fn], set()
@@ -258,6 +296,8 @@ class Recorder(TorchFunctionMode):
     def _argument(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return self.node_of(value)
+        if isinstance(value, fx.Node):
+            return value
         if isinstance(value, torch.Size):
             return tuple(value)
         if isinstance(value, _KEPT):

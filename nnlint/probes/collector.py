@@ -31,12 +31,12 @@ class _Row:
 
 @dataclass
 class LossValues:
-    """The tensors a loss function was called with."""
+    """The tensors a loss function was called with; `value` is None where the call raised."""
 
     node: fx.Node
     prediction: torch.Tensor | None
     target: torch.Tensor | None
-    value: torch.Tensor
+    value: torch.Tensor | None
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Collector:
         """Measure one op's output."""
         kinds = ops.info(node.meta["name"]).kinds
         if "loss" in kinds:
-            self._keep_loss(node, output, args, kwargs)
+            self.keep_loss(node, output, args, kwargs)
         self._channels[node] = self._channel_dim(node, output, kinds)
         if kinds.isdisjoint(_MEASURED) or not output.is_floating_point() or output.numel() < 2:
             return
@@ -109,12 +109,16 @@ class Collector:
 
         output.register_hook(keep)
 
-    def _keep_loss(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def keep_loss(
+        self, node: fx.Node, output: torch.Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Keep what a loss function was given and what it returned (None: it raised)."""
+
         def kept(position: int, *names: str) -> torch.Tensor | None:
             value = args[position] if len(args) > position else next((kwargs[name] for name in names if name in kwargs), None)
             return value.detach() if isinstance(value, torch.Tensor) else None
 
-        self.losses.append(LossValues(node, kept(0, "input"), kept(1, "target", "targets"), output.detach()))
+        self.losses.append(LossValues(node, kept(0, "input"), kept(1, "target", "targets"), output.detach() if output is not None else None))
 
     def settle(self) -> tuple[list[dict[str, float]], list[float | None]]:
         """All numbers as Python floats: a dict for each row, and the gradient norm (None where no gradient came)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint.capture.graph import Graph, LossCall, Op
-from nnlint.finding import Location
+from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:
     import torch
@@ -17,12 +17,17 @@ class MeasuredLoss(LossCall):
     """A loss call with the tensors it was given.
 
     Attributes:
-        prediction_value, target_value: detached tensors as passed; None where the argument was not a tensor.
-        value: the detached result.
+        prediction_value, target_value: detached tensors as passed; None where the argument was not a tensor, or
+            nothing was run on real values.
+        value: the detached result; None where the call raised, or nothing was run on real values.
     """
 
     def __init__(
-        self, op: Op, prediction: torch.Tensor | None, target: torch.Tensor | None, value: torch.Tensor
+        self,
+        op: Op,
+        prediction: torch.Tensor | None = None,
+        target: torch.Tensor | None = None,
+        value: torch.Tensor | None = None,
     ) -> None:
         super().__init__(op)
         self.prediction_value = prediction
@@ -37,7 +42,7 @@ class MeasuredLoss(LossCall):
 
 @dataclass(frozen=True)
 class LossCalls:
-    """The loss of the run.
+    """The loss of the run. Where the loss call raised, `calls` holds what it was given until then.
 
     Attributes:
         calls: the recognized loss functions that the loss depends on, in execution order.
@@ -48,7 +53,9 @@ class LossCalls:
         is_tensor: False when the loss function returned a number or something else.
         type_name: class of what the loss returned.
         location: the line that made the loss.
-        targets_assumed: targets (or inputs) were made up by nnlint.
+        targets_assumed, inputs_assumed: they were made up by nnlint.
+        raised: a loss function raised, or the loss returned no tensor: `op` and `value` are unknown.
+        measured: the loss was computed on real values.
     """
 
     calls: tuple[MeasuredLoss, ...]
@@ -62,9 +69,29 @@ class LossCalls:
     trainable: bool
     targets_assumed: bool = False
     inputs_assumed: bool = False
+    raised: bool = False
+    measured: bool = True
 
     def __iter__(self) -> Iterator[MeasuredLoss]:
         return iter(self.calls)
+
+    def require_targets(self) -> LossCalls:
+        """This, or Skip when the targets are made up or nothing was run on real values."""
+        if self.targets_assumed:
+            raise Skip("the targets are made up")
+        return self.require_values()
+
+    def require_values(self) -> LossCalls:
+        """This, or Skip when nothing was run on real values."""
+        if not self.measured:
+            raise Skip("static check: the loss was not computed on real values")
+        return self
+
+    def require_result(self) -> LossCalls:
+        """This, or Skip when the loss was not computed to its end."""
+        if self.raised:
+            raise Skip("the loss call raised (RUN003)")
+        return self.require_values()
 
     def of(self, *kinds: str) -> tuple[MeasuredLoss, ...]:
         """Calls of these loss functions."""

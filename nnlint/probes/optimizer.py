@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ class Optimizer:
         class_name: the class of the optimizer, under any wrapper.
         missing: the model's trainable parameters that are in no group.
         foreign: tensors that are not the model's (nor the loss module's).
+        frozen: tensors in a group that require no gradient.
         duplicated: parameters that are in more than one place.
         steps: optimizer steps already taken, as far as its state tells.
         grad_scaler: whether a gradient scaler is used, as the setup says.
@@ -139,28 +141,23 @@ class Optimizer:
         inner = _innermost(optimizer)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         others = {id(parameter) for parameter in loss.parameters()} if isinstance(loss, nn.Module) else set()
-        seen: dict[int, int] = {}
-        groups = []
-        foreign: list[OptimizedTensor] = []
-        for index, group in enumerate(raw):
-            held = list(group["params"])
-            tensors = [_tensor(tensor, names, index) for tensor in held]
-            for tensor, view in zip(held, tensors, strict=True):
-                seen[id(tensor)] = seen.get(id(tensor), 0) + 1
-                if view.name is None and id(tensor) not in others:
-                    foreign.append(view)
-            groups.append(_group(index, group, tuple(tensors), type(inner).__name__))
-        missing = (
-            name for name, parameter in model.named_parameters() if parameter.requires_grad and id(parameter) not in seen
+        held = [
+            (id(tensor), _tensor(tensor, names, index)) for index, group in enumerate(raw) for tensor in group["params"]
+        ]
+        times = Counter(key for key, _ in held)
+        groups = tuple(
+            _group(index, group, tuple(view for _, view in held if view.group == index), type(inner).__name__)
+            for index, group in enumerate(raw)
         )
+        trainable = {name: id(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
         return cls(
             class_name=type(inner).__name__,
             wrapper=None if inner is optimizer else type(optimizer).__name__,
-            groups=tuple(groups),
-            missing=tuple(missing),
-            foreign=tuple(foreign),
-            frozen=tuple(tensor for group in groups for tensor in group.tensors if not tensor.requires_grad),
-            duplicated=tuple(names[key] for key, times in seen.items() if times > 1 and key in names),
+            groups=groups,
+            missing=tuple(name for name, key in trainable.items() if key not in times),
+            foreign=tuple(view for key, view in held if view.name is None and key not in others),
+            frozen=tuple(view for _, view in held if not view.requires_grad),
+            duplicated=tuple(names[key] for key, count in times.items() if count > 1 and key in names),
             scheduler=_schedule(scheduler, optimizer, inner),
             steps=_steps(inner),
         )
@@ -186,9 +183,7 @@ def _tensor(tensor: Tensor, names: Mapping[int, str], group: int) -> OptimizedTe
 
 
 def _group(index: int, group: Mapping[str, Any], tensors: tuple[OptimizedTensor, ...], kind: str) -> ParameterGroup:
-    options = {
-        key: _plain(value) for key, value in group.items() if key != "params" and (key != "param_names" or value is None)
-    }
+    options = {key: _plain(value) for key, value in group.items() if key not in {"params", "param_names"}}
     betas = options.get("betas")
     return ParameterGroup(
         index=index,

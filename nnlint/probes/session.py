@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nnlint.failure import Failure
 from nnlint.finding import Skip
 from nnlint.probes.declared import Declared
+from nnlint.probes.deep_providers import DEEP_PROVIDERS
 from nnlint.probes.eval_stats import EvalStats
 from nnlint.probes.fake import fake_setup, needs_fake
 from nnlint.probes.guard import StateGuard
@@ -19,7 +21,7 @@ from nnlint.probes.mixing import Mixing
 from nnlint.probes.outputs import first_samples, sample_count
 from nnlint.probes.step_stats import StepStats
 from nnlint.probes.steps import run_steps
-from nnlint.probes.training_pass import TrainingPass, find_non_finite, run_training_pass
+from nnlint.probes.training_pass import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
@@ -163,14 +165,21 @@ def _losses(session: Session) -> LossCalls:
 
 def _forward(session: Session) -> ForwardStats:
     found: ForwardStats = _part(session, "ForwardStats", session.training_pass.forward, "the forward was not measured")
-    if all(layer.finite for layer in found.layers) and (found.loss is None or found.loss == found.loss):
+    finite = found.outputs_finite and (found.loss is None or math.isfinite(found.loss))
+    if finite and all(layer.finite for layer in found.layers):
         return found
     culprit = session.measure("non-finite search", lambda: find_non_finite(session.setup, seed=session.plan.seed))
     return replace(found, non_finite=culprit)
 
 
 def _backward(session: Session) -> BackwardStats:
-    return _part(session, "BackwardStats", session.training_pass.backward, "backward was not run")
+    found: BackwardStats = _part(session, "BackwardStats", session.training_pass.backward, "backward was not run")
+    if found.finite:
+        return found
+    culprit = session.measure(
+        "non-finite gradient search", lambda: find_non_finite_gradient(session.setup, seed=session.plan.seed)
+    )
+    return replace(found, non_finite=culprit)
 
 
 def _eval(session: Session) -> EvalStats:
@@ -246,5 +255,6 @@ PROVIDERS: Mapping[str, Callable[[Session], Any]] = {
     "EvalStats": _eval,
     "Mixing": _mixing,
     "StepStats": _steps,
+    **DEEP_PROVIDERS,
     "Declared": lambda session: Declared.of(session.setup),
 }

@@ -67,6 +67,7 @@ class ForwardStats:
         loss: value of the loss, None where there is none.
         non_finite: the first op that made NaN or Inf out of finite inputs, with the range of those inputs; None in a clean pass.
         assumed: the inputs are noise made by nnlint, not the user's batch.
+        outputs_finite: whether the tensors that the model returned hold neither NaN nor Inf.
     """
 
     layers: tuple[LayerStats, ...]
@@ -75,6 +76,7 @@ class ForwardStats:
     graph: Graph
     non_finite: NonFinite | None = None
     assumed: bool = False
+    outputs_finite: bool = True
 
     @cached_property
     def _by_op(self) -> dict[Op, LayerStats]:
@@ -104,6 +106,23 @@ class NonFinite:
     """The op where the first NaN or Inf appeared."""
 
     op: Op
+    what: str
+    input_ranges: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True)
+class NonFiniteGradient:
+    """The op whose backward made the first NaN or Inf.
+
+    Attributes:
+        op: the op of the forward; None where the backward function belongs to none that was recorded.
+        function: autograd's name of the backward function, `LogBackward0`.
+        what: "NaN" or "Inf".
+        input_ranges: of the op's forward inputs.
+    """
+
+    op: Op | None
+    function: str
     what: str
     input_ranges: tuple[tuple[str, float, float], ...]
 
@@ -169,14 +188,19 @@ class BackwardStats:
 
     Attributes:
         surrogate: no loss was given; the gradients are those of a random projection of the outputs.
-        non_finite_op: name of the autograd op whose backward made the first non-finite gradient, where one did.
+        non_finite: the op whose backward made the first NaN or Inf out of finite gradients, where one did.
     """
 
     layers: tuple[LayerGradient, ...]
     parameters: tuple[ParameterGradient, ...]
     graph: Graph
     surrogate: bool = False
-    non_finite_op: str | None = None
+    non_finite: NonFiniteGradient | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether every measured gradient is finite."""
+        return all(layer.finite for layer in self.layers) and all(gradient.finite for gradient in self.parameters)
 
     @cached_property
     def _by_op(self) -> Mapping[Op, LayerGradient]:

@@ -16,15 +16,17 @@ from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
 from nnlint.probes.causes import is_fatal, likely_cause, one_line, user_frame, user_trace
+from nnlint.probes.circumstances import run_facts
 from nnlint.probes.collector import Collector, standard_deviation
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import random_projection
 from nnlint.probes.losses import LossCalls, MeasuredLoss
-from nnlint.probes.non_finite import NonFiniteFinder
+from nnlint.probes.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
 from nnlint.probes.stats import BackwardStats, ForwardStats, LayerGradient, LayerStats, ParameterGradient
+from nnlint.setup.errors import LossTypeError
 
 if TYPE_CHECKING:
-    from nnlint.probes.stats import NonFinite
+    from nnlint.probes.stats import NonFinite, NonFiniteGradient
     from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -75,6 +77,7 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
     made.graph = _graph(run, method="recorded" if values else "fake")
     if run.error is not None:
         made.failures.append(_failure(run, run.error))
+        made.losses = _refused_losses(run, made.graph)
         return made
     made.losses = _losses(run, made.graph)
     if collector is None:
@@ -116,6 +119,21 @@ def find_non_finite(setup: TrainingSetup, *, seed: int) -> NonFinite | None:
     finder = NonFiniteFinder()
     run = _recorded(setup, finder, seed=seed)
     return finder.found(_graph(run, method="recorded"))
+
+
+def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGradient | None:
+    """Run forward and backward again and name the op whose backward makes the first NaN or Inf; the caller holds the guard."""
+    if not setup.model.training:
+        setup.model.train()
+    finder = NonFiniteGradientFinder()
+    run = _recorded(setup, finder, seed=seed)
+    graph = _graph(run, method="recorded")
+    loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
+    if run.error is not None or not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+        return None
+    finder.watch(loss)
+    loss.backward()
+    return finder.found(graph)
 
 
 def _recorded(
@@ -162,7 +180,9 @@ def _graph(run: _Run, *, method: str) -> Graph:
         constructions=dict(run.setup.construction),
         called_modules=dict(run.recorder.tracker.calls),
         loss=loss,
-        complete=run.error is None,
+        facts=run_facts(run.setup, run.recorder.tracker),
+        # A loss that raises takes nothing from the graph of the model.
+        complete=run.error is None or run.stage == "loss",
     )
 
 
@@ -227,13 +247,8 @@ def _losses(run: _Run, graph: Graph) -> LossCalls | None:
         return None
     loss = run.loss
     is_tensor = isinstance(loss, torch.Tensor)
-    reaching = {call.op.node for call in graph.loss_calls}
-    values = run.collector.losses if run.collector is not None else []
-    calls = tuple(
-        MeasuredLoss(graph.of(kept.node), kept.prediction, kept.target, kept.value) for kept in values if kept.node in reaching
-    )
     return LossCalls(
-        calls=calls,
+        calls=_loss_calls(run, graph),
         graph=graph,
         op=graph.loss,
         value=float(loss.detach()) if is_tensor and loss.numel() == 1 and run.collector is not None else None,
@@ -244,6 +259,42 @@ def _losses(run: _Run, graph: Graph) -> LossCalls | None:
         trainable=any(parameter.requires_grad for parameter in run.setup.model.parameters()),
         targets_assumed=run.setup.targets_assumed,
         inputs_assumed=run.setup.inputs_assumed,
+        measured=run.collector is not None,
+    )
+
+
+def _refused_losses(run: _Run, graph: Graph) -> LossCalls | None:
+    """What the loss functions were given in a pass where one of them raised, or where the loss was no tensor."""
+    if run.recorder.refused_loss is not None and run.collector is not None:
+        node, args, kwargs = run.recorder.refused_loss
+        run.collector.keep_loss(node, None, args, kwargs)
+    elif not isinstance(run.error, LossTypeError):
+        return None
+    returned = run.error.returned if isinstance(run.error, LossTypeError) else ""
+    return LossCalls(
+        calls=_loss_calls(run, graph),
+        graph=graph,
+        op=None,
+        value=None,
+        shape=(),
+        requires_grad=False,
+        is_tensor=not returned,
+        type_name=returned,
+        trainable=any(parameter.requires_grad for parameter in run.setup.model.parameters()),
+        targets_assumed=run.setup.targets_assumed,
+        inputs_assumed=run.setup.inputs_assumed,
+        raised=True,
+        measured=run.collector is not None,
+    )
+
+
+def _loss_calls(run: _Run, graph: Graph) -> tuple[MeasuredLoss, ...]:
+    """The loss functions that the loss depends on, with the tensors they were given where there are values."""
+    kept = {found.node: found for found in run.collector.losses} if run.collector is not None else {}
+    found = ((call.op, kept.get(call.op.node)) for call in graph.loss_calls)
+    return tuple(
+        MeasuredLoss(op) if given is None else MeasuredLoss(op, given.prediction, given.target, given.value)
+        for op, given in found
     )
 
 
@@ -260,6 +311,7 @@ def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: b
         loss=made.losses.value if made.losses is not None else None,
         graph=graph,
         assumed=run.setup.inputs_assumed,
+        outputs_finite=all_finite(run.output),
     )
     if "BackwardStats" in made.reasons:
         return

@@ -1,4 +1,4 @@
-"""The one error of this package: a target that cannot be turned into a training setup."""
+"""The errors of this package: a target that cannot be turned into a training setup, a loss that is no tensor."""
 
 from __future__ import annotations
 
@@ -39,3 +39,15 @@ class SetupError(Exception):
         self.location = location
         self.trace = trace
         self.setup = setup
+
+
+class LossTypeError(SetupError):
+    """The loss function returned something else than a tensor.
+
+    Attributes:
+        returned: what it returned, in words.
+    """
+
+    def __init__(self, returned: str) -> None:
+        super().__init__("RUN003", f"the loss returned {returned} instead of a tensor: nothing to differentiate")
+        self.returned = returned

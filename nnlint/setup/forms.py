@@ -140,6 +140,9 @@ def _converted(value: Any, origin: str) -> TrainingSetup:
         hint = " (is a `return` missing?)"
     elif isinstance(value, type) and issubclass(value, nn.Module):
         hint = f" (the class, not an instance: write {value.__name__}(...))"
+    elif inspect.iscoroutine(value):
+        value.close()
+        hint = " (write a plain `def`, without `async`)"
     elif isinstance(value, list):
         hint = " (a tuple, not a list, holds several parts)"
     raise SetupError("RUN001", f"{origin} {describe(value)}{hint}; {ACCEPTED}")

@@ -62,7 +62,7 @@ def _hide_namesakes(root: Path) -> dict[str, ModuleType]:
         return {}
     beside = {path.stem for path in root.glob("*.py")} | {path.parent.name for path in root.glob("*/__init__.py")}
     hidden = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if name.partition(".")[0] not in beside or not isinstance(file, str) or name == "__main__":
             continue

@@ -95,21 +95,24 @@ class _Search:
     def _try_all(self, trial: Trial, hints: Sequence[Hint]) -> _Accepted | None:
         deadline = time.monotonic() + _TIME_LIMIT
         doubtful: _Accepted | None = None
-        for hint in hints:
-            if time.monotonic() > deadline:
-                self.failures.append(("further shapes", f"not tried within {_TIME_LIMIT:.0f} s"))
-                break
-            inputs = self._made(hint)
-            reason = self._refusal(trial, hint, inputs)
-            if isinstance(reason, Outcome):
-                return hint, inputs, reason
-            if reason == _MIXED:
-                doubtful = doubtful or (hint, inputs, trial.run(inputs))
-            self.failures.append((summary(inputs), reason))
-            if _is_size_mismatch(reason) and hint.origin.startswith(_BY_LAYER) and isinstance(inputs, torch.Tensor):
-                found = self._scan(trial, hint, inputs, deadline)
-                if found is not None:
-                    return found
+        for _, group in itertools.groupby(hints, key=lambda hint: hint.origin):
+            mismatched: tuple[Hint, torch.Tensor] | None = None
+            for hint in group:
+                if time.monotonic() > deadline:
+                    self.failures.append(("further shapes", f"not tried within {_TIME_LIMIT:.0f} s"))
+                    return doubtful
+                inputs = self._made(hint)
+                reason = self._refusal(trial, hint, inputs)
+                if isinstance(reason, Outcome):
+                    return hint, inputs, reason
+                if reason == _MIXED:
+                    doubtful = doubtful or (hint, inputs, trial.run(inputs))
+                if _is_size_mismatch(reason) and isinstance(inputs, torch.Tensor):
+                    mismatched = mismatched or (hint, inputs)
+                self.failures.append((summary(inputs), reason))
+            found = self._scan(trial, *mismatched, deadline) if mismatched is not None else None
+            if found is not None:
+                return found
         return doubtful
 
     def _refusal(self, trial: Trial, hint: Hint, inputs: Any) -> Outcome | str:
@@ -126,7 +129,8 @@ class _Search:
     def _scan(self, trial: Trial, hint: Hint, inputs: torch.Tensor, deadline: float) -> _Accepted | None:
         """Every size, where a convolutional net flattens into a linear layer that fits only one."""
         spec = TensorSpec(tuple(inputs.shape), inputs.dtype)
-        if len(spec.shape) < 3 or not inputs.is_floating_point() or spec.shape[:2] in self.scanned:
+        by_layer = hint.origin.startswith(_BY_LAYER) and inputs.is_floating_point()
+        if not by_layer or len(spec.shape) < 3 or spec.shape[:2] in self.scanned:
             return None
         self.scanned.add(spec.shape[:2])
         for other in scanned(spec):

@@ -119,7 +119,8 @@ def _batch_norm(module: _BatchNorm, samples: int) -> list[TensorSpec]:
 
 def _by_weight(module: nn.Module, samples: int) -> list[TensorSpec]:
     """A layer of a class unknown here, with the usual (out, in, *kernel) `weight`."""
-    weight = module._parameters.get("weight")  # noqa: SLF001 - getattr may run a parametrization
+    # Not getattr: that may run a parametrization.
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
     if weight is None or not 2 <= weight.dim() <= 5:
         return []
     channels = weight.shape[1] * int(getattr(module, "groups", 1) or 1)

@@ -56,6 +56,7 @@ class NamedLoss:
         return self.name
 
     def __call__(self, output: Any, targets: Any) -> torch.Tensor:
+        """The loss of the prediction in `output`."""
         prediction = prediction_of(output)
         classes_last = prediction.dim() > 2 and prediction.shape[:-1] == targets.shape
         if self.name in ("cross_entropy", "nll") and classes_last and not targets.is_floating_point():

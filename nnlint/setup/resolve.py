@@ -106,9 +106,8 @@ def parse_target(text: str) -> Target:
         args, kwargs = _literals(match["call"], text)
         return Target(match["name"], None, args, kwargs, prefixed["prefix"])
     match = _TARGET.fullmatch(text)
-    if match is None or match["where"].endswith(":") or "(" in match["where"].rpartition("/")[2]:
-        raise SetupError("RUN001", f"malformed target {text!r}: {_SYNTAX}")
-    if ":" in match["where"].removeprefix(match["where"][:2]):
+    # Behind a Windows drive letter no colon may be left in the module or path, and in neither an open parenthesis.
+    if match is None or ":" in match["where"][2:] + match["where"][:1] or "(" in match["where"].rpartition("/")[2]:
         raise SetupError("RUN001", f"malformed target {text!r}: {_SYNTAX}")
     args, kwargs = _literals(match["call"], text)
     return Target(match["where"], match["attribute"], args, kwargs)

@@ -54,4 +54,6 @@ class ForwardSignature:
 
 def defines_forward(model: nn.Module) -> bool:
     """Whether the model can be called at all; containers such as `nn.ModuleList` cannot."""
-    return type(model).forward is not nn.Module.forward or "forward" in vars(model)
+    # Static: on scripted modules the class attribute is a descriptor that only works on an instance.
+    own = inspect.getattr_static(type(model), "forward")
+    return own is not nn.Module.forward or "forward" in vars(model)

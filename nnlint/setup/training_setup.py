@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from nnlint.finding import Location
-from nnlint.setup.errors import SetupError
+from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.setup.structure import describe, is_scalar, move
 
 
@@ -192,7 +192,7 @@ def loss_in_output(output: Any) -> torch.Tensor | None:
 
 def _as_loss(value: Any) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        raise SetupError("RUN003", f"the loss returned {describe(value)} instead of a tensor: nothing to differentiate")
+        raise LossTypeError(describe(value))
     return value
 
 

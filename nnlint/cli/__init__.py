@@ -1,0 +1,21 @@
+"""The command line. Importing it imports click and nothing else: every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import click
+
+from nnlint._version import __version__
+from nnlint.cli.check import check
+from nnlint.cli.explain import explain
+from nnlint.cli.rules import rules
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nnlint")
+def main() -> None:
+    """Find what is wrong with a PyTorch model before it is trained."""
+
+
+main.add_command(check)
+main.add_command(rules)
+main.add_command(explain)

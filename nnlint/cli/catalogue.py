@@ -1,0 +1,61 @@
+"""Loads the rules for a command, and judges settings against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from nnlint.cli.errors import Refusal
+
+if TYPE_CHECKING:
+    from nnlint.config import CheckSettings, Override
+    from nnlint.registry import Registry
+
+
+def load_rules() -> Registry:
+    """The installed rules.
+
+    Raises:
+        Refusal: a rule pack does not load, or there is none: a check without rules must not look clean.
+    """
+    from nnlint import registry
+    from nnlint.rule import RuleError
+
+    try:
+        found = registry.load()
+    except RuleError as error:
+        raise Refusal(str(error)) from error
+    if not found.rules:
+        raise Refusal("no rules are installed: the entry point group nnlint.rules is empty; install nnlint with pip")
+    return found
+
+
+def validate(settings: CheckSettings, registry: Registry) -> None:
+    """Judge selection and rule options before anything of the user's is run.
+
+    Raises:
+        Refusal: `select` names an unknown rule, an option or level is wrong, or no rule is left to run.
+    """
+    from nnlint.engine import SettingsError, selected_rules
+    from nnlint.finding import Level
+
+    for rule, options in settings.rules.items():
+        levels = [level.value for level in Level]
+        if options.get("level", levels[0]) not in levels:
+            raise Refusal(f"rules.{rule}: level {options['level']!r} is none of {', '.join(levels)}")
+    try:
+        chosen = selected_rules(registry, settings)
+    except SettingsError as error:
+        raise Refusal(str(error)) from error
+    if not chosen:
+        raise Refusal("the selection leaves no rule to run")
+
+
+def unknown_ignores(settings: CheckSettings, overrides: Iterable[Override], registry: Registry) -> Iterator[str]:
+    """What to say about rules that are ignored and unknown: a warning, since another version may know them."""
+    ignored = [*settings.ignore, *(selector for entry in overrides for selector in entry.ignore)]
+    for selector in dict.fromkeys(ignored):
+        try:
+            registry.matching([selector])
+        except KeyError as error:
+            yield f"ignore: {error.args[0]}"

@@ -1,0 +1,84 @@
+"""The options of `nnlint check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from nnlint.reporters import REPORTERS
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Seconds, written 60s, 2m, 1h or as a plain number."""
+    if value is None:
+        return None
+    from nnlint.config import seconds
+
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _listed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts of comma separated, repeated values."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+_LISTED: dict[str, Any] = {"multiple": True, "callback": _listed, "metavar": "RULES"}
+_DURATION: dict[str, Any] = {"callback": _seconds, "metavar": "DURATION"}
+
+_SUBJECT = (
+    click.option("--input", "input", multiple=True, metavar="SPEC", help="Example input, once for each argument."),
+    click.option("--loss", metavar="LOSS", help="Loss to train with, where the target names none."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Samples of the made-up batch."),
+    click.option("--classes", type=click.IntRange(min=1), help="Number of classes, where the target does not tell."),
+    click.option("--weights", metavar="FILE", help="Weights to load into the model."),
+    click.option("--device", metavar="DEVICE", help="Where to measure: cpu, cuda:0, ..."),
+    click.option("--seed", type=click.IntRange(min=0), help="Same seed, same report. Default: 0."),
+)
+_RULES = (
+    click.option("--select", **_LISTED, help="Run these alone: codes, names, prefixes, ALL; comma separated."),
+    click.option("--extend-select", **_LISTED, help="Run these besides the selected ones."),
+    click.option("--ignore", **_LISTED, help="Leave these out, besides those of the configuration."),
+    click.option(
+        "--fail-on",
+        type=click.Choice(["error", "warning", "info", "never"]),
+        help="Lowest level that makes the exit status 1. Default: error.",
+    ),
+)
+_PROBES = (
+    click.option("--static/--no-static", default=None, help="Run nothing on real values: the graph alone."),
+    click.option("--deep/--no-deep", default=None, help="Run the longer probes too."),
+    click.option("--probe", "probes", multiple=True, metavar="NAME", help="Run one of the longer probes; repeatable."),
+    click.option("--budget", **_DURATION, help="What the probes of one target may take: 60s, 2m."),
+    click.option("--timeout", **_DURATION, help="Stop a target that takes longer. Default: 10m."),
+)
+_OUTPUT = (
+    click.option(
+        "--format", "style", type=click.Choice(list(REPORTERS)), default="text", help="What to print. Default: text."
+    ),
+    click.option(
+        "--output", multiple=True, metavar="[FORMAT:]FILE", help="Write a file as well; repeatable. The suffix decides."
+    ),
+    click.option("--show", multiple=True, type=click.Choice(["layers"]), help="Always show the table of layers."),
+    click.option("--color/--no-color", default=None, help="Default: as the terminal, NO_COLOR and FORCE_COLOR say."),
+)
+_RUN = (
+    click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", help="Default: the nearest pyproject.toml."
+    ),
+    click.option("--in-process", is_flag=True, help="Run in this process, for debuggers; no protection, no timeout."),
+)
+
+
+def check_options(command: Decorated) -> Decorated:
+    """Add every option, in the order of the help text."""
+    for option in reversed((*_SUBJECT, *_RULES, *_PROBES, *_OUTPUT, *_RUN)):
+        command = option(command)
+    return command

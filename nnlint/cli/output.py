@@ -1,0 +1,79 @@
+"""Where reports go: the console in one format, and any number of files."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnlint.cli.errors import Refusal
+from nnlint.reporters import REPORTERS
+
+if TYPE_CHECKING:
+    from nnlint.report import Report
+    from nnlint.reporters.options import ReportOptions
+
+_SUFFIXES = {".json": "json", ".sarif": "sarif", ".txt": "text"}
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A file and its format."""
+
+    style: str
+    path: Path
+
+
+def destination(text: str, default: str) -> Destination:
+    """Read `format:path` or a path alone, whose suffix decides, and else the format of the console.
+
+    Raises:
+        Refusal: the path is empty, or its folder does not exist: found out before an hour of measuring, not after.
+    """
+    style, colon, path = text.partition(":")
+    if not colon or style not in REPORTERS:
+        path = text
+        style = _SUFFIXES.get(Path(text).suffix.lower(), default)
+    if not path:
+        raise Refusal(f"--output {text!r} names no file")
+    if not Path(path).absolute().parent.is_dir():
+        raise Refusal(f"--output {text!r}: the folder {Path(path).parent} does not exist")
+    return Destination(style, Path(path))
+
+
+def wants_color(flag: bool | None) -> bool:  # noqa: FBT001 - three states: said yes, said no, said nothing
+    """Whether standard output is styled: the flag, then NO_COLOR, then FORCE_COLOR, then the terminal decides."""
+    if flag is not None:
+        return flag
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty()
+
+
+def write(report: Report, console: str, files: Sequence[Destination], options: ReportOptions) -> None:
+    """Render the report for the console and for every file.
+
+    Raises:
+        Refusal: a file cannot be written.
+    """
+    from dataclasses import replace
+
+    from nnlint.reporters import render
+
+    plain = replace(options, color=False)
+    for file in files:
+        try:
+            file.path.write_text(render(file.style, report, plain), encoding="utf-8")
+        except OSError as error:
+            raise Refusal(f"{file.path} cannot be written: {error.strerror}") from error
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a console that lacks a letter of the user's source
+    click.echo(render(console, report, options), nl=False, color=options.color)

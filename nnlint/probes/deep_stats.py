@@ -1,0 +1,195 @@
+"""Evidence of the longer probes, as plain numbers: imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnlint.finding import Location, Skip
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One learning rate of the overfit ladder.
+
+    Attributes:
+        optimizer: whose updates they were: "Adam" (the neutral one) or the user's class name.
+        learning_rate: None for the user's own parameter groups.
+        losses: loss before each step, and after the last.
+    """
+
+    optimizer: str
+    learning_rate: float | None
+    losses: tuple[float, ...]
+    accuracy: float | None
+
+    @property
+    def best(self) -> float:
+        """Lowest finite loss."""
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        return min(finite) if finite else math.inf
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the last third of the curve stopped falling: its two halves differ by less than 2 % of the way come."""
+        third = [loss for loss in self.losses if math.isfinite(loss)][-max(len(self.losses) // 3, 6) :]
+        if len(third) < 6:
+            return False
+        half = len(third) // 2
+        first, last = sum(third[:half]) / half, sum(third[half:]) / (len(third) - half)
+        return first - last < 0.02 * max(abs(self.losses[0]), abs(first), 1e-12)
+
+
+@dataclass(frozen=True)
+class OverfitRun:
+    """The overfit-a-batch probe (protocol and calibration: docs/calibration.md#overfit).
+
+    Attributes:
+        verdict: "fit", "inconclusive" (slow but falling) or "plateau".
+        rungs: what each learning rate reached, in the order tried.
+        samples: size of the fixed batch.
+        floor: the lowest loss the batch allows (soft labels, noise), 0 where unknown.
+        steps_to_fit: steps of the first rung that fitted.
+        plateau: the loss the best rung stayed at, for the verdict "plateau".
+        known_plateau: the name of a known plateau within 2 %: what fault it is the signature of.
+    """
+
+    verdict: str
+    rungs: tuple[Rung, ...]
+    samples: int
+    initial_loss: float
+    floor: float
+    steps_to_fit: int | None
+    plateau: float | None
+    known_plateau: str | None
+    loss_location: Location | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps made in all."""
+        return sum(len(rung.losses) - 1 for rung in self.rungs)
+
+
+@dataclass(frozen=True)
+class LearningRateRange:
+    """The learning-rate range test on a copy of the state, from the user's optimizer and groups.
+
+    Attributes:
+        rates, losses: the curve; `smoothed` is its debiased running mean.
+        starts: the rate from which the loss falls measurably; None where it never does.
+        steepest: where the smoothed loss falls fastest over the logarithm of the rate.
+        minimum: the rate of the smoothed minimum: the article's choice, too high for training.
+        diverges: the rate from which the loss rises past three times its best or is no number; None where it never does.
+        suggestion: a rate inside the interval.
+        configured: the optimizer's own rate (of its first group).
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    starts: float | None
+    steepest: float | None
+    minimum: float | None
+    diverges: float | None
+    suggestion: float | None
+    configured: float | None
+    optimizer: str
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Usable learning rates: from where the loss starts to move to a tenth of the minimum's rate, at least the steepest."""
+        if self.starts is None or self.minimum is None:
+            return None
+        upper = max(self.minimum / 3.0, self.starts)
+        if self.diverges is not None:
+            upper = min(upper, self.diverges / 3.0)
+        return (self.starts, max(upper, self.starts))
+
+
+@dataclass(frozen=True)
+class InputDependence:
+    """Short trainings on the real inputs and on inputs without information.
+
+    Attributes:
+        real, blind: final losses on the real batch and with every sample's input replaced by the batch mean.
+        initial: loss before training.
+        steps: steps of each run.
+    """
+
+    initial: float
+    real: float
+    blind: float
+    steps: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class CustomGradient:
+    """gradcheck of one custom autograd.Function call, in float64."""
+
+    function: str
+    module_path: str
+    location: Location | None
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """gradcheck of every custom autograd.Function that the forward called."""
+
+    functions: tuple[CustomGradient, ...]
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """One op's output in a lower precision against float32."""
+
+    label: str
+    module_path: str
+    location: Location | None
+    relative_error: float
+    abs_max: float
+    overflows: bool
+
+
+@dataclass(frozen=True)
+class PrecisionStats:
+    """The forward under autocast against float32.
+
+    Attributes:
+        precision: "bf16" or "fp16".
+        layers: ops whose outputs could be paired.
+        gradient_underflow: fraction of gradient entries below the smallest fp16 subnormal (6e-8) without scaling.
+    """
+
+    precision: str
+    layers: tuple[LayerPrecision, ...]
+    gradient_underflow: float | None
+
+    @property
+    def overflowing(self) -> tuple[LayerPrecision, ...]:
+        """Layers with infinities that float32 does not have."""
+        return tuple(layer for layer in self.layers if layer.overflows)
+
+
+@dataclass(frozen=True)
+class ValidationGap:
+    """A short training with validation data, as configured and with dropout and weight decay off.
+
+    Attributes:
+        train, validation: losses at the checkpoints of the run.
+        steps: training steps between checkpoints.
+        regularized: what regularization the setup has ("dropout", "weight decay", "batch norm", ...).
+    """
+
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+    steps: int
+    regularized: tuple[str, ...]
+
+    def require_points(self, count: int) -> ValidationGap:
+        """This, or Skip where fewer checkpoints were reached."""
+        if len(self.validation) < count:
+            raise Skip("the short training ended before the validation loss could be compared")
+        return self

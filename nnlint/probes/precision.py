@@ -1,0 +1,103 @@
+"""The forward under autocast against float32, op by op; and how much of the gradient half precision would lose."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from nnlint.capture.graph import Graph
+from nnlint.capture.recorder import Recorder
+from nnlint.finding import Skip
+from nnlint.probes.deep_stats import LayerPrecision, PrecisionStats
+from nnlint.probes.guard_process import seed_everything
+from nnlint.probes.light_pass import forward_loss
+from nnlint.probes.training_pass import named_inputs
+
+if TYPE_CHECKING:
+    from nnlint.probes.guard import StateGuard
+    from nnlint.setup.training_setup import TrainingSetup
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+_SMALLEST_SUBNORMAL = 2.0**-24  # of fp16
+
+
+class _Outputs:
+    """Keeps of every floating output a flat copy, in double precision, of at most 4096 evenly spaced values and its range."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[fx.Node, torch.Tensor, float, bool]] = []
+
+    def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not output.is_floating_point() or not output.numel() or output.layout is not torch.strided:
+            return
+        flat = output.detach().reshape(-1)
+        finite = torch.isfinite(flat)
+        largest = float(flat[finite].abs().max()) if bool(finite.any()) else math.inf
+        sample = flat[:: max(flat.numel() // 4096, 1)].double().clone()
+        self.found.append((node, sample, largest, bool((flat == math.inf).any() or torch.isnan(flat).any())))
+
+
+def run_precision(setup: TrainingSetup, guard: StateGuard, *, seed: int, precision: str) -> PrecisionStats:
+    """Compare one training-mode forward in both precisions; the caller holds the guard.
+
+    Raises:
+        Skip: the forward raised under autocast.
+    """
+    plain, graph = _forward(setup, seed=seed, dtype=None)
+    guard.rewind()
+    lowered, _ = _forward(setup, seed=seed, dtype=_DTYPES[precision])
+    guard.rewind()
+    layers = []
+    for (node, exact, largest, _), (twin, rough, _, broken) in zip(plain, lowered, strict=False):
+        if node.meta["name"] != twin.meta["name"] or exact.shape != rough.shape:
+            break  # the lower precision took another path: what follows cannot be paired
+        op = graph.of(node)
+        layers.append(LayerPrecision(op.label, op.module_path, op.location, _error(exact, rough), largest, broken))
+    return PrecisionStats(precision, tuple(layers), _underflow(setup, seed=seed))
+
+
+def _forward(
+    setup: TrainingSetup, *, seed: int, dtype: torch.dtype | None
+) -> tuple[list[tuple[fx.Node, torch.Tensor, float, bool]], Graph]:
+    setup.model.train()
+    seed_everything(seed)
+    outputs = _Outputs()
+    recorder = Recorder(setup.model, stop=_forward.__code__, observer=outputs)
+    recorder.add_inputs(named_inputs(setup))
+    device = next((parameter.device.type for parameter in setup.model.parameters()), "cpu")
+    try:
+        with torch.no_grad(), torch.autocast(device, dtype=dtype or torch.bfloat16, enabled=dtype is not None), recorder.recording():
+            output, _ = setup.run()
+    except Exception as error:
+        raise Skip(f"the forward raised under autocast: {type(error).__name__}: {error}") from error
+    recorder.finish(output)
+    return outputs.found, Graph(recorder.graph, method="recorded", constructions=dict(setup.construction))
+
+
+def _error(exact: torch.Tensor, rough: torch.Tensor) -> float:
+    scale = float(exact.norm())
+    difference = float((exact - rough).nan_to_num(nan=math.inf).norm())
+    return difference / scale if scale > 0 else 0.0
+
+
+def _underflow(setup: TrainingSetup, *, seed: int) -> float | None:
+    """Share of non-zero gradient entries that fp16 would flush to zero."""
+    seed_everything(seed)
+    try:
+        loss = forward_loss(setup)
+        if not loss.requires_grad:
+            return None
+        loss.backward()
+    except Exception:
+        return None  # backward that raises is RUN004's
+    lost = total = 0
+    for parameter in setup.model.parameters():
+        if parameter.grad is not None and parameter.grad.layout is torch.strided:
+            sizes = parameter.grad.abs()
+            nonzero = sizes > 0
+            total += int(nonzero.sum())
+            lost += int((nonzero & (sizes < _SMALLEST_SUBNORMAL)).sum())
+    return lost / total if total else None

@@ -1,0 +1,93 @@
+"""Short trainings on a fixed batch, inside the state guard: the common part of the longer probes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from nnlint import ops
+from nnlint.probes.light_pass import forward_loss
+from nnlint.probes.outputs import first_samples, sample_count
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+class NoDropout(TorchFunctionMode):
+    """While active every dropout is an identity, functional or module, and attention drops nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the call, dropout replaced."""
+        kwargs = dict(kwargs or {})
+        name = ops.canonical(getattr(func, "__name__", ""))
+        if "dropout" in ops.info(name).kinds and args and isinstance(args[0], torch.Tensor):
+            return args[0].clone()
+        if "dropout_p" in kwargs:
+            kwargs["dropout_p"] = 0.0
+        return func(*args, **kwargs)
+
+
+def small_batch(setup: TrainingSetup, samples: int) -> TrainingSetup:
+    """The setup on the first few samples of its batch."""
+    count = sample_count(setup)
+    inputs = first_samples(setup.inputs, count, samples)
+    if inputs is setup.inputs:
+        return setup
+    return setup.with_inputs(inputs, first_samples(setup.targets, count, samples))
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters that require grad."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@contextmanager
+def regularization_off(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Dropout an identity and weight decay zero; the state guard puts the groups back for good."""
+    for group in optimizer.param_groups:
+        if "weight_decay" in group:
+            group["weight_decay"] = 0.0
+    with NoDropout():
+        yield
+
+
+def train(
+    setup: TrainingSetup,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    *,
+    stop: Callable[[list[float]], bool] | None = None,
+    before_step: Callable[[int], None] | None = None,
+) -> list[float]:
+    """Train on the setup's batch.
+
+    Args:
+        setup: model, batch and loss.
+        optimizer: makes the updates; its state is the caller's to restore.
+        steps: updates at most.
+        stop: asked after each loss; True ends the run.
+        before_step: called with the step's number before its update (a learning-rate schedule).
+
+    Returns:
+        The loss before each update and, after a complete run, after the last one. Ends at the first non-finite loss.
+    """
+    losses: list[float] = []
+    for number in range(steps + 1):
+        optimizer.zero_grad(set_to_none=True)
+        loss = forward_loss(setup)
+        losses.append(float(loss.detach()))
+        if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
+            return losses
+        loss.backward()
+        if before_step is not None:
+            before_step(number)
+        optimizer.step()
+    return losses

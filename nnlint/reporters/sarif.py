@@ -1,0 +1,104 @@
+"""SARIF 2.1.0, for code scanning."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nnlint.finding import Level
+from nnlint.report import Report, ReportedFinding, TargetReport
+from nnlint.reporters.json import plain
+from nnlint.reporters.options import ReportOptions
+from nnlint.rule import Rule
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVELS = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "note"}
+
+
+def render(report: Report, options: ReportOptions) -> str:
+    """One run with all targets; skipped rules are notifications, so that a clean run tells what it did not check."""
+    findings = [(result, finding) for result in report.results for finding in result.findings]
+    rules = _rules([finding for _, finding in findings], options.rules)
+    index = {rule["id"]: number for number, rule in enumerate(rules)}
+    run = {
+        "tool": {
+            "driver": {"name": "nnlint", "version": report.nnlint, "semanticVersion": report.nnlint, "rules": rules}
+        },
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(result, finding, index[finding.code], options) for result, finding in findings],
+        "invocations": [_invocation(report)],
+    }
+    return (
+        json.dumps(plain({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}), indent=2, ensure_ascii=False) + "\n"
+    )
+
+
+def _rules(findings: list[ReportedFinding], known: tuple[Rule, ...]) -> list[dict[str, Any]]:
+    """Metadata of the known rules, and what the findings say of those that have no rule behind them (RUN)."""
+    described = {rule.code: _described(rule) for rule in known}
+    for finding in findings:
+        level = _LEVELS[finding.level]
+        described.setdefault(
+            finding.code,
+            {"id": finding.code, "name": finding.name, "defaultConfiguration": {"level": level}},
+        )
+    return [described[code] for code in sorted(described)]
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": rule.summary},
+        "help": {"text": rule.doc, "markdown": rule.doc},
+        "defaultConfiguration": {"level": _LEVELS[rule.level]},
+        "properties": {"since": rule.since, "needs": list(rule.needs)},
+    }
+
+
+def _result(result: TargetReport, finding: ReportedFinding, index: int, options: ReportOptions) -> dict[str, Any]:
+    logical = {"fullyQualifiedName": f"{result.target}/{finding.module}".rstrip("/"), "kind": "module"}
+    location: dict[str, Any] = {"logicalLocations": [logical]}
+    if finding.location is not None:
+        file = options.path(finding.location.file)
+        absolute = file.startswith("/") or ":" in file
+        location["physicalLocation"] = {
+            "artifactLocation": {"uri": file} if absolute else {"uri": file, "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": max(finding.location.line, 1)},
+        }
+    return {
+        "ruleId": finding.code,
+        "ruleIndex": index,
+        "level": _LEVELS[finding.level],
+        "message": {"text": finding.message + (f"\nfix: {finding.fix}" if finding.fix else "")},
+        "locations": [location],
+        "partialFingerprints": {"nnlint/v1": finding.fingerprint} if finding.fingerprint else {},
+        "properties": {
+            "target": result.target,
+            "module": finding.module,
+            "confidence": finding.confidence,
+            "evidence": finding.evidence,
+        },
+    }
+
+
+def _invocation(report: Report) -> dict[str, Any]:
+    skipped = [
+        {
+            "level": "note",
+            "message": {"text": f"{skip.code} was skipped for {result.target}: {skip.reason}"},
+            "associatedRule": {"id": skip.code},
+        }
+        for result in report.results
+        for skip in result.skipped
+    ]
+    failed = [
+        {"level": "error", "message": {"text": f"{result.target} could not be checked"}}
+        for result in report.results
+        if result.status == "failed"
+    ]
+    return {
+        "executionSuccessful": bool(report.results) and not failed,
+        "toolExecutionNotifications": [*failed, *skipped],
+    }

@@ -1,0 +1,110 @@
+"""Findings the user has accepted: `overrides` and `expect` of the configuration, `# nnlint: disable=` in the source.
+
+A suppressed finding leaves a line in the report's assumptions, so that a clean report tells what it does not show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from nnlint.config import Override
+from nnlint.report import ReportedFinding, SourceLocation, TargetReport
+
+_COMMENT = re.compile(r"#\s*nnlint:\s*disable=([\w-]+(?:\s*,\s*[\w-]+)*)[ \t]*(.*)")
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """The reports without the accepted findings, and what is to be said about the configuration's entries."""
+
+    results: tuple[TargetReport, ...]
+    warnings: tuple[str, ...]
+
+
+def apply(results: Sequence[TargetReport], overrides: Sequence[Override] = ()) -> Suppressed:
+    """Take the accepted findings out of the reports.
+
+    A check that could not run (RUN codes) is never suppressed. An entry of the configuration that matches nothing is
+    reported, unless a rule that it names was skipped: then nobody knows.
+    """
+    used: set[int] = set()
+    cleaned = []
+    for result in results:
+        kept, lines = [], []
+        for finding in result.findings:
+            number = _override(result.target, finding, overrides)
+            reason = _comment_reason(finding) if number is None else overrides[number].reason
+            if number is not None:
+                used.add(number)
+            if reason is None:
+                kept.append(finding)
+            else:
+                lines.append(_line(finding, reason))
+        cleaned.append(_without(result, kept, lines))
+    unused = (entry for number, entry in enumerate(overrides) if number not in used)
+    return Suppressed(tuple(cleaned), tuple(_unused(unused, results)))
+
+
+def names(selector: str, code: str, name: str) -> bool:
+    """Whether a selector (a code, a prefix of codes, a name or ALL) names the rule."""
+    return selector.upper() == "ALL" or code.startswith(selector.upper()) or selector.lower() == name
+
+
+def _without(result: TargetReport, kept: list[ReportedFinding], lines: list[str]) -> TargetReport:
+    if not lines:
+        return result
+    return result.model_copy(update={"findings": kept, "assumptions": [*result.assumptions, *lines]})
+
+
+def _override(target: str, finding: ReportedFinding, overrides: Sequence[Override]) -> int | None:
+    """Index of the first entry that accepts the finding."""
+    if finding.code.startswith("RUN"):
+        return None
+    for number, entry in enumerate(overrides):
+        if (
+            any(names(selector, finding.code, finding.name) for selector in entry.ignore)
+            and fnmatchcase(target, entry.target)
+            and fnmatchcase(finding.module, entry.module)
+        ):
+            return number
+    return None
+
+
+def _comment_reason(finding: ReportedFinding) -> str | None:
+    """The reason given in a comment on the finding's line; None where no comment accepts the finding."""
+    if finding.location is None or finding.code.startswith("RUN"):
+        return None
+    match = _COMMENT.search(_source_line(finding.location))
+    if match is None or not any(names(part.strip(), finding.code, finding.name) for part in match[1].split(",")):
+        return None
+    return match[2].strip(" -:") or "no reason given"
+
+
+def _source_line(location: SourceLocation) -> str:
+    try:
+        lines = Path(location.file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, ValueError):
+        return location.text or ""
+    return lines[location.line - 1] if 0 < location.line <= len(lines) else location.text or ""
+
+
+def _line(finding: ReportedFinding, reason: str) -> str:
+    place = f" at {finding.module}" if finding.module else ""
+    return f"{finding.code} {finding.name}{place} is suppressed: {reason}"
+
+
+def _unused(entries: Iterable[Override], results: Sequence[TargetReport]) -> Iterator[str]:
+    for entry in entries:
+        concerned = [result for result in results if fnmatchcase(result.target, entry.target)]
+        undecided = any(
+            result.status == "failed"
+            or any(names(selector, rule.code, rule.name) for rule in result.skipped for selector in entry.ignore)
+            for result in concerned
+        )
+        if concerned and not undecided:
+            place = "" if entry.module == "*" else f" at {entry.module}"
+            yield f"nothing to suppress for {', '.join(entry.ignore)}{place} ({entry.reason}): remove the entry"

@@ -1,0 +1,130 @@
+"""Write docs/rules/ from the registry: one page for each rule and the index. `--check` compares and writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from itertools import groupby
+from pathlib import Path
+
+from nnlint import registry
+from nnlint.options import Options
+from nnlint.rule import Rule
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Written by scripts/gen_docs.py from the rule's own file; edit that one and run `make docs`. -->"
+
+
+def pages(rules: tuple[Rule, ...]) -> dict[str, str]:
+    """Text of every page by its file name."""
+    made = {f"{rule.name}.md": page(rule) for rule in rules}
+    return {**made, "index.md": index(rules)}
+
+
+def page(rule: Rule) -> str:
+    """The documentation page of one rule."""
+    parts = [
+        NOTE,
+        f"# {rule.code} {rule.name}",
+        f"**{rule.summary}**",
+        f"Level: {rule.level.value}. Needs: {', '.join(rule.needs)}. Since {rule.since}.",
+    ]
+    if rule.explains:
+        parts.append(f"Findings of {', '.join(rule.explains)} at the same place are shown as symptoms of this one.")
+    parts.append(body(rule.doc))
+    if rule.options is not None:
+        parts.append(options_table(rule.code, rule.options))
+    return "\n\n".join(parts) + "\n"
+
+
+def body(doc: str) -> str:
+    """The docstring after its first line, with a blank line around each heading and before each indented block."""
+    lines: list[str] = []
+    for line in doc.splitlines()[1:]:
+        code, before_code = line.startswith("    "), bool(lines) and lines[-1].startswith("    ")
+        if lines and lines[-1] and (line.startswith("## ") or lines[-1].startswith("## ") or code != before_code):
+            lines += [""] if line else []
+        lines.append(line.rstrip())
+    return "\n".join(lines).strip()
+
+
+def options_table(code: str, options: type[Options]) -> str:
+    """The rule's thresholds with defaults and meanings."""
+    fields, meanings = options.model_fields, options.meanings()
+    rows = [f"| `{name}` | `{_shown(field.default)}` | {_cell(meanings[name])} |" for name, field in fields.items()]
+    head = f"## Options\n\nSet under `[tool.nnlint.rules.{code}]` in pyproject.toml.\n\n| option | default | meaning |"
+    return "\n".join([head, "|---|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Enum):
+        return json.dumps(value.value)
+    return json.dumps(list(value) if isinstance(value, tuple | frozenset | set) else value)
+
+
+def index(rules: tuple[Rule, ...]) -> str:
+    """The list of all rules by family."""
+    parts = [NOTE, "# Rules", f"{len(rules)} rules. `nnlint explain CODE` shows a page at the terminal."]
+    for _, family in groupby(sorted(rules, key=_package), key=_package):
+        members = list(family)
+        title = inspect.getdoc(importlib.import_module(_package(members[0]))) or members[0].family
+        rows = [
+            f"| [{rule.code}]({rule.name}.md) | [{rule.name}]({rule.name}.md) | {rule.level.value} "
+            f"| {', '.join(rule.needs)} | {_cell(rule.summary)} |"
+            for rule in members
+        ]
+        head = ["| code | name | level | needs | |", "|---|---|---|---|---|"]
+        parts += [f"## {title.splitlines()[0].rstrip('.')}", "\n".join(head + rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _package(rule: Rule) -> str:
+    return rule.check.__module__.rpartition(".")[0]
+
+
+def stale(folder: Path, wanted: dict[str, str]) -> Iterator[str]:
+    """Names of the pages in `folder` that are missing, differ from `wanted`, or belong to no rule."""
+    for name, text in wanted.items():
+        file = folder / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            yield name
+    yield from (file.name for file in sorted(folder.glob("*.md")) if file.name not in wanted)
+
+
+def write(folder: Path, wanted: dict[str, str]) -> None:
+    """Make `folder` hold exactly the wanted pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in list(stale(folder, wanted)):
+        if name in wanted:
+            (folder / name).write_text(wanted[name], encoding="utf-8")
+        else:
+            (folder / name).unlink()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the pages, or with `--check` exit 1 when they are stale."""
+    parser = argparse.ArgumentParser(description="Write docs/rules/ from the registry.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "rules")
+    arguments = parser.parse_args(argv)
+    wanted = pages(registry.load().rules)
+    if not arguments.check:
+        write(arguments.out, wanted)
+        return 0
+    names = list(stale(arguments.out, wanted))
+    for name in names:
+        print(f"{arguments.out / name} is stale: run `make docs`", file=sys.stderr)
+    return 1 if names else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

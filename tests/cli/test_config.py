@@ -1,0 +1,114 @@
+"""pyproject.toml and the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnlint.config import CheckSettings, ConfigError, load, seconds
+from nnlint.finding import Level
+
+
+def written(folder: Path, text: str, name: str = "pyproject.toml") -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_without_a_file(tmp_path):
+    config = load(start=tmp_path)
+    assert config.file is None
+    assert config.settings({}) == CheckSettings()
+
+
+def test_every_key_in_kebab_and_snake_case(tmp_path):
+    file = written(
+        tmp_path,
+        """
+[tool.nnlint]
+targets = ["m:f"]
+batch-size = 8
+extend_select = ["LOS"]
+fail-on = "warning"
+budget = "2m"
+timeout = "1h"
+expect = {"SIG001 encoder.*" = "known"}
+overrides = [{target = "m:*", module = "head", ignore = ["LOS001"], reason = "distilled"}]
+[tool.nnlint.rules.LOS018]
+min-samples = 4
+level = "info"
+""",
+    )
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    config = load(start=below)
+    settings = config.settings({"seed": 3})
+    assert config.file == file
+    assert config.targets == ("m:f",)
+    assert (settings.batch_size, settings.seed, settings.fail_on, settings.budget) == (8, 3, Level.WARNING, 120)
+    assert config.values.timeout == 3600
+    assert settings.rules == {"LOS018": {"min_samples": 4, "level": "info"}}
+    assert [(entry.target, entry.module, entry.ignore, entry.reason) for entry in config.suppressions] == [
+        ("m:*", "head", ("LOS001",), "distilled"),
+        ("*", "encoder.*", ("SIG001",), "known"),
+    ]
+
+
+def test_settings_survive_the_way_to_the_worker():
+    settings = CheckSettings(select=("LOS",), fail_on=None, budget=1.5, rules={"LOS018": {"share": 0.1}})
+    assert CheckSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize = 3", "unknown key batchsize; did you mean batch-size?"),
+        (
+            'overrides = [{ignore = ["A"], reason = "r", tagret = "x"}]',
+            "unknown key overrides.0.tagret; did you mean target?",
+        ),
+        ('overrides = [{ignore = ["A"]}]', "overrides.0.reason: field required"),
+        ('fail-on = "bad"', "fail-on: input should be 'info', 'warning' or 'error'"),
+        ('budget = "soon"', "budget: 'soon' is not a duration"),
+        ("batch-size = 0", "batch-size: input should be greater than or equal to 1"),
+        ("batch-size = 1\nbatch_size = 2", "batch_size is given twice"),
+        ('expect = {"SIG001 a b" = "r"}', "expect: 'SIG001 a b' is not"),
+        ('expect = {SIG001 = " "}', "has no reason"),
+        ("static = maybe", "not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_reason(tmp_path, text, message):
+    file = written(tmp_path, f"[tool.nnlint]\n{text}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(file)
+    assert message in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_a_nearer_file_without_the_table_does_not_hide_the_settings(tmp_path):
+    written(tmp_path, "[tool.nnlint]\nseed = 5\n")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    written(inner, "[tool.ruff]\n")
+    assert load(start=inner).values.seed == 5
+
+
+def test_an_own_file_may_hold_the_keys_at_the_top(tmp_path):
+    assert load(written(tmp_path, "seed = 5\n", "nnlint.toml")).values.seed == 5
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(("text", "value"), [("60s", 60), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5), ("7", 7)])
+def test_durations(text, value):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1s", "m", "1d"])
+def test_bad_durations(text):
+    with pytest.raises(ValueError, match="is not"):
+        seconds(text)
