@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nnlint import engine
+from nnlint import engine, suppress
 from nnlint._version import __version__
 from nnlint.config import CheckSettings
 from nnlint.report import Report, TargetReport
@@ -32,4 +32,5 @@ def check(target: object, *, on_progress: Callable[[TargetReport], None] | None 
 
     chosen = CheckSettings(**settings)
     result = engine.check(target, chosen, on_progress=on_progress)
-    return Report(nnlint=__version__, torch=torch.__version__, seed=chosen.seed, results=[result]).summarized()
+    kept = list(suppress.apply([result]).results)
+    return Report(nnlint=__version__, torch=torch.__version__, seed=chosen.seed, results=kept).summarized()

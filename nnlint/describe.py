@@ -50,7 +50,10 @@ def subject_of(session: Session) -> dict[str, Any]:
 def _shapes(inputs: Any) -> str:
     from nnlint.capture.bindings import tensor_leaves
 
-    shapes = [f"{' x '.join(map(str, leaf.shape)) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}" for _, leaf in tensor_leaves(inputs)]
+    shapes = [
+        f"{' x '.join(map(str, leaf.shape)) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}"
+        for _, leaf in tensor_leaves(inputs)
+    ]
     return "; ".join(shapes)
 
 
@@ -80,7 +83,9 @@ def _layers(forward: ForwardStats, backward: BackwardStats | None) -> list[dict[
                 "mean": _number(layer.mean),
                 "std": _number(layer.std),
                 "zeros": _number(layer.zeros),
-                "dead": _number(layer.never_active / layer.units) if layer.units and layer.never_active is not None else None,
+                "dead": _number(layer.never_active / layer.units)
+                if layer.units and layer.never_active is not None
+                else None,
                 "saturated": _number(layer.saturated),
                 "gradient": _number(gradient.rms if gradient is not None else None),
                 "weight_gradient": _number(weight),

@@ -71,7 +71,7 @@ def check(
     """
     known = registry if registry is not None else registries.load()
     name = target if isinstance(target, str) else type(target).__name__
-    running = _Check(name, settings, selected_rules(known, settings), on_progress or (lambda report: None))
+    running = _Check(name, settings, selected_rules(known, settings), on_progress or _ignore)
     with contextlib.redirect_stdout(sys.stderr):
         setup = _resolve(target, running)
         if setup is not None:
@@ -80,6 +80,10 @@ def check(
     report = _report(running)
     running.on_progress(report)
     return report
+
+
+def _ignore(report: TargetReport) -> None:  # noqa: ARG001 - the signature of a progress callback
+    """What becomes of partial reports that nobody asked for."""
 
 
 def selected_rules(registry: Registry, settings: CheckSettings) -> tuple[Rule, ...]:

@@ -93,7 +93,11 @@ def _activations() -> None:
 def _normalizations() -> None:
     batch = "running_mean running_var weight bias training momentum eps"
     _add("batch_norm", "norm batch-norm", parameters=batch)
-    _add("instance_norm", "norm instance-norm", parameters="running_mean running_var weight bias use_input_stats momentum eps")
+    _add(
+        "instance_norm",
+        "norm instance-norm",
+        parameters="running_mean running_var weight bias use_input_stats momentum eps",
+    )
     _add("layer_norm", "norm layer-norm", parameters="normalized_shape weight bias eps")
     _add("group_norm", "norm group-norm", parameters="num_groups weight bias eps")
     _add("rms_norm", "norm rms-norm", parameters="normalized_shape weight eps")
@@ -109,9 +113,17 @@ def _poolings() -> None:
     _add("max_pool1d max_pool2d max_pool3d", "pool max-pool", parameters=pool + " dilation ceil_mode")
     names = "max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices fractional_max_pool2d"
     _add(names, "pool max-pool", parameters=pool)
-    _add("adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", "pool max-pool adaptive-pool", parameters="output_size")
+    _add(
+        "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+        "pool max-pool adaptive-pool",
+        parameters="output_size",
+    )
     _add("avg_pool1d avg_pool2d avg_pool3d lp_pool2d", "pool avg-pool", parameters=pool)
-    _add("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", "pool avg-pool adaptive-pool", parameters="output_size")
+    _add(
+        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
+        "pool avg-pool adaptive-pool",
+        parameters="output_size",
+    )
     _add("interpolate upsample grid_sample", "resample")
     _add("mean", "reduce mean", parameters="dim keepdim")
     _add("sum", "reduce sum", parameters="dim keepdim")
@@ -122,14 +134,19 @@ def _poolings() -> None:
 
 def _layouts() -> None:
     _add("view reshape flatten unflatten squeeze unsqueeze expand expand_as view_as reshape_as ravel", "view")
-    _add("transpose swapaxes swapdims permute movedim moveaxis t T mT H mH rot90 flip roll contiguous as_strided", "view")
+    _add(
+        "transpose swapaxes swapdims permute movedim moveaxis t T mT H mH rot90 flip roll contiguous as_strided", "view"
+    )
     _add("pixel_shuffle pixel_unshuffle channel_shuffle unfold fold tile repeat repeat_interleave", "view")
     _add("clone alias identity positive requires_grad_ checkpoint after", "identity")
     _add("to type type_as float double half bfloat16 cuda cpu", "cast")
     _add("getitem narrow select index_select gather take masked_select chunk split tensor_split unbind", "index")
     _add("hsplit vsplit take_along_dim diagonal slice dsplit split_with_sizes", "index")
     _add("cat concat concatenate stack hstack vstack dstack pad constant_pad_nd pad_sequence", "concat")
-    _add("where masked_fill masked_fill_ setitem index_put scatter scatter_add index_add index_copy copy fill zero", "merge")
+    _add(
+        "where masked_fill masked_fill_ setitem index_put scatter scatter_add index_add index_copy copy fill zero",
+        "merge",
+    )
     _add("masked_scatter scatter_reduce lerp tril triu", "merge")
     _add("pack_padded_sequence pad_packed_sequence _pack_padded_sequence _pad_packed_sequence", "index")
 
@@ -143,18 +160,27 @@ def _arithmetic() -> None:
     _add("neg", "neg elementwise")
     _add("log log2 log10 log1p", "log elementwise")
     _add("exp expm1 exp2", "exp elementwise", range=(0.0, _INF))
-    _add("sqrt rsqrt pow square abs sin cos tan atan asin acos erf reciprocal atan2 sinh cosh maximum minimum", "elementwise nonlinear")
+    _add(
+        "sqrt rsqrt pow square abs sin cos tan atan asin acos erf reciprocal atan2 sinh cosh maximum minimum",
+        "elementwise nonlinear",
+    )
 
 
 def _cuts_and_sources() -> None:
     _add("detach data", "detach")
     _add("item tolist numpy __array__ __bool__ __int__ __float__ __index__ bool_of", "escape")
-    _add("argmax argmin argsort topk_indices multinomial one_hot bincount nonzero unique searchsorted bucketize", "integer")
+    _add(
+        "argmax argmin argsort topk_indices multinomial one_hot bincount nonzero unique searchsorted bucketize",
+        "integer",
+    )
     _add("round floor ceil trunc sign frac floor_divide fix heaviside sgn", "integer round")
     _add("long int short char byte bool", "integer integer-cast")
     _add("eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_not bitwise_and bitwise_or", "compare")
     _add("invert __and__ __or__ __invert__ isin any all equal allclose", "compare")
-    _add("zeros ones empty full arange linspace eye tensor as_tensor from_numpy zeros_like ones_like empty_like", "factory")
+    _add(
+        "zeros ones empty full arange linspace eye tensor as_tensor from_numpy zeros_like ones_like empty_like",
+        "factory",
+    )
     _add("full_like new_zeros new_ones new_full new_empty new_tensor scalar_tensor meshgrid", "factory")
     random = "rand randn randint randperm rand_like randn_like randint_like normal bernoulli uniform_ normal_ bernoulli_ poisson"
     _add(random + " normal_ exponential_ random_ uniform exponential", "random")
@@ -193,7 +219,16 @@ def _losses() -> None:
         _add(name, f"loss {name}", parameters=parameters)
 
 
-for _fill in (_linear_maps, _activations, _normalizations, _poolings, _layouts, _arithmetic, _cuts_and_sources, _losses):
+for _fill in (
+    _linear_maps,
+    _activations,
+    _normalizations,
+    _poolings,
+    _layouts,
+    _arithmetic,
+    _cuts_and_sources,
+    _losses,
+):
     _fill()
 
 OPS: Mapping[str, OpInfo] = MappingProxyType(_TABLE)

@@ -52,7 +52,9 @@ class Registry:
 
     def _unknown(self, wanted: str) -> str:
         known = [name for rule in self.rules for name in (rule.code, rule.name)]
-        near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(wanted.upper(), known, n=3)
+        near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(
+            wanted.upper(), known, n=3
+        )
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         return f"unknown rule {wanted!r}{hint}"
 

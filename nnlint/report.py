@@ -49,7 +49,9 @@ class ReportedFinding(_Model):
     symptoms: list[Symptom] = Field(default_factory=list)
     fingerprint: str = ""
     confidence: str = "high"
-    trace: str | None = Field(default=None, description="Python traceback of user code or of a crashed rule (RUN codes)")
+    trace: str | None = Field(
+        default=None, description="Python traceback of user code or of a crashed rule (RUN codes)"
+    )
 
 
 class Skipped(_Model):
@@ -65,7 +67,9 @@ class TargetReport(_Model):
 
     target: str
     status: Literal["ok", "failed"] = "ok"
-    subject: dict[str, Any] = Field(default_factory=dict, description="what was checked: model class, parameters, batch, loss, optimizer")
+    subject: dict[str, Any] = Field(
+        default_factory=dict, description="what was checked: model class, parameters, batch, loss, optimizer"
+    )
     assumptions: list[str] = Field(default_factory=list)
     findings: list[ReportedFinding] = Field(default_factory=list)
     skipped: list[Skipped] = Field(default_factory=list)

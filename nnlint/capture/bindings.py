@@ -113,7 +113,9 @@ def is_transformed(tensor: torch.Tensor) -> bool:
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
-def tensor_leaves(value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
+def tensor_leaves(
+    value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH
+) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
     """Every tensor inside nested tuples, lists, dicts, dataclasses and plain objects, with its path."""
     if isinstance(value, torch.Tensor):
         if not torch.nn.parameter.is_lazy(value):  # without shape or memory until the first forward

@@ -176,13 +176,14 @@ class Op:
     @cached_property
     def users(self) -> tuple[Op, ...]:
         """Ops that read this op's output, in execution order."""
-        return tuple(sorted((self._graph.of(node) for node in self.node.users), key=lambda op: op.index))
+        readers = (self._graph.of(node) for node in self.node.users if node.op != "output")
+        return tuple(sorted(readers, key=lambda op: op.index))
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Qualified names of the parameters the op reads directly."""
         own = self._meta("reads", ())
-        return tuple(own) + tuple(op.name for op in self.inputs if op.is_kind("parameter"))
+        return tuple(own) + tuple(op.name for op in map(_before_writes, self.inputs) if op.is_kind("parameter"))
 
     @property
     def leading(self) -> Any:
@@ -210,6 +211,13 @@ class Op:
 
     def _unwrapped(self, value: Any) -> Any:
         return self._graph.of(value) if self._graph.holds(value) else value
+
+
+def _before_writes(op: Op) -> Op:
+    """The parameter that an op wrote to in place is still that parameter."""
+    while op.in_place and op.inputs:
+        op = op.inputs[0]
+    return op
 
 
 class LossCall:

@@ -103,7 +103,10 @@ class ModuleTracker:
         """Remember the innermost failing call; outer calls do not overwrite it."""
         if self.failure is None and self.stack:
             call = self.stack[-1]
-            shapes = [f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}" for _, leaf in tensor_leaves((args, kwargs))]
+            shapes = [
+                f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
+                for _, leaf in tensor_leaves((args, kwargs))
+            ]
             self.failure = Failure(call.path, call.type_name, shapes)
 
     def unregistered_modules(self, model: nn.Module) -> tuple[UnregisteredModule, ...]:

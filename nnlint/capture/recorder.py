@@ -29,14 +29,23 @@ from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_call
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
 
 _QUIET = frozenset(
-    "dim size stride numel nelement ndimension element_size is_floating_point is_complex is_contiguous storage_offset data_ptr "
-    "__len__ __repr__ __format__ __hash__ __set__ __delete__ register_hook register_post_accumulate_grad_hook retain_grad "
-    "backward is_same_size untyped_storage storage get_device is_pinned is_inference is_neg is_conj __reduce_ex__ __deepcopy__ "
-    "dim_order share_memory_ is_shared _is_view is_signed result_type can_cast is_tensor is_storage "
-    "requires_grad_ _has_compatible_shallow_copy_type set_ resize_ __contains__ names refine_names __dlpack__".split()
+    ["dim", "size", "stride", "numel", "nelement", "ndimension", "element_size", "is_floating_point", "is_complex", "is_contiguous", "storage_offset", "data_ptr", "__len__", "__repr__", "__format__", "__hash__", "__delete__", "register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward", "is_same_size", "untyped_storage", "storage", "get_device", "is_pinned", "is_inference", "is_neg", "is_conj", "__reduce_ex__", "__deepcopy__", "dim_order", "share_memory_", "is_shared", "_is_view", "is_signed", "result_type", "can_cast", "is_tensor", "is_storage", "requires_grad_", "_has_compatible_shallow_copy_type", "set_", "resize_", "__contains__", "names", "refine_names", "__dlpack__"]
 )
 _TENSOR_PROPERTIES = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
-_KEPT = (str, bool, int, float, complex, type(None), torch.dtype, torch.device, slice, type(Ellipsis), range, torch.Size)
+_KEPT = (
+    str,
+    bool,
+    int,
+    float,
+    complex,
+    type(None),
+    torch.dtype,
+    torch.device,
+    slice,
+    type(Ellipsis),
+    range,
+    torch.Size,
+)
 
 
 def unknown_tensor() -> None:
@@ -146,13 +155,16 @@ class Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", type(func).__name__)
         if name in _QUIET or any(map(is_lazy, args)):
             return func(*args, **kwargs)
-        if name == "__get__":
-            name = getattr(getattr(func, "__self__", None), "__name__", "")
-            if name not in _TENSOR_PROPERTIES:
-                return func(*args, **kwargs)
+        if name in ("__get__", "__set__"):
+            attribute = getattr(getattr(func, "__self__", None), "__name__", "")
+            if name == "__set__" or attribute not in _TENSOR_PROPERTIES:
+                return self._property(func, attribute if name == "__set__" else "", args)
+            name = attribute
         inputs = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=4)]
         if self._paused:
-            known = [tensor for tensor in inputs if self._bindings.maker(tensor) is not None or id(tensor) in self._states]
+            known = [
+                tensor for tensor in inputs if self._bindings.maker(tensor) is not None or id(tensor) in self._states
+            ]
             self._paused[-1].update(dict.fromkeys(map(self.node_of, known)))
             return func(*args, **kwargs)
         before = [version(tensor) for tensor in inputs]
@@ -165,6 +177,13 @@ class Recorder(TorchFunctionMode):
             raise
         changed = [tensor for tensor, old in zip(inputs, before, strict=True) if version(tensor) != old]
         self.record(func, name, args, kwargs, result, changed=changed, before=before, inputs=inputs)
+        return result
+
+    def _property(self, func: Any, written: str, args: tuple[Any, ...]) -> Any:
+        """Access of an attribute that is no operation; `x.data = y` makes x hold y's value from there on."""
+        result = func(*args)
+        if written == "data" and not self._paused and id(args[0]) not in self._states:
+            self._bindings.bind(args[0], self.node_of(args[1]))
         return result
 
     def record(
@@ -281,7 +300,10 @@ class Recorder(TorchFunctionMode):
                 yield self._grad_nodes[function]
                 continue
             variable = getattr(function, "variable", None)
-            if variable is not None and (state := self._bindings.find(variable) or self._state_node(variable)) is not None:
+            if (
+                variable is not None
+                and (state := self._bindings.find(variable) or self._state_node(variable)) is not None
+            ):
                 self._bindings.bind(variable, state)
                 yield state
             waiting.extend(above for above, _ in function.next_functions)
@@ -291,7 +313,9 @@ class Recorder(TorchFunctionMode):
         keywords = {key: self._argument(value) for key, value in kwargs.items()}
         if type(func).__name__ in ("method_descriptor", "wrapper_descriptor"):
             return self.graph.create_node("call_method", name, converted, keywords)
-        return self.graph.create_node("call_function", func, converted, keywords, name=f"{ops.canonical(name)}_{len(self.graph.nodes)}")
+        return self.graph.create_node(
+            "call_function", func, converted, keywords, name=f"{ops.canonical(name)}_{len(self.graph.nodes)}"
+        )
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -303,7 +327,11 @@ class Recorder(TorchFunctionMode):
         if isinstance(value, _KEPT):
             return value
         if isinstance(value, (list, tuple)):
-            return [self._argument(child) for child in value] if isinstance(value, list) else tuple(map(self._argument, value))
+            return (
+                [self._argument(child) for child in value]
+                if isinstance(value, list)
+                else tuple(map(self._argument, value))
+            )
         if isinstance(value, dict):
             return {str(key): self._argument(child) for key, child in value.items()}
         nodes = [self.node_of(tensor) for _, tensor in tensor_leaves(value, depth=4)]
@@ -342,7 +370,18 @@ class Recorder(TorchFunctionMode):
         node.meta["location"] = user_location(self._stop, depth=3)
 
 
-_INHERITED = ("module_path", "module_type", "module_call", "training", "location", "in_loss", "modules", "shape", "dtype", "requires_grad")
+_INHERITED = (
+    "module_path",
+    "module_type",
+    "module_call",
+    "training",
+    "location",
+    "in_loss",
+    "modules",
+    "shape",
+    "dtype",
+    "requires_grad",
+)
 
 
 @contextmanager

@@ -80,7 +80,9 @@ def _describe_state(node: fx.Node, modules: dict[str, nn.Module]) -> None:
     kind = "parameter" if isinstance(value, nn.Parameter) else "buffer"
     node.meta.update(name=str(node.target), kind=kind, label=str(node.target), module_path=owner)
     if isinstance(value, torch.Tensor):
-        node.meta.update(shape=tuple(value.shape), dtype=str(value.dtype).removeprefix("torch."), requires_grad=value.requires_grad)
+        node.meta.update(
+            shape=tuple(value.shape), dtype=str(value.dtype).removeprefix("torch."), requires_grad=value.requires_grad
+        )
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:

@@ -21,31 +21,46 @@ def _matmul(match: re.Match[str]) -> str:
 
 def _channels(match: re.Match[str]) -> str:
     wanted, given = match.groups()
-    return f"the convolution takes {wanted} channels and was given {given}: images are (N, C, H, W); permute (N, H, W, C) data or set in_channels={given}"
+    return (
+        f"the convolution takes {wanted} channels and was given {given}: images are (N, C, H, W); "
+        f"permute (N, H, W, C) data or set in_channels={given}"
+    )
 
 
 _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)"), _matmul),
     (re.compile(r"expected input\[.*?\] to have (\d+) channels, but got (\d+) channels"), _channels),
     (
-        re.compile(r"mat1 and mat2 must have the same dtype|expected scalar type|should be the same|must have the same dtype"),
-        lambda _: "input and weights differ in dtype or device: cast the batch (`.float()`) or the model to one of them",
+        re.compile(
+            r"mat1 and mat2 must have the same dtype|expected scalar type|should be the same|must have the same dtype"
+        ),
+        lambda _: (
+            "input and weights differ in dtype or device: cast the batch (`.float()`) or the model to one of them"
+        ),
     ),
     (
         re.compile(r"index out of range in self"),
-        lambda _: "an id is as large as the embedding's num_embeddings, or larger (or negative): check the vocabulary size against the data",
+        lambda _: (
+            "an id is as large as the embedding's num_embeddings, or larger (or negative): check the vocabulary size against the data"
+        ),
     ),
     (
         re.compile(r"Target (-?\d+) is out of bounds"),
-        lambda match: f"label {match[1]} needs at least {max(int(match[1]) + 1, 1)} logits (labels run from 0 to C - 1)",
+        lambda match: (
+            f"label {match[1]} needs at least {max(int(match[1]) + 1, 1)} logits (labels run from 0 to C - 1)"
+        ),
     ),
     (
         re.compile(r"Expected more than 1 value per channel when training"),
-        lambda _: "batch norm in training mode needs more than one value per channel: use a batch of 2 or more (drop_last=True)",
+        lambda _: (
+            "batch norm in training mode needs more than one value per channel: use a batch of 2 or more (drop_last=True)"
+        ),
     ),
     (
         re.compile(r"modified by an inplace operation"),
-        lambda _: "an in-place operation (`+=`, `relu_`, `inplace=True`, indexing assignment) overwrote a value that backward needs: use the out-of-place form",
+        lambda _: (
+            "an in-place operation (`+=`, `relu_`, `inplace=True`, indexing assignment) overwrote a value that backward needs: use the out-of-place form"
+        ),
     ),
     (
         re.compile(r"does not require grad and does not have a grad_fn"),
@@ -89,7 +104,11 @@ def user_frame(error: BaseException, stop: CodeType | None = None) -> Location |
 
 def user_trace(error: BaseException) -> str:
     """The traceback without the engine's own frames."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/nnlint/" not in frame.filename.replace("\\", "/")]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/nnlint/" not in frame.filename.replace("\\", "/")
+    ]
     lines = ["Traceback (most recent call last):\n"] if frames else []
     return "".join([*lines, *traceback.format_list(frames), *traceback.format_exception_only(type(error), error)])
 

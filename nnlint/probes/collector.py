@@ -16,7 +16,21 @@ from torch import fx
 
 from nnlint import ops
 
-_MEASURED = frozenset({"linear-map", "matmul", "activation", "norm", "recurrent", "attention", "embedding", "add", "softmax", "pool", "reduce"})
+_MEASURED = frozenset(
+    {
+        "linear-map",
+        "matmul",
+        "activation",
+        "norm",
+        "recurrent",
+        "attention",
+        "embedding",
+        "add",
+        "softmax",
+        "pool",
+        "reduce",
+    }
+)
 _SPREAD_LIMIT = 1 << 16  # entries; above it the spread over samples costs more than it tells
 
 
@@ -104,7 +118,9 @@ class Collector:
         return 1 if output.dim() >= 4 else -1
 
     def _hook(self, row: _Row, output: torch.Tensor) -> None:
-        def keep(gradient: torch.Tensor) -> None:
+        def keep(gradient: torch.Tensor | None) -> None:
+            if gradient is None:  # one of several outputs that the loss does not depend on
+                return
             row.gradient = torch.linalg.vector_norm(gradient.detach())
 
         output.register_hook(keep)
@@ -115,10 +131,18 @@ class Collector:
         """Keep what a loss function was given and what it returned (None: it raised)."""
 
         def kept(position: int, *names: str) -> torch.Tensor | None:
-            value = args[position] if len(args) > position else next((kwargs[name] for name in names if name in kwargs), None)
+            value = (
+                args[position]
+                if len(args) > position
+                else next((kwargs[name] for name in names if name in kwargs), None)
+            )
             return value.detach() if isinstance(value, torch.Tensor) else None
 
-        self.losses.append(LossValues(node, kept(0, "input"), kept(1, "target", "targets"), output.detach() if output is not None else None))
+        self.losses.append(
+            LossValues(
+                node, kept(0, "input"), kept(1, "target", "targets"), output.detach() if output is not None else None
+            )
+        )
 
     def settle(self) -> tuple[list[dict[str, float]], list[float | None]]:
         """All numbers as Python floats: a dict for each row, and the gradient norm (None where no gradient came)."""

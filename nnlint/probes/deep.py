@@ -128,7 +128,9 @@ def _validation_loss(setup: TrainingSetup, validation: list[tuple[Any, Any]]) ->
 
 def _regularization(setup: TrainingSetup) -> tuple[str, ...]:
     found = []
-    if any(type(module).__name__.startswith("Dropout") and getattr(module, "p", 0) > 0 for module in setup.model.modules()):
+    if any(
+        type(module).__name__.startswith("Dropout") and getattr(module, "p", 0) > 0 for module in setup.model.modules()
+    ):
         found.append("dropout")
     if setup.optimizer is not None and any(group.get("weight_decay") for group in setup.optimizer.param_groups):
         found.append("weight decay")

@@ -15,6 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnlint.capture.bindings import tensor_leaves
+from nnlint.probes.guard_walk import Reach
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -25,13 +26,9 @@ def fake_setup(setup: TrainingSetup) -> Iterator[TrainingSetup]:
     """A copy of `setup` whose model, loss and batch are fake tensors on the CPU; valid inside the block."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         memo: dict[int, Any] = {}
-        roots = [setup.model, *([setup.loss] if isinstance(setup.loss, nn.Module) else [])]
-        for root in roots:
-            for parameter in root.parameters():
-                memo.setdefault(id(parameter), nn.Parameter(_fake(parameter), requires_grad=parameter.requires_grad))
-            for buffer in root.buffers():
-                memo.setdefault(id(buffer), _fake(buffer))
-        for _, tensor in tensor_leaves((setup.inputs, setup.targets)):
+        # Plain tensor attributes too: a deep copy of a real tensor fails under this mode.
+        held = Reach((setup.model, *([setup.loss] if isinstance(setup.loss, nn.Module) else []))).tensors
+        for tensor in (*held, *(leaf for _, leaf in tensor_leaves((setup.inputs, setup.targets)))):
             memo.setdefault(id(tensor), _fake(tensor))
         changes = {
             "model": copy.deepcopy(setup.model, memo),
@@ -43,7 +40,10 @@ def fake_setup(setup: TrainingSetup) -> Iterator[TrainingSetup]:
 
 
 def _fake(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="cpu")
+    fake = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="cpu")
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=tensor.requires_grad)
+    return fake
 
 
 def needs_fake(model: nn.Module) -> bool:

@@ -40,7 +40,8 @@ def first_difference(
 
     Args:
         setup: whose model is run; the caller holds the state guard.
-        one, other: inputs and seed of the two runs.
+        one: inputs and seed of the first run.
+        other: those of the second.
         view: what of an output is compared.
     """
     setup.model.eval()
@@ -72,5 +73,10 @@ def _recorded(
     with torch.no_grad(), recorder.recording():
         output = call(setup.model, inputs)
     recorder.finish(output)
-    graph = Graph(recorder.graph, method="recorded", constructions=dict(setup.construction), called_modules=dict(recorder.tracker.calls))
+    graph = Graph(
+        recorder.graph,
+        method="recorded",
+        constructions=dict(setup.construction),
+        called_modules=dict(recorder.tracker.calls),
+    )
     return fingerprints.found, graph

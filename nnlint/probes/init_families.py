@@ -17,6 +17,8 @@ BLOCK = 256
 _SIGMAS = 5.0
 #: Largest standardised chi-square statistic of row and column sums; draws stay below 7.3.
 _CHI_LIMIT = 9.0
+#: Means further from zero than this many deviations are meant.
+_SHIFT = 0.5
 #: Standard error of the sample kurtosis times sqrt(n), and the kurtosis itself, for each shape.
 _KURTOSIS = {"uniform": (1.8, 1.2), "truncated-normal": (2.37, 2.1), "normal": (3.0, 5.0)}
 #: Of a standard normal cut off at two deviations.
@@ -91,13 +93,25 @@ def recognize(weight: Tensor, moments: Moments, fans: Fans) -> InitFamily | None
         return InitFamily(name, "constant", 0.0)
     if _is_identity(weight, moments):
         return InitFamily("identity", "identity", moments.std)
-    block = block_of(weight)
     if _is_orthogonal(weight):
         return InitFamily("orthogonal", "orthogonal", moments.std)
+    block = block_of(weight)
+    if abs(moments.mean) > _SHIFT * moments.std:
+        return _recognize_shifted(block, moments)
     shape = _shape(block, moments)
     if shape is None or not is_independent(block, kurtosis(block)):
         return None
     return InitFamily(_named(shape, moments, fans) or shape, shape, moments.std)
+
+
+def _recognize_shifted(block: Tensor, moments: Moments) -> InitFamily | None:
+    """Independent draws around something else than zero (`torch.rand`): no training moves a mean that far."""
+    mean = moments.mean
+    centred = Moments(moments.count, 0.0, moments.std, moments.low - mean, moments.high - mean)
+    shape = _shape(block - mean, centred)
+    if shape is None or not is_independent(block - mean, kurtosis(block)):
+        return None
+    return InitFamily(f"shifted {shape}", shape, moments.std)
 
 
 def _shape(block: Tensor, moments: Moments) -> str | None:
@@ -150,8 +164,8 @@ def is_independent(block: Tensor, kurt: float) -> bool:
 
 def _edge(rows: int, columns: int) -> float:
     """Largest singular value that a matrix of independent draws of variance 1 may have."""
-    least = min(rows, columns)
-    return (math.sqrt(rows) + math.sqrt(columns)) * (1.0 + 0.9 * least ** (-2.0 / 3.0))
+    margin: float = 0.9 * min(rows, columns) ** (-2.0 / 3.0)
+    return (math.sqrt(rows) + math.sqrt(columns)) * (1.0 + margin)
 
 
 def _leading_singular_value(matrix: Tensor) -> float:

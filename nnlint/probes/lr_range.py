@@ -103,13 +103,24 @@ def analyse(
     starts = steepest = None
     if lowest is not None and smooth[lowest] < start_level - 0.05 * abs(start_level):
         fall = start_level - smooth[lowest]
-        starts = next((rates[index] for index in range(lowest + 1) if _stays_below(smooth, index, lowest, start_level - _MOVED * fall)), None)
+        starts = next(
+            (
+                rates[index]
+                for index in range(lowest + 1)
+                if _stays_below(smooth, index, lowest, start_level - _MOVED * fall)
+            ),
+            None,
+        )
         slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(1, lowest)}
         steepest = rates[min(slopes, key=lambda index: slopes[index])] if slopes else starts
     minimum = rates[lowest] if lowest is not None and starts is not None else None
     suggestion = None
     if starts is not None and minimum is not None and steepest is not None:
-        suggestion = math.exp((math.log(max(starts, minimum / 100)) + math.log(minimum / 10)) / 2) if minimum / 10 > starts else min(steepest, minimum / 3)
+        suggestion = (
+            math.exp((math.log(max(starts, minimum / 100)) + math.log(minimum / 10)) / 2)
+            if minimum / 10 > starts
+            else min(steepest, minimum / 3)
+        )
     return LearningRateRange(
         rates=tuple(rates),
         losses=tuple(losses),

@@ -91,7 +91,9 @@ class Mixing:
         count = session.samples
         changed_inputs = with_first_sample_replaced(session.batch_inputs, count)
         base, changed = self._base(), self._evaluate("independence pass", changed_inputs)
-        pairs = [(a[1:], b[1:]) for a, b in zip(base, changed, strict=False) if a.dim() and a.shape[0] == count == b.shape[0]]
+        pairs = [
+            (a[1:], b[1:]) for a, b in zip(base, changed, strict=False) if a.dim() and a.shape[0] == count == b.shape[0]
+        ]
         if not pairs:
             raise Skip("no output has the batch as its first dimension")
         influence = relative_difference([a for a, _ in pairs], [b for _, b in pairs])
@@ -125,7 +127,11 @@ class Mixing:
         self._require_repeatable()
         count = self._session.samples
         setup = self._session.setup.with_inputs(self._session.batch_inputs)
-        tensors = [(name, tensor) for name, tensor in named_inputs(setup) if tensor.dim() and batch_axis(tensor, count) is not None]
+        tensors = [
+            (name, tensor)
+            for name, tensor in named_inputs(setup)
+            if tensor.dim() and batch_axis(tensor, count) is not None
+        ]
         return tuple(self._input(name, tensor) for name, tensor in tensors)
 
     def _input(self, name: str, tensor: torch.Tensor) -> InputInfluence:

@@ -29,6 +29,7 @@ class NonFiniteFinder:
     def __init__(self) -> None:
         self._first: tuple[fx.Node, str, list[tuple[str, float, float]]] | None = None
         self._negative: tuple[fx.Node, str, list[tuple[str, float, float]]] | None = None
+        self._latest: fx.Node | None = None
 
     def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Look at one op."""
@@ -39,6 +40,7 @@ class NonFiniteFinder:
             if bool(torch.isfinite(x).all()):
                 return
             what = "NaN" if bool(torch.isnan(x).any()) else "Inf" if bool((x == float("inf")).any()) else "-Inf"
+            self._latest = node
             if what != "-Inf":
                 self._first = (node, what, _ranges((args, kwargs), output))
             elif self._negative is None and not ops.info(node.meta["name"]).kinds & _MASKING:
@@ -46,11 +48,12 @@ class NonFiniteFinder:
 
     def found(self, graph: Graph) -> NonFinite | None:
         """The op, as a view of this run's graph."""
-        if self._first is None:
-            return None
+        end = graph.of(self._latest) if self._latest is not None else None
         made = self._first
-        if self._negative is not None and graph.reaches(graph.of(self._negative[0]), graph.of(made[0])):
-            made = self._negative
+        if self._negative is not None and end is not None and (made is not None or end is graph.loss):
+            made = self._negative if graph.reaches(graph.of(self._negative[0]), end) else made
+        if made is None:
+            return None
         return NonFinite(graph.of(made[0]), made[1], tuple(made[2]))
 
 
@@ -104,7 +107,9 @@ class NonFiniteGradientFinder:
 
 def all_finite(value: Any) -> bool:
     """Whether no floating-point tensor inside a nested value holds NaN or +Inf (-Inf masks logits on purpose)."""
-    tensors = (tensor for _, tensor in tensor_leaves(value) if tensor.is_floating_point() and tensor.layout is torch.strided)
+    tensors = (
+        tensor for _, tensor in tensor_leaves(value) if tensor.is_floating_point() and tensor.layout is torch.strided
+    )
     with torch.no_grad():
         return all(bool((tensor.detach() < float("inf")).all()) for tensor in tensors)
 

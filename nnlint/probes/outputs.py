@@ -69,7 +69,9 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
 
 def first_samples(inputs: Any, samples: int, keep: int) -> Any:
     """The first `keep` samples of a batch; everything where a tensor has no batch axis."""
-    if keep >= samples or any(batch_axis(tensor, samples) is None for _, tensor in tensor_leaves(inputs) if tensor.dim()):
+    if keep >= samples or any(
+        batch_axis(tensor, samples) is None for _, tensor in tensor_leaves(inputs) if tensor.dim()
+    ):
         return inputs
     return map_tensors(inputs, lambda t: t.narrow(axis, 0, keep) if (axis := _axis(t, samples)) is not None else t)
 

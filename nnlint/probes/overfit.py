@@ -127,7 +127,12 @@ def loss_floor(setup: TrainingSetup) -> float:
     """The lowest loss the targets allow: the entropy of soft labels under cross-entropy, else 0."""
     target = setup.targets
     name = getattr(setup.loss, "__name__", type(setup.loss).__name__).lower().replace("_", "")
-    if isinstance(target, torch.Tensor) and target.is_floating_point() and "crossentropy" in name and "binary" not in name:
+    if (
+        isinstance(target, torch.Tensor)
+        and target.is_floating_point()
+        and "crossentropy" in name
+        and "binary" not in name
+    ):
         return float(torch.special.entr(target.clamp_min(0)).sum(dim=1 if target.dim() > 1 else 0).mean())
     smoothing = float(getattr(setup.loss, "label_smoothing", 0.0) or 0.0)
     classes = setup.num_classes
@@ -157,7 +162,10 @@ def _plateaus(setup: TrainingSetup) -> list[tuple[float, str]]:
         counts = torch.bincount(labels[labels >= 0], minlength=classes).double()
         share = counts[counts > 0] / counts.sum()
         found += [
-            (math.log(math.e + classes - 1) - 1, f"ln(e + C - 1) - 1 for C = {classes}: softmax or sigmoid before cross-entropy"),
+            (
+                math.log(math.e + classes - 1) - 1,
+                f"ln(e + C - 1) - 1 for C = {classes}: softmax or sigmoid before cross-entropy",
+            ),
             (float(-(share * share.log()).sum()), "the entropy of the labels: the output ignores the input"),
             (math.log(classes), f"ln C for C = {classes}: nothing is learned"),
         ]

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _TESTABLE = 64
 #: Share of weight tensors that must look untouched.
 _FRESH_SHARE = 0.8
+#: Biases drawn this close to zero are zero in effect.
+_NEGLIGIBLE = 1e-5
+#: Deviation of normalization weights where they are drawn at all.
+_NORM_STD = 0.02
 #: Recurrent matrices larger than this are not decomposed.
 _LARGEST_SPECTRUM = 1024
 #: Odd, so that multiplying by its powers loses no bits modulo 2**64.
@@ -68,6 +72,11 @@ class ParameterView:
     def fan_out(self) -> int | None:
         """Connections out of a unit, as `torch.nn.init` counts them."""
         return self._fans.fan_out
+
+    @property
+    def default_bound(self) -> float | None:
+        """Half-width of the uniform distribution torch draws it from by default; None where torch does not."""
+        return self._fans.default_bound
 
     @property
     def label(self) -> str:
@@ -200,13 +209,12 @@ class ParameterView:
         return recognize(self._values, self.moments, self._fans) or self._init_by_parts()
 
     def _init_around_one(self) -> InitFamily | None:
-        """Normalization weights drawn around one (or biases around zero), as generative nets do."""
-        centre = 1.0 if abs(self.mean - 1.0) < abs(self.mean) else 0.0
-        moments = self.moments
-        moved = Moments(moments.count, moments.mean - centre, moments.std, moments.low - centre, moments.high - centre)
-        found = recognize(self._values - centre, moved, self._fans)
-        # Only the one that is in use: channels are few, and trained ones have no other shape.
-        return found if found is not None and found.name == "normal(0.02)" else None
+        """Normalization weights drawn by N(1, 0.02), as generative nets do: channels are few, the scale must decide."""
+        count, std = self.numel, self.moments.std
+        centred = abs(self.mean - 1.0) < 5.0 * _NORM_STD / math.sqrt(count)
+        if centred and abs(std / _NORM_STD - 1.0) < 5.0 * math.sqrt(0.5 / count):
+            return InitFamily("normal(1, 0.02)", "normal", std)
+        return None
 
     def _init_by_parts(self) -> InitFamily | None:
         """Fused projections and gates, each part initialized by itself with the same kind of draw."""
@@ -309,6 +317,21 @@ class Parameters:
         norms = [view for view in self.of_kind("norm") if view.numel > 1 and view.finite]
         return sum(view.init is not None for view in norms), len(norms)
 
+    @cached_property
+    def known_biases(self) -> tuple[int, int]:
+        """The same for biases: constant, by torch's default, or drawn as the weight beside them."""
+        biases = [view for view in self.of_kind("bias") if view.numel > 1 and view.finite]
+        return sum(self._is_untouched(view) for view in biases), len(biases)
+
+    def _is_untouched(self, bias: ParameterView) -> bool:
+        """A bias has too few values for its shape to tell: its range and scale must."""
+        moments = bias.moments
+        if bias.constant or moments.std < _NEGLIGIBLE or moments.abs_max <= (bias.default_bound or 0.0) * (1.0 + 1e-3):
+            return True
+        error = 5.0 * math.sqrt(0.5 / bias.numel)
+        beside = [view.std for view in self.of_module(bias.module_path) if view.kind in {"weight", "recurrent"}]
+        return bias.init is not None and any(abs(bias.std / std - 1.0) < error for std in (1.0, *beside) if std > 0)
+
     @property
     def fresh_share(self) -> float:
         """Share of weight tensors consistent with a known initialization; 1.0 where there are none."""
@@ -318,8 +341,10 @@ class Parameters:
     @property
     def fresh(self) -> bool:
         """Whether the model looks as it was initialized, not trained or loaded."""
-        known, total = self.known_norms
-        return (not total or known / total >= _FRESH_SHARE) and self.fresh_share >= _FRESH_SHARE
+        return all(
+            not total or known / total >= _FRESH_SHARE
+            for known, total in (self.known_weights, self.known_norms, self.known_biases)
+        )
 
     def require_fresh(self) -> None:
         """Refuse to judge an initialization that is no longer there.
@@ -332,8 +357,9 @@ class Parameters:
         known, total = self.known_weights
         if self.fresh_share < _FRESH_SHARE:
             raise Skip(f"weights look trained: only {known} of {total} weight tensors match a known initialization")
-        known, total = self.known_norms
-        raise Skip(f"weights look trained: only {known} of {total} normalization tensors are as initialized")
+        for what, (known, total) in {"normalization tensors": self.known_norms, "biases": self.known_biases}.items():
+            if total and known / total < _FRESH_SHARE:
+                raise Skip(f"weights look trained: only {known} of {total} {what} are as initialized")
 
     def _view(self, tensor: Tensor, names: list[str], kind: str | None = None) -> ParameterView:
         name = names[0]

@@ -69,7 +69,11 @@ def _forward(
     recorder.add_inputs(named_inputs(setup))
     device = next((parameter.device.type for parameter in setup.model.parameters()), "cpu")
     try:
-        with torch.no_grad(), torch.autocast(device, dtype=dtype or torch.bfloat16, enabled=dtype is not None), recorder.recording():
+        with (
+            torch.no_grad(),
+            torch.autocast(device, dtype=dtype or torch.bfloat16, enabled=dtype is not None),
+            recorder.recording(),
+        ):
             output, _ = setup.run()
     except Exception as error:
         raise Skip(f"the forward raised under autocast: {type(error).__name__}: {error}") from error

@@ -142,7 +142,9 @@ class Session:
             warnings.simplefilter("ignore")
             made = run_training_pass(fake, seed=self.plan.seed, values=False)
         self.timings["static pass"] = time.perf_counter() - start
-        reason = "static check: nothing is run on real values" if self.plan.static else "the model is on the meta device"
+        reason = (
+            "static check: nothing is run on real values" if self.plan.static else "the model is on the meta device"
+        )
         made.reasons.update(ForwardStats=reason, BackwardStats=reason)
         return made
 
@@ -160,7 +162,8 @@ def _graph(session: Session) -> Graph:
 
 
 def _losses(session: Session) -> LossCalls:
-    return _part(session, "LossCalls", session.training_pass.losses, "no loss given")
+    found: LossCalls = _part(session, "LossCalls", session.training_pass.losses, "no loss given")
+    return found
 
 
 def _forward(session: Session) -> ForwardStats:
@@ -184,7 +187,9 @@ def _backward(session: Session) -> BackwardStats:
 
 def _eval(session: Session) -> EvalStats:
     if session.is_fake:
-        raise Skip("static check: nothing is run on real values" if session.plan.static else "the model is on the meta device")
+        raise Skip(
+            "static check: nothing is run on real values" if session.plan.static else "the model is on the meta device"
+        )
     if session.training_pass.failures:
         raise Skip(session.training_pass.reasons["ForwardStats"])
     if session.setup.inputs is None:

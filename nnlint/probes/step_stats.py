@@ -117,7 +117,11 @@ class StepStats:
     @cached_property
     def update_ratios(self) -> tuple[float, ...]:
         """Update-to-weight ratios of all tensors that have one."""
-        ratios = (parameter.update_ratio for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
+        ratios = (
+            parameter.update_ratio
+            for parameter in self.parameters
+            if parameter.requires_grad and parameter.in_optimizer
+        )
         return tuple(ratio for ratio in ratios if ratio is not None and math.isfinite(ratio))
 
     @property

@@ -7,7 +7,6 @@ judged over several steps with real updates between: zero-initialized branches w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal, one_line
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import RectifierCounts, forward_loss
+from nnlint.probes.settle import gradient_norms
 from nnlint.probes.step_stats import DeadGrowth, StepStats, TrackedParameter
 from nnlint.probes.training_pass import find_non_finite
 
@@ -113,23 +113,8 @@ def _run(run: _Steps, count: int, counts: RectifierCounts) -> None:
 
 
 def _note_gradients(run: _Steps) -> None:
-    named = [(name, parameter) for name, parameter in run.setup.model.named_parameters() if parameter.requires_grad]
-    dense = [(name, p.grad) for name, p in named if p.grad is not None and p.grad.layout is torch.strided]
-    norms = dict(zip((name for name, _ in dense), norms_of(grad for _, grad in dense), strict=True))
-    for name, parameter in named:
-        norm = norms.get(name)
-        if norm is None and parameter.grad is not None:
-            norm = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
+    for name, norm in gradient_norms(run.setup.model).items():
         run.gradients.setdefault(name, []).append(norm)
-
-
-def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """Euclidean norms by one foreach call and one transfer."""
-    listed = [tensor.detach() for tensor in tensors]
-    if not listed:
-        return []
-    norms = torch._foreach_norm(listed)  # noqa: SLF001 - torch.optim and clip_grad_norm_ use the same call
-    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
 
 
 def _collected(run: _Steps, guard: StateGuard, forward: ForwardStats, counts: RectifierCounts) -> StepStats:

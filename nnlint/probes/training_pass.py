@@ -17,12 +17,13 @@ from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
 from nnlint.probes.causes import is_fatal, likely_cause, one_line, user_frame, user_trace
 from nnlint.probes.circumstances import run_facts
-from nnlint.probes.collector import Collector, standard_deviation
+from nnlint.probes.collector import Collector
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import random_projection
 from nnlint.probes.losses import LossCalls, MeasuredLoss
 from nnlint.probes.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
-from nnlint.probes.stats import BackwardStats, ForwardStats, LayerGradient, LayerStats, ParameterGradient
+from nnlint.probes.settle import layer_statistics, parameter_gradients
+from nnlint.probes.stats import BackwardStats, ForwardStats
 from nnlint.setup.errors import LossTypeError
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGra
 def _recorded(
     setup: TrainingSetup, observer: Observer | None, *, seed: int, substitute: Substitute | None = None
 ) -> _Run:
-    run = _Run(setup, seed, _recorder(setup, observer, substitute), observer if isinstance(observer, Collector) else None)
+    run = _Run(
+        setup, seed, _recorder(setup, observer, substitute), observer if isinstance(observer, Collector) else None
+    )
     seed_everything(seed)
     _drive(run)
     return run
@@ -149,7 +152,9 @@ def _recorder(setup: TrainingSetup, observer: Observer | None, substitute: Subst
     extra = [setup.loss] if isinstance(setup.loss, nn.Module) else []
     recorder = Recorder(setup.model, extra=extra, stop=_drive.__code__, observer=observer, substitute=substitute)
     recorder.add_inputs(named_inputs(setup))
-    recorder.add_inputs(((name or "target", tensor) for name, tensor in _named(setup.targets, "target")), is_target=True)
+    recorder.add_inputs(
+        ((name or "target", tensor) for name, tensor in _named(setup.targets, "target")), is_target=True
+    )
     return recorder
 
 
@@ -217,7 +222,9 @@ def _backward(run: _Run, made: TrainingPass) -> tuple[BaseException | None, bool
     if loss is None:
         loss, surrogate = random_projection(run.output, seed=run.seed), True
     if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
-        made.reasons["BackwardStats"] = "no loss given and no output requires grad" if surrogate else "the loss does not require grad"
+        made.reasons["BackwardStats"] = (
+            "no loss given and no output requires grad" if surrogate else "the loss does not require grad"
+        )
         return None, surrogate
     if loss.numel() != 1:
         made.reasons["BackwardStats"] = f"the loss is not a scalar: shape {tuple(loss.shape)}"
@@ -236,7 +243,8 @@ def _backward_failure(run: _Run, error: BaseException) -> Failure:
     return Failure(
         code="RUN004",
         message=f"backward raised: {one_line(error)}",
-        fix=likely_cause(error) or "run loss.backward() under torch.autograd.set_detect_anomaly(True) to see the forward line",
+        fix=likely_cause(error)
+        or "run loss.backward() under torch.autograd.set_detect_anomaly(True) to see the forward line",
         location=user_frame(error, run_training_pass.__code__),
         trace=user_trace(error),
     )
@@ -301,10 +309,7 @@ def _loss_calls(run: _Run, graph: Graph) -> tuple[MeasuredLoss, ...]:
 def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: bool) -> None:
     graph = made.graph
     assert graph is not None  # set by the caller
-    numbers, norms = collector.settle()
-    layers = tuple(
-        _layer(graph, row.node, row.numel, row.units, found) for row, found in zip(collector.rows, numbers, strict=True) if found
-    )
+    layers, gradients = layer_statistics(graph, collector)
     made.forward = ForwardStats(
         layers=layers,
         samples=collector.samples,
@@ -315,56 +320,9 @@ def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: b
     )
     if "BackwardStats" in made.reasons:
         return
-    gradients = tuple(
-        LayerGradient(graph.of(row.node), norm, row.numel)
-        for row, norm in zip(collector.rows, norms, strict=True)
-        if norm is not None
-    )
     # Kept for the steps probe: they are the gradients of its first step.
     made.gradients = {name: p.grad for name, p in run.setup.model.named_parameters() if p.grad is not None}
     made.backward = BackwardStats(gradients, parameter_gradients(run.setup), graph, surrogate)
-
-
-def _layer(graph: Graph, node: Any, numel: int, units: int | None, found: dict[str, float]) -> LayerStats:
-    std = standard_deviation(found["mean"], found["norm"], numel)
-    never_active = found.get("never_active")
-    variance = found.get("sample_variance")
-    return LayerStats(
-        op=graph.of(node),
-        mean=found["mean"],
-        std=std,
-        norm=found["norm"],
-        numel=numel,
-        finite=std == std,
-        zeros=1.0 - found["nonzero"] / numel if "nonzero" in found else None,
-        units=units,
-        never_active=int(never_active) if never_active is not None else None,
-        saturated=found.get("saturated"),
-        sample_spread=variance**0.5 / std if variance is not None and std and std == std else None,
-    )
-
-
-def parameter_gradients(setup: TrainingSetup) -> tuple[ParameterGradient, ...]:
-    """Norms of all parameter gradients, by one foreach call for each dtype and device."""
-    named = [(name, parameter) for name, parameter in setup.model.named_parameters() if parameter.requires_grad]
-    dense = [parameter for _, parameter in named if parameter.grad is not None and parameter.grad.layout is torch.strided]
-    norms = dict(zip(map(id, dense), _norms([parameter.grad for parameter in dense]), strict=True))
-    weights = dict(zip((id(p) for _, p in named), _norms([p.detach() for _, p in named]), strict=True))
-    found = []
-    for name, parameter in named:
-        norm = norms.get(id(parameter))
-        if norm is None and parameter.grad is not None:
-            norm = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
-        place = setup.construction.get(name.rpartition(".")[0])
-        found.append(ParameterGradient(name, norm, weights[id(parameter)], parameter.numel(), place))
-    return tuple(found)
-
-
-def _norms(tensors: list[Any]) -> list[float]:
-    if not tensors:
-        return []
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
-    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
 
 
 def batch_size(inputs: Any) -> int:
@@ -383,7 +341,11 @@ def named_inputs(setup: TrainingSetup) -> Iterator[tuple[str, torch.Tensor]]:
     inputs = setup.inputs
     if not isinstance(inputs, (tuple, dict)):
         inputs = (inputs,)
-    pairs = inputs.items() if isinstance(inputs, dict) else ((names[i] if i < len(names) else f"input{i}", v) for i, v in enumerate(inputs))
+    pairs = (
+        inputs.items()
+        if isinstance(inputs, dict)
+        else ((names[i] if i < len(names) else f"input{i}", v) for i, v in enumerate(inputs))
+    )
     for name, value in pairs:
         yield from _named(value, str(name))
 
@@ -391,5 +353,3 @@ def named_inputs(setup: TrainingSetup) -> Iterator[tuple[str, torch.Tensor]]:
 def _named(value: Any, base: str) -> Iterator[tuple[str, torch.Tensor]]:
     for path, tensor in tensor_leaves(value):
         yield ".".join([base, *map(str, path)]), tensor
-
-

@@ -1,0 +1,92 @@
+"""From what a collector gathered to the statistics of a pass: one transfer, plain numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from nnlint.probes.collector import Collector, standard_deviation
+from nnlint.probes.stats import LayerGradient, LayerStats, ParameterGradient
+
+if TYPE_CHECKING:
+    from torch import fx, nn
+
+    from nnlint.capture.graph import Graph
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+def layer_statistics(graph: Graph, collector: Collector) -> tuple[tuple[LayerStats, ...], tuple[LayerGradient, ...]]:
+    """Statistics of every measured op, and the gradients that came back to them."""
+    numbers, norms = collector.settle()
+    rows = collector.rows
+    layers = tuple(
+        _layer(graph, row.node, row.numel, row.units, found) for row, found in zip(rows, numbers, strict=True) if found
+    )
+    gradients = tuple(
+        LayerGradient(graph.of(row.node), norm, row.numel)
+        for row, norm in zip(rows, norms, strict=True)
+        if norm is not None
+    )
+    return layers, gradients
+
+
+def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: dict[str, float]) -> LayerStats:
+    std = standard_deviation(found["mean"], found["norm"], numel)
+    never_active = found.get("never_active")
+    variance = found.get("sample_variance")
+    return LayerStats(
+        op=graph.of(node),
+        mean=found["mean"],
+        std=std,
+        norm=found["norm"],
+        numel=numel,
+        finite=math.isfinite(std),
+        zeros=1.0 - found["nonzero"] / numel if "nonzero" in found else None,
+        units=units,
+        never_active=int(never_active) if never_active is not None else None,
+        saturated=found.get("saturated"),
+        sample_spread=variance**0.5 / std if variance is not None and std and math.isfinite(std) else None,
+    )
+
+
+def parameter_gradients(setup: TrainingSetup) -> tuple[ParameterGradient, ...]:
+    """Norms of all parameter gradients."""
+    named = [(name, parameter) for name, parameter in setup.model.named_parameters() if parameter.requires_grad]
+    gradients = gradient_norms(setup.model)
+    weights = norms_of(parameter for _, parameter in named)
+    return tuple(
+        ParameterGradient(
+            name, gradients[name], weight, parameter.numel(), setup.construction.get(name.rpartition(".")[0])
+        )
+        for (name, parameter), weight in zip(named, weights, strict=True)
+    )
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float | None]:
+    """Norm of every trainable parameter's gradient, by name; None where autograd gave none."""
+    found: dict[str, float | None] = {}
+    dense: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        found[name] = None
+        if parameter.grad is None:
+            continue
+        if parameter.grad.layout is torch.strided:
+            dense[name] = parameter.grad
+        else:
+            found[name] = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
+    return {**found, **dict(zip(dense, norms_of(dense.values()), strict=True))}
+
+
+def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """Euclidean norms, by one foreach call and one transfer."""
+    listed = [tensor.detach() for tensor in tensors]
+    if not listed:
+        return []
+    # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
+    norms = torch._foreach_norm(listed)
+    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
