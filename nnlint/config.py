@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -21,6 +22,18 @@ from nnlint.finding import Level
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 FILE_NAME = "pyproject.toml"
+
+#: The longer probes by their names for `--probe`, and the evidence each stands for.
+PROBES: Mapping[str, str] = MappingProxyType(
+    {
+        "overfit": "OverfitRun",
+        "lr-range": "LearningRateRange",
+        "input-dependence": "InputDependence",
+        "gradcheck": "GradientCheck",
+        "precision": "PrecisionStats",
+        "validation": "ValidationGap",
+    }
+)
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*")
@@ -73,6 +86,14 @@ class CheckSettings(_Settings):
     @classmethod
     def _never(cls, value: object) -> object:
         return None if value == "never" else value
+
+    @field_validator("probes")
+    @classmethod
+    def _known_probes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in PROBES:
+                raise ValueError(f"unknown probe {name!r}; known: {', '.join(PROBES)}{suggestion(name, list(PROBES))}")
+        return value
 
     @field_validator("budget", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnlint import registry as registries
+from nnlint.config import PROBES
 from nnlint.describe import measurements_of, source_location, subject_of
 from nnlint.failure import Failure, Failures
 from nnlint.finding import Finding, Level, Skip
@@ -160,6 +161,9 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
         _run_rule(rule, running, session)
         if len(session.timings) > measured:
             running.on_progress(_report(running))
+    for name in settings.probes:  # asked for by name: measured even where no selected rule needs it
+        with contextlib.suppress(Skip):
+            session.evidence(PROBES[name])
     # A failed pass is a failure of the check even where no selected rule needed it.
     _ = session.training_pass
     running.failures += session.failures
@@ -167,7 +171,7 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
 
 def _run_rule(rule: Rule, running: _Check, session: Session) -> None:
     try:
-        evidence = {parameter: session.evidence(kind) for parameter, kind in rule.evidence.items()}
+        evidence = {parameter: _evidence(session, rule, parameter) for parameter in rule.evidence}
         if rule.options_parameter is not None:
             evidence[rule.options_parameter] = options_of(rule, running.settings)
         found = list(rule.check(**evidence))
@@ -178,6 +182,16 @@ def _run_rule(rule: Rule, running: _Check, session: Session) -> None:
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason="the rule crashed (RUN007)"))
     else:
         running.raised += [Raised(rule, finding, _level(rule, finding, running.settings)) for finding in found]
+
+
+def _evidence(session: Session, rule: Rule, parameter: str) -> Any:
+    """What a parameter of a rule asks for; None where optional evidence cannot be had."""
+    try:
+        return session.evidence(rule.evidence[parameter])
+    except Skip:
+        if parameter in rule.optional:
+            return None
+        raise
 
 
 def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:

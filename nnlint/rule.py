@@ -26,6 +26,7 @@ NEEDS: dict[str, str] = {
     "ForwardStats": "fwd",
     "BackwardStats": "bwd",
     "EvalStats": "eval",
+    "EvalCalls": "eval",
     "Mixing": "mix",
     "StepStats": "steps",
     "OverfitRun": "deep",
@@ -58,6 +59,7 @@ class Rule:
     since: str
     check: Check
     evidence: dict[str, str]  # parameter name -> evidence type name
+    optional: frozenset[str]  # parameters annotated `... | None`: None where the evidence cannot be had
     options: type[Options] | None
     options_parameter: str | None
     explains: tuple[str, ...] = ()
@@ -77,7 +79,7 @@ class Rule:
     @property
     def needs(self) -> tuple[str, ...]:
         """The catalogue's words for the evidence asked for, in the order of `NEEDS`."""
-        wanted = {NEEDS[kind] for kind in self.evidence.values()}
+        wanted = {NEEDS[kind] for parameter, kind in self.evidence.items() if parameter not in self.optional}
         return tuple(dict.fromkeys(need for need in NEEDS.values() if need in wanted))
 
 
@@ -121,28 +123,32 @@ def _validated(check: Check, *, code: str, name: str, level: str, since: str, ex
     missing = [heading for heading in HEADINGS if f"## {heading}" not in doc]
     if missing:
         raise refuse(f"the docstring lacks the heading(s) {', '.join(missing)}")
-    evidence, options, parameter = _parameters(check, refuse)
-    return Rule(code, name, Level(level), since, check, evidence, options, parameter, explains, file, doc)
+    evidence, optional, options, parameter = _parameters(check, refuse)
+    return Rule(code, name, Level(level), since, check, evidence, optional, options, parameter, explains, file, doc)
 
 
 def _parameters(
     check: Check, refuse: Callable[[str], RuleError]
-) -> tuple[dict[str, str], type[Options] | None, str | None]:
-    """Split the check's parameters into evidence (by the name of their type) and options."""
+) -> tuple[dict[str, str], frozenset[str], type[Options] | None, str | None]:
+    """Split the check's parameters into evidence (by the name of their type), which of it is optional, and options."""
     evidence: dict[str, str] = {}
+    optional: set[str] = set()
     options: type[Options] | None = None
     options_parameter: str | None = None
     namespace: dict[str, Any] = getattr(check, "__globals__", {})
     for parameter in inspect.signature(check).parameters.values():
         annotation = parameter.annotation
-        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        kind = named.removesuffix(" | None")
         candidate = namespace.get(kind, annotation)
         if kind in NEEDS:
             evidence[parameter.name] = kind
+            if kind != named:
+                optional.add(parameter.name)
         elif isinstance(candidate, type) and getattr(candidate, "is_nnlint_options", False):
             options, options_parameter = candidate, parameter.name
         else:
             raise refuse(f"parameter {parameter.name!r} has type {kind!r}; known evidence: {', '.join(NEEDS)}")
-    if not evidence:
+    if not evidence.keys() - optional:
         raise refuse("it asks for no evidence")
-    return evidence, options, options_parameter
+    return evidence, frozenset(optional), options, options_parameter

@@ -35,7 +35,7 @@ def trace(model: nn.Module, constructions: dict[str, Location]) -> Graph:
     try:
         twin = copy.deepcopy(model, memo)
         graph = _Tracer().trace(twin)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Skip(f"no graph: the model did not run, and symbolic tracing failed ({type(error).__name__})") from error
     modules = dict(model.named_modules())
     called: dict[str, int] = {}

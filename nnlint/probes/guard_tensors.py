@@ -151,12 +151,12 @@ class Record:
 
 def _key(storage: torch.UntypedStorage) -> int:
     """Identity of a storage: the address of its data changes when it is resized, and is 0 when empty."""
-    return int(storage._cdata)  # noqa: SLF001
+    return int(storage._cdata)
 
 
 def _plain() -> Any:
     """Tensor subclasses are handled as what they are to torch: their own code must not see the bookkeeping."""
-    return torch._C.DisableTorchFunctionSubclass()  # noqa: SLF001
+    return torch._C.DisableTorchFunctionSubclass()
 
 
 def is_fake(tensor: Tensor) -> bool:

@@ -128,8 +128,9 @@ def _shape(block: Tensor, moments: Moments) -> str | None:
             continue
         if shape == "truncated-normal" and reach > (2.0 / _TRUNCATED_STD) * (1.0 + _SIGMAS * math.sqrt(0.35 / count)):
             continue
-        # The largest of n normal draws is above this once in a million times.
-        if shape == "normal" and reach > math.sqrt(2.0 * math.log(max(count, 2) * 1e6)):
+        # The largest of n normal draws is above this once in a million times. Single draws of torch's truncated
+        # normal fall on its cut-off, 2.0 whatever the deviation.
+        if shape == "normal" and reach > math.sqrt(2.0 * math.log(max(count, 2) * 1e6)) and moments.abs_max != 2.0:
             continue
         return shape
     return None

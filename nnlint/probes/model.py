@@ -209,7 +209,7 @@ class Model:
         """`module.requires_grad = ...`: a plain attribute, which freezes or unfreezes nothing."""
         found = []
         for view in self.modules:
-            module = view._module  # noqa: SLF001 - the view is this class's own
+            module = view._module
             value = vars(module).get("requires_grad")
             if isinstance(value, bool):
                 trainable = sum(parameter.requires_grad for parameter in module.parameters())
@@ -234,7 +234,7 @@ class Model:
     def _held(self) -> Iterator[tuple[ModuleView, str, Any]]:
         """Every value that a registered module's attributes hold, with its path from there."""
         for view in self.modules:
-            for name, value in vars(view._module).items():  # noqa: SLF001 - the view is this class's own
+            for name, value in vars(view._module).items():
                 if name not in _REGISTRIES and not name.endswith(("_hooks", "_hooks_with_kwargs")):
                     yield from ((view, path, item) for path, item in _items(value, name, set()))
 

@@ -14,6 +14,7 @@ from nnlint.failure import Failure
 from nnlint.finding import Skip
 from nnlint.probes.declared import Declared
 from nnlint.probes.deep_providers import DEEP_PROVIDERS
+from nnlint.probes.eval_calls import EvalCalls
 from nnlint.probes.eval_stats import EvalStats
 from nnlint.probes.fake import fake_setup, needs_fake
 from nnlint.probes.guard import StateGuard
@@ -258,6 +259,7 @@ PROVIDERS: Mapping[str, Callable[[Session], Any]] = {
     "ForwardStats": _forward,
     "BackwardStats": _backward,
     "EvalStats": _eval,
+    "EvalCalls": EvalCalls,
     "Mixing": _mixing,
     "StepStats": _steps,
     **DEEP_PROVIDERS,

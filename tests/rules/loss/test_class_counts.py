@@ -1,0 +1,82 @@
+"""LOS009 and LOS011: labels against logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.rules.loss.losscheck import Net, findings, setup, skipped
+
+LABELS = torch.arange(40) % 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "fix"),
+    [
+        (LABELS + 1, "subtract 1"),
+        (LABELS * 3, "13 outputs"),
+        (torch.where(LABELS == 2, -1, LABELS), "ignore_index=-1"),
+        (torch.where(LABELS == 2, 255, LABELS), "mask"),
+    ],
+)
+@pytest.mark.parametrize(("head", "loss"), [(None, nn.CrossEntropyLoss()), (nn.LogSoftmax(dim=1), nn.NLLLoss()), (None, nn.MultiMarginLoss())])
+def test_labels_without_a_logit(
+    labels: torch.Tensor, fix: str, head: nn.Module | None, loss: Callable[..., Any]
+) -> None:
+    (found,) = findings("LOS009", setup(head, loss, labels))
+    assert fix in found.fix
+    assert found.module == "fc2"
+    assert found.evidence["classes"] == 5
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (nn.CrossEntropyLoss(), LABELS),
+        (nn.CrossEntropyLoss(ignore_index=255), torch.where(LABELS == 2, 255, LABELS)),
+        (nn.CrossEntropyLoss(), torch.where(LABELS == 2, -100, LABELS)),
+        (nn.CrossEntropyLoss(), F.one_hot(LABELS, 5).float()),
+        (nn.CrossEntropyLoss(), torch.zeros(40, dtype=torch.long)),
+    ],
+)
+def test_labels_with_a_logit_are_silent(loss: nn.Module, labels: torch.Tensor) -> None:
+    assert not findings("LOS009", setup(None, loss, labels))
+
+
+def test_made_up_labels_are_not_judged() -> None:
+    torch.manual_seed(0)
+    case = {"model": Net(), "inputs": torch.randn(8, 12), "loss": nn.CrossEntropyLoss()}
+    assert skipped("LOS009", case) == "the targets are made up"
+
+
+@pytest.mark.parametrize("targets", [torch.zeros(40, dtype=torch.long), torch.rand(40, 1), LABELS.clamp(max=1)])
+def test_one_logit(targets: torch.Tensor) -> None:
+    (found,) = findings("LOS011", setup(None, nn.CrossEntropyLoss(), targets, outputs=1))
+    assert found.module == "fc2"
+
+
+def test_one_channel_segmentation() -> None:
+    torch.manual_seed(0)
+    case = {
+        "model": nn.Conv2d(3, 1, 3, padding=1),
+        "inputs": torch.randn(4, 3, 8, 8),
+        "targets": torch.zeros(4, 8, 8, dtype=torch.long),
+        "loss": nn.CrossEntropyLoss(),
+    }
+    assert findings("LOS011", case)
+
+
+def test_unbatched_logits_are_classes() -> None:
+    torch.manual_seed(0)
+    case = {"model": nn.Linear(12, 5), "inputs": torch.randn(12), "targets": torch.tensor(3), "loss": nn.CrossEntropyLoss()}
+    assert not findings("LOS011", case)
+    assert not findings("LOS009", case)
+
+
+def test_several_logits_are_silent() -> None:
+    assert not findings("LOS011", setup(None, nn.CrossEntropyLoss()))

@@ -1,0 +1,90 @@
+"""LOS002, LOS004, LOS005: sigmoid and log_softmax before a loss that applies its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nnlint.finding import Level
+from tests.rules.loss.losscheck import findings, setup
+
+MULTI_HOT = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 1.0]]).repeat(20, 1)
+
+
+@pytest.mark.parametrize("head", [nn.Sigmoid(), torch.sigmoid, lambda z: z.sigmoid(), F.hardsigmoid, lambda z: z.sigmoid_().view(40, 5)])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), lambda o, t: F.nll_loss(F.log_softmax(o, 1), t)])
+def test_sigmoid_before_cross_entropy(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
+    assert findings("LOS002", setup(head, loss))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        None,
+        lambda z: z * torch.sigmoid(z),  # a gate
+        F.silu,
+        lambda z: 4 * torch.sigmoid(z),  # bounded, but no probability taken for a logit
+    ],
+)
+def test_gates_are_no_sigmoid_heads(head: Callable[..., Any] | None) -> None:
+    assert not findings("LOS002", setup(head, nn.CrossEntropyLoss()))
+
+
+@pytest.mark.parametrize("loss", [nn.BCELoss(), nn.BCEWithLogitsLoss()])
+def test_multi_label_losses_are_none_of_los002(loss: nn.Module) -> None:
+    assert not findings("LOS002", setup(torch.sigmoid, loss, MULTI_HOT))
+
+
+def test_redundant_log_softmax_is_info() -> None:
+    (found,) = findings("LOS004", setup(nn.LogSoftmax(dim=1), nn.CrossEntropyLoss()))
+    assert found.level is Level.INFO
+    assert not findings("LOS004", setup(nn.LogSoftmax(dim=1), nn.NLLLoss()))
+    assert not findings("LOS004", setup(None, nn.CrossEntropyLoss()))
+
+
+def focal(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Focal loss on logits, with the sigmoid for its weights beside."""
+    probability = torch.sigmoid(output)
+    cross_entropy = F.binary_cross_entropy_with_logits(output, targets, reduction="none")
+    weight = (1 - (probability * targets + (1 - probability) * (1 - targets))) ** 2
+    return (weight * cross_entropy).mean()
+
+
+LOGIT_LOSSES = [
+    nn.BCEWithLogitsLoss(),
+    nn.BCEWithLogitsLoss(pos_weight=torch.full((5,), 2.0)),
+    nn.MultiLabelSoftMarginLoss(),
+    lambda o, t: F.soft_margin_loss(o, 2 * t - 1),
+    lambda o, t: -(t * F.logsigmoid(o) + (1 - t) * F.logsigmoid(-o)).mean(),
+    focal,
+]
+
+
+@pytest.mark.parametrize("head", [nn.Sigmoid(), lambda z: torch.sigmoid(z).reshape(40, 5), nn.Softmax(dim=1)])
+@pytest.mark.parametrize("loss", LOGIT_LOSSES)
+def test_sigmoid_before_a_loss_on_logits(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
+    assert findings("LOS005", setup(head, loss, MULTI_HOT))
+
+
+@pytest.mark.parametrize("loss", LOGIT_LOSSES)
+def test_logits_are_silent(loss: Callable[..., Any]) -> None:
+    assert not findings("LOS005", setup(None, loss, MULTI_HOT))
+
+
+def test_sigmoid_for_a_metric_is_silent() -> None:
+    def loss(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        assert ((torch.sigmoid(output) > 0.5).float() == targets).float().mean() <= 1
+        return F.binary_cross_entropy_with_logits(output, targets)
+
+    assert not findings("LOS005", setup(None, loss, MULTI_HOT))
+
+
+@pytest.mark.parametrize(("code", "head", "loss"), [("LOS002", torch.sigmoid, F.cross_entropy), ("LOS005", torch.sigmoid, F.binary_cross_entropy_with_logits)])
+def test_found_by_a_static_check(code: str, head: Callable[..., Any], loss: Callable[..., Any]) -> None:
+    targets = MULTI_HOT if code == "LOS005" else None
+    assert findings(code, setup(head, loss, targets), static=True)
