@@ -200,7 +200,7 @@ class Recorder(TorchFunctionMode):
         meta: dict[str, Any] | None = None,
     ) -> fx.Node | None:
         """Add the node of a call that has just run and bind its outputs."""
-        canonical = ops.canonical(name)
+        canonical = _canonical(name, args, kwargs)
         known = ops.info(canonical)
         outputs = list(tensor_leaves(result, depth=3))
         if not outputs and not changed and "escape" not in known.kinds:
@@ -382,6 +382,14 @@ _INHERITED = (
     "dtype",
     "requires_grad",
 )
+
+
+def _canonical(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The canonical name of a call; `nn.ReLU6` calls `hardtanh` with bounds 0 and 6."""
+    canonical = ops.canonical(name)
+    if canonical == "hardtanh" and (*args[1:3], kwargs.get("min_val"), kwargs.get("max_val"))[:2] == (0, 6):
+        return "relu6"
+    return canonical
 
 
 @contextmanager

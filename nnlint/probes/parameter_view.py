@@ -86,9 +86,9 @@ class ParameterView:
 
     @cached_property
     def _values(self) -> Tensor:
-        tensor = self._tensor.detach()
-        if is_fake(tensor) or is_uninitialized(tensor):
+        if is_uninitialized(self._tensor) or is_fake(self._tensor):
             raise Skip(f"{self.name} has no values")
+        tensor = self._tensor.detach()
         if tensor.is_complex():
             tensor = torch.view_as_real(tensor)
         return tensor if tensor.dtype in {torch.float32, torch.float64} else tensor.to(torch.float32)

@@ -127,5 +127,5 @@ def test_data_that_raises_is_a_skip() -> None:
         def __iter__(self) -> Iterator[Any]:
             raise OSError("disk gone")
 
-    with pytest.raises(Skip, match="OSError.*disk gone"):
+    with pytest.raises(Skip, match=r"OSError.*disk gone"):
         batch_of(torch.zeros(4, 3), data=Broken()).batches(1)

@@ -226,11 +226,13 @@ def heavy_tails(weight: torch.Tensor) -> torch.Tensor:
 
 
 def unequal_rows(weight: torch.Tensor) -> torch.Tensor:
-    return torch.randn_like(weight) * torch.linspace(0.5, 1.5, weight.shape[0]).unsqueeze(1)
+    return torch.randn_like(weight) * torch.linspace(0.5, 1.5, weight.shape[0])[
+        torch.randperm(weight.shape[0])
+    ].unsqueeze(1)
 
 
 def unequal_columns(weight: torch.Tensor) -> torch.Tensor:
-    return torch.randn_like(weight) * torch.linspace(0.5, 1.5, weight.shape[1])
+    return torch.randn_like(weight) * torch.linspace(0.5, 1.5, weight.shape[1])[torch.randperm(weight.shape[1])]
 
 
 def low_rank_part(weight: torch.Tensor) -> torch.Tensor:

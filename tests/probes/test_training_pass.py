@@ -64,7 +64,7 @@ def test_statistics_are_those_of_the_tensors() -> None:
     inputs, targets = torch.randn(16, 3, 8, 8), torch.arange(16) % 4
     made = _pass(model, inputs, targets, nn.CrossEntropyLoss())
     assert made.forward is not None
-    hidden = torch.conv2d(inputs, model[0].weight, model[0].bias)
+    hidden = torch.conv2d(inputs, model[0].weight, model[0].bias).detach()
     conv, relu, linear = (layer for layer in made.forward.layers if layer.op.name in {"conv2d", "relu", "linear"})
     assert conv.mean == pytest.approx(float(hidden.mean()), rel=1e-3)
     assert conv.std == pytest.approx(float(hidden.std(unbiased=False)), rel=1e-4)

@@ -137,13 +137,11 @@ def test_a_copied_regression_target_is_too_low() -> None:
 
 def test_trained_weights_are_not_judged() -> None:
     case = setup(scaled(12.0), nn.CrossEntropyLoss())
-    model, loss = case["model"], case["loss"]
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss(model(case["inputs"]), case["targets"]).backward()
-        optimizer.step()
-    assert skipped(CODE, case)
+    with torch.no_grad():
+        for layer in (case["model"].fc1, case["model"].fc2):
+            # Heavy-tailed, as training leaves them: no initialization of torch looks like this.
+            layer.weight.copy_(0.1 * torch.randn_like(layer.weight) ** 3)
+    assert "weights" in skipped(CODE, case)
 
 
 def test_masked_logits_are_left_out() -> None:

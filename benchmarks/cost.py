@@ -1,0 +1,145 @@
+"""What a check costs, beside the training step of the same model: time, peak memory, and the commands without torch.
+
+Usage: python benchmarks/cost.py [--repeats 5] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: one thread
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ("resnet18", "mlp")
+MEBIBYTE = 1024  # ru_maxrss counts KiB on Linux
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def build(name: str) -> dict[str, Any]:
+    sys.path.insert(0, str(ROOT))
+    from benchmarks import models
+
+    made: dict[str, Any] = getattr(models, name)()
+    return made
+
+
+def step(setup: dict[str, Any]) -> None:
+    setup["optimizer"].zero_grad()
+    setup["loss"](setup["model"](setup["inputs"]), setup["targets"]).backward()
+    setup["optimizer"].step()
+
+
+def check(setup: dict[str, Any]) -> Any:
+    from nnlint.config import CheckSettings
+    from nnlint.engine import check as run
+
+    return run(setup, CheckSettings())
+
+
+def time_of_check(name: str, repeats: int) -> dict[str, float]:
+    """Medians of interleaved training steps and checks of one warm model."""
+    setup = build(name)
+    setup["model"].train()
+    first = seconds(lambda: check(setup))
+    for _ in range(3):
+        step(setup)
+    steps: list[float] = []
+    checks: list[float] = []
+    for _ in range(repeats):
+        steps += [seconds(lambda: step(setup)) for _ in range(5)]
+        checks.append(seconds(lambda: check(setup)))
+        step(setup)  # the caches are the training loop's again before the next steps are timed
+    one, whole = statistics.median(steps), statistics.median(checks)
+    return {"step_s": one, "check_s": whole, "check_steps": whole / one, "first_check_s": first}
+
+
+def peak_memory(name: str, what: str) -> float:
+    """Peak resident MiB of a process that imports, builds and takes one training step, or checks instead."""
+    command = [sys.executable, __file__, "--peak", what, "--model", name]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return float(shown.stdout.split()[-1])
+
+
+def print_own_peak(name: str, what: str) -> None:
+    setup = build(name)
+    (step if what == "step" else check)(setup)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE)
+
+
+def time_of_command(repeats: int, *arguments: str) -> float:
+    def run() -> None:
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True, cwd=ROOT)
+
+    run()  # byte code and page cache
+    return statistics.median(seconds(run) for _ in range(repeats))
+
+
+def measure(repeats: int) -> dict[str, dict[str, float]]:
+    # Memory first: a process begins with the peak of the one that started it, and this one is still small.
+    found = {name: {f"{what}_peak_mib": peak_memory(name, what) for what in ("step", "check")} for name in MODELS}
+    for name in MODELS:
+        found[name] |= time_of_check(name, repeats)
+    commands = {
+        "python -c pass": ["-c", "pass"],
+        "python -c 'import torch'": ["-c", "import torch"],
+        "nnlint --help": ["-m", "nnlint", "--help"],
+        "nnlint rules": ["-m", "nnlint", "rules"],
+    }
+    found["commands"] = {shown: time_of_command(repeats, *arguments) for shown, arguments in commands.items()}
+    return found
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    from tabulate import tabulate
+
+    rows = []
+    for name in MODELS:
+        row = found[name]
+        rows.append(
+            [
+                name,
+                f"{row['step_s'] * 1e3:.2f} ms",
+                f"{row['check_s'] * 1e3:.1f} ms",
+                f"{row['check_steps']:.1f}",
+                f"{row['first_check_s'] * 1e3:.0f} ms",
+                f"{row['step_peak_mib']:.0f} MiB",
+                f"{row['check_peak_mib']:.0f} MiB",
+            ]
+        )
+    heads = ["model", "step", "check", "steps a check", "first check", "peak of a step", "peak of a check"]
+    times = [[shown, f"{value:.3f} s"] for shown, value in found["commands"].items()]
+    return tabulate(rows, heads) + "\n\n" + tabulate(times, ["command", "wall time"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What a check costs.")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--peak", choices=["step", "check"], help=argparse.SUPPRESS)
+    parser.add_argument("--model", default="resnet18", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print_own_peak(arguments.model, arguments.peak)
+        return 0
+    found = measure(arguments.repeats)
+    print(json.dumps(found, indent=2) if arguments.json else table(found))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

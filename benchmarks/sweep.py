@@ -1,0 +1,202 @@
+"""Check healthy public architectures and publish what nnlint says of them: a warning there is suspected to be false.
+
+Usage: python benchmarks/sweep.py [--zoo ../shared/zoo] [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep]
+
+Each model is checked in a process of its own, with a time limit. Writes one JSON line for each model (`--out`) and the
+page docs/false-alarms.md (`--page`). `--resume` keeps the lines that are there; `--build-only` runs no check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two workers share two cores
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("nn", "torchvision", "timm", "hf", "pyg")
+sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each worker does with its model."""
+
+    build_only: bool
+    settings: dict[str, Any]
+
+
+@dataclass
+class Job:
+    """A model that is being checked."""
+
+    name: str
+    process: BaseProcess
+    answer: Connection
+    begun: float
+
+
+def check_model(name: str, build: Callable[[], Any], plan: Plan) -> dict[str, Any]:
+    """The row of one model."""
+    import torch
+
+    from benchmarks.zoo_setup import training_setup
+
+    torch.set_num_threads(1)
+    begun = time.perf_counter()
+    setup = training_setup(name, build)
+    row: dict[str, Any] = {"model": name, "loss": setup.loss_kind, "build_s": round(time.perf_counter() - begun, 3)}
+    if plan.build_only:
+        return row | {"status": "built"}
+    from nnlint.config import CheckSettings
+    from nnlint.engine import check
+
+    begun = time.perf_counter()
+    report = check(setup.fields, CheckSettings(**plan.settings))
+    row |= {"status": report.status, "check_s": round(time.perf_counter() - begun, 3)}
+    dumped = report.model_dump(mode="json")
+    keep = ("code", "level", "module", "message", "confidence")
+    row["findings"] = [{key: finding[key] for key in keep} for finding in dumped["findings"]]
+    row["skipped"] = {skipped["code"]: skipped["reason"] for skipped in dumped["skipped"]}
+    return row
+
+
+def _work(name: str, build: Callable[[], Any], plan: Plan, answer: Connection) -> None:
+    # The library's own noise (and the model's prints) would tear the progress lines apart.
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
+    try:
+        row = check_model(name, build, plan)
+    except BaseException as error:
+        trace = traceback.format_exc().splitlines()[-12:]
+        row = {"model": name, "status": "crashed", "error": f"{type(error).__name__}: {error}", "trace": trace}
+    answer.send(row)
+    answer.close()
+
+
+def preload() -> dict[str, str]:
+    """Import all of nnlint once, before the workers are forked: the same code for all. Returns the rules' names by code."""
+    for package in (importlib.import_module("nnlint"), importlib.import_module("nnlint_rules")):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    from nnlint import registry
+
+    return {rule.code: rule.name for rule in registry.load().rules}
+
+
+def run_all(
+    models: list[tuple[str, Callable[[], Any]]], plan: Plan, *, workers: int, limit_s: float
+) -> Iterator[dict[str, Any]]:
+    """Rows as they come, from `workers` processes at a time; a process is forked, so the libraries load once."""
+    context = multiprocessing.get_context("fork")
+    waiting, running = list(reversed(models)), list[Job]()
+    while waiting or running:
+        while waiting and len(running) < workers:
+            name, build = waiting.pop()
+            mine, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(name, build, plan, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running.append(Job(name, process, mine, time.monotonic()))
+        wait([job.answer for job in running], timeout=1.0)
+        for job in list(running):
+            row = _row_of(job, limit_s)
+            if row is not None:
+                running.remove(job)
+                yield row
+
+
+def _row_of(job: Job, limit_s: float) -> dict[str, Any] | None:
+    """The finished job's row, or None while it runs within its time."""
+    row: dict[str, Any]
+    if job.answer.poll():
+        try:
+            row = job.answer.recv()
+        except EOFError:
+            job.process.join()
+            row = {"model": job.name, "status": "crashed", "error": f"process ended with {job.process.exitcode}"}
+        job.process.join()
+        return row
+    if time.monotonic() - job.begun < limit_s:
+        return None
+    job.process.kill()
+    job.process.join()
+    return {"model": job.name, "status": "timeout", "error": f"not done within {limit_s:.0f} s"}
+
+
+def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], Any]]]:
+    """Names and build functions of the models asked for."""
+    sys.path.insert(0, str(arguments.zoo.resolve()))
+    import zoo
+
+    if "timm" in arguments.lib:
+        import timm  # noqa: F401 - loaded before the workers are forked
+    if "hf" in arguments.lib:
+        import hfzoo  # noqa: F401
+    models = list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every]
+    if arguments.only:
+        models = [(name, build) for name, build in models if arguments.only in name]
+    return models[: arguments.limit]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Check the zoo of healthy models.")
+    parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
+    parser.add_argument("--lib", type=lambda text: tuple(text.split(",")), default=LIBRARIES)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th model")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after N models")
+    parser.add_argument("--only", metavar="TEXT", help="models whose name holds TEXT")
+    parser.add_argument("--timm-per-family", type=int, default=1, metavar="N")
+    parser.add_argument("--static", action="store_true")
+    parser.add_argument("--deep", action="store_true")
+    parser.add_argument("--build-only", action="store_true", help="build and run each model forward; no check")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--time-limit", type=float, default=120.0, metavar="SECONDS", help="for one model")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.jsonl")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "false-alarms.md")
+    parser.add_argument("--no-page", action="store_true", help="write no page (a part of the zoo is no result)")
+    parser.add_argument("--resume", action="store_true", help="keep what --out holds and check the rest")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    rows: list[dict[str, Any]] = []
+    if arguments.resume and arguments.out.exists():
+        rows = [json.loads(line) for line in arguments.out.read_text(encoding="utf-8").splitlines()]
+    done = {row["model"] for row in rows}
+    models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
+    names = {} if arguments.build_only else preload()
+    plan = Plan(arguments.build_only, {"static": arguments.static, "deep": arguments.deep})
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with arguments.out.open("a" if arguments.resume else "w", encoding="utf-8") as out:
+        for count, row in enumerate(run_all(models, plan, workers=arguments.workers, limit_s=arguments.time_limit), 1):
+            rows.append(row)
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            loud = [found["code"] for found in row.get("findings", []) if found["level"] != "info"]
+            took = row.get("check_s", row.get("build_s", 0.0))
+            print(f"{count}/{len(models)} {row['model']} {row['status']} {took:.1f} s {' '.join(loud)}", flush=True)
+    if not (arguments.build_only or arguments.no_page):
+        from benchmarks.sweep_page import page
+
+        arguments.page.write_text(page(rows, names, plan.settings), encoding="utf-8")
+        print(f"wrote {arguments.page}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

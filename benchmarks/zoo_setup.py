@@ -1,0 +1,124 @@
+"""A model of the zoo as one would train it: train mode, a batch of eight, an optimizer, a loss where one is known."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+BATCH = 8
+#: Inputs of these are (time, batch, ...), or nodes and edges: there is no dimension 0 to widen.
+NOT_BATCH_FIRST = ("nn/decoder", "pyg/")
+TOKENS = ("input_ids", "decoder_input_ids")
+
+
+@dataclass(frozen=True)
+class ZooSetup:
+    """The fields of a TrainingSetup, and where its loss came from."""
+
+    fields: dict[str, Any]
+    loss_kind: str
+
+
+def training_setup(name: str, build: Callable[[], Any]) -> ZooSetup:
+    """Build one model of the zoo with everything a check needs."""
+    model, args, kwargs = build()
+    if args and kwargs:  # a TrainingSetup has one or the other
+        args, kwargs = (), inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
+    torch.manual_seed(1)
+    if name.startswith("torchvision/") and isinstance(args[0] if args else None, list):
+        return _detection(model)
+    if not name.startswith(NOT_BATCH_FIRST):
+        args, kwargs = _widened(model, args, kwargs)
+    fields: dict[str, Any] = {"model": model, "inputs": kwargs or args, "optimizer": _optimizer(model)}
+    kind = "none"
+    if name.startswith("hf/"):
+        labels = _own_labels(model, kwargs)
+        if labels is not None:
+            fields["inputs"], kind = kwargs | {"labels": labels}, "own"
+    elif name.startswith(("timm/", "torchvision/")):
+        output = _forward(model, args, kwargs)
+        if isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[0] == BATCH and output.shape[1] > 1:
+            fields |= {"targets": torch.randint(0, output.shape[1], (BATCH,)), "loss": nn.CrossEntropyLoss()}
+            kind = "cross_entropy"
+    model.train()
+    return ZooSetup(fields, kind)
+
+
+def _widened(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs with eight different samples, or as they were where the model takes no such batch."""
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor) and value.dim() > 0]
+    if not tensors:
+        return args, kwargs
+    size = tensors[0].shape[0]
+    wide_args = tuple(_rows(f"{index}", value, size) for index, value in enumerate(args))
+    wide_kwargs = {key: _rows(key, value, size) for key, value in kwargs.items()}
+    try:
+        _forward(model, wide_args, wide_kwargs)
+    except Exception:
+        return args, kwargs
+    return wide_args, wide_kwargs
+
+
+def _rows(key: str, value: Any, size: int) -> Any:
+    if not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape[0] != size:
+        return value
+    shape = (BATCH, *value.shape[1:])
+    if value.is_floating_point():
+        unit = value.numel() > 0 and bool(value.min() >= 0) and bool(value.max() <= 1)
+        return (torch.rand if unit else torch.randn)(shape, dtype=value.dtype)
+    if key in TOKENS or key.isdecimal():  # other integers (boxes, masks, positions) have a structure of their own
+        return torch.randint(int(value.min()), int(value.max()) + 1, shape, dtype=value.dtype)
+    return value[torch.arange(BATCH) % size]
+
+
+def _forward(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One evaluation-mode forward that leaves the batch statistics alone."""
+    model.eval()
+    with torch.no_grad():
+        return model(*args, **kwargs)
+
+
+def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if any(isinstance(module, norms) for module in model.modules()):
+        return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    return torch.optim.AdamW(model.parameters(), lr=3e-4)
+
+
+def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> torch.Tensor | None:
+    """Labels of the first form from which a Hugging Face model computes its own loss."""
+    config: Any = model.config
+    classes = int(getattr(config, "num_labels", 0) or 2)
+    forms = [kwargs[key] for key in reversed(TOKENS) if key in kwargs]
+    forms += [torch.randint(0, classes, (BATCH,)), torch.randint(1, 20, (BATCH, 5))]
+    for labels in forms:
+        try:
+            loss = getattr(_forward(model, (), kwargs | {"labels": labels}), "loss", None)
+        except Exception:
+            continue  # the form does not fit this model: the next may
+        if isinstance(loss, torch.Tensor) and loss.dim() == 0 and bool(loss.isfinite()):
+            return labels
+    return None
+
+
+def _detection(model: nn.Module) -> ZooSetup:
+    """Detectors of torchvision take lists of images and of boxes, and return their losses in train mode."""
+    images = [torch.rand(3, 160, 160) for _ in range(2)]
+    boxes = torch.tensor([[10.0, 10.0, 80.0, 90.0], [50.0, 40.0, 150.0, 120.0]])
+    parts = {"masks": torch.ones(2, 160, 160), "keypoints": torch.ones(2, 17, 3)}
+    truth = [{"boxes": boxes, "labels": torch.tensor([1, 2]), **parts} for _ in images]
+    model.train()
+    fields = {
+        "model": model,
+        "inputs": (images, truth),
+        "loss": lambda output, _targets: sum(output.values()),
+        "optimizer": _optimizer(model),
+    }
+    return ZooSetup(fields, "sum of the model's losses")

@@ -1,0 +1,116 @@
+"""ARC001: a layer that is registered and never used in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+from nnlint_rules.architecture._flow import under
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Graph, Model
+    from nnlint.probes.eval_calls import EvalCalls
+    from nnlint.probes.model import ModuleView
+
+_CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+#: Ops by which a forward decides from values which part to run (layer drop, mixtures of experts).
+_DECISIONS = ("escape", "random", "integer")
+
+
+@rule("ARC001", "unused-layer", level="warning", since="0.1", explains=["GRD003", "OPT001"])
+def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> Iterator[Finding]:
+    """A registered layer with parameters that the training forward neither calls nor reads.
+
+    ## What it does
+    Compares the module tree with the modules that were called and the parameters that were read. A layer whose weights are
+    used without a call (a tied head, `F.linear(x, self.embed.weight)`) is used. The finding is an info where the run proves
+    little: inputs made up by nnlint, optional inputs left out, a model from an installed library, a branch that only
+    evaluation takes, one of several parts among which the forward chooses (layer drop, experts). Heads left unused on purpose
+    are declared with `declared={"unused-heads"}`.
+
+    ## Why is this bad?
+    The parameters are never trained, cost memory and optimizer state, and break `DistributedDataParallel` without
+    `find_unused_parameters`. Most often a line of the forward was forgotten or calls another layer twice.
+
+    ## Example
+        self.drop1, self.fc2 = nn.Dropout(0.5), nn.Linear(128, 128)
+        ...
+        return self.head(torch.relu(self.fc1(x)))        # fc2 is never called
+
+    ## Use instead
+        return self.head(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
+
+    ## References
+    - PyTorch: `torch.nn.parallel.DistributedDataParallel`, argument `find_unused_parameters`
+    """
+    if "unused-heads" in declared.traits:
+        return
+    unused = _unused(graph, model)
+    for view, count in _outermost(unused, model):
+        weak = _weakness(view, graph, model, calls)
+        yield Finding(
+            at=view,
+            message=f"{view.label}, {count} parameters, is never used in the training forward{weak and f' ({weak})'}: "
+            "its weights are not trained",
+            evidence={"parameters": count, "calls": 0},
+            fix=f"call `self.{view.module_path}` in the forward, or remove it",
+            level=Level.INFO if weak else None,
+            confidence="low" if weak else "high",
+        )
+
+
+def _unused(graph: Graph, model: Model) -> list[ModuleView]:
+    """Modules that own parameters directly, were not called, and none of whose parameters was read under any name."""
+    tensors = {name: id(view.attribute(_leaf(view, name))) for view in model.modules for name in view.parameters}
+    read = {tensors.get(name) for name in graph.parameters_read}
+    return [
+        view
+        for view in model.modules
+        if view.module_path
+        and view.parameters
+        and graph.called_modules.isdisjoint(view.paths)
+        and all(tensors[name] not in read for name in view.parameters)
+    ]
+
+
+def _leaf(view: ModuleView, name: str) -> str:
+    return name.removeprefix(f"{view.module_path}.") if view.module_path else name
+
+
+def _outermost(unused: list[ModuleView], model: Model) -> Iterator[tuple[ModuleView, int]]:
+    """Whole unused branches as one, with the number of parameters in each."""
+    owners = [view for view in model.modules if view.parameters]
+    paths = {view.module_path for view in unused}
+    branches = [
+        view
+        for view in model.modules
+        if view.module_path
+        and (inside := [owner.module_path for owner in owners if under(owner.module_path, view.module_path)])
+        and paths.issuperset(inside)
+    ]
+    tops = {view.module_path for view in branches}
+    for view in branches:
+        above = view.module_path.rpartition(".")[0]
+        if above not in tops:
+            parts = [owner for owner in unused if under(owner.module_path, view.module_path)]
+            yield view, sum(part.attribute(_leaf(part, name)).numel() for part in parts for name in part.parameters)
+
+
+def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) -> str:
+    """Why the run may not show that the layer is unused; empty where it does."""
+    facts = graph.facts
+    if facts.inputs_assumed:
+        return "on inputs made up by nnlint"
+    if facts.inputs_left_out:
+        return f"optional inputs were not given: {', '.join(facts.inputs_left_out[:3])}"
+    if facts.library:
+        return "a model from an installed library"
+    if not calls.modules.isdisjoint(view.paths) or any(under(path, view.module_path) for path in calls.modules):
+        return "evaluation uses it"
+    parent = model.find(view.module_path.rpartition(".")[0])
+    if parent is not None and parent.is_type(*_CONTAINERS) and graph.calls(*_DECISIONS):
+        siblings = [model.find(path) for path in parent.children if path in graph.called_modules]
+        if any(sibling is not None and sibling.type_name == view.type_name for sibling in siblings):
+            return "the forward chooses among several of its kind"
+    return ""

@@ -1,0 +1,1 @@
+"""DAT: the sample batch."""

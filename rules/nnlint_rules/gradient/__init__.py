@@ -1,0 +1,1 @@
+"""GRD: gradients in the backward pass."""

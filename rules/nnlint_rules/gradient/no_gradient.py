@@ -1,0 +1,154 @@
+"""GRD003: a trainable parameter that receives no gradient."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Place, rule
+
+if TYPE_CHECKING:
+    from nnlint import BackwardStats, Declared, Graph, Op
+    from nnlint.probes.step_stats import StepStats, TrackedParameter
+
+_CUTS = ("detach", "escape", "integer", "compare")
+
+
+@rule("GRD003", "no-gradient", level="error", since="0.1", explains=["OPT004", "TRN001"])
+def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iterator[Finding]:
+    """A trainable parameter whose gradient is missing or stays exactly zero.
+
+    ## What it does
+    Reports trainable parameters that autograd gives no gradient although their value reaches the loss through differentiable
+    operations (a custom autograd function that returns None), and parameters whose gradient is exactly zero at every one of
+    several steps with real updates between. One step is not enough: behind a branch or head that starts at zero every gradient
+    is zero until the first update. A parameter that the forward never reads, or whose value goes into an output the loss does
+    not use, is an info. Embeddings are left out (rows that are not in the batch have no gradient), and so is what is declared
+    frozen or, by `declared={"unused-heads"}`, an unused head.
+
+    ## Why is this bad?
+    The parameter keeps its initial value: the layer is a random projection for ever, and everything before it may be cut off.
+
+    ## Example
+        @staticmethod
+        def backward(ctx, grad):
+            return None                      # the input's gradient is lost
+
+    ## Use instead
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * ctx.slope
+
+    ## References
+    - PyTorch: Extending torch.autograd; `torch.autograd.gradcheck`
+    """
+    names = [item.name for item in backward.parameters if item.norm is None and not _is_exempt(item.name, declared)]
+    reached = {name for name in names if _reaches_loss(name, backward.graph)}
+    yield from _findings(
+        reached,
+        backward,
+        level=None,
+        reason="autograd gives no gradient to {names}, although the value reaches the loss through operations that are not cut",
+        fix="look for a custom autograd.Function on the way whose backward returns None, or a value rebuilt from numpy",
+    )
+    yield from _findings(
+        (name for name in names if name not in reached and not _is_cut(name, backward.graph)),
+        backward,
+        level=Level.INFO,
+        reason="{names} has no gradient: {why}",
+        fix="remove what is not used, or add its output to the loss; declare heads that are unused on purpose (declared={'unused-heads'})",
+        skip="unused-heads" in declared.traits,
+    )
+    yield from _always_zero(steps, backward, declared)
+
+
+def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
+    embeddings = {name for op in backward.graph.calls("embedding") for name in op.parameters}
+    normalized = _shift_free(backward.graph)
+    dead = [
+        item
+        for item in steps.parameters
+        if item.requires_grad and item.in_optimizer and item.always_zero and item.name not in embeddings | normalized
+        and not item.sparse and not _is_exempt(item.name, declared)
+    ]  # fmt: skip
+    moved = any(item.moved > 0.0 for item in steps.parameters)
+    if not dead or (not moved and len(dead) < len(steps.parameters)):
+        return
+    by_module: dict[str, list[TrackedParameter]] = defaultdict(list)
+    for item in dead:
+        by_module[item.module_path].append(item)
+    shown = ", ".join(item.name for item in dead[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
+    yield Finding(
+        at=dead[0],
+        message=f"the gradient of {shown} is exactly zero at each of {steps.steps} steps, with updates between",
+        evidence={"parameters": [item.name for item in dead], "steps": steps.steps},
+        fix="look at what comes behind the layer: a dead ReLU, a factor of zero, a rounding, or a path that never runs",
+        modules=tuple(by_module),
+    )
+
+
+def _findings(
+    names: Iterable[str], backward: BackwardStats, *, level: Level | None, reason: str, fix: str, skip: bool = False
+) -> Iterator[Finding]:
+    """One finding for each module."""
+    by_module: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_module[name.rpartition(".")[0]].append(name)
+    for module, group in by_module.items():
+        used = any(op for name in group for op in _readers(name, backward.graph))
+        if skip and used:
+            continue
+        first = backward.parameter(group[0])
+        why = "what it gives does not go into the loss" if used else "the forward does not read it"
+        yield Finding(
+            at=Place(module, first.location if first is not None else None),
+            level=level,
+            message=reason.format(names=", ".join(group), why=why),
+            evidence={"parameters": list(group)},
+            fix=fix,
+        )
+
+
+def _readers(name: str, graph: Graph) -> list[Op]:
+    return [op for op in graph.ops if name in op.parameters]
+
+
+def _reaches_loss(name: str, graph: Graph) -> bool:
+    """Whether the parameter's value comes to the loss (or to an output, without a loss) past no op that cuts the gradient."""
+    ends = {graph.loss} if graph.loss is not None else set(graph.outputs)
+    waiting, seen = list(_readers(name, graph)), set()
+    while waiting:
+        op = waiting.pop()
+        if op in seen or _cuts(op):
+            continue
+        if op in ends:
+            return True
+        seen.add(op)
+        waiting.extend(op.users)
+    return False
+
+
+def _cuts(op: Op) -> bool:
+    return op.is_kind(*_CUTS) or not op.grad_enabled
+
+
+def _is_cut(name: str, graph: Graph) -> bool:
+    """Whether every way on ends at a cut: gradient cuts are ARC007's, and often wanted (targets, teachers)."""
+    readers = _readers(name, graph)
+    return any(_cuts(op) for reader in readers for op in (reader, *graph.descendants(reader)))
+
+
+def _shift_free(graph: Graph) -> set[str]:
+    """Biases that a following norm subtracts: their gradient is zero up to rounding, and may be exactly zero."""
+    found = set()
+    for op in graph.calls("linear-map"):
+        if any(user.is_kind("batch-norm", "instance-norm") for user in graph.consumers(op)):
+            found.update(name for name in op.parameters if name.endswith("bias"))
+    return found
+
+
+def _is_exempt(name: str, declared: Declared) -> bool:
+    module = name.rpartition(".")[0]
+    return any(fnmatchcase(name, glob) or fnmatchcase(module, glob) or module.startswith(f"{glob}.") for glob in declared.frozen)

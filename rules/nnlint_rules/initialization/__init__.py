@@ -1,0 +1,1 @@
+"""INI: initial values of the parameters."""

@@ -1,0 +1,82 @@
+"""INI006: units of a layer with the same weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+from nnlint_rules.initialization._stacks import SYMPTOMS
+
+if TYPE_CHECKING:
+    from nnlint import Model, Parameters
+    from nnlint.probes.parameters import ParameterView
+
+#: Rows of fewer numbers may be equal by chance, at the precision of a float.
+_SHORTEST_ROW = 4
+#: Share of the other weight tensors that must look untouched.
+_FRESH_SHARE = 0.8
+
+
+@rule("INI006", "duplicate-units", level="error", since="0.1", explains=SYMPTOMS)
+def check(model: Model, parameters: Parameters) -> Iterator[Finding]:
+    """Two or more rows (units, filters) of a fresh weight matrix that are identical.
+
+    ## What it does
+    Compares the rows of every trainable weight of a linear, convolution or recurrent layer bit for bit. Constant
+    matrices (another rule's), rows of zeros, rows of fewer than four numbers, depthwise filters and embeddings are
+    left out.
+
+    ## Why is this bad?
+    Random rows are never identical. Units with the same weights compute the same number, and stay alike as far as the
+    next layer treats them alike: the layer has fewer units than it seems. Such weights come from `repeat` or `expand`
+    in a hand-written initialization, or from a seed set anew for each row.
+
+    ## Example
+        self.fc.weight.data = torch.randn(1, 64).repeat(128, 1)
+
+    ## Use instead
+        nn.init.kaiming_normal_(self.fc.weight)
+
+    ## References
+    - Goodfellow, Bengio and Courville: Deep Learning, 2016, section 8.4 (symmetry breaking)
+    """
+    suspects = {view: groups for view in parameters.of_kind("weight", "recurrent") if (groups := _copies(view, model))}
+    _require_fresh(parameters, suspects)
+    for view, groups in suspects.items():
+        copies = sum(len(rows) - 1 for rows in groups)
+        largest = max(groups, key=len)
+        yield Finding(
+            at=view,
+            message=f"{copies} of {view.shape[0]} rows of {view.name} are copies of another row "
+            f"(rows {', '.join(map(str, largest[:6]))}{', ...' if len(largest) > 6 else ''}): these units are one",
+            evidence={"copies": copies, "rows": view.shape[0], "largest_group": list(largest[:20])},
+            fix="draw every row by itself: nn.init.kaiming_normal_(layer.weight)",
+        )
+
+
+def _copies(view: ParameterView, model: Model) -> list[tuple[int, ...]]:
+    """Groups of identical rows, if the parameter is one to be judged."""
+    if not _is_judged(view, model):
+        return []
+    return [rows for rows in view.duplicate_rows if not view.row_is_zero(rows[0])]
+
+
+def _require_fresh(parameters: Parameters, suspects: Mapping[ParameterView, object]) -> None:
+    """Quantised and pruned weights have copies too. A matrix with copies looks like no initialization, so ask the others."""
+    others = [view for view in parameters.of_kind("weight", "recurrent", "embedding") if view not in suspects]
+    known = sum(view.init is not None for view in others)
+    if not suspects:
+        parameters.require_fresh()
+    elif known < _FRESH_SHARE * len(others):
+        raise Skip(f"weights look trained: only {known} of {len(others)} weight tensors match a known initialization")
+
+
+def _is_judged(view: ParameterView, model: Model) -> bool:
+    if not view.requires_grad or view.constant or not view.finite or len(view.shape) < 2:
+        return False
+    owner = model.find(view.module_path)
+    groups = owner.attribute("groups", 1) if owner is not None else 1
+    depthwise = isinstance(groups, int) and groups > 1 and view.shape[1] == 1
+    return math.prod(view.shape[1:]) >= _SHORTEST_ROW and not depthwise

@@ -1,0 +1,1 @@
+"""LOS: the loss and the output head."""

@@ -1,0 +1,129 @@
+"""What reaches a loss: the ops between the last layer and the loss function, and which values they can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnlint.ops import VALUE_PRESERVING
+
+if TYPE_CHECKING:
+    from nnlint import Graph, LossCalls, MeasuredLoss, Op
+
+#: A clamp keeps the values that matter: probabilities clamped away from 0 and 1 are probabilities still.
+SQUASHED_THROUGH = VALUE_PRESERVING | {"clamp"}
+SOFTMAX_LOSSES = ("cross_entropy",)
+SIGMOID_LOSSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
+#: Ops that end the walk back from the loss: what is before them is the body of the net.
+_BODY = ("linear-map", "matmul", "recurrent", "attention", "embedding", "norm", "input", "parameter", "buffer")
+
+
+@dataclass(frozen=True)
+class LogitSink:
+    """A place on the loss path where values are taken as logits.
+
+    Attributes:
+        value: the op whose output is taken as logits.
+        op: the op that takes them (the loss function, or a log_softmax in front of it).
+        label: what to call the taker in a message.
+    """
+
+    value: Op
+    op: Op
+    label: str
+
+
+def softmax_sinks(losses: LossCalls) -> Iterator[LogitSink]:
+    """Where a softmax will be applied: cross-entropy calls, and every log_softmax on the way to the loss."""
+    yield from _loss_sinks(losses, SOFTMAX_LOSSES)
+    yield from _op_sinks(losses, "log_softmax")
+
+
+def sigmoid_sinks(losses: LossCalls) -> Iterator[LogitSink]:
+    """Where a sigmoid will be applied: binary losses on logits, and every logsigmoid on the way to the loss."""
+    yield from _loss_sinks(losses, SIGMOID_LOSSES)
+    yield from _op_sinks(losses, "logsigmoid")
+
+
+def _loss_sinks(losses: LossCalls, kinds: tuple[str, ...]) -> Iterator[LogitSink]:
+    for call in losses.of(*kinds):
+        if call.prediction is not None:
+            yield LogitSink(call.prediction, call.op, call.label)
+
+
+def _op_sinks(losses: LossCalls, name: str) -> Iterator[LogitSink]:
+    upstream = loss_path(losses)
+    for op in losses.graph.calls(name):
+        if op in upstream and op.activations:
+            yield LogitSink(op.activations[0], op, op.label)
+
+
+def loss_path(losses: LossCalls) -> frozenset[Op]:
+    """Every op that the loss (or, where it is not known, any loss function) depends on."""
+    graph = losses.graph
+    ends = [losses.op] if losses.op is not None else [call.op for call in losses]
+    return frozenset(ends).union(*(graph.ancestors(end) for end in ends))
+
+
+def squashed_heads(losses: LossCalls, sinks: Iterator[LogitSink], *kinds: str) -> Iterator[tuple[Op, LogitSink]]:
+    """Ops of these kinds whose values are taken as logits, each once, with the first taker."""
+    seen: set[int] = set()
+    for sink in sinks:
+        for head in heads_of(losses.graph, sink.value):
+            if head.is_kind(*kinds) and head.index not in seen:
+                seen.add(head.index)
+                yield head, sink
+
+
+def heads_of(graph: Graph, op: Op) -> tuple[Op, ...]:
+    """The ops whose values `op` hands on: one, or each part of a concatenation."""
+    head = graph.producer(op, through=SQUASHED_THROUGH)
+    if head.is_kind("concat") and head.activations:
+        parts = tuple(graph.producer(part, through=SQUASHED_THROUGH) for part in head.activations)
+        return parts if len({part.name for part in parts}) == 1 else (head,)
+    return (head,)
+
+
+def tail(op: Op) -> frozenset[Op]:
+    """`op` and the ops upstream of it that come after the last layers: nothing learnable is among them."""
+    found: set[Op] = set()
+    waiting = [op]
+    while waiting:
+        current = waiting.pop()
+        if current in found or current.is_kind(*_BODY):
+            continue
+        found.add(current)
+        waiting.extend(current.activations)
+    return frozenset(found)
+
+
+def last_layer(graph: Graph, op: Op) -> Op:
+    """The nearest linear map upstream along first inputs: the layer that gives the logits; `op`'s producer without one."""
+    layer = next((found for found in graph.chain_back(op) if found.is_kind("linear-map", "recurrent", "embedding")), None)
+    return layer if layer is not None else graph.producer(op)
+
+
+def class_dim(shape: tuple[int, ...]) -> int:
+    """The dimension of the classes, as torch's classification losses take it."""
+    return 0 if len(shape) == 1 else 1
+
+
+def class_count(call: MeasuredLoss) -> int | None:
+    """Number of logits per decision of a classification loss."""
+    shape = call.prediction.shape if call.prediction is not None else None
+    return shape[class_dim(shape)] if shape else None
+
+
+def has_class_targets(call: MeasuredLoss) -> bool:
+    """Whether the targets are class indices, not probabilities."""
+    return call.target is not None and not call.target.dtype.startswith(("float", "bfloat"))
+
+
+def counted_targets(call: MeasuredLoss) -> Any:
+    """The class indices that count, flat: without those equal to ignore_index. None where they are not indices."""
+    values = call.target_value
+    if values is None or values.is_floating_point():
+        return None
+    flat = values.reshape(-1)
+    return flat[flat != call.argument("ignore_index", -100)]

@@ -1,0 +1,140 @@
+"""LOS018: the loss at initialization departs from its closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Options, Place, rule
+from nnlint_rules.loss._heads import last_layer
+from nnlint_rules.loss._initial import Reading, read
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls, MeasuredLoss, Op, Parameters
+
+
+class InitialLoss(Options):
+    """Thresholds; calibration: docs/calibration.md#initial-loss."""
+
+    excess: float = 0.7  # nats that the spread of the logits adds; healthy public models reach 0.31
+    grave_excess: float = 3.0
+    gross: float = 5.0  # measured loss, in multiples of the closed form, that is an error with any labels
+    shortfall: float = 0.3  # nats below the closed form that label noise does not explain
+    noise: float = 5.0  # standard errors of label noise that a shortfall must exceed
+    ratio: float = 100.0  # regression and margin losses: multiple of the closed form (outputs 10 times the targets)
+    grave_ratio: float = 10000.0
+    copied: float = 0.001  # regression: share of the best constant's loss below which the target leaks
+
+
+@rule("LOS018", "initial-loss", level="warning", since="0.1", explains=["TRN002"])
+def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> Iterator[Finding]:
+    """Loss at initialization far from what an uninformed prediction has.
+
+    ## What it does
+    Compares the first loss of a freshly initialized model with its closed form: ln C for cross-entropy, ln 2 for binary
+    losses, the loss of predicting 0 for regression, the margin for margin losses. For log-losses the excess is computed from
+    the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
+    class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged.
+
+    ## Why is this bad?
+    Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
+    shrink them, often along dead or saturated units. A lower one means that the answer is known already: the target leaks
+    into the input, or the weights are not fresh.
+
+    ## Example
+        nn.init.normal_(self.head.weight, std=1.0)
+
+    ## Use instead
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    ## References
+    - A. Karpathy, A Recipe for Training Neural Networks: "verify loss @ init"
+    - CS231n, Neural Networks 3: "look for correct loss at chance performance"
+    """
+    losses.require_result()
+    parameters.require_fresh()
+    trusted = not (losses.targets_assumed or losses.inputs_assumed)
+    found: dict[str, tuple[float, Finding]] = {}
+    for call in losses:
+        reading = read(call, trusted=trusted) if call.prediction is not None else None
+        if reading is None or call.prediction is None:
+            continue
+        layer = last_layer(losses.graph, call.prediction)
+        judged = _too_high(call, layer, reading, options) or _too_low(call, layer, reading, options)
+        # The same head often has a loss at every scale or position: the worst stands for all.
+        if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
+            found[layer.label] = judged
+    yield from (finding for _, finding in found.values())
+
+
+def _too_high(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
+    gross = reading.excess is not None and reading.measured is not None
+    if gross and reading.measured is not None and reading.measured > options.gross * reading.expected:
+        return _high(layer, call, reading, Level.ERROR, reading.measured - reading.expected, options.gross * reading.expected)
+    if reading.excess is not None:
+        informed = reading.measured is not None and reading.measured <= reading.expected + reading.excess / 4
+        limit = options.grave_excess if _is_similarity(layer) else options.excess
+        if reading.excess <= limit or informed:
+            return None
+        grave = reading.excess > options.grave_excess and not _is_similarity(layer)
+        return _high(layer, call, reading, Level.ERROR if grave else None, reading.excess, limit)
+    if reading.ratio is None or not math.isfinite(reading.ratio) or reading.ratio <= options.ratio:
+        return None
+    level = Level.ERROR if reading.ratio > options.grave_ratio else None
+    return _high(layer, call, reading, level, reading.ratio, options.ratio)
+
+
+def _is_similarity(layer: Op) -> bool:
+    """Whether the logits are products of two computed things: a contrastive loss sharpens them on purpose."""
+    return layer.is_kind("matmul") and not layer.parameters
+
+
+def _high(
+    layer: Op, call: MeasuredLoss, reading: Reading, level: Level | None, amount: float, limit: float
+) -> tuple[float, Finding]:
+    if reading.excess is not None:
+        measured = f"the logits of {layer.label} alone make it {reading.excess:.2f} higher (limit {limit:.2g})"
+        fix = f"initialize {layer.label} smaller (its logits should have a standard deviation well below 1), or normalize its input"
+    else:
+        measured = f"it is {reading.measured:.3g}, {reading.ratio:.3g} times that (limit {limit:g})"
+        fix = f"bring outputs and targets to one scale: standardize the targets, or initialize {layer.label} smaller"
+    finding = Finding(
+        at=Place("", layer.location or call.location),
+        level=level,
+        message=f"{call.label} at initialization should be about {reading.words}; {measured}",
+        evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
+        fix=fix,
+    )
+    return amount, finding
+
+
+def _too_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
+    if reading.measured is None or reading.constant is None:
+        return None
+    if reading.excess is None:
+        limit = options.copied * reading.constant
+    else:
+        # Random labels would give the closed form and the excess, with the noise of so many samples.
+        random = reading.expected + reading.excess - options.noise * reading.noise
+        limit = min(min(reading.expected, reading.constant) - options.shortfall, random)
+    if reading.measured >= limit:
+        return None
+    finding = Finding(
+        at=Place("", layer.location or call.location),
+        message=f"{call.label} is {reading.measured:.3g} before any training, where an uninformed prediction has about "
+        f"{reading.words} (limit {limit:.3g}): the output of {layer.label} knows the targets already",
+        evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
+        fix="look for the target in the input (a label column, an unshifted sequence, a skip connection from input to output)",
+    )
+    return limit - reading.measured, finding
+
+
+def _evidence(reading: Reading) -> dict[str, float | None]:
+    return {
+        "expected": reading.expected,
+        "measured": reading.measured,
+        "excess": reading.excess,
+        "ratio": reading.ratio,
+        "constant_prediction": reading.constant,
+    }

@@ -1,0 +1,73 @@
+"""LOS006: BCELoss on values that nothing holds in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+from nnlint_rules.loss._ranges import value_range
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls, MeasuredLoss, Op
+
+
+@rule("LOS006", "logits-into-bce", level="error", since="0.1", explains=["LOS018", "LOS024", "LOS017", "TRN001", "TRN002"])
+def check(losses: LossCalls) -> Iterator[Finding]:
+    """Binary cross-entropy on values that are not probabilities.
+
+    ## What it does
+    For every `binary_cross_entropy` (nn.BCELoss), reports predictions outside [0, 1], for which torch raises, and
+    predictions that only happen to be inside: the output of a layer or a rectifier with no sigmoid, softmax or clamp.
+
+    ## Why is this bad?
+    BCELoss takes logarithms of p and 1 - p. Outside [0, 1] they do not exist, and torch raises in the middle of an epoch, as
+    soon as the first value is out of range.
+
+    ## Example
+        loss = nn.BCELoss()(self.head(x), y)
+
+    ## Use instead
+        loss = nn.BCEWithLogitsLoss()(self.head(x), y)
+
+    ## References
+    - PyTorch: `torch.nn.BCELoss` expects probabilities, `torch.nn.BCEWithLogitsLoss` is numerically stabler than sigmoid
+      and BCELoss
+    """
+    seen: set[int] = set()
+    for call in losses.of("binary_cross_entropy"):
+        if call.prediction is None:
+            continue
+        head = losses.graph.producer(call.prediction)
+        outside, low, high = _outside(call)
+        bounds = value_range(call.prediction)
+        if bounds.inside(0.0, 1.0) or head.index in seen:
+            continue
+        if not bounds.known and outside is None:
+            raise Skip("static check: whether the predictions are in [0, 1] shows only on real values")
+        if bounds.known or outside:
+            seen.add(head.index)
+            yield _finding(call, head, outside, low, high)
+
+
+def _outside(call: MeasuredLoss) -> tuple[float | None, float, float]:
+    """Share of predictions outside [0, 1], lowest and highest; None where there are no values."""
+    values = call.prediction_value
+    if values is None or values.numel() == 0:
+        return None, 0.0, 0.0
+    share = float(((values < 0) | (values > 1)).double().mean())
+    return share, float(values.min()), float(values.max())
+
+
+def _finding(call: MeasuredLoss, head: Op, outside: float | None, low: float, high: float) -> Finding:
+    measured = ""
+    if outside:
+        measured = f": {outside:.0%} of the values are outside [0, 1] ({low:.3g} to {high:.3g}), for which it raises"
+    elif outside is not None:
+        measured = f": this batch lies in {low:.3g} to {high:.3g}, the first value outside [0, 1] makes it raise"
+    return Finding(
+        at=head,
+        message=f"{head.label}: {call.label} takes probabilities, and nothing holds these values in [0, 1]{measured}",
+        evidence={"share_outside": outside, "lowest": low, "highest": high},
+        fix="use binary_cross_entropy_with_logits (nn.BCEWithLogitsLoss) on the logits, or apply torch.sigmoid before BCELoss",
+    )

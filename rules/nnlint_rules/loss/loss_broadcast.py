@@ -1,0 +1,125 @@
+"""LOS015: prediction and target broadcast against each other in the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Skip, rule
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls, Op
+
+_ELEMENTWISE = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "poisson_nll_loss",
+    "kl_div",
+    "soft_margin_loss",
+    "hinge_embedding_loss",
+)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    at: Op
+    label: str
+    prediction: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@rule("LOS015", "loss-broadcast", level="error", since="0.1", explains=["LOS018", "LOS014", "DAT010", "TRN001"])
+def check(losses: LossCalls) -> Iterator[Finding]:
+    """Prediction and target of different shapes, broadcast against each other.
+
+    ## What it does
+    Compares the shapes given to elementwise losses (mse, l1, smooth l1, huber, ...), and those of a hand-written
+    `prediction - target`. It is an error when every prediction is compared with every target ((N, 1) with (N,)), or the
+    target's batch axis is laid along another axis; a target repeated along an axis of the prediction is a warning.
+
+    ## Why is this bad?
+    (N, 1) against (N,) makes an (N, N) matrix: every prediction is drawn to the mean of all targets, and the loss stays at the
+    variance of the targets. torch only warns, once.
+
+    ## Example
+        loss = F.mse_loss(model(x), y)  # (64, 1) and (64,)
+
+    ## Use instead
+        loss = F.mse_loss(model(x).squeeze(1), y)
+
+    ## References
+    - https://github.com/pytorch/pytorch/issues/16045
+    """
+    if losses.targets_assumed:
+        raise Skip("the targets are made up")
+    for pair in (*_calls(losses), *_differences(losses)):
+        level = _judge(pair.prediction, pair.target)
+        if level is None:
+            continue
+        made = _broadcast(pair.prediction, pair.target) or ()
+        terms = f"{math.prod(made)} terms of shape {made} from {math.prod(pair.prediction)} predictions"
+        yield Finding(
+            at=pair.at,
+            level=level,
+            message=f"{pair.label} compares a prediction of shape {pair.prediction} with a target of shape {pair.target}: {terms}",
+            evidence={"prediction": list(pair.prediction), "target": list(pair.target), "terms": list(made)},
+            fix=_fix(pair.prediction, pair.target),
+        )
+
+
+def _calls(losses: LossCalls) -> Iterator[_Pair]:
+    for call in losses.of(*_ELEMENTWISE):
+        if call.prediction is not None and call.target is not None and call.prediction.shape and call.target.shape:
+            yield _Pair(losses.graph.producer(call.prediction), call.label, call.prediction.shape, call.target.shape)
+
+
+def _differences(losses: LossCalls) -> Iterator[_Pair]:
+    """Hand-written `prediction - target` in the loss, with the target as it was given."""
+    upstream = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
+    for op in losses.graph.calls("sub"):
+        if op not in upstream or len(op.inputs) != 2:
+            continue
+        given = [part for part in op.inputs if part.node.meta.get("is_target")]
+        others = [part for part in op.inputs if not part.is_kind("input", "parameter", "buffer")]
+        if len(given) != 1 or len(others) != 1 or not given[0].shape or not others[0].shape:
+            continue
+        # A target shaped on purpose (quantiles, pairwise distances) went through an unsqueeze; this one did not.
+        if len(given[0].shape) == 1 and others[0].shape == (given[0].shape[0], 1):
+            yield _Pair(losses.graph.producer(others[0]), op.label, others[0].shape, given[0].shape)
+
+
+def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
+    rank = max(len(one), len(other))
+    pairs = zip((1,) * (rank - len(one)) + one, (1,) * (rank - len(other)) + other, strict=True)
+    made = []
+    for left, right in pairs:
+        if left != right and 1 not in (left, right):
+            return None
+        made.append(max(left, right) if 0 not in (left, right) else 0)
+    return tuple(made)
+
+
+def _judge(prediction: tuple[int, ...], target: tuple[int, ...]) -> Level | None:
+    """Error, warning, or None for shapes that do not harm (or do not broadcast: torch raises)."""
+    made = _broadcast(prediction, target)
+    if made is None or prediction == target or math.prod(target) <= 1:
+        return None
+    terms, predictions, targets = math.prod(made), math.prod(prediction), math.prod(target)
+    if terms == predictions == targets:
+        return None
+    if terms > predictions:
+        return Level.ERROR
+    misaligned = len(target) < len(prediction) and target[0] == prediction[0]
+    return Level.ERROR if misaligned else Level.WARNING
+
+
+def _fix(prediction: tuple[int, ...], target: tuple[int, ...]) -> str:
+    if len(prediction) == len(target) + 1 and prediction[-1] == 1:
+        return "squeeze the prediction (`output.squeeze(-1)`) or unsqueeze the target (`y.unsqueeze(-1)`)"
+    if len(target) == len(prediction) + 1 and target[-1] == 1:
+        return "squeeze the target (`y.squeeze(-1)`)"
+    return f"give prediction and target one shape: {prediction} or {target}"

@@ -1,0 +1,55 @@
+"""LOS005: sigmoid output fed to a binary loss that applies sigmoid itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, rule
+from nnlint_rules.loss._heads import sigmoid_sinks, squashed_heads
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls
+
+#: Smallest loss of a negative and of a positive label when the "logit" is held between 0 and 1.
+_FLOOR_NEGATIVE = math.log(2.0)
+_FLOOR_POSITIVE = math.log1p(math.exp(-1.0))
+
+
+@rule(
+    "LOS005",
+    "sigmoid-before-bce-with-logits",
+    level="error",
+    since="0.1",
+    explains=["LOS018", "LOS017", "ARC006", "ARC024", "SIG002", "SIG004", "SIG006", "GRD001", "TRN001"],
+)
+def check(losses: LossCalls) -> Iterator[Finding]:
+    """Sigmoid before a binary loss that applies sigmoid itself.
+
+    ## What it does
+    Follows the prediction of `binary_cross_entropy_with_logits`, `multilabel_soft_margin_loss` and `soft_margin_loss` (focal
+    losses on logits are built on the first), and the input of a `logsigmoid` on the way to the loss, back through operations
+    that keep its values and reports a sigmoid or softmax found there. A sigmoid for a metric is not reported.
+
+    ## Why is this bad?
+    The loss takes the probability for a logit: between 0 and 1 it can only mean probabilities of 0.5 to 0.73. No label can
+    be predicted with confidence, the loss of a negative never falls below 0.693, and every prediction is biased to positive.
+
+    ## Example
+        return torch.sigmoid(self.head(x))  # then nn.BCEWithLogitsLoss()
+
+    ## Use instead
+        return self.head(x)  # logits; torch.sigmoid only where probabilities are shown
+
+    ## References
+    - PyTorch: `torch.nn.BCEWithLogitsLoss` combines a sigmoid layer and BCELoss
+    """
+    for head, sink in squashed_heads(losses, sigmoid_sinks(losses), "sigmoid", "softmax"):
+        yield Finding(
+            at=head,
+            message=f"{head.label}: its values between 0 and 1 go into {sink.label}, which applies sigmoid itself: "
+            f"the loss cannot fall below {_FLOOR_NEGATIVE:.3f} for a negative label and {_FLOOR_POSITIVE:.3f} for a positive one",
+            evidence={"floor_negative": _FLOOR_NEGATIVE, "floor_positive": _FLOOR_POSITIVE, "loss": sink.label},
+            fix=f"remove the {head.name} and give the loss the logits; apply it only where probabilities are shown",
+        )

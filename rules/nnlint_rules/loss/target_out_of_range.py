@@ -1,0 +1,101 @@
+"""LOS016: targets that the head's last function cannot reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Options, rule
+from nnlint_rules.loss._ranges import Interval, value_range
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls, MeasuredLoss, Op
+
+_REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
+
+
+class Reach(Options):
+    """Thresholds; calibration: docs/calibration.md#target-range."""
+
+    margin: float = 0.02  # of the range's width (of 1 where it is open): interpolation overshoots by that much
+    share: float = 0.01  # of the targets out of reach before the rule speaks
+    grave_share: float = 0.05  # below it a warning
+
+
+@rule(
+    "LOS016",
+    "target-out-of-range",
+    level="error",
+    since="0.1",
+    explains=["LOS018", "LOS019", "LOS024", "DAT010", "SIG001", "SIG002", "GRD001", "TRN001", "TRN002"],
+)
+def check(losses: LossCalls, options: Reach) -> Iterator[Finding]:
+    """Targets outside the range of the head's last function.
+
+    ## What it does
+    Works out which values the prediction can take (sigmoid, tanh, relu, softmax, clamp, and sums and products with numbers
+    after them) and compares the targets of mse, l1, smooth l1 and huber losses with that range. Targets of binary
+    cross-entropies are compared with [0, 1].
+
+    ## Why is this bad?
+    A target that the head cannot reach leaves a loss that cannot be trained away: the net drives the last activation into
+    saturation, where no gradient passes. Binary cross-entropy on labels of -1 or 255 has no lower bound at all.
+
+    ## Example
+        return torch.sigmoid(self.head(x))  # regression targets from -3 to 3
+
+    ## Use instead
+        return self.head(x)  # or scale the targets into the range
+
+    ## References
+    - PyTorch: `torch.nn.Sigmoid`, `torch.nn.Tanh`: ranges (0, 1) and (-1, 1)
+    """
+    losses.require_targets()
+    for call in losses.of(*_REGRESSIONS, *_BINARY):
+        if call.prediction is None or call.target_value is None or call.target_value.numel() == 0:
+            continue
+        binary = call.kind in _BINARY
+        reach = Interval(0.0, 1.0, source=call.label) if binary else value_range(call.prediction)
+        found = _judge(call, reach, options)
+        if found is not None:
+            head = losses.graph.producer(call.prediction)
+            yield _finding(call, _source(losses, call) if not binary else head, reach, found, options)
+
+
+def _source(losses: LossCalls, call: MeasuredLoss) -> Op:
+    """The op that bounds the prediction: the nearest one upstream with a range of its own."""
+    assert call.prediction is not None  # seen by the caller
+    for op in losses.graph.chain_back(call.prediction):
+        if op.range is not None or op.is_kind("clamp", "hardtanh"):
+            return op
+    return losses.graph.producer(call.prediction)
+
+
+def _judge(call: MeasuredLoss, reach: Interval, options: Reach) -> tuple[float, float, float] | None:
+    """Share of targets out of reach, lowest and highest target; None where (nearly) all are within."""
+    if not reach.bounded or call.target_value is None:
+        return None
+    targets = call.target_value.double()
+    width = reach.high - reach.low if reach.low > -float("inf") and reach.high < float("inf") else 1.0
+    margin = options.margin * width
+    outside = (targets < reach.low - margin) | (targets > reach.high + margin)
+    share = float(outside.double().mean())
+    return (share, float(targets.min()), float(targets.max())) if share >= options.share else None
+
+
+def _finding(
+    call: MeasuredLoss, at: Op, reach: Interval, found: tuple[float, float, float], options: Reach
+) -> Finding:
+    share, low, high = found
+    binary = call.kind in _BINARY
+    what = f"{call.label} takes targets in {reach}" if binary else f"{at.label}: the prediction stays in {reach}"
+    return Finding(
+        at=at,
+        level=None if share >= options.grave_share else Level.WARNING,
+        message=f"{what}, and {share:.0%} of the targets are outside ({low:.3g} to {high:.3g}; limit {options.share:.0%})",
+        evidence={"range": str(reach), "share_outside": share, "lowest": low, "highest": high, "limit": options.share},
+        fix="map the labels to 0 and 1 (masks: divide by 255, labels of -1: (y + 1) / 2)"
+        if binary
+        else f"remove {at.name} from the output, or scale the targets into {reach}",
+    )

@@ -1,0 +1,1 @@
+"""NRM: normalization and regularization layers."""

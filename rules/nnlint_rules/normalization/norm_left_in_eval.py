@@ -1,0 +1,139 @@
+"""NRM010: parts of the model in the wrong mode for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+from nnlint_rules.normalization._layers import listed
+
+if TYPE_CHECKING:
+    from nnlint import Model
+    from nnlint.probes.declared import Declared
+    from nnlint.probes.model import ModuleView
+
+
+@rule("NRM010", "norm-left-in-eval", level="warning", since="0.1", explains=["NRM011", "SIG010"])
+def check(model: Model, declared: Declared) -> Iterator[Finding]:
+    """Batch norm or dropout in evaluation mode while its layers train, or moving statistics of frozen layers.
+
+    ## What it does
+    Reads the training flag of every module as handed over. A part in eval mode that holds batch norms or dropout is
+    reported when parameters of it are trainable, and a batch norm in training mode when its own parameters are
+    frozen. A whole model in eval mode is a note, since most training loops call `model.train()`. A frozen part in
+    eval mode, and all batch norms of a model kept in eval mode by themselves (a note), are the usual ways to
+    fine-tune.
+
+    ## Why is this bad?
+    In eval mode a batch norm uses running statistics that training does not update, so the layers around it train
+    against numbers that no longer fit, and dropout does nothing. The other way round, a frozen backbone whose norms
+    stay in training mode still changes: its running statistics follow the new data.
+
+    ## Example
+        model.features.eval()                     # and then trained
+        for p in model.backbone.parameters():
+            p.requires_grad_(False)               # its norms still move
+
+    ## Use instead
+        model.train()
+        model.backbone.requires_grad_(False)
+        model.backbone.eval()                     # after every model.train()
+
+    ## References
+    - PyTorch: `torch.nn.Module.train`; https://github.com/pytorch/pytorch/issues/86590
+    """
+    if not model.root.training:
+        yield from _whole_model(model)
+        return
+    views = [view for view in model.modules if not _is_declared(view, declared)]
+    for view in views:
+        if not view.training and _parent_trains(model, view):
+            yield from _eval_part(model, view)
+    yield from _moving_statistics(model, views)
+
+
+def _whole_model(model: Model) -> Iterator[Finding]:
+    affected = [view for view in model.modules if _depends_on_mode(view)]
+    if affected:
+        yield Finding(
+            at=model.root,
+            level=Level.INFO,
+            message="the model is handed over in eval mode, in which these layers do not work as in training: "
+            f"{listed(view.label for view in affected)}",
+            evidence={"layers": [view.label for view in affected[:20]]},
+            fix="call model.train() before the first training step",
+        )
+
+
+def _eval_part(model: Model, part: ModuleView) -> Iterator[Finding]:
+    inside = [view for view in model.modules if _is_below(view, part)]
+    affected = [view for view in inside if _depends_on_mode(view)]
+    trainable = sum(_trainable(view) for view in inside)
+    if not affected or not trainable:
+        return
+    norms = [view for view in model.modules if _has_running_statistics(view)]
+    by_itself = part in norms and not any(view.training for view in norms)
+    if by_itself and part is not norms[0]:
+        return  # said once, at the first norm
+    yield Finding(
+        at=part,
+        level=Level.INFO if by_itself else None,
+        message=f"is in eval mode while {trainable} of its parameters are trainable: "
+        + (
+            "all batch norms keep their running statistics, as in fine-tuning with small batches"
+            if by_itself
+            else f"{listed(view.label for view in affected)} will not work as in training"
+        ),
+        evidence={"layers": [view.label for view in affected[:20]], "trainable_parameters": trainable},
+        fix="call model.train(); or freeze the part: requires_grad_(False) on its parameters",
+        modules=tuple(view.module_path for view in affected),
+    )
+
+
+def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Finding]:
+    if not any(_trainable(view) for view in model.modules):
+        return
+    moving = [view for view in views if view.training and _has_running_statistics(view) and _is_frozen(view)]
+    moving = [view for view in moving if view.attribute("momentum") != 0.0]
+    if moving:
+        yield Finding(
+            at=moving[0],
+            message="its parameters are frozen, but in training mode its running statistics move with every batch: "
+            f"{listed(view.label for view in moving)}",
+            evidence={"norms": [view.label for view in moving]},
+            fix="put the frozen part into eval mode after model.train(), best in an overridden train()",
+            modules=tuple(view.module_path for view in moving),
+        )
+
+
+def _is_declared(view: ModuleView, declared: Declared) -> bool:
+    return any(fnmatchcase(view.module_path, pattern) for pattern in declared.frozen)
+
+
+def _parent_trains(model: Model, view: ModuleView) -> bool:
+    parent = model.find(view.module_path.rpartition(".")[0]) if view.module_path else None
+    return parent is not None and parent.training
+
+
+def _is_below(view: ModuleView, part: ModuleView) -> bool:
+    return view.module_path == part.module_path or view.module_path.startswith(f"{part.module_path}.")
+
+
+def _has_running_statistics(view: ModuleView) -> bool:
+    return view.is_type("_NormBase") and view.attribute("running_mean") is not None
+
+
+def _depends_on_mode(view: ModuleView) -> bool:
+    return _has_running_statistics(view) or (view.is_type("_DropoutNd") and bool(view.attribute("p")))
+
+
+def _trainable(view: ModuleView) -> int:
+    """How many parameter tensors of the module itself require a gradient."""
+    own = (view.attribute(name.rpartition(".")[2]) for name in view.parameters)
+    return sum(bool(getattr(parameter, "requires_grad", False)) for parameter in own)
+
+
+def _is_frozen(view: ModuleView) -> bool:
+    return bool(view.parameters) and not _trainable(view)

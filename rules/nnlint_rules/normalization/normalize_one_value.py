@@ -1,0 +1,85 @@
+"""NRM008: a norm over a single value gives a constant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+from nnlint_rules.normalization._layers import uses_batch_statistics
+
+if TYPE_CHECKING:
+    from nnlint import Graph, Op
+
+_FOLLOWERS = ["ARC010", "ARC011", "GRD001", "GRD003", "NRM009", "SIG004", "SIG006", "TRN001", "TRN005"]
+
+
+@rule("NRM008", "normalize-one-value", level="error", since="0.1", explains=_FOLLOWERS)
+def check(graph: Graph) -> Iterator[Finding]:
+    """A normalization whose mean and variance are those of one number.
+
+    ## What it does
+    Counts the values that each norm takes its statistics from: channels and positions of a group (GroupNorm),
+    positions (InstanceNorm), the normalized shape (LayerNorm, RMSNorm), samples and positions (BatchNorm with batch
+    statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one.
+
+    ## Why is this bad?
+    One value minus its own mean is zero: the output is the norm's bias, whatever the input, and no gradient passes.
+    RMSNorm and `F.normalize` keep only the sign.
+
+    ## Example
+        nn.GroupNorm(num_groups=64, num_channels=64)   # on features of shape (N, 64)
+
+    ## Use instead
+        nn.GroupNorm(num_groups=8, num_channels=64)
+
+    ## References
+    - Wu and He: Group Normalization, 2018, arXiv:1803.08494
+    """
+    if graph.method == "symbolic":
+        raise Skip("no shapes: the model was traced without an input")
+    seen = set()
+    for norm in graph.calls("norm"):
+        if _values(norm) != 1 or (norm.module_path, norm.location) in seen:
+            continue
+        seen.add((norm.module_path, norm.location))
+        keeps_sign = norm.is_kind("rms-norm", "unit-norm")
+        result = "only the sign of its input is left" if keeps_sign else "its output does not depend on its input"
+        yield Finding(
+            at=norm,
+            message=f"normalizes over a single value (input {' x '.join(map(str, norm.shape or ()))}): {result}",
+            evidence={"values": 1, "shape": list(norm.shape or ())},
+            fix=_FIXES.get(norm.name, "normalize over the feature dimension"),
+        )
+
+
+_FIXES = {
+    "group_norm": "use fewer groups, so that each holds several channels, or LayerNorm",
+    "instance_norm": "use BatchNorm or GroupNorm where there is one position only",
+    "layer_norm": "give normalized_shape the feature dimension",
+    "rms_norm": "give normalized_shape the feature dimension",
+    "batch_norm": "use a batch of several samples, or GroupNorm or LayerNorm",
+    "normalize": "normalize over the feature dimension",
+}
+
+
+def _values(norm: Op) -> int | None:
+    """How many values one mean (or one length) is taken of; None where it cannot be told."""
+    shape = norm.shape
+    if not shape:
+        return None
+    if norm.is_kind("layer-norm", "rms-norm"):
+        normalized = norm.argument("normalized_shape")
+        return math.prod(normalized) if isinstance(normalized, (tuple, list)) else None
+    if norm.is_kind("unit-norm"):
+        dim = norm.argument("dim", 1)
+        return shape[dim] if isinstance(dim, int) and -len(shape) <= dim < len(shape) else None
+    if len(shape) < 2:
+        return None
+    if norm.is_kind("group-norm"):
+        groups = norm.argument("num_groups")
+        return shape[1] // groups * math.prod(shape[2:]) if isinstance(groups, int) and groups > 0 else None
+    if not uses_batch_statistics(norm):
+        return None
+    return math.prod(shape[2:]) * (shape[0] if norm.is_kind("batch-norm") else 1)

@@ -1,0 +1,1 @@
+"""OPT: the optimizer, its learning rate and its schedule."""

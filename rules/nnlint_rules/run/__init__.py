@@ -1,0 +1,1 @@
+"""RUN: faults that keep the check itself from running."""

@@ -1,0 +1,1 @@
+"""SIG: activations in the forward pass."""

@@ -1,0 +1,34 @@
+"""The scale of the signal from layer to layer, where no norm resets it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint_rules._shared.depth import RESCALING, Chain, Depth
+
+if TYPE_CHECKING:
+    from nnlint import ForwardStats, Op
+
+
+def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
+    """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached."""
+
+    def std(op: Op) -> float | None:
+        layer = forward.of(op)
+        if layer is None:
+            return None
+        return layer.std if math.isfinite(layer.std) else math.inf
+
+    yield from Depth(forward.graph, std, barriers=RESCALING).chains()
+
+
+def finite_part(chain: Chain) -> Chain:
+    """The chain up to where it first becomes zero or non-finite."""
+    links = []
+    for link in chain.links:
+        if not (math.isfinite(link.value) and link.value > 0.0):
+            break
+        links.append(link)
+    return Chain(tuple(links))

@@ -1,0 +1,93 @@
+"""SIG003: NaN or Inf in the forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+
+if TYPE_CHECKING:
+    from nnlint import ForwardStats
+    from nnlint.probes.stats import NonFinite
+
+_CAUSES = {
+    "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, logsigmoid, log1p",
+    "div": "a division by zero: add an eps to the divisor (not to the quotient)",
+    "sqrt": "the root of a negative number: clamp its input",
+    "rsqrt": "the root of zero or of a negative number: add an eps under the root",
+    "reciprocal": "a division by zero: add an eps to the divisor",
+    "exp": "the exponential overflows (float32 holds e^88, float16 e^11): subtract the maximum first, or use logsumexp or softmax",
+    "pow": "a power of a negative or too large number: clamp the base",
+    "softmax": "every entry of a row is -inf (a mask that leaves nothing): leave one entry, or fill with a large negative number",
+    "cross_entropy": "every target is ignored, or a logit is infinite: check ignore_index and the scale of the logits",
+}
+_OVERFLOW = "the values outgrow the number format: look at the scale of the weights and inputs before this op, or normalize"
+
+
+@rule(
+    "SIG003",
+    "non-finite-activation",
+    level="error",
+    since="0.1",
+    explains=["ARC010", "GRD004", "LOS006", "LOS018", "LOS024", "LOS025", "OPT003", "SIG008", "TRN001", "TRN002"],
+)
+def check(forward: ForwardStats) -> Iterator[Finding]:
+    """NaN or Inf appears in the forward pass.
+
+    ## What it does
+    When anything measured in the training-mode forward (or the loss) is NaN or Inf, runs the same forward again and looks at
+    every operation: the first one that made NaN or Inf out of finite inputs is named, with the range of those inputs. An
+    attention mask filled with -inf is no fault. Where the NaN is replaced again before the loss, the finding is an info.
+
+    ## Why is this bad?
+    One NaN makes the loss NaN and, after one step, every weight. Torch does not say where it began.
+
+    ## Example
+        loss = -(targets * probabilities.log()).sum(1).mean()    # log(0)
+
+    ## Use instead
+        loss = -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
+
+    ## References
+    - PyTorch: Numerical accuracy; `torch.autograd.detect_anomaly`
+    - IEEE 754: operations with NaN and Inf
+    """
+    found = forward.non_finite
+    if found is None:
+        return
+    reaches = not forward.outputs_finite or (forward.loss is not None and not math.isfinite(forward.loss))
+    ranges = ", ".join(_range_text(low, high) for _, low, high in found.input_ranges)
+    given = f" from inputs in {ranges}" if ranges else ""
+    gone = "" if reaches else "; it is replaced again before the output, but its gradient may still be NaN"
+    yield Finding(
+        at=found.op,
+        level=None if reaches else Level.INFO,
+        message=f"{found.op.label} makes the first {found.what} of the forward{given}{gone}",
+        evidence={
+            "op": found.op.name,
+            "value": found.what,
+            "input_ranges": [[name, _number(low), _number(high)] for name, low, high in found.input_ranges],
+            "loss": _number(forward.loss) if forward.loss is not None else None,
+        },
+        fix=_fix(found),
+        modules=tuple(dict.fromkeys(op.module_path for op in forward.graph.descendants(found.op) if op.module_path)),
+    )
+
+
+def _range_text(low: float, high: float) -> str:
+    return f"[{low:.3g}, {high:.3g}]" if low == low else "no finite value"
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _fix(found: NonFinite) -> str:
+    if found.op.is_kind("linear-map", "matmul", "add", "mul", "sum"):
+        return _OVERFLOW
+    if found.op.name in _CAUSES:
+        return _CAUSES[found.op.name]
+    kind = next((kind for kind in _CAUSES if found.op.is_kind(kind)), None)
+    return _CAUSES[kind] if kind is not None else _OVERFLOW

@@ -1,0 +1,1 @@
+"""TRN: a few real training steps."""
