@@ -17,7 +17,7 @@ FOLDERS = {prefix: folder for folder, prefix in FAMILIES.items()}
 
 RULES = [rule for rule in registry.load().rules if rule.family in FOLDERS]
 LEVELS = {rule.code: rule.level for rule in registry.load().rules}
-ARTICLE = [build for file in sorted((FIXTURES / "article").glob("*.py")) for build in read_builds(file)]
+ARTICLE = [build for file in sorted((FIXTURES / "article").glob("[!_]*.py")) for build in read_builds(file)]
 
 
 def _twin(rule: Rule, which: str) -> Path:

@@ -13,11 +13,13 @@ from pydantic import Field
 
 from nnlint import registry
 from nnlint._version import __version__
+from nnlint.engine import check
 from nnlint.finding import Level
-from nnlint.registry import Registry
 from nnlint.options import Options
+from nnlint.registry import Registry
 from nnlint.rule import Rule
 from scripts import gen_docs, new_rule
+from tests.expectations import faults, read_builds
 
 FOLDERS = {prefix: folder for folder, prefix in new_rule.FAMILIES.items()} | {"RUN": "run"}
 
@@ -117,6 +119,17 @@ def test_new_rule_registers_as_asked(tmp_path: Path) -> None:
     assert (made.code, made.name, made.level, made.needs) == ("LOS999", "loud-loss", Level.INFO, ("graph",))
     assert {file.name for file in (tmp_path / "fixtures/loss/loud_loss").iterdir()} == {"bad.py", "good.py"}
     assert new_rule.main(arguments) == 1, "it must not overwrite"
+
+
+def test_new_rule_fires_on_its_bad_twin_alone(tmp_path: Path) -> None:
+    assert new_rule.main(["LOS999", "loud-loss", "loss", "--root", str(tmp_path)]) == 0
+    made = _load(tmp_path / "rules/nnlint_rules/loss/loud_loss.py")
+    everything = Registry((*registry.load().rules, made))
+    levels = {rule.code: rule.level for rule in everything.rules}
+    for twin, expected in (("bad", 1), ("good", 0)):
+        (build,) = read_builds(tmp_path / "fixtures/loss/loud_loss" / f"{twin}.py")
+        assert len(build.expected) == expected
+        assert not faults(build, check(build.target, build.check_settings(), registry=everything), levels)
 
 
 @pytest.mark.parametrize("arguments", [["ARC999", "a-b", "loss"], ["LOS999", "A_B", "loss"], ["LOS9", "a", "loss"]])

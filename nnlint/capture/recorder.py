@@ -250,7 +250,7 @@ class Recorder(TorchFunctionMode):
     def node_of(self, tensor: torch.Tensor) -> fx.Node:
         """The node whose value the tensor holds; parameters, buffers and strangers get one when they are first read."""
         found = self._bindings.find(tensor)
-        if found is None:
+        if found is None or _gained_gradient(tensor, found):
             found = self._state_node(tensor) or self._stranger(tensor)
             self._bindings.bind(tensor, found)
         return found
@@ -403,3 +403,12 @@ def _eager() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+def _gained_gradient(tensor: torch.Tensor, node: fx.Node) -> bool:
+    """Whether a value made without gradients has one now: it came out of an autograd function.
+
+    Its `apply` was bound before recording (`squareplus = Squareplus.apply`), so that only the inside was seen.
+    """
+    made_without = node.meta.get("grad_enabled") is False and not node.meta.get("requires_grad", True)
+    return made_without and tensor.grad_fn is not None

@@ -42,7 +42,10 @@ def _left_out(setup: TrainingSetup) -> Iterator[str]:
 
 
 def _is_installed(model: nn.Module) -> bool:
-    """Whether the model's class is defined in an installed package, not in the user's own files."""
-    module = sys.modules.get(type(model).__module__)
+    """Whether the model's class is defined in an installed package other than torch, not in the user's own files."""
+    name = type(model).__module__
+    if name.partition(".")[0] == "torch":
+        return False
+    module = sys.modules.get(name)
     file = getattr(module, "__file__", None) or ""
     return "site-packages" in file or "dist-packages" in file

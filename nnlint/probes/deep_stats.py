@@ -16,28 +16,23 @@ class Rung:
         optimizer: whose updates they were: "Adam" (the neutral one) or the user's class name.
         learning_rate: None for the user's own parameter groups.
         losses: loss before each step, and after the last.
+        is_flat: the last third of the curve has stopped falling.
     """
 
     optimizer: str
     learning_rate: float | None
     losses: tuple[float, ...]
-    accuracy: float | None
+    is_flat: bool
 
     @property
     def best(self) -> float:
         """Lowest finite loss."""
-        finite = [loss for loss in self.losses if math.isfinite(loss)]
-        return min(finite) if finite else math.inf
+        return min((loss for loss in self.losses if math.isfinite(loss)), default=math.inf)
 
     @property
-    def is_flat(self) -> bool:
-        """Whether the last third of the curve stopped falling: its two halves differ by less than 2 % of the way come."""
-        third = [loss for loss in self.losses if math.isfinite(loss)][-max(len(self.losses) // 3, 6) :]
-        if len(third) < 6:
-            return False
-        half = len(third) // 2
-        first, last = sum(third[:half]) / half, sum(third[half:]) / (len(third) - half)
-        return first - last < 0.02 * max(abs(self.losses[0]), abs(first), 1e-12)
+    def steps(self) -> int:
+        """Updates made."""
+        return len(self.losses) - 1
 
 
 @dataclass(frozen=True)
@@ -45,29 +40,43 @@ class OverfitRun:
     """The overfit-a-batch probe (protocol and calibration: docs/calibration.md#overfit).
 
     Attributes:
-        verdict: "fit", "inconclusive" (slow but falling) or "plateau".
+        verdict: "fit", "plateau" (every rung came to rest above half of the reachable improvement) or "inconclusive".
         rungs: what each learning rate reached, in the order tried.
         samples: size of the fixed batch.
-        floor: the lowest loss the batch allows (soft labels, noise), 0 where unknown.
-        steps_to_fit: steps of the first rung that fitted.
-        plateau: the loss the best rung stayed at, for the verdict "plateau".
-        known_plateau: the name of a known plateau within 2 %: what fault it is the signature of.
+        best_loss: the lowest loss over all rungs.
+        floor: the lowest loss the batch allows (soft labels), 0 where unknown.
+        steps_to_fit: steps of the rung that fitted.
+        known_plateau: for the verdict "plateau": what fault a value within 2 % of the best loss is the signature of.
+        limits: why a plateau would prove nothing on this batch (the verdict is then never "plateau").
     """
 
     verdict: str
     rungs: tuple[Rung, ...]
     samples: int
     initial_loss: float
+    best_loss: float
     floor: float
     steps_to_fit: int | None
-    plateau: float | None
     known_plateau: str | None
-    loss_location: Location | None = None
+    limits: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
         """Steps made in all."""
-        return sum(len(rung.losses) - 1 for rung in self.rungs)
+        return sum(rung.steps for rung in self.rungs)
+
+    @property
+    def left(self) -> float:
+        """Share of the reachable improvement that the best rung left."""
+        return (self.best_loss - self.floor) / max(self.initial_loss - self.floor, 1e-12)
+
+    @property
+    def in_words(self) -> str:
+        """What was reached, in a few words."""
+        if self.verdict == "fit":
+            return f"fits {self.samples} samples in {self.steps_to_fit} steps"
+        why = f": {'; '.join(self.limits)}" if self.limits else " (slow, but falling)" if self.verdict == "inconclusive" else ""
+        return f"loss {self.initial_loss:.4g} to {self.best_loss:.4g} in {self.steps} steps on {self.samples} samples{why}"
 
 
 @dataclass(frozen=True)

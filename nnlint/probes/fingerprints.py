@@ -1,82 +1,181 @@
-"""The first op where two runs of one model part: recorded runs whose outputs are reduced to a few numbers for each op."""
+"""The first op where two runs of one model part: both are recorded, and what each op returned is compared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from nnlint.capture.graph import Graph, Op
-from nnlint.capture.recorder import Recorder
+from nnlint.capture.recorder import Observer, Recorder, Substitute
+from nnlint.probes.causes import is_fatal
 from nnlint.probes.guard_process import seed_everything
+from nnlint.probes.outputs import zeroed
 from nnlint.probes.training_pass import named_inputs
 from nnlint.setup.training_setup import call
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
-#: Reduces an op's output to the part whose change matters.
-View = Callable[[torch.Tensor], torch.Tensor | None]
+#: Says of the entries of an op's output that changed (a boolean tensor) whether that is a change that matters.
+Judge = Callable[[torch.Tensor], bool]
 
 _TOLERANCE = 1e-5
 
 
-class _Fingerprints:
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.found: list[tuple[fx.Node, torch.Tensor | None]] = []
+@dataclass(frozen=True)
+class Run:
+    """How the model is run: on what, with which seed, in which mode, with which operations replaced."""
+
+    inputs: Any
+    seed: int
+    prepare: Callable[[], object]
+    substitute: Substitute | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first op whose output differs between two runs, in the graph of the second."""
+
+    op: Op
+    graph: Graph
+
+
+@dataclass
+class _Kept:
+    """Observer of the first run: keeps what every op returned."""
+
+    found: list[tuple[str, torch.Tensor | None]] = field(default_factory=list)
 
     def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept = self.view(output.detach()) if output.numel() and output.layout is torch.strided else None
-        self.found.append((node, kept.clone() if kept is not None else None))
+        comparable = output.is_floating_point() and output.layout is torch.strided and output.numel()
+        self.found.append((node.meta["name"], output.detach().clone() if comparable else None))
 
 
-def first_difference(
-    setup: TrainingSetup, one: tuple[Any, int], other: tuple[Any, int], view: View
-) -> tuple[Op, Graph] | None:
-    """The first op, in evaluation mode, whose viewed output differs between two runs.
+@dataclass
+class _Compared:
+    """Observer of the second run: compares with the first as it goes, and keeps nothing."""
 
-    Args:
-        setup: whose model is run; the caller holds the state guard.
-        one: inputs and seed of the first run.
-        other: those of the second.
-        view: what of an output is compared.
+    kept: list[tuple[str, torch.Tensor | None]]
+    judge: Judge
+    differing: list[fx.Node] = field(default_factory=list)
+    parted: fx.Node | None = None
+    _position: int = 0
+
+    def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.parted is not None:
+            return
+        name, before = self.kept[self._position] if self._position < len(self.kept) else ("", None)
+        self._position += 1
+        if name != node.meta["name"]:
+            self.parted = node
+        elif before is not None:
+            self._compare(node, before, output.detach())
+
+    def _compare(self, node: fx.Node, before: torch.Tensor, after: torch.Tensor) -> None:
+        # Other shapes (as many rows as there were tokens for an expert) cannot be compared, and are no fault by themselves.
+        if before.shape == after.shape and self.judge(changed_entries(before, after)):
+            self.differing.append(node)
+
+
+def changed_entries(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Where two tensors differ by more than rounding."""
+    finite = before.isfinite()
+    a, b = zeroed(before), zeroed(after)
+    scale = torch.maximum(a.abs().max(), b.abs().max())
+    return ((a - b).abs() > _TOLERANCE * scale) | (finite != after.isfinite())
+
+
+def first_difference(setup: TrainingSetup, one: Run, other: Run, judge: Judge) -> Difference | None:
+    """The first op whose output differs between two runs, among those that the differing outputs depend on.
+
+    None where a run raises or no op differs. The caller holds the state guard.
     """
-    setup.model.eval()
-    first, graph = _recorded(setup, *one, view)
-    second, _ = _recorded(setup, *other, view)
-    for (node, a), (twin, b) in zip(first, second, strict=False):
-        if node.meta["name"] != twin.meta["name"]:
-            return graph.of(node), graph
-        if a is not None and b is not None and _differ(a, b):
-            return graph.of(node), graph
-    return None
+    first, second = _Kept(), _Compared([], judge)
+    try:
+        _recorded(setup, one, first)
+        second.kept = first.found
+        graph = _recorded(setup, other, second)
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        return None
+    suspects = [*second.differing, *([second.parted] if second.parted is not None else [])]
+    differing = {graph.of(node) for node in suspects}
+    reached = [output for output in graph.outputs if output in differing] or list(graph.outputs)
+    upstream = {op for output in reached for op in (output, *graph.ancestors(output))}
+    found = next((op for op in map(graph.of, suspects) if op in upstream), None)
+    return Difference(found, graph) if found is not None else None
 
 
-def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.shape != b.shape:
-        return True
-    a, b = a.double(), b.double()
-    scale = torch.nan_to_num(torch.maximum(a.abs().max(), b.abs().max()))
-    return bool((a - b).nan_to_num().abs().max() > _TOLERANCE * scale) if float(scale) else False
-
-
-def _recorded(
-    setup: TrainingSetup, inputs: Any, seed: int, view: View
-) -> tuple[list[tuple[fx.Node, torch.Tensor | None]], Graph]:
-    fingerprints = _Fingerprints(view)
-    recorder = Recorder(setup.model, stop=_recorded.__code__, observer=fingerprints)
-    recorder.add_inputs(named_inputs(setup.with_inputs(inputs)))
-    seed_everything(seed)
+def _recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:
+    recorder = Recorder(setup.model, stop=_recorded.__code__, observer=observer, substitute=run.substitute)
+    recorder.add_inputs(named_inputs(setup.with_inputs(run.inputs)))
+    run.prepare()
+    seed_everything(run.seed)
     with torch.no_grad(), recorder.recording():
-        output = call(setup.model, inputs)
+        output = call(setup.model, run.inputs)
     recorder.finish(output)
-    graph = Graph(
+    return Graph(
         recorder.graph,
         method="recorded",
         constructions=dict(setup.construction),
         called_modules=dict(recorder.tracker.calls),
     )
-    return fingerprints.found, graph
+
+
+# -------------------------------------------------------------------- judges
+
+
+def any_change(changed: torch.Tensor) -> bool:
+    """Any entry at all."""
+    return bool(changed.any())
+
+
+def beyond_first_sample(samples: int) -> Judge:
+    """Entries that belong to other samples than the first, wherever the axis of the samples went.
+
+    A sample's entries stay together along an axis whose size is a multiple of the batch: in blocks where another axis was
+    folded in behind it (batch x heads), in steps where it was folded in before it (time x batch).
+    """
+
+    def judge(changed: torch.Tensor) -> bool:
+        if not bool(changed.any()):
+            return False
+        return not any(
+            bool((touched < size // samples).all()) or bool((touched % samples == 0).all())
+            for size, touched in _touched(changed)
+            if size % samples == 0
+        )
+
+    return judge
+
+
+def before_time(cut: int, length: int) -> Judge:
+    """Entries at times before `cut`, wherever the axis of time went; a few positions may have been put before it."""
+
+    def judge(changed: torch.Tensor) -> bool:
+        if not bool(changed.any()):
+            return False
+        for size, touched in _touched(changed):
+            if length <= size < 2 * length and bool((touched >= cut).all()):
+                return False
+            if size % length == 0 and (
+                bool((touched % length >= cut).all()) or bool((touched >= cut * (size // length)).all())
+            ):
+                return False
+        return True
+
+    return judge
+
+
+def _touched(changed: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
+    """For each axis its size and the positions along it where any entry changed."""
+    found = []
+    for axis in range(changed.dim()):
+        rows = changed.movedim(axis, 0).reshape(changed.shape[axis], -1)
+        found.append((changed.shape[axis], rows.any(dim=1).nonzero().flatten()))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,11 +51,16 @@ def random_projection(output: Any, *, seed: int) -> torch.Tensor | None:
 
 
 class RectifierCounts(TorchFunctionMode):
-    """Counts, while active, the units of each rectifier and those that are zero for the whole batch, in call order."""
+    """Counts, while active, the units of each rectifier call that are zero for the whole batch, in call order.
 
-    def __init__(self) -> None:
+    Args:
+        units: how many units each rectifier has: tells which axis of its output is theirs.
+    """
+
+    def __init__(self, units: Sequence[int]) -> None:
         super().__init__()
-        self._found: list[tuple[int, torch.Tensor]] = []
+        self._units = tuple(units)
+        self._found: list[torch.Tensor | None] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -63,14 +69,19 @@ class RectifierCounts(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         name = ops.canonical(getattr(func, "__name__", ""))
         if "rectifier" in ops.info(name).kinds and isinstance(result, torch.Tensor) and result.dim() > 1:
-            self._count(result)
+            self._found.append(self._dead(result.detach()))
         return result
 
-    def _count(self, output: torch.Tensor) -> None:
-        axis = 1 if output.dim() in (2, 4, 5) else output.dim() - 1
-        others = [dim for dim in range(output.dim()) if dim != axis]
-        self._found.append((output.shape[axis], (output.amax(dim=others) <= 0).sum()))
+    def _dead(self, output: torch.Tensor) -> torch.Tensor | None:
+        position = len(self._found)
+        units = self._units[position] if position < len(self._units) else None
+        # The order in which the recorder's statistics prefer them: channels, then the last dimension.
+        axes = (1, output.dim() - 1) if output.dim() != 3 else (2, 1)
+        axis = next((axis for axis in axes if output.shape[axis] == units), None)
+        if axis is None:
+            return None
+        return (output.amax(dim=[dim for dim in range(output.dim()) if dim != axis]) <= 0).sum()
 
-    def settle(self) -> list[tuple[int, int]]:
-        """(units, never active) of each rectifier call."""
-        return [(units, int(dead)) for units, dead in self._found]
+    def settle(self) -> list[int | None]:
+        """Never active units of each rectifier call; None where the call is not the expected one."""
+        return [int(dead) if dead is not None else None for dead in self._found]

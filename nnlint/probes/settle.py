@@ -36,7 +36,7 @@ def layer_statistics(graph: Graph, collector: Collector) -> tuple[tuple[LayerSta
 def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: dict[str, float]) -> LayerStats:
     std = standard_deviation(found["mean"], found["norm"], numel)
     never_active = found.get("never_active")
-    variance = found.get("sample_variance")
+    sample_norm = found.get("sample_norm")
     return LayerStats(
         op=graph.of(node),
         mean=found["mean"],
@@ -48,7 +48,7 @@ def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: di
         units=units,
         never_active=int(never_active) if never_active is not None else None,
         saturated=found.get("saturated"),
-        sample_spread=variance**0.5 / std if variance is not None and std and math.isfinite(std) else None,
+        sample_spread=sample_norm / math.sqrt(numel) / std if sample_norm is not None and std and math.isfinite(std) else None,
     )
 
 

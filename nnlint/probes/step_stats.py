@@ -9,16 +9,25 @@ from statistics import median
 
 from nnlint.finding import Location, Skip
 
+_SMALLEST_RMS = 1e-4
+
 
 @dataclass(frozen=True)
 class TrackedParameter:
     """One parameter over the steps.
 
     Attributes:
+        in_optimizer: whether the optimizer holds it.
+        sparse: its gradient is a sparse tensor.
+        is_table: it belongs to an embedding: only the rows that the batch looks up get a gradient.
         gradients: norm of the gradient before each update; None where autograd gave none.
+        updates: norm of each update, where the run was short enough to compare every step; else empty.
         moved: Euclidean norm of the parameter's whole change over the steps.
         weight_norm: norm before the first step.
-        in_optimizer: whether the optimizer holds it.
+        steps: updates that were made with a learning rate above zero.
+        decay: how far weight decay alone pulls in one step: against the gradient where it is added to it, against the
+            whole update where it is decoupled.
+        decoupled: weight decay is decoupled from the gradient (AdamW).
     """
 
     name: str
@@ -31,7 +40,10 @@ class TrackedParameter:
     moved: float
     weight_norm: float
     steps: int
-    decay_norm: float = 0.0
+    updates: tuple[float, ...] = ()
+    is_table: bool = False
+    decay: float = 0.0
+    decoupled: bool = False
     location: Location | None = None
 
     @property
@@ -46,8 +58,14 @@ class TrackedParameter:
 
     @property
     def always_zero(self) -> bool:
-        """Whether a gradient came at every step and was exactly zero each time, with real updates between."""
-        return len(self.gradients) > 1 and all(norm == 0.0 for norm in self.gradients)
+        """Whether a gradient came before every update and was exactly zero each time, though other parameters moved.
+
+        A branch that is zero-initialized (residual gammas, LoRA, heads) wakes up after an update or two; the rows of an
+        embedding that the batch does not look up have none for a good reason.
+        """
+        if self.is_table or self.steps < 2 or len(self.gradients) < 3:
+            return False
+        return all(norm == 0.0 for norm in self.gradients)
 
     @property
     def rms(self) -> float:
@@ -56,13 +74,23 @@ class TrackedParameter:
 
     @property
     def update_ratio(self) -> float | None:
-        """Mean change per step over the weight norm; None for vectors and for weights too near zero to divide by.
+        """Typical update over the weight norm; None for vectors and for weights too near zero to divide by.
 
-        LayerScale and zero-initialized tensors have ratios of 1e3 and more in healthy nets (docs/calibration.md).
+        LayerScale and zero-initialized tensors have ratios of 1e3 and more in healthy nets (docs/calibration.md#steps).
         """
-        if self.dims < 2 or self.rms <= 1e-4 or not self.steps:
+        if self.dims < 2 or self.rms <= _SMALLEST_RMS or not self.steps:
             return None
-        return self.moved / self.steps / self.weight_norm
+        finite = [norm for norm in self.updates if math.isfinite(norm)]
+        return (median(finite) if finite else self.moved / self.steps) / self.weight_norm
+
+    @property
+    def decay_share(self) -> float | None:
+        """Weight decay over what the gradient does: over its norm, or over the step's where decay is decoupled."""
+        norms = [norm for norm in self.gradients if norm is not None and math.isfinite(norm)]
+        pull = self.moved / self.steps if self.decoupled and self.steps else median(norms) if norms else 0.0
+        if self.decay <= 0.0 or not math.isfinite(pull) or pull <= 0.0:
+            return None
+        return self.decay / pull
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,11 @@ class DeadGrowth:
     before: int
     after: int
 
+    @property
+    def growth(self) -> float:
+        """Share of the layer's units that died."""
+        return (self.after - self.before) / self.units if self.units else 0.0
+
 
 @dataclass(frozen=True)
 class StepStats:
@@ -85,16 +118,23 @@ class StepStats:
         losses: loss before each update, and after the last.
         steps: updates made.
         own_optimizer: the steps were made by the user's optimizer (else by a plain SGD of nnlint's).
+        samples: batch size.
         non_finite_step: number of updates after which the loss was first NaN or Inf; None where it never was.
         non_finite_at: label of the op where that NaN or Inf appeared.
+        frozen_moved: parameters with requires_grad=False that an update of the optimizer changed. What the forward
+            itself writes (a moving average of a teacher) is not among them.
         moved_buffers: buffers (batch-norm statistics) of modules without trainable parameters that changed.
         surrogate: no loss was given: a random projection of the outputs was minimized.
+        learning_rate: of the first group, at the first update.
+        schedule: that rate and those that the scheduler would set next; only that rate where there is no scheduler.
+        gradient_norms: norm of the whole gradient before each update.
     """
 
     parameters: tuple[TrackedParameter, ...]
     losses: tuple[float, ...]
     steps: int
     own_optimizer: bool
+    samples: int = 0
     dead: tuple[DeadGrowth, ...] = ()
     non_finite_step: int | None = None
     non_finite_at: str | None = None
@@ -105,6 +145,8 @@ class StepStats:
     surrogate: bool = False
     optimizer: str = ""
     learning_rate: float | None = None
+    schedule: tuple[float, ...] = ()
+    gradient_norms: tuple[float, ...] = ()
 
     def require_own_optimizer(self) -> StepStats:
         """This, or Skip where the user gave no optimizer or no loss."""
@@ -117,17 +159,19 @@ class StepStats:
     @cached_property
     def update_ratios(self) -> tuple[float, ...]:
         """Update-to-weight ratios of all tensors that have one."""
-        ratios = (
-            parameter.update_ratio
-            for parameter in self.parameters
-            if parameter.requires_grad and parameter.in_optimizer
-        )
+        held = (parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
+        ratios = (parameter.update_ratio for parameter in held)
         return tuple(ratio for ratio in ratios if ratio is not None and math.isfinite(ratio))
 
     @property
     def median_update_ratio(self) -> float | None:
         """Median over tensors, or None where no tensor has a ratio."""
         return median(self.update_ratios) if self.update_ratios else None
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether the scheduler is about to raise the rate."""
+        return bool(self.schedule) and max(self.schedule) > 1.5 * self.schedule[0]
 
     def parameter(self, name: str) -> TrackedParameter | None:
         """The parameter with this qualified name."""

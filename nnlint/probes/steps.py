@@ -7,6 +7,7 @@ judged over several steps with real updates between: zero-initialized branches w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from torch import nn
 
 from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal, one_line
+from nnlint.probes.effort import forward_work, steps_within
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import RectifierCounts, forward_loss
-from nnlint.probes.settle import gradient_norms
 from nnlint.probes.step_stats import DeadGrowth, StepStats, TrackedParameter
+from nnlint.probes.training import trainable, update
 from nnlint.probes.training_pass import find_non_finite
 
 if TYPE_CHECKING:
@@ -26,23 +28,34 @@ if TYPE_CHECKING:
     from nnlint.probes.stats import ForwardStats
     from nnlint.setup.training_setup import TrainingSetup
 
-#: Updates by size of the model: large models get the fewest that still judge a zero gradient (0, 1 and 2 updates done).
-_SMALL_MODEL = 100_000
-_STEPS_LARGE = 3
-_STEPS_SMALL = 20
+#: Multiply-adds of all steps together; large models get the fewest that still judge a zero gradient (0, 1 and 2 updates done).
+_BUDGET = 1e9
+_FEWEST = 3
+_MOST = 20
+#: From this many steps on every single update is measured: the model is small enough for a copy at each.
+_COMPARED = 6
 _NEUTRAL_RATE = 1e-3
+_LOOKAHEAD = 50
 
 
 @dataclass
 class _Steps:
     setup: TrainingSetup
+    guard: StateGuard
     optimizer: torch.optim.Optimizer
-    own: bool
     seed: int
     surrogate: bool
+    counts: RectifierCounts
+    compared: bool
     losses: list[float] = field(default_factory=list)
     gradients: dict[str, list[float | None]] = field(default_factory=dict)
-    updates: int = 0
+    updates: dict[str, list[float]] = field(default_factory=dict)
+    frozen_moved: tuple[str, ...] = ()
+    done: int = 0
+    learning_rate: float | None = None
+
+    def loss(self) -> torch.Tensor:
+        return forward_loss(self.setup, surrogate_seed=self.seed if self.surrogate else None)
 
 
 def run_steps(
@@ -61,63 +74,120 @@ def run_steps(
     Raises:
         Skip: the optimizer or the model raised while stepping.
     """
-    own = setup.optimizer is not None
-    run = _Steps(setup, setup.optimizer or _neutral(setup.model), own, seed, surrogate)
-    setup.model.train() if not setup.model.training else None
+    count = step_count(setup, forward)
+    counts = RectifierCounts([layer.units or 0 for layer in forward.rectifiers()])
+    optimizer = setup.optimizer or torch.optim.SGD(trainable(setup.model), lr=_NEUTRAL_RATE)
+    run = _Steps(setup, guard, optimizer, seed, surrogate, counts, compared=count >= _COMPARED)
+    if not setup.model.training:
+        setup.model.train()
     for name, parameter in setup.model.named_parameters():
         parameter.grad = first_gradients.get(name)
     run.losses.append(forward.loss if forward.loss is not None else math.nan)
-    count = step_count(setup.model)
-    counts = RectifierCounts()
     try:
-        _run(run, count, counts)
+        _run(run, count)
     except BaseException as error:
-        if is_fatal(error):
+        if is_fatal(error) or isinstance(error, Skip):
             raise
         raise Skip(f"a training step raised {one_line(error)}") from error
-    return _collected(run, guard, forward, counts)
+    return _collected(run, forward)
 
 
-def step_count(model: nn.Module) -> int:
-    """Updates the probe makes: 3 for a large model, 20 for one of under 100 000 parameters."""
-    size = sum(parameter.numel() for parameter in model.parameters())
-    return _STEPS_SMALL if size < _SMALL_MODEL else _STEPS_LARGE
+def step_count(setup: TrainingSetup, forward: ForwardStats) -> int:
+    """Updates the probe makes: 3 for a large model, up to 20 for a small one."""
+    work = forward_work(forward.graph, setup.model)
+    return steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
 
 
-def _neutral(model: nn.Module) -> torch.optim.Optimizer:
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trainable:
-        raise Skip("no trainable parameter to step")
-    return torch.optim.SGD(trainable, lr=_NEUTRAL_RATE)
-
-
-def _run(run: _Steps, count: int, counts: RectifierCounts) -> None:
+def _run(run: _Steps, count: int) -> None:
+    _leave_zero_rate(run)
+    run.learning_rate = _rate(run.optimizer)
     for number in range(count):
         if number:
-            run.optimizer.zero_grad(set_to_none=True)
             for parameter in run.setup.model.parameters():
                 parameter.grad = None
+            run.optimizer.zero_grad(set_to_none=True)
             seed_everything(run.seed + number)
-            loss = forward_loss(run.setup, surrogate_seed=run.seed if run.surrogate else None)
+            loss = run.loss()
             run.losses.append(float(loss.detach()))
             if not math.isfinite(run.losses[-1]):
                 return
             loss.backward()
         _note_gradients(run)
-        run.optimizer.step()
-        run.updates += 1
+        _step(run)
+        run.done += 1
     seed_everything(run.seed)
-    with torch.no_grad(), counts:
-        loss = forward_loss(run.setup, surrogate_seed=run.seed if run.surrogate else None)
+    with torch.no_grad(), run.counts:
+        loss = run.loss()
     run.losses.append(float(loss))
 
 
+def _step(run: _Steps) -> None:
+    named = list(run.setup.model.named_parameters())
+    before = {name: p.detach().clone() for name, p in named if p.requires_grad} if run.compared else {}
+    frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
+    moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
+    update(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
+    if frozen:
+        moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))
+        run.frozen_moved = tuple(moved)
+    if before:
+        changes = norms_of(p.detach() - before[name] for name, p in named if name in before)
+        for name, change in zip(before, changes, strict=True):
+            run.updates.setdefault(name, []).append(change)
+
+
+def _leave_zero_rate(run: _Steps) -> None:
+    """Let a warm-up that starts at a rate of zero take its first step: an update that changes nothing proves nothing."""
+    scheduler = run.setup.scheduler
+    for _ in range(_LOOKAHEAD):
+        if scheduler is None or any(group.get("lr") for group in run.optimizer.param_groups):
+            return
+        if not _advanced(scheduler):
+            return
+
+
+def _rates_ahead(run: _Steps) -> tuple[float, ...]:
+    """The rate now and those the scheduler would set; the guard puts scheduler and optimizer back."""
+    rates = [run.learning_rate]
+    while run.setup.scheduler is not None and len(rates) <= _LOOKAHEAD and _advanced(run.setup.scheduler):
+        rates.append(_rate(run.optimizer))
+    return tuple(rate for rate in rates if rate is not None)
+
+
+def _advanced(scheduler: Any) -> bool:
+    try:
+        scheduler.step()
+    except Exception:  # ReduceLROnPlateau wants a metric; a schedule may be at its end
+        return False
+    return True
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float | None:
+    rate = next((group["lr"] for group in optimizer.param_groups if "lr" in group), None)
+    return float(rate) if rate is not None else None
+
+
 def _note_gradients(run: _Steps) -> None:
-    for name, norm in gradient_norms(run.setup.model).items():
+    named = [(name, parameter) for name, parameter in run.setup.model.named_parameters() if parameter.requires_grad]
+    dense = [(name, p.grad) for name, p in named if p.grad is not None and p.grad.layout is torch.strided]
+    norms = dict(zip((name for name, _ in dense), norms_of(grad for _, grad in dense), strict=True))
+    for name, parameter in named:
+        norm = norms.get(name)
+        if norm is None and parameter.grad is not None:
+            norm = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
         run.gradients.setdefault(name, []).append(norm)
 
 
-def _collected(run: _Steps, guard: StateGuard, forward: ForwardStats, counts: RectifierCounts) -> StepStats:
+def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """Euclidean norms by one foreach call and one transfer."""
+    listed = [tensor.detach() for tensor in tensors]
+    if not listed:
+        return []
+    norms = torch._foreach_norm(listed)  # noqa: SLF001 - torch.optim and clip_grad_norm_ use the same call
+    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
+
+
+def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
     finite_steps = next((index for index, loss in enumerate(run.losses) if not math.isfinite(loss)), None)
     # A loss that was not finite to begin with is the training pass's finding, not the steps'.
     broken = finite_steps if finite_steps and math.isfinite(run.losses[0]) else None
@@ -130,60 +200,80 @@ def _collected(run: _Steps, guard: StateGuard, forward: ForwardStats, counts: Re
                 "non_finite_location": culprit.op.location,
                 "non_finite_module": culprit.op.module_path,
             }
-    rates = [group.get("lr") for group in run.optimizer.param_groups]
     return StepStats(
-        parameters=_tracked(run, guard),
+        parameters=tuple(_tracked(run)),
         losses=tuple(run.losses),
-        steps=run.updates,
-        own_optimizer=run.own,
-        dead=_dead_growth(forward, counts) if run.updates and broken is None else (),
+        steps=run.done,
+        own_optimizer=run.setup.optimizer is not None,
+        samples=forward.samples,
+        dead=_dead_growth(run, forward) if run.done and broken is None else (),
         non_finite_step=broken,
-        frozen_moved=_frozen_moved(run.setup.model, guard),
-        moved_buffers=_moved_buffers(run.setup.model, guard),
+        frozen_moved=run.frozen_moved,
+        moved_buffers=_moved_buffers(run.setup.model, run.guard),
         surrogate=run.surrogate,
         optimizer=type(run.optimizer).__name__,
-        learning_rate=float(rates[0]) if rates and rates[0] is not None else None,
+        learning_rate=run.learning_rate,
+        schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
+        gradient_norms=_whole_norms(run),
         **place,
     )
 
 
-def _tracked(run: _Steps, guard: StateGuard) -> tuple[TrackedParameter, ...]:
-    held = {id(tensor) for group in run.optimizer.param_groups for tensor in group["params"]}
-    decay = {id(t): float(g.get("weight_decay") or 0.0) for g in run.optimizer.param_groups for t in g["params"]}
-    found = []
-    for name, parameter in run.setup.model.named_parameters():
-        before = guard.saved(parameter)
+def _whole_norms(run: _Steps) -> tuple[float, ...]:
+    """Norm of the gradient of all parameters together, before each update."""
+    steps = range(run.done)
+    columns = ([norms[step] or 0.0 for norms in run.gradients.values() if step < len(norms)] for step in steps)
+    return tuple(math.hypot(*column) if all(map(math.isfinite, column)) else math.inf for column in columns)
+
+
+def _tracked(run: _Steps) -> Iterable[TrackedParameter]:
+    model = run.setup.model
+    groups = {id(tensor): group for group in run.optimizer.param_groups for tensor in group["params"]}
+    tables = {path for path, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
+    for name, parameter in model.named_parameters():
+        before = run.guard.saved(parameter)
         if before is None:
             continue
+        group = groups.get(id(parameter))
         weight_norm = float(torch.linalg.vector_norm(before.float())) if before.numel() else 0.0
-        found.append(
-            TrackedParameter(
-                name=name,
-                numel=parameter.numel(),
-                dims=parameter.dim(),
-                requires_grad=parameter.requires_grad,
-                in_optimizer=id(parameter) in held,
-                sparse=parameter.grad is not None and parameter.grad.layout is not torch.strided,
-                gradients=tuple(run.gradients.get(name, ())),
-                moved=_distance(parameter, before),
-                weight_norm=weight_norm,
-                steps=run.updates,
-                decay_norm=decay.get(id(parameter), 0.0) * weight_norm,
-                location=run.setup.construction.get(name.rpartition(".")[0]),
-            )
+        decay, decoupled = _decay(run.optimizer, group)
+        yield TrackedParameter(
+            name=name,
+            numel=parameter.numel(),
+            dims=parameter.dim(),
+            requires_grad=parameter.requires_grad,
+            in_optimizer=group is not None,
+            sparse=parameter.grad is not None and parameter.grad.layout is not torch.strided,
+            gradients=tuple(run.gradients.get(name, ())),
+            moved=_distance(parameter, before),
+            weight_norm=weight_norm,
+            steps=run.done if _moves(run.optimizer) else 0,
+            updates=tuple(run.updates.get(name, ())),
+            is_table=name.rpartition(".")[0] in tables,
+            decay=decay * weight_norm,
+            decoupled=decoupled,
+            location=run.setup.construction.get(name.rpartition(".")[0]),
         )
-    return tuple(found)
+
+
+def _moves(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether updates can change anything: some learning rate is not zero."""
+    return any(group.get("lr", 1.0) for group in optimizer.param_groups)
+
+
+def _decay(optimizer: torch.optim.Optimizer, group: dict[str, Any] | None) -> tuple[float, bool]:
+    """How much of a weight one step's decay takes: added to the gradient, or (decoupled) off the weight itself."""
+    settings = group or {}
+    factor = float(settings.get("weight_decay") or 0.0)
+    if settings.get("decoupled_weight_decay", type(optimizer).__name__.endswith("W")):
+        return factor * float(settings.get("lr") or 0.0), True
+    return factor, False
 
 
 def _distance(now: torch.Tensor, before: torch.Tensor) -> float:
     if now.shape != before.shape or not now.numel():
         return 0.0
     return float(torch.linalg.vector_norm((now.detach() - before).float()))
-
-
-def _frozen_moved(model: nn.Module, guard: StateGuard) -> tuple[str, ...]:
-    frozen = ((name, parameter) for name, parameter in model.named_parameters() if not parameter.requires_grad)
-    return tuple(name for name, parameter in frozen if guard.differs(parameter))
 
 
 def _moved_buffers(model: nn.Module, guard: StateGuard) -> tuple[str, ...]:
@@ -198,13 +288,13 @@ def _moved_buffers(model: nn.Module, guard: StateGuard) -> tuple[str, ...]:
     return tuple(moved)
 
 
-def _dead_growth(forward: ForwardStats, counts: RectifierCounts) -> tuple[DeadGrowth, ...]:
+def _dead_growth(run: _Steps, forward: ForwardStats) -> tuple[DeadGrowth, ...]:
     before = [layer for layer in forward.rectifiers() if layer.units]
-    after = counts.settle()
+    after = run.counts.settle()
     if len(before) != len(after):
         return ()  # the forward took another path: layers cannot be paired
     return tuple(
         DeadGrowth(layer.module_path, layer.label, layer.location, layer.units or 0, layer.never_active or 0, dead)
-        for layer, (units, dead) in zip(before, after, strict=True)
-        if layer.units == units
+        for layer, dead in zip(before, after, strict=True)
+        if dead is not None
     )

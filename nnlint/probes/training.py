@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,15 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nnlint import ops
+from nnlint.finding import Skip
 from nnlint.probes.light_pass import forward_loss
 from nnlint.probes.outputs import first_samples, sample_count
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+
+#: Called after each step of a longer probe, for a progress bar and the time budget; may raise Skip.
+OnStep = Callable[[], None]
 
 
 class NoDropout(TorchFunctionMode):
@@ -45,16 +50,51 @@ def small_batch(setup: TrainingSetup, samples: int) -> TrainingSetup:
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters that require grad."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Parameters that require grad.
+
+    Raises:
+        Skip: there are none.
+    """
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise Skip("no trainable parameter to step")
+    return found
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` cannot do without a closure (LBFGS)."""
+    parameter = inspect.signature(optimizer.step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None) -> None:
+    """One update from the gradients that are there; an optimizer that needs a closure computes its own."""
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            loss = forward_loss(setup, surrogate_seed=surrogate_seed)
+            loss.backward()
+        return loss
+
+    step: Callable[..., Any] = optimizer.step
+    if needs_closure(optimizer):
+        step(closure)
+    else:
+        step()
 
 
 @contextmanager
-def regularization_off(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Dropout an identity and weight decay zero; the state guard puts the groups back for good."""
+def regularization_off(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Dropout and stochastic depth an identity, weight decay zero; the state guard puts everything back."""
     for group in optimizer.param_groups:
         if "weight_decay" in group:
             group["weight_decay"] = 0.0
+    for module in model.modules():
+        if "Drop" in type(module).__name__ or "StochasticDepth" in type(module).__name__:
+            module.training = False
+        elif isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
+            module.dropout = 0.0  # applied inside one call of torch, where no mode looks
     with NoDropout():
         yield
 
@@ -65,7 +105,7 @@ def train(
     steps: int,
     *,
     stop: Callable[[list[float]], bool] | None = None,
-    before_step: Callable[[int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> list[float]:
     """Train on the setup's batch.
 
@@ -74,7 +114,7 @@ def train(
         optimizer: makes the updates; its state is the caller's to restore.
         steps: updates at most.
         stop: asked after each loss; True ends the run.
-        before_step: called with the step's number before its update (a learning-rate schedule).
+        on_step: called after each update; may raise Skip.
 
     Returns:
         The loss before each update and, after a complete run, after the last one. Ends at the first non-finite loss.
@@ -87,7 +127,7 @@ def train(
         if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
             return losses
         loss.backward()
-        if before_step is not None:
-            before_step(number)
-        optimizer.step()
+        update(optimizer, setup)
+        if on_step is not None:
+            on_step()
     return losses

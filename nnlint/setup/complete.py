@@ -10,11 +10,13 @@ from nnlint.setup.batches import take_first_batch
 from nnlint.setup.errors import SetupError
 from nnlint.setup.infer import infer_inputs
 from nnlint.setup.input_spec import make_inputs, parse_input
+from nnlint.setup.lightning import is_lightning_module, with_lightning
 from nnlint.setup.losses import assume_targets, named_loss
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.signature import ForwardSignature
 from nnlint.setup.structure import move, summary
 from nnlint.setup.training_setup import TrainingSetup
+from nnlint.setup.weights import with_weights
 
 
 def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
@@ -33,6 +35,10 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     if options.classes is not None and setup.num_classes is None:
         changes["num_classes"] = options.classes
     setup = setup.model_copy(update=changes)
+    if options.weights is not None:
+        setup = with_weights(setup, options.weights, options.base)
+    if is_lightning_module(setup.model):
+        setup = with_lightning(setup)
     if device is not None:
         setup = setup.to(device)
     setup = _with_inputs(setup, options)

@@ -15,6 +15,7 @@ from nnlint.setup.complete import complete
 from nnlint.setup.construction import ConstructionSites
 from nnlint.setup.errors import SetupError
 from nnlint.setup.frames import format_trace, location_of_exception
+from nnlint.setup.lightning import is_data_module, loaders_of
 from nnlint.setup.losses import named_loss
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.rng import seeded
@@ -27,7 +28,7 @@ ACCEPTED = (
     "(model, loss, loader), and nnlint.TrainingSetup(...)"
 )
 #: What nnlint fills in itself, and no dict may.
-_INTERNAL = frozenset({"assumptions", "inputs_assumed", "targets_assumed", "construction"})
+_INTERNAL = frozenset({"assumptions", "inputs_assumed", "targets_assumed", "construction", "weights"})
 _KEYS = tuple(name for name in TrainingSetup.model_fields if name not in _INTERNAL)
 _OTHER_NAMES = {
     "net": "model", "network": "model", "module": "model", "input": "inputs", "x": "inputs", "batch": "inputs",
@@ -159,6 +160,8 @@ def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
     if "model" not in value:
         raise SetupError("RUN001", f"{origin} {describe(value)}, without the key 'model'; {ACCEPTED}")
     parts = dict(value)
+    if is_data_module(parts.get("data")):
+        parts |= loaders_of(parts.pop("data"))
     if isinstance(parts.get("loss"), str):
         parts["loss"] = named_loss(parts["loss"])
     return _validated(parts, origin)
@@ -189,6 +192,9 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"model": model}
     for part in parts:
         if part is None or part is model:
+            continue
+        if is_data_module(part):
+            fields |= loaders_of(part)
             continue
         for name in _fields_for(part):
             if name not in fields:

@@ -1,4 +1,4 @@
-"""Targets that name a model of a library: `timm:resnet18`, `torchvision:resnet18(num_classes=10)`."""
+"""Targets that name a model of a library: `timm:resnet18`, `torchvision:resnet18(num_classes=10)`, `hf:config.json`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -55,5 +56,26 @@ def torchvision_model(name: str, /, **kwargs: Any) -> nn.Module:
     return model
 
 
+def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
+    """A transformers model with random weights, from a configuration file or folder on this machine.
+
+    The class is the configuration's own (`architectures`), else the plain model. Nothing is downloaded.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise SetupError("RUN001", f"no Hugging Face configuration {path}: give a config.json or the folder that holds one")
+    transformers = _library("transformers")
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(place), local_files_only=True, **kwargs)
+    except Exception as error:
+        raise SetupError("RUN001", f"{path} is no Hugging Face configuration: {error}") from error
+    name = next(iter(getattr(config, "architectures", None) or ()), None)
+    owner = getattr(transformers, name, None) if name is not None else None
+    model: nn.Module = owner(config) if owner is not None else transformers.AutoModel.from_config(config)
+    return model
+
+
 #: Prefix of a target -> what makes the model from the rest of it.
-ADAPTERS: Mapping[str, Callable[..., Any]] = MappingProxyType({"timm": timm_model, "torchvision": torchvision_model})
+ADAPTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"timm": timm_model, "torchvision": torchvision_model, "hf": huggingface_model}
+)

@@ -26,6 +26,7 @@ class SetupOptions:
         device: where to move model and tensors; None leaves them where they are.
         seed: of everything made up here.
         directory: what relative targets are relative to; None for the current directory.
+        weights: a checkpoint to load into the model.
     """
 
     inputs: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class SetupOptions:
     device: str | None = None
     seed: int = 0
     directory: Path | None = None
+    weights: str | None = None
 
     @classmethod
     def from_settings(cls, settings: CheckSettings) -> SetupOptions:
@@ -47,6 +49,7 @@ class SetupOptions:
             classes=settings.classes,
             device=settings.device,
             seed=settings.seed,
+            weights=settings.weights,
         )
 
     @property

@@ -43,6 +43,7 @@ class TrainingSetup(BaseModel):
         inputs_assumed: the inputs are not a batch of the user's data.
         targets_assumed: the targets were made up by nnlint.
         construction: module path -> the line that constructed the module.
+        weights: what loading a checkpoint left undone (`nnlint.setup.weights.LoadedWeights`); None where none was loaded.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", frozen=True)
@@ -68,6 +69,7 @@ class TrainingSetup(BaseModel):
     inputs_assumed: bool = False
     targets_assumed: bool = False
     construction: Mapping[str, Location] = Field(default_factory=dict, repr=False)
+    weights: Any = Field(default=None, repr=False)
 
     @field_validator("model", mode="before")
     @classmethod

@@ -26,8 +26,8 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
     Compares the module tree with the modules that were called and the parameters that were read. A layer whose weights are
     used without a call (a tied head, `F.linear(x, self.embed.weight)`) is used. The finding is an info where the run proves
     little: inputs made up by nnlint, optional inputs left out, a model from an installed library, a branch that only
-    evaluation takes, one of several parts among which the forward chooses (layer drop, experts). Heads left unused on purpose
-    are declared with `declared={"unused-heads"}`.
+    evaluation takes, one of several parts among which the forward chooses (layer drop, experts); and for a dropout layer that is
+    never called. Heads left unused on purpose are declared with `declared={"unused-heads"}`.
 
     ## Why is this bad?
     The parameters are never trained, cost memory and optimizer state, and break `DistributedDataParallel` without
@@ -58,6 +58,21 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
             level=Level.INFO if weak else None,
             confidence="low" if weak else "high",
         )
+    if not graph.facts.library:
+        yield from _uncalled_dropouts(graph, model)
+
+
+def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
+    """A dropout has no parameters to lose, but who declares one means to use it."""
+    for view in model.modules:
+        if "Dropout" in view.type_name and view.qualified_type.startswith("torch.nn.") and graph.called_modules.isdisjoint(view.paths):
+            yield Finding(
+                at=view,
+                message=f"{view.label} is never called in the training forward: nothing is dropped there",
+                evidence={"p": float(view.attribute("p", 0.0)), "calls": 0},
+                fix=f"call `self.{view.module_path}` in the forward, or remove it",
+                level=Level.INFO,
+            )
 
 
 def _unused(graph: Graph, model: Model) -> list[ModuleView]:
@@ -108,7 +123,10 @@ def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) ->
         return "a model from an installed library"
     if not calls.modules.isdisjoint(view.paths) or any(under(path, view.module_path) for path in calls.modules):
         return "evaluation uses it"
-    parent = model.find(view.module_path.rpartition(".")[0])
+    owner = view.module_path.rpartition(".")[0]
+    if any(op.module_path == owner and op.name == "__bool__" for op in graph.calls("escape")):
+        return "the forward branches on values"
+    parent = model.find(owner)
     if parent is not None and parent.is_type(*_CONTAINERS) and graph.calls(*_DECISIONS):
         siblings = [model.find(path) for path in parent.children if path in graph.called_modules]
         if any(sibling is not None and sibling.type_name == view.type_name for sibling in siblings):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Place, rule
+from nnlint import Finding, Level, Place, rule
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, ForwardStats
@@ -41,6 +41,7 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
     ## What it does
     When a gradient is NaN or Inf and the loss is not, runs forward and backward again with a hook on every backward function
     and names the first one that made NaN or Inf out of finite gradients: the op, its source line and the range of its inputs.
+    Where every parameter's gradient is finite all the same (a ReLU masks it), the finding is an info.
 
     ## Why is this bad?
     The first step makes the weights NaN, and the loss looked fine. The usual cause is a function whose slope is infinite at one
@@ -61,9 +62,10 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
     names = [gradient.name for gradient in backward.parameters if not gradient.finite]
     culprit = backward.non_finite
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    harm = f"; the gradients of {shown} are not finite" if names else ""
+    harm = f"; the gradients of {shown} are not finite" if names else "; it is masked before it reaches a parameter"
     yield Finding(
         at=culprit.op if culprit is not None and culprit.op is not None else Place(),
+        level=None if names else Level.INFO,
         message=f"{_origin(culprit)}, while the loss is finite{harm}",
         evidence={
             "backward_function": culprit.function if culprit is not None else None,

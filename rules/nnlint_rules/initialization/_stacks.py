@@ -11,7 +11,7 @@ from nnlint.ops import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameters import ParameterView
+    from nnlint.probes.parameter_view import ParameterView
 
 #: Between two layers of a plain stack: no normalization, no sum, no product, no concatenation.
 _PLAIN = VALUE_PRESERVING | {"activation", "pool", "clamp"}

@@ -14,7 +14,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, layers_
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameters import ParameterView
+    from nnlint.probes.parameter_view import ParameterView
 
 
 class DominantBias(Options):

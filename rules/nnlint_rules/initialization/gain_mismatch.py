@@ -56,14 +56,16 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     - PyTorch: `torch.nn.init.calculate_gain`; https://github.com/pytorch/pytorch/issues/15314
     """
     parameters.require_fresh()
+    reported: set[Op] = set()
     for stack in stacks(graph, layers(graph, parameters)):
         # An output layer may be small, or zero, on purpose.
         judged = [layer for layer in stack if _target(layer) is not None]
         small = [layer for layer in judged if _ratio(layer) < 1 / options.tolerance and not _is_sigmoid(layer)]
         large = [layer for layer in judged if _ratio(layer) > options.tolerance]
         course = _course(forward, judged)
-        if course is None:
+        if course is None or judged[0].op in reported:
             continue
+        reported.add(judged[0].op)  # branches of one trunk are one stack
         if course.decays(options) and len(small) * 2 > len(judged):
             yield _harm(small, course, options, decays=True)
         elif course.grows(options) and len(large) * 2 > len(judged):

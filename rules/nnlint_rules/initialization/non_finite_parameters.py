@@ -11,7 +11,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS, listed, paths
 
 if TYPE_CHECKING:
     from nnlint import Parameters
-    from nnlint.probes.parameters import ParameterView
+    from nnlint.probes.parameter_view import ParameterView
 
 _STATISTICS = ("running_mean", "running_var")
 

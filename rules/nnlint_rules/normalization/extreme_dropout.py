@@ -55,6 +55,7 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
                 message="drops everything (p = 1): its output is all zeros in training, and no gradient passes",
                 evidence={"p": p, "limit": options.largest},
                 fix="use a probability such as 0.5; p is the share that is dropped, not the share that is kept",
+                modules=paths(above for above in graph.ancestors(op) if above.is_kind("linear-map")),
             )
         elif p > options.largest:
             yield Finding(
@@ -64,7 +65,7 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
                 evidence={"p": p, "limit": options.largest},
                 fix=f"use p <= {options.largest:g}; if {p:g} was meant as the share to keep, use p={1 - p:.3g}",
             )
-        elif p == 0.0 and op.is_kind("dropout") and op.module_type.endswith("Dropout"):
+        elif p == 0.0 and op.is_kind("dropout") and _is_declared_by_user(op):
             inert.append(op)
     if inert:
         yield Finding(
@@ -75,6 +76,12 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
             fix="set the probability, or leave the layer out",
             modules=paths(inert),
         )
+
+
+def _is_declared_by_user(op: Op) -> bool:
+    """A dropout layer written in the user's code; libraries build theirs from a configuration, often with p = 0."""
+    place = op.construction
+    return op.module_type.startswith("Dropout") and place is not None and "site-packages" not in place.file
 
 
 def _probabilities(graph: Graph) -> Iterator[tuple[Op, float]]:

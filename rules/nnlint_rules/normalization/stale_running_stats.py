@@ -15,13 +15,15 @@ from nnlint_rules.normalization._layers import listed, paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameters import ParameterView
+    from nnlint.probes.parameter_view import ParameterView
 
 
 class StaleRunningStats(Options):
     """Thresholds; calibration: docs/calibration.md#running-statistics."""
 
-    power: float = Field(default=2.0, description="largest accepted factor between the mean squares of batch and statistics")
+    power: float = Field(
+        default=2.0, description="largest accepted factor between the mean squares of batch and statistics"
+    )
     shift: float = Field(default=1.0, description="largest accepted difference of the means, in running deviations")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from nnlint_rules._shared.depth import RESCALING, Chain, Depth
@@ -32,3 +32,14 @@ def finite_part(chain: Chain) -> Chain:
             break
         links.append(link)
     return Chain(tuple(links))
+
+
+def up_to(chain: Chain, extreme: Callable[[Iterable[float]], float]) -> Chain:
+    """The chain up to its smallest (`min`) or largest (`max`) scale.
+
+    Behind the smallest, biases may have set a floor that hides a decay; behind the largest, a small head a growth.
+    """
+    if not chain.links:
+        return chain
+    values = [link.value for link in chain.links]
+    return Chain(chain.links[: values.index(extreme(values)) + 1])

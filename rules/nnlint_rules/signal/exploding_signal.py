@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.depth import Chain, is_residual
-from nnlint_rules.signal._scale import finite_part, scale_chains
+from nnlint_rules.signal._scale import finite_part, scale_chains, up_to
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats
@@ -53,8 +53,9 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
     - Zhang, Dauphin and Ma: Fixup Initialization, 2019, arXiv:1901.09321 (growth of unnormalized residual networks)
     """
     for whole in scale_chains(forward):
-        chain = finite_part(whole)
-        overflows = len(chain.links) < len(whole.links) and whole.links[len(chain.links)].value == float("inf")
+        finite = finite_part(whole)
+        overflows = len(finite.links) < len(whole.links) and whole.links[len(finite.links)].value == float("inf")
+        chain = up_to(finite, max)
         if len(chain.links) < 3 or not _explodes(chain, options, overflows=overflows) or _normalized_later(whole, forward):
             continue
         first, last = chain.first, chain.last

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules._shared.depth import Chain
-from nnlint_rules.signal._scale import finite_part, scale_chains
+from nnlint_rules.signal._scale import finite_part, scale_chains, up_to
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats
+    from nnlint_rules._shared.depth import Chain
 
 
 class VanishingSignal(Options):
@@ -50,7 +50,7 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
     - Schoenholz, Gilmer, Ganguli and Sohl-Dickstein: Deep Information Propagation, 2017, arXiv:1611.01232
     """
     for whole in scale_chains(forward):
-        chain = _to_the_lowest(finite_part(whole))
+        chain = up_to(finite_part(whole), min)
         if len(chain.links) < 4 or not _vanishes(chain, options):
             continue
         first, last = chain.first, chain.last
@@ -71,12 +71,6 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
             "the layers, or put a norm behind each layer",
             modules=chain.paths,
         )
-
-
-def _to_the_lowest(chain: Chain) -> Chain:
-    """The chain up to its smallest scale: behind that, biases may have set a floor that hides the decay."""
-    lowest = min(range(len(chain.links)), key=lambda index: chain.links[index].value, default=0)
-    return Chain(chain.links[: lowest + 1])
 
 
 def _vanishes(chain: Chain, options: VanishingSignal) -> bool:

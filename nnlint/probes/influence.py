@@ -1,0 +1,301 @@
+"""Evidence `Mixing.inputs`: which inputs, and which of their features, the output depends on.
+
+One backward of a random projection (a plain sum has no gradient through a layer norm or a softmax) settles almost every model.
+What has no gradient is changed and run again, in evaluation mode, then through the training loss, then after a few updates,
+before it is called ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nnlint.finding import Skip
+from nnlint.probes.causes import is_fatal
+from nnlint.probes.guard_process import seed_everything
+from nnlint.probes.outputs import batch_axis, evaluate, forward, map_tensors, relative_difference, rolled
+from nnlint.probes.second_look import second_look
+from nnlint.probes.training_pass import named_inputs
+
+if TYPE_CHECKING:
+    from nnlint.probes.session import Session
+
+#: Smaller relative changes of the output are rounding.
+NOTHING = 1e-7
+_CHUNK_LIMIT = 1 << 24  # entries of an input above which its features are not looked at one by one
+
+
+@dataclass(frozen=True)
+class IgnoredFeatures:
+    """Slices of one input along one axis that have no influence.
+
+    Attributes:
+        axis: of the input; never that of the samples.
+        indices: the positions along it.
+        size: of the axis.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+    size: int
+
+    @property
+    def at_end(self) -> bool:
+        """Whether they are the last positions of the axis: what a strided kernel leaves over."""
+        return self.indices == tuple(range(self.size - len(self.indices), self.size))
+
+
+@dataclass(frozen=True)
+class InputInfluence:
+    """What one input tensor does to the output.
+
+    Attributes:
+        name: of the input.
+        matters: whether changing it changed anything.
+        is_mask: a tensor whose name says mask.
+        constant: it could not be changed (all values equal), so that nothing can be said.
+        shape: of the tensor.
+        ignored: features without influence, of a tensor that matters.
+    """
+
+    name: str
+    matters: bool
+    is_mask: bool
+    constant: bool
+    shape: tuple[int, ...]
+    ignored: tuple[IgnoredFeatures, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputGradients:
+    """Gradients of a random projection of the outputs of the first samples with respect to the floating inputs.
+
+    Attributes:
+        inputs: for each tensor of the inputs in order its absolute gradient; None where it has none.
+        own: how many samples were projected.
+        mixing: largest gradient with respect to the other samples, relative to the largest with respect to those; None
+            where no output has the batch as its first dimension.
+    """
+
+    inputs: tuple[torch.Tensor | None, ...]
+    own: int
+    mixing: float | None
+
+
+def input_gradients(session: Session) -> InputGradients | None:
+    """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard."""
+    setup, count = session.setup, session.samples
+    tensors = [tensor for _, tensor in named_inputs(setup.with_inputs(session.batch_inputs))]
+    leaves: dict[int, torch.Tensor] = {}
+
+    def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point() or tensor.layout is not torch.strided:
+            return tensor
+        leaf = leaves.setdefault(id(tensor), tensor.detach().clone().requires_grad_())
+        return leaf * 1  # no leaf: the model may write to its input in place
+
+    setup.model.eval()
+    try:
+        with torch.enable_grad():
+            outputs = forward(setup, map_tensors(session.batch_inputs, as_leaf), seed=session.plan.seed, mode="evaluation")
+            loss, batched = _projection(outputs, count, seed=session.plan.seed)
+            if loss is None or not leaves or not loss.requires_grad:
+                return None
+            found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        return None  # no backward in evaluation mode (cuDNN's recurrent layers): the forwards have to do
+    by_leaf = {key: gradient.abs() for key, gradient in zip(leaves, found, strict=True) if gradient is not None}
+    gradients = tuple(by_leaf.get(id(tensor)) for tensor in tensors)
+    own = max(count // 2, 1)
+    return InputGradients(gradients, own, _mixing(gradients, count, own) if batched else None)
+
+
+def _projection(outputs: list[torch.Tensor], count: int, *, seed: int) -> tuple[torch.Tensor | None, bool]:
+    """Projection of the first half of the samples' outputs, and whether there is a batch axis to take them from."""
+    generator = torch.Generator().manual_seed(seed)
+    differentiable = [tensor for tensor in outputs if tensor.requires_grad]
+    rows = [tensor[: max(count // 2, 1)] for tensor in differentiable if tensor.dim() and tensor.shape[0] == count]
+    terms = []
+    for tensor in rows or differentiable:
+        weights = torch.randn(tensor.shape, generator=generator).to(tensor)
+        # -inf of a mask times a weight would make every gradient NaN.
+        terms.append((tensor.where(tensor.isfinite(), 0.0) * weights).mean().float())
+    return (torch.stack(terms).sum() if terms else None), bool(rows)
+
+
+def _mixing(gradients: tuple[torch.Tensor | None, ...], count: int, own: int) -> float | None:
+    """Largest gradient with respect to other samples over that with respect to the projected ones; the worst input."""
+    worst: float | None = None
+    for gradient in gradients:
+        axis = batch_axis(gradient, count) if gradient is not None else None
+        if gradient is None or axis is None or own >= count:
+            continue
+        mine = float(gradient.narrow(axis, 0, own).nan_to_num().max())
+        others = float(gradient.narrow(axis, own, count - own).nan_to_num().max())
+        if max(mine, others) > 0.0:
+            worst = max(worst or 0.0, others / max(mine, others))
+    return worst
+
+
+class InputProbe:
+    """Judges the inputs of a session one after the other."""
+
+    def __init__(self, session: Session, base: list[torch.Tensor], gradients: InputGradients | None) -> None:
+        self._session = session
+        self._base = base
+        self._gradients = gradients
+        self._count = session.samples
+
+    def run(self) -> tuple[InputInfluence, ...]:
+        """The influence of every input tensor that can be changed."""
+        named = list(named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)))
+        gradients = self._gradients.inputs if self._gradients is not None else (None,) * len(named)
+        return tuple(
+            self._judge(name, tensor, gradient)
+            for (name, tensor), gradient in zip(named, gradients, strict=True)
+            if tensor.dim() and tensor.layout is torch.strided and _is_plain(tensor)
+        )
+
+    def _judge(self, name: str, tensor: torch.Tensor, gradient: torch.Tensor | None) -> InputInfluence:
+        whole = InputInfluence(
+            name, matters=True, is_mask="mask" in name.lower(), constant=False, shape=tuple(tensor.shape)
+        )
+        if gradient is not None and bool(gradient.any()):
+            features = () if whole.is_mask else self._features(tensor, gradient)
+            return replace(whole, ignored=features)
+        if torch.equal(rolled(tensor, self._count), tensor):
+            return replace(whole, constant=True)
+
+        def change(leaf: torch.Tensor) -> torch.Tensor:
+            return rolled(leaf, self._count)
+
+        return replace(whole, matters=self._matters(name, tensor, change))
+
+    # ------------------------------------------------------------ changing and looking
+
+    def _matters(self, name: str, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+        """Whether the change shows in the outputs, in the training loss, or in either after a few updates."""
+        session = self._session
+        if session.measure(f"influence of {name}", lambda: self._evaluated(tensor, change) > NOTHING):
+            return True
+        full = self._in_whole_batch(tensor)
+        if full is not None and session.measure(f"influence of {name}", lambda: self._trained(full, change) > NOTHING):
+            return True
+        try:
+            label = f"influence of {name} after steps"
+            return bool(second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING)
+        except Skip:
+            return False
+
+    def _evaluated(
+        self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, fresh: bool = False
+    ) -> float:
+        setup, seed = self._session.setup, self._session.plan.seed
+        inputs = self._session.batch_inputs
+        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        base = evaluate(setup, inputs, seed=seed) if fresh else self._base
+        return relative_difference(base, evaluate(setup, changed, seed=seed))
+
+    def _trained(self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        """Relative change of the training-mode loss, or of the outputs where there is none, on the whole batch."""
+        inputs = self._session.setup.inputs
+        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        before, after = self._training_values(inputs), self._training_values(changed)
+        return relative_difference(before, after)
+
+    def _training_values(self, inputs: Any) -> list[torch.Tensor]:
+        session = self._session
+        session.guard.rewind()
+        setup = session.setup.with_inputs(inputs)
+        setup.model.train()
+        seed_everything(session.plan.seed)
+        try:
+            with torch.no_grad():
+                _, loss = setup.run()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            return []
+        return [loss.detach().reshape(1)] if loss is not None else []
+
+    def _in_whole_batch(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The tensor of the whole batch that this one was cut from."""
+        session = self._session
+        cut = [leaf for _, leaf in named_inputs(session.setup.with_inputs(session.batch_inputs))]
+        whole = [leaf for _, leaf in named_inputs(session.setup)]
+        return next((full for full, part in zip(whole, cut, strict=True) if part is tensor), None)
+
+    # ------------------------------------------------------------ features
+
+    def _features(self, tensor: torch.Tensor, gradient: torch.Tensor) -> tuple[IgnoredFeatures, ...]:
+        if tensor.numel() > _CHUNK_LIMIT or self._gradients is None:
+            return ()
+        axis = batch_axis(tensor, self._count)
+        own = self._gradients.own
+        rows = gradient if axis is None else gradient.narrow(axis, 0, own)
+        found = []
+        for other in range(tensor.dim()):
+            if other == axis or tensor.shape[other] < 2:
+                continue
+            untouched = ~_any_along(rows != 0, other) & _any_along(tensor != 0, other)
+            if bool(untouched.any()) and not bool(untouched.all()) and not self._is_masked(tensor, other):
+                found.append(IgnoredFeatures(other, _positions(untouched), tensor.shape[other]))
+        return tuple(item for item in found if not self._features_matter(tensor, item))
+
+    def _is_masked(self, tensor: torch.Tensor, axis: int) -> bool:
+        """Whether another input says which positions along the axis count: what it hides is ignored rightly."""
+        for name, other in named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)):
+            if other is tensor or not other.dim():
+                continue
+            if ("mask" in name.lower() and tensor.shape[axis] in other.shape) or "len" in name.lower():
+                return True
+        return False
+
+    def _features_matter(self, tensor: torch.Tensor, item: IgnoredFeatures) -> bool:
+        """Disturb exactly these features: a dead unit or a maximum elsewhere hides them from a gradient only."""
+        generator = torch.Generator().manual_seed(self._session.plan.seed)
+        scale = float(zeroed_std(tensor))
+        noise = {
+            shape: torch.randn(shape, generator=generator) * scale
+            for shape in {tuple(tensor.shape), *(tuple(t.shape) for t in self._whole(tensor))}
+        }
+
+        def disturb(leaf: torch.Tensor) -> torch.Tensor:
+            changed = leaf.clone()
+            index = torch.tensor(item.indices, device=leaf.device)
+            moved = noise[tuple(leaf.shape)].to(leaf).index_select(item.axis, index)
+            return changed.index_add_(item.axis, index, moved)
+
+        return self._matters("features", tensor, disturb)
+
+    def _whole(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+        full = self._in_whole_batch(tensor)
+        if full is not None:
+            yield full
+
+
+def zeroed_std(tensor: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of the values, 1 for a constant tensor."""
+    std = tensor.float().nan_to_num().std(unbiased=False)
+    return std if bool(std > 0) else torch.ones(())
+
+
+def _is_seen(change: float) -> bool:
+    return change > NOTHING
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.numel() > 0 and not tensor.is_complex()
+
+
+def _any_along(flags: torch.Tensor, axis: int) -> torch.Tensor:
+    return flags.movedim(axis, 0).reshape(flags.shape[axis], -1).any(dim=1)
+
+
+def _positions(flags: torch.Tensor) -> tuple[int, ...]:
+    return tuple(int(index) for index in flags.nonzero().flatten())

@@ -1,0 +1,110 @@
+"""Which trainable parameters get a gradient from the loss, and where the others lose it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint import Graph, Op
+
+#: Where a value leaves torch as a number; a branch on it (`__bool__`) is no cut.
+_NUMBERS = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__"})
+
+
+class GradientFlow:
+    """The ways of values and of gradients through a recorded graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        if graph.loss is not None:
+            sinks = [graph.loss]
+        else:
+            sinks = [op for op in graph.outputs if op.requires_grad]
+        self.has_sink = bool(sinks)
+        self._valued = _closure(sinks, lambda op: op.inputs)
+        carrying = [op for op in sinks if op.requires_grad]
+        self._carrying = _closure(carrying, lambda op: [above for above in op.inputs if above.requires_grad])
+
+    @cached_property
+    def _trainable(self) -> tuple[Op, ...]:
+        return tuple(op for op in self._graph.ops if op.is_kind("parameter") and op.requires_grad)
+
+    @cached_property
+    def with_gradient(self) -> tuple[Op, ...]:
+        """Trainable parameters that get a gradient."""
+        return tuple(op for op in self._trainable if op in self._carrying)
+
+    @cached_property
+    def without_gradient(self) -> tuple[Op, ...]:
+        """Trainable parameters that were read and get none."""
+        return tuple(op for op in self._trainable if op not in self._carrying)
+
+    def cut_of(self, parameter: Op) -> Op | None:
+        """The first op at which the parameter's gradient is lost, if that is no accepted idiom."""
+        if parameter in self._valued:
+            cuts = [op for op in self._cuts(parameter) if not self._is_meant(op)]
+        else:
+            cuts = [op for op in self._numbers(parameter)]
+        return min(cuts, key=lambda op: op.index, default=None)
+
+    def _cuts(self, parameter: Op) -> list[Op]:
+        """Ops on the way to the loss that give up the gradient of the parameter."""
+        reached = _closure([parameter], lambda op: [user for user in op.users if user in self._valued and op.requires_grad])
+        return [op for op in reached if not op.requires_grad]
+
+    def _numbers(self, parameter: Op) -> list[Op]:
+        """Ops by which the parameter's value leaves torch, where a tensor without origin reaches the loss after that."""
+        below = self._graph.descendants(parameter)
+        left = [op for op in below if op.name in _NUMBERS and not op.in_loss]
+        back = [op for op in self._valued if not op.inputs and op.is_kind("factory", "unknown") and not op.in_loss]
+        return [op for op in left if op.activations and any(again.index > op.index for again in back)]
+
+    def _is_meant(self, cut: Op) -> bool:
+        """Whether the cut is an idiom: in the loss, a straight-through estimator, or a value that only targets use."""
+        if cut.in_loss or self._is_straight_through(cut):
+            return True
+        if not self.with_gradient:
+            return False
+        feeds_layers = any(op.parameters for op in self._graph.descendants(cut) if op in self._valued)
+        return not feeds_layers and (not cut.grad_enabled or self._has_twin(cut) or self._is_target(cut))
+
+    def _is_straight_through(self, cut: Op) -> bool:
+        """`x + (q - x).detach()`: the gradient goes around the cut, through x."""
+        before = {cut, *self._graph.ancestors(cut)}
+        for user in cut.users:
+            others = [op for op in user.activations if op is not cut]
+            if user.is_kind("add") and any(op.requires_grad and op in before for op in others):
+                return True
+        return False
+
+    def _is_target(self, cut: Op) -> bool:
+        """Whether the value is only compared with others by loss functions."""
+        return any(call.target is not None and self._graph.reaches(cut, call.target) for call in self._graph.loss_calls)
+
+    def _has_twin(self, cut: Op) -> bool:
+        """Whether the parameters behind the cut belong to a copy of a part that does get a gradient (an averaged teacher)."""
+        behind = [op.name for op in self._graph.ancestors(cut) if op in self.without_gradient]
+        trained = {op.name: op.shape for op in self.with_gradient}
+        own = {op.name: op.shape for op in self.without_gradient}
+        suffixes = {name.partition(".")[2]: own[name] for name in behind}
+        heads = {name.partition(".")[0] for name in trained}
+        return bool(suffixes) and any(all(trained.get(f"{head}.{suffix}") == shape for suffix, shape in suffixes.items()) for head in heads)
+
+    def is_doubtful(self, cut: Op) -> bool:
+        """Whether the cut may be a way of freezing: the whole of a module ran without gradient, or nothing trained lies behind it."""
+        if cut.is_kind("detach", "integer", "compare", "escape"):
+            return bool(self.with_gradient) and not any(op.parameters for op in self._graph.descendants(cut))
+        return not cut.grad_enabled and bool(self.with_gradient)
+
+
+def _closure(start: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
+    seen: set[Op] = set()
+    waiting = list(start)
+    while waiting:
+        op = waiting.pop()
+        if op not in seen:
+            seen.add(op)
+            waiting.extend(step(op))
+    return frozenset(seen)

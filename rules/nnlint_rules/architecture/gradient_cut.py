@@ -1,0 +1,91 @@
+"""ARC007: a detach, no_grad, item or argmax between trainable parameters and the loss."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Skip, rule
+from nnlint_rules.architecture._flow import shortened
+from nnlint_rules.architecture._gradient_flow import GradientFlow
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Graph, Op
+
+
+@rule("ARC007", "gradient-cut", level="error", since="0.1", explains=["GRD003", "LOS020", "TRN001", "OPT004", "ARC010"])
+def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
+    """Trainable parameters whose value reaches the loss and whose gradient is cut off on the way.
+
+    ## What it does
+    Follows every trainable parameter forward. Where its value reaches the loss but every way passes an operation that no
+    gradient passes (detach, `.data`, `torch.no_grad()`, `.item()`, `.numpy()`, argmax, rounding, a comparison, an integer cast),
+    the finding names that operation. Cuts that are meant are left alone: targets of the loss, straight-through estimators
+    (`x + (q - x).detach()`), teachers run without gradient, and what is declared frozen. A whole submodule run under
+    `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable.
+
+    ## Why is this bad?
+    Everything before the cut keeps its initial random values, while the loss may still fall by what the layers behind can do.
+
+    ## Example
+        h = self.encoder(x)
+        return self.head(h.detach())             # the encoder is never trained
+
+    ## Use instead
+        return self.head(self.encoder(x))
+        # or, to freeze it: self.encoder.requires_grad_(False)
+
+    ## References
+    - PyTorch: Locally disabling gradient computation (autograd mechanics)
+    """
+    if graph.method == "symbolic":
+        raise Skip("no recorded run: which values carry a gradient is not known")
+    flow = GradientFlow(graph)
+    if not flow.has_sink:
+        raise Skip("neither a loss nor an output that requires grad")
+    groups: dict[Op, list[str]] = defaultdict(list)
+    for parameter in flow.without_gradient:
+        if not any(fnmatchcase(parameter.name, f"{glob}*") for glob in declared.frozen):
+            cut = flow.cut_of(parameter)
+            if cut is not None:
+                groups[cut].append(parameter.name)
+    for cut, names in groups.items():
+        yield _finding(cut, names, flow)
+
+
+def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
+    modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    what = _what(cut)
+    everything = not flow.with_gradient
+    return Finding(
+        at=cut,
+        message=f"{what} cuts the gradient of {'every parameter' if everything else _count(names)} ({shortened(names, 3)}): "
+        "the value reaches the loss, no gradient comes back",
+        evidence={"parameters_cut": len(names), "parameters_with_gradient": len(flow.with_gradient), "operation": cut.name},
+        fix=_fix(cut),
+        level=Level.WARNING if flow.is_doubtful(cut) else None,
+        modules=modules,
+        confidence="medium" if flow.is_doubtful(cut) else "high",
+    )
+
+
+def _count(names: list[str]) -> str:
+    return "1 parameter" if len(names) == 1 else f"{len(names)} parameters"
+
+
+def _what(cut: Op) -> str:
+    if cut.is_kind("detach", "integer", "compare", "escape"):
+        return cut.label
+    return f"torch.no_grad() around {cut.label}" if not cut.grad_enabled else cut.label
+
+
+def _fix(cut: Op) -> str:
+    if cut.is_kind("integer", "compare"):
+        return f"replace {cut.name} by something differentiable (softmax weights, gumbel_softmax, a straight-through x + (q - x).detach())"
+    if cut.is_kind("escape"):
+        return "keep the value a tensor: no .item(), .numpy() or float() on the way to the loss"
+    if not cut.grad_enabled and not cut.is_kind("detach"):
+        return "take the layers out of torch.no_grad(); to freeze them, say so with requires_grad_(False)"
+    return "remove the detach (or .data); to freeze what comes before, say so with requires_grad_(False)"

@@ -1,0 +1,71 @@
+"""Where the tensors of a batch go: what the model does to each before its first layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint import Batch, Graph, Op
+    from nnlint.probes.batch import BatchTensor
+
+_PASSING = ("view", "index", "identity", "cast", "concat", "dropout", "pool", "resample")
+_LAYERS = ("linear-map", "recurrent", "attention", "matmul")
+
+
+@dataclass(frozen=True)
+class Route:
+    """An input tensor and the ops that first compute with it.
+
+    Attributes:
+        tensor: the input.
+        first: the ops that its values reach unchanged; empty where the graph does not show the input.
+        passed: the ops in between: views, casts, concatenations.
+    """
+
+    tensor: BatchTensor
+    first: tuple[Op, ...]
+    passed: tuple[Op, ...]
+
+    @property
+    def layers(self) -> tuple[Op, ...]:
+        """The layers with weights among the first ops."""
+        return tuple(op for op in self.first if op.is_kind(*_LAYERS))
+
+    @property
+    def feeds_layers(self) -> bool:
+        """Whether the values go into layers as they are, past no norm and no arithmetic that could scale them."""
+        return bool(self.layers) and not any(op.is_kind("norm", "mul", "div", "sub") for op in self.first)
+
+
+def routes(batch: Batch, graph: Graph) -> tuple[Route, ...]:
+    """The route of every input of the batch."""
+    return tuple(_route(tensor, op) for tensor, op in _matched(batch, graph))
+
+
+def _matched(batch: Batch, graph: Graph) -> Iterator[tuple[BatchTensor, Op | None]]:
+    """Inputs of the batch with the graph's: by key where the batch is a dict, else by order, as long as shapes agree."""
+    given = list(graph.inputs)
+    for position, tensor in enumerate(batch.inputs):
+        named = next((op for op in given if tensor.name.endswith(f"[{op.label!r}]")), None)
+        found = named or (given[position] if position < len(given) else None)
+        if found is not None and found.shape is not None and found.shape != tensor.shape:
+            found = None
+        yield tensor, found
+
+
+def _route(tensor: BatchTensor, source: Op | None) -> Route:
+    first: dict[int, Op] = {}
+    passed: dict[int, Op] = {}
+    waiting = list(source.users) if source is not None else []
+    while waiting:
+        op = waiting.pop()
+        if op.index in first or op.index in passed:
+            continue
+        if op.is_kind(*_PASSING):
+            passed[op.index] = op
+            waiting.extend(op.users)
+        else:
+            first[op.index] = op
+    return Route(tensor, tuple(first[index] for index in sorted(first)), tuple(passed[index] for index in sorted(passed)))

@@ -1,0 +1,68 @@
+"""DAT003: NaN or Inf in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, rule
+
+if TYPE_CHECKING:
+    from nnlint import Batch
+    from nnlint.probes.batch import BatchTensor
+
+_EXPLAINED = (
+    "ARC008 ARC010 DAT001 DAT002 DAT005 DAT010 GRD002 GRD004 LOS003 LOS006 LOS016 LOS018 LOS024 OPT003 SIG003 SIG005 SIG007 "
+    "SIG008 SIG010 TRN001 TRN002"
+)
+
+
+@rule("DAT003", "non-finite-data", level="error", since="0.1", explains=_EXPLAINED.split())
+def check(batch: Batch) -> Iterator[Finding]:
+    """NaN or Inf among the inputs or targets.
+
+    ## What it does
+    Counts NaN and Inf in every tensor of the batch. A float mask (-inf where attention is forbidden, one other value elsewhere)
+    is no fault.
+
+    ## Why is this bad?
+    One NaN in one sample makes the loss of its batch NaN, and after the step every weight.
+
+    ## Example
+        x = torch.tensor(frame.values, dtype=torch.float32)           # missing values are NaN
+
+    ## Use instead
+        frame = frame.fillna(frame.median())                          # or drop the rows; for targets mask the loss
+        x = torch.tensor(frame.values, dtype=torch.float32)
+
+    ## References
+    - PyTorch: `torch.isfinite`, `torch.nan_to_num`
+    """
+    for tensors, real in ((batch.inputs, not batch.assumed), (batch.targets, not batch.targets_assumed)):
+        for tensor in tensors if real else ():
+            if not tensor.is_floating or tensor.finite or _is_mask(tensor):
+                continue
+            samples = _samples(tensor)
+            yield Finding(
+                at=batch,
+                message=f"{tensor.name} holds {tensor.nan_count} NaN and {tensor.inf_count} Inf among {tensor.values.numel()} "
+                f"values, in {len(samples)} of {tensor.samples} samples (first: {samples[0]})",
+                evidence={
+                    "tensor": tensor.name,
+                    "nan": tensor.nan_count,
+                    "inf": tensor.inf_count,
+                    "samples": list(samples[:20]),
+                },
+                fix="fill or drop missing values where the data is read; check divisions and logarithms in the preprocessing",
+            )
+
+
+def _is_mask(tensor: BatchTensor) -> bool:
+    """-Inf in some places and one value everywhere else."""
+    return tensor.nan_count == 0 and tensor.min == tensor.max and not bool((tensor.values == float("inf")).any())
+
+
+def _samples(tensor: BatchTensor) -> list[int]:
+    """Samples that hold something not finite."""
+    bad = tensor.values.isfinite().logical_not().reshape(tensor.samples, -1).any(dim=1)
+    return [int(index) for index in bad.nonzero()[:, 0]]

@@ -1,0 +1,95 @@
+"""DAT001: inputs on a scale the first layer is not made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, rule
+from nnlint_rules.data._inputs import routes
+
+if TYPE_CHECKING:
+    from nnlint import Batch, Graph
+    from nnlint.probes.batch import BatchTensor
+
+
+class UnscaledInput(Options):
+    """Thresholds; calibration: docs/calibration.md#input-scale."""
+
+    offset: float = Field(10.0, description="|mean| over std")
+    std: float = Field(20.0, description="largest standard deviation")
+    tiny_std: float = Field(0.01, description="smallest standard deviation")
+
+
+_EXPLAINED = (
+    "ARC024 GRD001 GRD002 GRD003 GRD005 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 SIG009 TRN001 TRN002"
+)
+
+
+@rule("DAT001", "unscaled-input", level="warning", since="0.1", explains=_EXPLAINED.split())
+def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Finding]:
+    """Floating-point inputs far from zero mean and unit scale.
+
+    ## What it does
+    Reports input tensors whose mean is more than 10 standard deviations from zero, whose standard deviation is above 20 or
+    below 0.01, or whose values run from 0 to 255. Inputs in [0, 1], standardized inputs and log-mel spectrograms are fine.
+    Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer) are not judged.
+
+    ## Why is this bad?
+    Initializations assume inputs of scale 1. With inputs of 0..255 the first pre-activations are a hundred times too large:
+    saturated or dead units, a large initial loss, and a learning rate that suits the first layer suits no other. Inputs scaled
+    twice (0.004 instead of 1) leave the biases in charge.
+
+    ## Example
+        images = torch.stack([torch.from_numpy(array).float() for array in arrays])     # 0..255
+
+    ## Use instead
+        images = images / 255.0
+        images = (images - mean) / std           # mean and std of the training set, per channel
+
+    ## References
+    - LeCun, Bottou, Orr and Mueller: Efficient BackProp, 1998, section 4.3
+    """
+    batch.require_real()
+    for route in routes(batch, graph):
+        tensor = route.tensor
+        if not tensor.is_floating or len(tensor.shape) < 2 or not route.feeds_layers or tensor.constant:
+            continue
+        fault = _fault(tensor, options)
+        if fault is None:
+            continue
+        reason, fix = fault
+        yield Finding(
+            at=batch,
+            message=f"{tensor.name} of shape {tensor.shape} {reason} (mean {tensor.mean:.3g}, std {tensor.std:.3g}, "
+            f"range [{tensor.min:.3g}, {tensor.max:.3g}]), and goes into {route.layers[0].label} unscaled",
+            evidence={
+                "input": tensor.name,
+                "mean": tensor.mean,
+                "std": tensor.std,
+                "min": tensor.min,
+                "max": tensor.max,
+                "offset_limit": options.offset,
+                "std_limit": options.std,
+                "tiny_std": options.tiny_std,
+            },
+            fix=fix,
+            modules=tuple(dict.fromkeys(op.module_path for op in route.layers)),
+        )
+
+
+def _fault(tensor: BatchTensor, options: UnscaledInput) -> tuple[str, str] | None:
+    mean, std = tensor.mean, tensor.std
+    standardize = "standardize: (x - mean) / std, both taken from the training set for each feature or channel"
+    if tensor.min >= 0.0 and 128.0 < tensor.max <= 255.0 and len(tensor.shape) >= 3:
+        return "has values from 0 to 255", "divide by 255 (torchvision's ToTensor does), then standardize"
+    if std > options.std:
+        return f"has a standard deviation above {options.std:g}", standardize
+    if abs(mean) > options.offset * std:
+        return f"is more than {options.offset:g} standard deviations away from zero", standardize
+    # Sparse inputs (tf-idf, one-hot) have a small deviation too, but large entries.
+    if std < options.tiny_std and max(abs(tensor.min), abs(tensor.max)) < 10.0 * options.tiny_std:
+        return f"has a standard deviation below {options.tiny_std:g}", f"look whether the data is scaled twice (divided by 255 again); {standardize}"
+    return None

@@ -1,0 +1,40 @@
+"""Words and places for lists of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nnlint import Place
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Model
+
+
+def listed(names: Sequence[str], limit: int = 4) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def owner(name: str) -> str:
+    """Path of the module that owns a parameter."""
+    return name.rpartition(".")[0]
+
+
+def owners(names: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the modules that own the parameters, each once."""
+    return tuple(dict.fromkeys(map(owner, names)))
+
+
+def place_of(name: str, model: Model) -> Place:
+    """The module that owns a parameter, at the line that constructed it."""
+    module = model.find(owner(name))
+    return Place(owner(name), module.location if module is not None else None)
+
+
+def is_declared_frozen(name: str, declared: Declared) -> bool:
+    """Whether the user said that this parameter is frozen."""
+    module = owner(name)
+    return any(fnmatchcase(name, glob) or fnmatchcase(module, glob) or name.startswith(f"{glob}.") for glob in declared.frozen)

@@ -1,0 +1,124 @@
+"""DAT001 and DAT003: scale of the inputs, and NaN among them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+
+GENERATOR = torch.Generator().manual_seed(3)
+NOISE = torch.randn(32, 16, generator=GENERATOR)
+UNIT = torch.rand(32, 3, 8, 8, generator=GENERATOR)
+
+
+def check(code, model, inputs, **parts):
+    torch.manual_seed(0)
+    report = nnlint.check({"model": model, "inputs": inputs, **parts}, select=[code]).results[0]
+    assert report.skipped == []
+    return [(item.code, item.level.value) for item in report.findings]
+
+
+def mlp():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(8))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fires"),
+    [
+        (NOISE, False),
+        (UNIT, False),
+        (2 * UNIT - 1, False),
+        (NOISE * 4 - 6, False),  # log-mel
+        (NOISE * 5, False),
+        ((UNIT * 255).round(), True),
+        ((UNIT * 200 * 0.1 + 180).round(), True),
+        (NOISE * 30, True),
+        (NOISE + 50, True),
+        (UNIT / 255, True),
+        (torch.nn.functional.normalize((UNIT.flatten(1) > 0.99).float()), False),  # tf-idf: sparse, small deviation
+        (torch.ones(32, 16), False),  # DAT002's matter
+    ],
+    ids=["noise", "unit", "symmetric", "log-mel", "std 5", "bytes", "dark bytes", "std 30", "offset", "twice", "sparse", "constant"],
+)
+def test_scale(inputs, fires) -> None:
+    assert check("DAT001", mlp(), inputs) == ([("DAT001", "warning")] if fires else [])
+
+
+class Scaling(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale, self.layer = scale, nn.LazyLinear(8)
+
+    def forward(self, x):
+        return self.layer(self.scale(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [lambda x: x / 255, lambda x: (x - 127) * 0.01, nn.BatchNorm2d(3), nn.InstanceNorm2d(3), lambda x: x.permute(0, 2, 3, 1) / 255],
+    ids=["div", "sub mul", "batch norm", "instance norm", "view div"],
+)
+def test_scaling_inside_the_model_is_silent(scale) -> None:
+    assert check("DAT001", Scaling(scale), UNIT * 255) == []
+
+
+def test_views_and_casts_do_not_scale() -> None:
+    assert check("DAT001", Scaling(lambda x: x.permute(0, 2, 3, 1).float()), UNIT * 255) == [("DAT001", "warning")]
+
+
+def test_ids_masks_and_time_steps_are_silent() -> None:
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(1000, 8), nn.Linear(9, 4)
+
+        def forward(self, ids, mask, t):
+            pooled = (self.embedding(ids) * mask[..., None]).sum(1)
+            return self.head(torch.cat([pooled, torch.sin(t)[:, None]], 1))
+
+    inputs = (torch.randint(0, 1000, (32, 6)), torch.ones(32, 6), torch.arange(32.0) * 30)
+    assert check("DAT001", Model(), inputs) == []
+
+
+def test_made_up_inputs_are_a_skip() -> None:
+    report = nnlint.check(nn.Linear(16, 4), select=["DAT001"]).results[0]
+    assert [item.reason for item in report.skipped] == ["no real batch was given: inputs were made up by nnlint"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_non_finite_inputs(value) -> None:
+    inputs = NOISE.clone()
+    inputs[5, 2] = value
+    assert check("DAT003", nn.Linear(16, 4), inputs) == [("DAT003", "error")]
+
+
+def test_non_finite_targets() -> None:
+    targets = torch.zeros(32, 4)
+    targets[0] = math.nan
+    assert check("DAT003", nn.Linear(16, 4), NOISE, targets=targets, loss=nn.MSELoss()) == [("DAT003", "error")]
+
+
+def test_sample_is_named() -> None:
+    inputs = NOISE.clone()
+    inputs[5, 2:4] = math.nan
+    report = nnlint.check({"model": nn.Linear(16, 4), "inputs": inputs}).results[0]
+    finding = next(item for item in report.findings if item.code == "DAT003")
+    assert finding.evidence == {"tensor": "inputs", "nan": 2, "inf": 0, "samples": [5]}
+    assert "SIG003" not in {item.code for item in report.findings}
+
+
+def test_float_attention_mask_is_silent() -> None:
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, x, mask):
+            return self.attention(x, x, x, attn_mask=mask)[0]
+
+    mask = nn.Transformer.generate_square_subsequent_mask(6)
+    assert check("DAT003", Model(), (torch.randn(4, 6, 16), mask)) == []

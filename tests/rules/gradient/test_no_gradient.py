@@ -1,0 +1,143 @@
+"""GRD003: parameters without a gradient, told from those that get theirs later."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+
+
+class NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None
+
+
+class Net(nn.Module):
+    def __init__(self, between=torch.relu):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc1, self.fc2 = nn.Linear(16, 32), nn.Linear(32, 5)
+        self.between = between
+
+    def forward(self, x):
+        return self.fc2(self.between(self.fc1(x)))
+
+
+def check(model, inputs=None, targets=None, **parts):
+    torch.manual_seed(1)
+    setup = {
+        "model": model,
+        "inputs": torch.randn(16, 16) if inputs is None else inputs,
+        "targets": torch.arange(16) % 5 if targets is None else targets,
+        "loss": nn.CrossEntropyLoss(),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        **parts,
+    }
+    report = nnlint.check(setup, select=["GRD003"]).results[0]
+    assert report.skipped == []
+    return [(item.level.value, item.module) for item in report.findings]
+
+
+def test_custom_function_without_a_gradient() -> None:
+    assert check(Net(NoBackward.apply)) == [("error", "fc1")]
+
+
+def test_healthy_net_is_silent() -> None:
+    assert check(Net()) == []
+
+
+@pytest.mark.parametrize("between", [lambda h: h * 0.0, lambda h: torch.relu(h - 1e6), lambda h: torch.zeros_like(h) * h])
+def test_gradient_that_stays_zero(between) -> None:
+    assert check(Net(between)) == [("error", "fc1")]
+
+
+class ZeroBranch(Net):
+    """Residual branch whose last layer starts at zero: its first layer has no gradient until that layer has moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(32, 32), nn.Linear(32, 32)
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b.bias)
+        self.between = self.block
+
+    def block(self, h):
+        return h + self.b(torch.relu(self.a(h)))
+
+
+class ZeroHead(Net):
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.fc2.weight)
+
+
+class LoRA(Net):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Linear(32, 4, bias=False), nn.Linear(4, 32, bias=False)
+        nn.init.zeros_(self.up.weight)
+        self.between = lambda h: torch.relu(h + self.up(self.down(h)))
+
+
+@pytest.mark.parametrize("model", [ZeroBranch, ZeroHead, LoRA])
+def test_what_wakes_up_after_a_step_is_silent(model) -> None:
+    assert check(model()) == []
+
+
+def test_bias_before_batch_norm_is_silent() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 5))
+    assert check(model) == []
+
+
+def test_embedding_rows_are_silent() -> None:
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embedding, self.extra, self.head = nn.Embedding(500, 16), nn.Embedding(4, 16), nn.Linear(16, 5)
+            nn.init.zeros_(self.extra.weight)
+
+        def forward(self, ids):
+            return self.head((self.embedding(ids) + 0.0 * self.extra(ids % 4)).mean(1))
+
+    assert check(Tokens(), torch.randint(0, 500, (16, 6))) == []
+
+
+class TwoHeads(Net):
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(32, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.fc1(x))
+        self.side = self.other(h)
+        return self.fc2(h)
+
+
+def test_unused_head_is_an_info_unless_declared() -> None:
+    assert check(TwoHeads()) == [("info", "other")]
+    assert check(TwoHeads(), declared={"unused-heads"}) == []
+
+
+def test_parameter_never_read_is_an_info() -> None:
+    model = Net()
+    model.mask_token = nn.Parameter(torch.zeros(32))
+    assert check(model) == [("info", "")]
+
+
+def test_declared_frozen_is_silent() -> None:
+    assert check(Net(NoBackward.apply), frozen=("fc1",)) == []
+
+
+@pytest.mark.parametrize("cut", [lambda h: h.detach(), lambda h: h.data], ids=["detach", "data"])
+def test_cuts_are_another_rules_matter(cut) -> None:
+    """ARC007 names the op that cuts, and knows teachers and straight-through estimators."""
+    assert check(Net(cut)) == []

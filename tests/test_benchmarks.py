@@ -1,0 +1,76 @@
+"""The benchmarks run, and what could not be checked is in their result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import models
+from benchmarks.sweep_page import page
+
+ZOO = """
+import time
+import torch
+from torch import nn
+
+def healthy():
+    return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10)), (torch.randn(4, 20),), {}
+
+def broken():
+    raise RuntimeError("no such weights")
+
+def slow():
+    time.sleep(600)
+
+def zoo(libs, timm_per_family):
+    yield "nn/healthy", healthy
+    yield "nn/broken", broken
+    yield "nn/slow", slow
+"""
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_689_512), ("mlp", 5_829)])
+def test_models_have_the_size_they_say(name: str, parameters: int) -> None:
+    setup = getattr(models, name)()
+    assert sum(parameter.numel() for parameter in setup["model"].parameters()) == parameters
+    assert setup["loss"](setup["model"](setup["inputs"]), setup["targets"]).isfinite()
+
+
+def test_sweep_reports_what_it_could_not_check(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "zoo.py").write_text(ZOO)
+    out, written = tmp_path / "rows.jsonl", tmp_path / "page.md"
+    options = ["--zoo", tmp_path, "--lib", "nn", "--out", out, "--page", written, "--time-limit", "15"]
+    command = [sys.executable, repository / "benchmarks" / "sweep.py", *options]
+    shown = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    rows = {row["model"]: row for row in map(json.loads, out.read_text().splitlines())}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "nn/healthy": "ok",
+        "nn/broken": "crashed",
+        "nn/slow": "timeout",
+    }
+    assert "no such weights" in rows["nn/broken"]["error"]
+    text = written.read_text()
+    assert "on 1 healthy public architectures" in text
+    assert "- nn/broken: crashed: RuntimeError: no such weights" in text
+    assert "- nn/slow: timeout" in text
+
+
+def test_page_counts_models_not_findings() -> None:
+    found = {"code": "LOS001", "level": "error", "module": "head", "message": "m", "confidence": "high"}
+    noted = {**found, "code": "NRM004", "level": "info"}
+    rows = [
+        {"model": "timm/a", "status": "ok", "findings": [found, found, noted], "skipped": {}},
+        {"model": "hf/b", "status": "ok", "findings": [noted], "skipped": {"LOS001": "no loss"}},
+    ]
+    text = page(rows, {"LOS001": "softmax", "NRM004": "bias"}, {"static": True})
+    assert "static profile, on 2 healthy" in text
+    assert "1 of 2 have no finding at warning or above" in text
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
+    assert [cell.strip() for cell in cells["LOS001"]] == ["softmax", "1", "", "", "1"]
+    assert [cell.strip() for cell in cells["NRM004"]] == ["bias", "", "", "2", "2"]
+    assert text.count("LOS001 error, timm/a, `head`: m") == 2
