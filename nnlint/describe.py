@@ -33,7 +33,7 @@ def subject_of(session: Session) -> dict[str, Any]:
     setup = session.setup
     subject: dict[str, Any] = {
         "model": type(setup.model).__name__,
-        "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
+        "parameters": sum(_numel(parameter) for parameter in setup.model.parameters()),
     }
     inputs = _shapes(setup.inputs)
     if inputs:
@@ -45,6 +45,13 @@ def subject_of(session: Session) -> dict[str, Any]:
         rates = sorted({float(group["lr"]) for group in setup.optimizer.param_groups if "lr" in group})
         subject["optimizer"] = f"{type(setup.optimizer).__name__} lr {', '.join(f'{rate:g}' for rate in rates)}"
     return subject
+
+
+def _numel(parameter: Any) -> int:
+    """Entries of a parameter; 0 for one of a lazy module that has not seen an input yet."""
+    from torch.nn.parameter import UninitializedTensorMixin
+
+    return 0 if isinstance(parameter, UninitializedTensorMixin) else int(parameter.numel())
 
 
 def _shapes(inputs: Any) -> str:

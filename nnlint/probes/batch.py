@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnlint.finding import Location, Skip
+from nnlint.probes.dataset import dataset_targets, is_shuffled
 from nnlint.probes.guard_process import seeded
 from nnlint.probes.guard_tensors import is_fake
 from nnlint.probes.guard_walk import GeneratorState, named_tensors
@@ -20,6 +21,9 @@ from nnlint.setup.batches import split_batch
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+
+#: Samples of a dataset that are read for their targets alone.
+_SPREAD_SAMPLES = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +193,16 @@ class Batch:
     def val_batches(self, limit: int) -> tuple[Batch, ...]:
         """Up to `limit` batches of the validation data; empty where none was given or it cannot be read again."""
         return self._batches("val_data", limit)
+
+    @property
+    def shuffled(self) -> bool | None:
+        """Whether the training data is drawn in random order; None where that cannot be seen."""
+        return is_shuffled(self._setup.data) if self._setup is not None else None
+
+    @cached_property
+    def dataset_targets(self) -> Tensor | None:
+        """Targets of the training dataset from its first to its last sample, or of some spread over it; None where unknown."""
+        return dataset_targets(self._setup.data, _SPREAD_SAMPLES) if self._setup is not None else None
 
     def _batches(self, which: str, limit: int) -> tuple[Batch, ...]:
         key = (which, limit)

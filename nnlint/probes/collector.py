@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from nnlint import ops
+from nnlint.probes.attention import attention_peak
 
 _MEASURED = frozenset(
     {
@@ -78,6 +79,7 @@ class Collector:
             return
         with torch.no_grad():
             row = _Row(node, output.numel(), self._numbers(node, output.detach(), kinds))
+            row.scalars.update(attention_peak(node, output.detach(), args, kwargs))
             if "rectifier" in kinds and "never_active" in row.scalars:
                 row.units = output.shape[self._channels[node]]
         self.rows.append(row)

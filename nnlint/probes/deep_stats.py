@@ -45,6 +45,7 @@ class OverfitRun:
         samples: size of the fixed batch.
         best_loss: the lowest loss over all rungs.
         floor: the lowest loss the batch allows (soft labels), 0 where unknown.
+        reachable: from the initial loss, or the loss of chance where that is lower, down to the floor.
         steps_to_fit: steps of the rung that fitted.
         known_plateau: for the verdict "plateau": what fault a value within 2 % of the best loss is the signature of.
         limits: why a plateau would prove nothing on this batch (the verdict is then never "plateau").
@@ -56,6 +57,7 @@ class OverfitRun:
     initial_loss: float
     best_loss: float
     floor: float
+    reachable: float
     steps_to_fit: int | None
     known_plateau: str | None
     limits: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class OverfitRun:
     @property
     def left(self) -> float:
         """Share of the reachable improvement that the best rung left."""
-        return (self.best_loss - self.floor) / max(self.initial_loss - self.floor, 1e-12)
+        return (self.best_loss - self.floor) / max(self.reachable, 1e-12)
 
     @property
     def in_words(self) -> str:

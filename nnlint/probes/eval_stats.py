@@ -12,11 +12,14 @@ from nnlint.finding import Skip
 if TYPE_CHECKING:
     import torch
 
+    from nnlint.probes.gap import TrainEvalGap
     from nnlint.probes.session import Session
     from nnlint.probes.stats import ForwardStats, LayerStats
 
 #: Outputs of two evaluation passes that differ by less, relative to their largest value, are the same but for rounding.
 SAME = 1e-4
+#: Samples whose outputs differ by less, relative to their largest value, are told apart by rounding only.
+CONSTANT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,21 +81,42 @@ class EvalStats:
             return None
         return float(noisy.std**2 / plain.std**2)
 
+    @cached_property
+    def gap(self) -> TrainEvalGap | None:
+        """Training mode without dropout and with fixed statistics against evaluation mode; None when they agree.
+
+        Raises:
+            Skip: evaluation mode is random, or the forward raises in training mode.
+        """
+        from nnlint.probes.gap import measure_gap
+
+        if self.randomness is not None:
+            raise Skip("evaluation mode is random (ARC012 or SIG007): there is nothing to compare with")
+        return measure_gap(self._session, self.outputs)
+
     # ------------------------------------------------------------ eval against eval
 
     @cached_property
-    def _passes(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        from nnlint.probes.outputs import evaluate
+    def _passes(self) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
+        """Outputs of one pass, and of another with another seed and the first sample replaced.
+
+        The second answers two questions at once: where the other samples' outputs agree, evaluation is neither random nor
+        does it mix samples. None where all samples are equal.
+        """
+        from nnlint.probes.outputs import evaluate, with_first_sample_replaced
 
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
+        replaced = with_first_sample_replaced(inputs, session.samples) if session.samples > 1 else None
 
-        def run() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        def run() -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
             first = evaluate(session.setup, inputs, seed=seed)
+            if replaced is None:
+                return first, None
             session.guard.rewind()
-            return first, evaluate(session.setup, inputs, seed=seed + 1)
+            return first, evaluate(session.setup, replaced, seed=seed + 1)
 
-        found: tuple[list[torch.Tensor], list[torch.Tensor]] = session.measure("evaluation passes", run)
+        found: tuple[list[torch.Tensor], list[torch.Tensor] | None] = session.measure("evaluation passes", run)
         return found
 
     @property
@@ -100,26 +124,31 @@ class EvalStats:
         """Floating outputs of one evaluation pass (detached)."""
         return self._passes[0]
 
+    @property
+    def replaced_outputs(self) -> list[torch.Tensor] | None:
+        """The same with another seed and the first sample replaced; None where all samples are equal."""
+        return self._passes[1]
+
     @cached_property
     def randomness(self) -> Randomness | None:
         """How two evaluation passes with different seeds differ; None when they agree."""
-        from nnlint.probes.fingerprints import first_difference
-        from nnlint.probes.outputs import relative_difference
+        from nnlint.probes.fingerprints import Difference, Run, any_change, first_difference
+        from nnlint.probes.outputs import evaluate, other_samples, relative_difference
 
-        difference = relative_difference(*self._passes)
-        if difference <= SAME:
-            return None
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
-
-        def search() -> tuple[Op, Graph] | None:
-            return first_difference(
-                session.setup, (inputs, seed), (inputs, seed + 1), lambda x: x if x.is_floating_point() else None
-            )
-
-        found = session.measure("search for the random op", search)
-        op, graph = found if found is not None else (None, None)
-        return Randomness(difference, op, graph)
+        others = other_samples(*self._passes, samples=session.samples)
+        if others is not None and relative_difference(*others) <= SAME:
+            return None
+        again = session.measure("evaluation passes", lambda: evaluate(session.setup, inputs, seed=seed + 1))
+        difference = relative_difference(self.outputs, again)
+        if difference <= SAME:
+            return None
+        runs = [Run(inputs, seed + number, session.setup.model.eval) for number in (0, 1)]
+        found: Difference | None = session.measure(
+            "search for the random op", lambda: first_difference(session.setup, runs[0], runs[1], any_change)
+        )
+        return Randomness(difference, found.op if found else None, found.graph if found else None)
 
     @cached_property
     def output_spread(self) -> float | None:
@@ -127,17 +156,30 @@ class EvalStats:
 
         None where no output has the batch as its first dimension or the batch holds a single sample.
         """
+        from nnlint.probes.outputs import spread
+
         return spread(self.outputs, self._session.samples)
 
+    @cached_property
+    def samples_differ(self) -> bool:
+        """Whether the samples that the passes ran on differ at all."""
+        from nnlint.probes.outputs import with_first_sample_replaced
 
-def spread(outputs: list[torch.Tensor], samples: int) -> float | None:
-    """Largest difference between samples over the outputs, relative to their largest magnitude."""
-    batched = [tensor for tensor in outputs if tensor.dim() and tensor.shape[0] == samples]
-    if not batched or samples < 2:
-        return None
-    worst = 0.0
-    for tensor in batched:
-        scale = float(tensor.abs().max())
-        if scale > 0.0:
-            worst = max(worst, float((tensor - tensor[:1]).abs().max()) / scale)
-    return worst
+        return with_first_sample_replaced(self._session.batch_inputs, self._session.samples) is not None
+
+    @cached_property
+    def spread_after_steps(self) -> float | None:
+        """The spread after a few updates, at the first where it is there: a zero-initialized head has none before.
+
+        Raises:
+            Skip: the model cannot be updated.
+        """
+        from nnlint.probes.outputs import evaluate, spread
+        from nnlint.probes.second_look import second_look
+
+        session = self._session
+
+        def look() -> float | None:
+            return spread(evaluate(session.setup, session.batch_inputs, seed=session.plan.seed), session.samples)
+
+        return second_look(session, "evaluation after steps", look, lambda seen: (seen or 0.0) > CONSTANT)

@@ -16,7 +16,7 @@ import torch
 from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal
 from nnlint.probes.guard_process import seed_everything
-from nnlint.probes.outputs import batch_axis, evaluate, forward, map_tensors, relative_difference, rolled
+from nnlint.probes.outputs import batch_axis, evaluate, first_samples, forward, map_tensors, relative_difference, rolled, sample_count
 from nnlint.probes.second_look import second_look
 from nnlint.probes.training_pass import named_inputs
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Smaller relative changes of the output are rounding.
 NOTHING = 1e-7
+#: Samples whose gradients are looked at: one whose output is projected, and one that must have no part in it.
+_DIFFERENTIATED = 2
 _CHUNK_LIMIT = 1 << 24  # entries of an input above which its features are not looked at one by one
 
 
@@ -71,24 +73,24 @@ class InputInfluence:
 
 @dataclass(frozen=True)
 class InputGradients:
-    """Gradients of a random projection of the outputs of the first samples with respect to the floating inputs.
+    """Gradients of a random projection of the last sample's outputs with respect to the floating inputs of two samples.
 
     Attributes:
-        inputs: for each tensor of the inputs in order its absolute gradient; None where it has none.
-        own: how many samples were projected.
-        mixing: largest gradient with respect to the other samples, relative to the largest with respect to those; None
-            where no output has the batch as its first dimension.
+        inputs: for each tensor of the inputs in order its absolute gradient over the samples; None where it has none.
+        mixing: largest gradient with respect to the other sample, relative to the largest with respect to the same one;
+            None where no output has the batch as its first dimension.
     """
 
     inputs: tuple[torch.Tensor | None, ...]
-    own: int
     mixing: float | None
 
 
 def input_gradients(session: Session) -> InputGradients | None:
     """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard."""
-    setup, count = session.setup, session.samples
-    tensors = [tensor for _, tensor in named_inputs(setup.with_inputs(session.batch_inputs))]
+    setup = session.setup
+    inputs = first_samples(session.batch_inputs, session.samples, _DIFFERENTIATED)
+    count = session.samples if inputs is session.batch_inputs else _DIFFERENTIATED
+    tensors = [tensor for _, tensor in named_inputs(setup.with_inputs(inputs))]
     leaves: dict[int, torch.Tensor] = {}
 
     def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
@@ -100,7 +102,7 @@ def input_gradients(session: Session) -> InputGradients | None:
     setup.model.eval()
     try:
         with torch.enable_grad():
-            outputs = forward(setup, map_tensors(session.batch_inputs, as_leaf), seed=session.plan.seed, mode="evaluation")
+            outputs = forward(setup, map_tensors(inputs, as_leaf), seed=session.plan.seed, mode="evaluation")
             loss, batched = _projection(outputs, count, seed=session.plan.seed)
             if loss is None or not leaves or not loss.requires_grad:
                 return None
@@ -111,15 +113,17 @@ def input_gradients(session: Session) -> InputGradients | None:
         return None  # no backward in evaluation mode (cuDNN's recurrent layers): the forwards have to do
     by_leaf = {key: gradient.abs() for key, gradient in zip(leaves, found, strict=True) if gradient is not None}
     gradients = tuple(by_leaf.get(id(tensor)) for tensor in tensors)
-    own = max(count // 2, 1)
-    return InputGradients(gradients, own, _mixing(gradients, count, own) if batched else None)
+    return InputGradients(gradients, _mixing(gradients, count) if batched else None)
 
 
 def _projection(outputs: list[torch.Tensor], count: int, *, seed: int) -> tuple[torch.Tensor | None, bool]:
-    """Projection of the first half of the samples' outputs, and whether there is a batch axis to take them from."""
+    """Projection of the last sample's outputs, and whether there is a batch axis to take it from.
+
+    The last: a recurrent layer that runs along the batch hands nothing back.
+    """
     generator = torch.Generator().manual_seed(seed)
     differentiable = [tensor for tensor in outputs if tensor.requires_grad]
-    rows = [tensor[: max(count // 2, 1)] for tensor in differentiable if tensor.dim() and tensor.shape[0] == count]
+    rows = [tensor[-1:] for tensor in differentiable if tensor.dim() and tensor.shape[0] == count]
     terms = []
     for tensor in rows or differentiable:
         weights = torch.randn(tensor.shape, generator=generator).to(tensor)
@@ -128,17 +132,17 @@ def _projection(outputs: list[torch.Tensor], count: int, *, seed: int) -> tuple[
     return (torch.stack(terms).sum() if terms else None), bool(rows)
 
 
-def _mixing(gradients: tuple[torch.Tensor | None, ...], count: int, own: int) -> float | None:
-    """Largest gradient with respect to other samples over that with respect to the projected ones; the worst input."""
+def _mixing(gradients: tuple[torch.Tensor | None, ...], count: int) -> float | None:
+    """Largest gradient with respect to other samples over that with respect to the projected one; the worst input."""
     worst: float | None = None
     for gradient in gradients:
         axis = batch_axis(gradient, count) if gradient is not None else None
-        if gradient is None or axis is None or own >= count:
+        if gradient is None or axis is None or count < 2:
             continue
-        mine = float(gradient.narrow(axis, 0, own).nan_to_num().max())
-        others = float(gradient.narrow(axis, own, count - own).nan_to_num().max())
-        if max(mine, others) > 0.0:
-            worst = max(worst or 0.0, others / max(mine, others))
+        own = float(gradient.narrow(axis, count - 1, 1).nan_to_num().max())
+        others = float(gradient.narrow(axis, 0, count - 1).nan_to_num().max())
+        if max(own, others) > 0.0:
+            worst = max(worst or 0.0, others / max(own, others))
     return worst
 
 
@@ -172,17 +176,21 @@ class InputProbe:
             return replace(whole, constant=True)
 
         def change(leaf: torch.Tensor) -> torch.Tensor:
-            return rolled(leaf, self._count)
+            return rolled(leaf, self._count if leaf is tensor else sample_count(self._session.setup))
 
         return replace(whole, matters=self._matters(name, tensor, change))
 
     # ------------------------------------------------------------ changing and looking
 
-    def _matters(self, name: str, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> bool:
-        """Whether the change shows in the outputs, in the training loss, or in either after a few updates."""
+    def _matters(
+        self, name: str, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, again: bool = True
+    ) -> bool:
+        """Whether the change shows in the outputs or, looking `again`, in the training loss or after a few updates."""
         session = self._session
         if session.measure(f"influence of {name}", lambda: self._evaluated(tensor, change) > NOTHING):
             return True
+        if not again:
+            return False
         full = self._in_whole_batch(tensor)
         if full is not None and session.measure(f"influence of {name}", lambda: self._trained(full, change) > NOTHING):
             return True
@@ -236,13 +244,11 @@ class InputProbe:
         if tensor.numel() > _CHUNK_LIMIT or self._gradients is None:
             return ()
         axis = batch_axis(tensor, self._count)
-        own = self._gradients.own
-        rows = gradient if axis is None else gradient.narrow(axis, 0, own)
         found = []
         for other in range(tensor.dim()):
             if other == axis or tensor.shape[other] < 2:
                 continue
-            untouched = ~_any_along(rows != 0, other) & _any_along(tensor != 0, other)
+            untouched = ~_any_along(gradient != 0, other) & _any_along(tensor != 0, other)
             if bool(untouched.any()) and not bool(untouched.all()) and not self._is_masked(tensor, other):
                 found.append(IgnoredFeatures(other, _positions(untouched), tensor.shape[other]))
         return tuple(item for item in found if not self._features_matter(tensor, item))
@@ -271,7 +277,8 @@ class InputProbe:
             moved = noise[tuple(leaf.shape)].to(leaf).index_select(item.axis, index)
             return changed.index_add_(item.axis, index, moved)
 
-        return self._matters("features", tensor, disturb)
+        # What a strided kernel leaves over at the border is a matter of sizes: no update brings it back.
+        return self._matters("features", tensor, disturb, again=not item.at_end)
 
     def _whole(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         full = self._in_whole_batch(tensor)

@@ -1,21 +1,24 @@
 """Evidence `Mixing`: what depends on what. Samples on samples, outputs on inputs, times on later times.
 
-Every comparison is between two evaluation-mode forwards that differ in one place of the input, so that integer inputs, masks and
-models without gradients are judged alike. Batch-statistics norms are in evaluation mode by then and do not mix.
+Comparisons are between two evaluation-mode forwards that differ in one place of the input, so that integer inputs, masks and
+models without gradients are judged alike; where inputs are floating the gradient of a random projection is a second witness.
+Batch-statistics norms are in evaluation mode by then and do not mix.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from nnlint.capture.graph import Op
+from nnlint.capture.graph import Graph, Op
 from nnlint.finding import Skip
 
 if TYPE_CHECKING:
     import torch
 
+    from nnlint.probes.fingerprints import Difference, Judge
+    from nnlint.probes.influence import InputGradients, InputInfluence
     from nnlint.probes.session import Session
 
 #: Larger relative changes are real, smaller ones rounding (kernels choose other blocks for other data).
@@ -27,29 +30,59 @@ class SampleMixing:
     """The output of one sample depends on another.
 
     Attributes:
-        influence: change of the other samples' outputs, relative to the largest output.
+        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output.
+        gradient: largest gradient of some samples' outputs with respect to the other samples, relative to that with respect
+            to their own; None without floating inputs.
         op: the first op where other samples change; None where it could not be found.
+        graph: the evaluation-mode graph of the op.
+        pairwise: only outputs of shape (batch, batch) mix: each sample against each.
+        settled: whether the mixed axis is that of the samples for certain, or mixed like every other reading of it.
+        samples: how many there were.
     """
 
     influence: float
+    gradient: float | None
+    op: Op | None
+    graph: Graph | None
+    pairwise: bool
+    settled: bool
+    samples: int
+
+
+@dataclass(frozen=True)
+class FutureLeak:
+    """How much outputs before a time change with the inputs from that time on; `op` is where it starts, when it does."""
+
+    influence: float
+    cut: int
+    length: int
     op: Op | None
 
 
 @dataclass(frozen=True)
-class InputInfluence:
-    """How much the output changes when one input tensor is given to the wrong samples.
+class OrderInfluence:
+    """How much the output changes when the positions of the sequence are shuffled.
 
     Attributes:
-        name: name of the input tensor.
-        influence: change relative to the largest output; 0 when the tensor does not matter.
-        is_mask: integer or boolean tensor whose name says mask.
-        constant: all samples of the tensor are equal, so that nothing could be seen.
+        change: relative to the largest output; outputs with an axis of positions are shuffled back first.
+        length: of the sequence.
+        tokens: whether the sequence is one of integers.
+        width: numbers a position has, 1 for tokens.
     """
 
-    name: str
-    influence: float
-    is_mask: bool
+    change: float
+    length: int
+    tokens: bool
+    width: int
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One comparison of a batch with the same batch, its first sample replaced."""
+
     constant: bool
+    influence: float
+    pairwise: bool
 
 
 class Mixing:
@@ -57,16 +90,15 @@ class Mixing:
 
     def __init__(self, session: Session) -> None:
         if session.samples < 2:
-            raise Skip("the batch holds a single sample")
+            raise Skip("the batch holds a single sample, or its samples are not along a common axis")
         self._session = session
 
     def _base(self) -> list[torch.Tensor]:
-        outputs: list[torch.Tensor] = self._session.evidence("EvalStats").outputs
-        return outputs
-
-    def _require_repeatable(self) -> None:
-        if self._session.evidence("EvalStats").randomness is not None:
+        stats = self._session.evidence("EvalStats")
+        if stats.randomness is not None:
             raise Skip("evaluation mode is random (ARC012 or SIG007): dependence cannot be told from noise")
+        outputs: list[torch.Tensor] = stats.outputs
+        return outputs
 
     def _evaluate(self, label: str, inputs: Any) -> list[torch.Tensor]:
         from nnlint.probes.outputs import evaluate
@@ -77,143 +109,217 @@ class Mixing:
         )
         return found
 
+    # ------------------------------------------------------------ samples on samples
+
     @cached_property
     def samples(self) -> SampleMixing | None:
-        """Whether other samples' outputs change when one sample is replaced; None when they do not.
+        """Whether a sample's output depends on other samples; None when it does not.
 
         Raises:
-            Skip: no output has the batch as its first dimension, or evaluation mode is random.
+            Skip: no output has the batch as its first dimension, all samples are equal, or evaluation mode is random.
         """
-        from nnlint.probes.outputs import relative_difference, with_first_sample_replaced
+        from nnlint.probes.outputs import are_nodes, with_first_sample_replaced
 
-        self._require_repeatable()
-        session = self._session
-        count = session.samples
-        changed_inputs = with_first_sample_replaced(session.batch_inputs, count)
-        base, changed = self._base(), self._evaluate("independence pass", changed_inputs)
-        pairs = [
-            (a[1:], b[1:]) for a, b in zip(base, changed, strict=False) if a.dim() and a.shape[0] == count == b.shape[0]
-        ]
-        if not pairs:
-            raise Skip("no output has the batch as its first dimension")
-        influence = relative_difference([a for a, _ in pairs], [b for _, b in pairs])
-        if influence <= INFLUENCE:
+        base, session = self._base(), self._session
+        if are_nodes(session.batch_inputs, session.samples):
+            raise Skip("the samples are the nodes of a graph, which depend on each other")
+        inputs = with_first_sample_replaced(session.batch_inputs, session.samples)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        look = self._compared(base, session.evidence("EvalStats").replaced_outputs)
+        gradient = self._gradients.mixing if self._gradients is not None else None
+        if look.constant and look.influence <= INFLUENCE and not gradient:
+            look = self._second_look(inputs)
+        if look.influence <= INFLUENCE and (gradient or 0.0) <= INFLUENCE:
             return None
-        return SampleMixing(influence, self._where_mixing_starts(changed_inputs))
+        where = self._where(inputs)
+        return SampleMixing(
+            influence=look.influence,
+            gradient=gradient,
+            op=where.op if where is not None else None,
+            graph=where.graph if where is not None else None,
+            pairwise=look.pairwise and self._is_pairwise(),
+            settled=self._settled(),
+            samples=session.samples,
+        )
 
-    def _where_mixing_starts(self, changed_inputs: Any) -> Op | None:
-        from nnlint.probes.fingerprints import first_difference
+    def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor]) -> _Look:
+        from nnlint.probes.outputs import other_samples, relative_difference, spread
+
+        count = self._session.samples
+        both = other_samples(base, changed, samples=count)
+        if both is None:
+            raise Skip("no output has the batch as its first dimension")
+        pairs = list(zip(*both, strict=True))
+        square = [pair for pair in pairs if tuple(pair[0].shape[1:]) == (count,)]
+        other = [pair for pair in pairs if tuple(pair[0].shape[1:]) != (count,)]
+        others = relative_difference([a for a, _ in other], [b for _, b in other])
+        squares = relative_difference([a for a, _ in square], [b for _, b in square])
+        return _Look(
+            constant=(spread(base, count) or 0.0) <= INFLUENCE,
+            influence=max(others, squares),
+            pairwise=squares > INFLUENCE >= others,
+        )
+
+    def _second_look(self, inputs: Any) -> _Look:
+        """The same comparison after a few updates: a zero-initialized head hides what is before it."""
+        from nnlint.probes.outputs import evaluate
+        from nnlint.probes.second_look import second_look
 
         session = self._session
-        count, seed = session.samples, session.plan.seed
+        seed = session.plan.seed
 
-        def others(output: torch.Tensor) -> torch.Tensor | None:
-            if not output.is_floating_point() or not output.dim() or output.shape[0] % count:
-                return None
-            return output.reshape(count, -1)[1:]
+        def look() -> _Look:
+            base = evaluate(session.setup, session.batch_inputs, seed=seed)
+            return self._compared(base, evaluate(session.setup, inputs, seed=seed))
 
-        found = session.measure(
-            "search for the mixing op",
-            lambda: first_difference(session.setup, (session.batch_inputs, seed), (changed_inputs, seed), others),
+        return second_look(session, "independence after steps", look, lambda seen: not seen.constant)
+
+    def _is_pairwise(self) -> bool:
+        """Whether the outputs of shape (batch, batch) have that shape for another batch too."""
+        from nnlint.probes.outputs import first_samples
+
+        count = self._session.samples
+        fewer = first_samples(self._session.batch_inputs, count, count - 1)
+        if fewer is self._session.batch_inputs:
+            return False
+        shapes = [tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer)]
+        return (count - 1, count - 1) in shapes
+
+    def _settled(self) -> bool:
+        """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
+        from nnlint.probes.outputs import batch_layout, relative_difference, with_first_sample_replaced
+
+        session = self._session
+        if batch_layout(session.setup).settled:
+            return True
+        other = with_first_sample_replaced(session.batch_inputs, session.samples, axis=1)
+        if other is None:
+            return True
+        pairs = [
+            (a[:, 1:], b[:, 1:])
+            for a, b in zip(self._base(), self._evaluate("independence pass", other), strict=False)
+            if a.dim() > 1 and a.shape == b.shape
+        ]
+        return not pairs or relative_difference([a for a, _ in pairs], [b for _, b in pairs]) > INFLUENCE
+
+    def _where(self, changed_inputs: Any) -> Difference | None:
+        from nnlint.probes.fingerprints import beyond_first_sample
+
+        return self._search("search for the mixing op", changed_inputs, beyond_first_sample(self._session.samples))
+
+    def _search(self, label: str, changed_inputs: Any, judge: Judge) -> Difference | None:
+        from nnlint.probes.fingerprints import Run, first_difference
+
+        session = self._session
+        run = partial(Run, seed=session.plan.seed, prepare=session.setup.model.eval)
+        found: Difference | None = session.measure(
+            label,
+            lambda: first_difference(session.setup, run(session.batch_inputs), run(changed_inputs), judge),
         )
-        return found[0] if found is not None else None
+        return found
+
+    # ------------------------------------------------------------ outputs on inputs
+
+    @cached_property
+    def _gradients(self) -> InputGradients | None:
+        from nnlint.probes.influence import input_gradients
+
+        found: InputGradients | None = self._session.measure(
+            "gradients of the inputs", lambda: input_gradients(self._session)
+        )
+        return found
 
     @cached_property
     def inputs(self) -> tuple[InputInfluence, ...]:
-        """The influence of every input tensor that has the batch as an axis."""
-        from nnlint.probes.outputs import batch_axis
-        from nnlint.probes.training_pass import named_inputs
+        """The influence of every input tensor and, for floating ones, of their features.
 
-        self._require_repeatable()
-        count = self._session.samples
-        setup = self._session.setup.with_inputs(self._session.batch_inputs)
-        tensors = [
-            (name, tensor)
-            for name, tensor in named_inputs(setup)
-            if tensor.dim() and batch_axis(tensor, count) is not None
-        ]
-        return tuple(self._input(name, tensor) for name, tensor in tensors)
+        Raises:
+            Skip: evaluation mode is random.
+        """
+        from nnlint.probes.influence import InputProbe
 
-    def _input(self, name: str, tensor: torch.Tensor) -> InputInfluence:
-        from nnlint.probes.outputs import map_tensors, relative_difference, rolled
+        return InputProbe(self._session, self._base(), self._gradients).run()
 
-        count = self._session.samples
-        moved = rolled(tensor, count)
-        constant = bool((moved == tensor).all())
-        influence = 0.0
-        if not constant:
-            inputs = map_tensors(self._session.batch_inputs, lambda leaf: moved if leaf is tensor else leaf)
-            influence = relative_difference(self._base(), self._evaluate(f"influence of {name}", inputs))
-        is_mask = not tensor.is_floating_point() and "mask" in name.lower()
-        return InputInfluence(name, influence, is_mask, constant)
+    # ------------------------------------------------------------ times on later times
 
     @cached_property
-    def future(self) -> float | None:
-        """Change of the outputs before the middle of the sequence when the inputs after it change; None: no time axis found.
+    def future(self) -> FutureLeak | None:
+        """Change of the outputs before a time when the inputs from it on change; None: no time axis found.
 
-        Time is the second axis of inputs and outputs.
+        Time is the second axis of inputs and outputs. Where a model has a decoder, only its inputs are changed.
+
+        Raises:
+            Skip: evaluation mode is random.
         """
-        from nnlint.probes.outputs import map_tensors
+        from nnlint.probes.fingerprints import before_time
 
-        self._require_repeatable()
-        count = self._session.samples
-        lengths = {t.shape[1] for t in self._base() if t.dim() >= 3 and t.shape[0] == count}
-        length = next((found for found in sorted(lengths, reverse=True) if found > 1 and self._has_length(found)), None)
+        base = self._base()
+        length = self._length(base)
         if length is None:
             return None
-        half = length // 2
+        cut = min(length // 2 | 1, length - 1)  # odd: a mask by blocks of an even size must not fit
+        inputs = self._with_other_future(length, cut)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        influence = self._change_before(cut, length, self._evaluate("causality pass", inputs))
+        where = self._search("search for the leak", inputs, before_time(cut, length)) if influence > INFLUENCE else None
+        return FutureLeak(influence, cut, length, where.op if where is not None else None)
+
+    def _sequences(self) -> list[tuple[str, torch.Tensor]]:
+        """Inputs along time: those of the decoder where there is one."""
+        from nnlint.probes.training_pass import named_inputs
+
+        session = self._session
+        named = list(named_inputs(session.setup.with_inputs(session.batch_inputs)))
+        own = [(name, tensor) for name, tensor in named if name.startswith(("decoder", "tgt", "target"))]
+        return [(name, tensor) for name, tensor in own or named if tensor.dim() in (2, 3)]
+
+    def _length(self, base: list[torch.Tensor]) -> int | None:
+        count = self._session.samples
+        given = {tensor.shape[1] for _, tensor in self._sequences() if tensor.shape[0] == count}
+        returned = {tensor.shape[1] for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count}
+        return max((length for length in given & returned if length > 1), default=None)
+
+    def _with_other_future(self, length: int, cut: int) -> Any:
+        """The batch with every sample's future taken from the sample before it; None where that changes nothing."""
+        import torch
+
+        from nnlint.probes.outputs import map_tensors
+
+        chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[1] == length}
+        differing = []
 
         def change(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.dim() < 2 or tensor.shape[1] != length:
+            if id(tensor) not in chosen:
                 return tensor
             changed = tensor.clone()
-            changed[:, half:] = tensor.roll(1, dims=0)[:, half:]
+            changed[:, cut:] = tensor.roll(1, dims=0)[:, cut:]
+            differing.append(not torch.equal(changed, tensor))
             return changed
 
-        changed = self._evaluate("causality pass", map_tensors(self._session.batch_inputs, change))
-        return self._change_before(half, length, changed)
+        inputs = map_tensors(self._session.batch_inputs, change)
+        return inputs if any(differing) else None
 
-    def _has_length(self, length: int) -> bool:
-        from nnlint.capture.bindings import tensor_leaves
-
-        return any(t.dim() >= 2 and t.shape[1] == length for _, t in tensor_leaves(self._session.batch_inputs))
-
-    def _change_before(self, half: int, length: int, changed: list[torch.Tensor]) -> float:
+    def _change_before(self, cut: int, length: int, changed: list[torch.Tensor]) -> float:
         from nnlint.probes.outputs import relative_difference
 
         early = [
-            (a[:, :half], b[:, :half])
+            (a[:, :cut], b[:, :cut])
             for a, b in zip(self._base(), changed, strict=False)
-            if a.shape == b.shape and a.dim() >= 3 and a.shape[1] == length
+            if a.shape == b.shape and a.dim() == 3 and a.shape[:2] == (self._session.samples, length)
         ]
         return relative_difference([a for a, _ in early], [b for _, b in early])
 
+    # ------------------------------------------------------------ order
+
     @cached_property
-    def order(self) -> float | None:
-        """Change of the output when the positions of the sequence are shuffled; None where there is no sequence axis.
+    def order(self) -> OrderInfluence | None:
+        """What shuffling the positions of the sequence changes; None where the inputs have no single sequence axis.
 
-        Outputs with a position axis are shuffled back before they are compared.
+        Raises:
+            Skip: evaluation mode is random.
         """
-        import torch
+        from nnlint.probes.order import order_influence
 
-        from nnlint.probes.outputs import map_tensors, relative_difference
-
-        self._require_repeatable()
-        candidates = {t.shape[1] for t in _leaves(self._session.batch_inputs) if t.dim() >= 2 and t.shape[1] > 2}
-        if len(candidates) != 1:
-            return None
-        length = candidates.pop()
-        generator = torch.Generator().manual_seed(self._session.plan.seed)
-        order = torch.randperm(length, generator=generator)
-
-        def shuffle(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor[:, order.to(tensor.device)] if tensor.dim() >= 2 and tensor.shape[1] == length else tensor
-
-        changed = self._evaluate("order pass", map_tensors(self._session.batch_inputs, shuffle))
-        return relative_difference([shuffle(tensor) for tensor in self._base()], changed)
-
-
-def _leaves(value: Any) -> list[torch.Tensor]:
-    from nnlint.capture.bindings import tensor_leaves
-
-    return [tensor for _, tensor in tensor_leaves(value)]
+        return order_influence(self._session, self._base())

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from nnlint.finding import Location, Skip
+from nnlint.probes.schedule import future_rates
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+
+#: Scheduler steps that are tried out on a twin.
+_FORESEEN_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class ScheduleInfo:
         last_lr: the learning rates it set last.
         settings: its plain attributes (`T_max`, `step_size`, `total_steps`, `gamma`, ...).
         matches: whether it drives this optimizer; None where that cannot be seen.
+        rates: learning rate of the first group now and after each of the next steps; empty where it cannot be foreseen.
     """
 
     class_name: str
@@ -79,6 +84,7 @@ class ScheduleInfo:
     last_lr: tuple[float, ...]
     settings: Mapping[str, Any]
     matches: bool | None
+    rates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,6 +236,7 @@ def _schedule(scheduler: Any, *optimizers: Any) -> ScheduleInfo | None:
         last_lr=tuple(float(rate) for rate in last),
         settings=settings,
         matches=None if drives is None else any(drives is optimizer for optimizer in optimizers),
+        rates=future_rates(scheduler, _FORESEEN_STEPS),
     )
 
 

@@ -82,6 +82,18 @@ def spread(outputs: list[torch.Tensor], samples: int) -> float | None:
     return relative_difference([tensor[:1].expand_as(tensor) for tensor in batched], batched)
 
 
+def other_samples(
+    one: list[torch.Tensor], other: list[torch.Tensor] | None, *, samples: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
+    """All samples but the first of the outputs of two forwards; None without outputs that have the batch as first axis."""
+    pairs = [
+        (a[1:], b[1:])
+        for a, b in zip(one, other or (), strict=False)
+        if a.dim() and a.shape[0] == samples and a.shape == b.shape
+    ]
+    return ([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
+
+
 # -------------------------------------------------------------------- the samples of a batch
 
 

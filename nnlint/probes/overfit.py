@@ -17,7 +17,7 @@ from nnlint.probes.deep_stats import OverfitRun, Rung
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import forward_loss
 from nnlint.probes.outputs import sample_count
-from nnlint.probes.plateaus import known_plateau, limits, loss_floor, single_call, targets_of
+from nnlint.probes.plateaus import blind_floor, chance_loss, known_plateau, limits, loss_floor, single_call, targets_of
 from nnlint.probes.training import OnStep, regularization_off, small_batch, train, trainable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SAMPLES = 8
 LADDER = (1e-3, 3e-4, 3e-3, 1e-4)
 _FIT = 0.1  # of the reachable improvement that may be left
 _STUCK = 0.5  # of it that must be left for a plateau
+_SAME = 0.02  # of it: closer losses are the same
 _RANDOM = 0.01  # relative difference of the loss from seed to seed
 #: Steps of a rung from which a flat curve is a plateau even where it never fell: nets may start slowly.
 _LONG = 60
@@ -44,8 +45,14 @@ class _Climb:
     guard: StateGuard
     seed: int
     floor: float
+    reachable: float
+    blind: float | None
     on_step: OnStep | None
     steps: int
+
+    def fits(self, loss: float) -> bool:
+        """Whether a loss has come near enough to the lowest there is."""
+        return loss - self.floor <= _FIT * self.reachable
 
 
 def run_overfit(
@@ -70,40 +77,46 @@ def run_overfit(
     small = small_batch(setup, SAMPLES)
     call = single_call(losses)
     target = targets_of(call, small, sample_count(setup)) if call is not None else None
-    floor = loss_floor(call, target)
     own = setup.optimizer is not None and steps >= _OWN_RUNG
-    climb = _Climb(small, guard, seed, floor, on_step, steps // (len(LADDER) + own))
-    reasons = [*_random_loss(climb), *limits(small, losses.graph, call, target)]
+    initial, reasons = _initial_loss(small, seed)
+    floor = loss_floor(call, target)
+    # A net that starts far above chance has not learned anything by coming down to it.
+    reachable = min(initial, chance_loss(call, target) or math.inf) - floor
+    reasons += [*limits(small, losses.graph, call, target), *(["the loss starts below its floor"] if reachable <= 0 else [])]
+    blind = blind_floor(call, target)
+    climb = _Climb(small, guard, seed, floor, reachable, blind, on_step, steps // (len(LADDER) + own))
     rungs: list[Rung] = []
-    for rate in (*LADDER, *([None] if own else [])):
-        rungs.append(_rung(climb, rate))
-        if _fits(rungs[-1], floor):
-            break
-    best = min(rungs, key=lambda rung: rung.best)
+    if reachable > 0:
+        for rate in (*LADDER, *([None] if own else [])):
+            rungs.append(_rung(climb, rate))
+            if climb.fits(rungs[-1].best):
+                break
+    best = min((rung.best for rung in rungs), default=initial)
     verdict = _verdict(rungs, best, climb, reasons)
     return OverfitRun(
         verdict=verdict,
         rungs=tuple(rungs),
         samples=sample_count(small),
-        initial_loss=rungs[0].losses[0],
-        best_loss=best.best,
+        initial_loss=initial,
+        best_loss=best,
         floor=floor,
-        steps_to_fit=_steps_to(rungs[-1], floor) if verdict == "fit" else None,
-        known_plateau=known_plateau(call, target, best.best) if verdict == "plateau" else None,
+        reachable=reachable,
+        steps_to_fit=rungs[-1].steps if verdict == "fit" else None,
+        known_plateau=known_plateau(call, target, best) if verdict == "plateau" else None,
         limits=tuple(reasons),
     )
 
 
-def _random_loss(climb: _Climb) -> list[str]:
-    """A loss that changes from seed to seed (sampled noise, masks) has a floor that nothing here knows."""
+def _initial_loss(setup: TrainingSetup, seed: int) -> tuple[float, list[str]]:
+    """The loss before training; a loss that changes from seed to seed (sampled noise) has a floor nothing here knows."""
     values = []
-    climb.setup.model.train()
-    with torch.no_grad(), regularization_off(climb.setup.model, torch.optim.SGD(trainable(climb.setup.model), lr=0.0)):
-        for seed in (climb.seed, climb.seed + 1):
-            seed_everything(seed)
-            values.append(float(forward_loss(climb.setup)))
+    setup.model.train()
+    with torch.no_grad(), regularization_off(setup.model, torch.optim.SGD(trainable(setup.model), lr=0.0)):
+        for number in (seed, seed + 1):
+            seed_everything(number)
+            values.append(float(forward_loss(setup)))
     spread = abs(values[0] - values[1])
-    return ["the loss is random"] if spread > _RANDOM * max(map(abs, values)) else []
+    return values[0], ["the loss is random"] if spread > _RANDOM * max(map(abs, values)) else []
 
 
 def _rung(climb: _Climb, rate: float | None) -> Rung:
@@ -116,13 +129,12 @@ def _rung(climb: _Climb, rate: float | None) -> Rung:
     assert optimizer is not None
 
     def stop(losses: list[float]) -> bool:
-        reachable = losses[0] - climb.floor
-        return losses[-1] - climb.floor <= _FIT * reachable or _is_still(losses)
+        return climb.fits(losses[-1]) or _is_still(losses)
 
     with regularization_off(model, optimizer):
         losses = train(climb.setup, optimizer, climb.steps, stop=stop, on_step=climb.on_step)
     name = "Adam" if rate is not None else type(optimizer).__name__
-    return Rung(name, rate, tuple(losses), is_flat(losses, climb.floor))
+    return Rung(name, rate, tuple(losses), is_flat(losses, climb.reachable))
 
 
 def _is_still(losses: list[float]) -> bool:
@@ -131,8 +143,8 @@ def _is_still(losses: list[float]) -> bool:
     return len(last) == 12 and max(last) - min(last) <= 1e-5 * max(abs(losses[0]), abs(losses[-1]), 1e-12)
 
 
-def is_flat(losses: list[float], floor: float) -> bool:
-    """Whether the last third of a curve has stopped falling: by less than 2 % of what was left to fall from the start."""
+def is_flat(losses: list[float], reachable: float) -> bool:
+    """Whether the last third of a curve has stopped falling: its halves differ by less than 2 % of what can be reached."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     if len(finite) < len(losses):
         return True  # it diverged: it will not fall any more
@@ -141,28 +153,31 @@ def is_flat(losses: list[float], floor: float) -> bool:
     if half < 3:
         return False
     first, last = sum(third[:half]) / half, sum(third[half:]) / (len(third) - half)
-    return first - last < 0.02 * max(abs(losses[0] - floor), 1e-12)
+    return first - last < _SAME * reachable
 
 
-def _fits(rung: Rung, floor: float) -> bool:
-    return rung.best - floor <= _FIT * (rung.losses[0] - floor)
-
-
-def _verdict(rungs: list[Rung], best: Rung, climb: _Climb, reasons: list[str]) -> str:
-    if _fits(rungs[-1], climb.floor):
+def _verdict(rungs: list[Rung], best: float, climb: _Climb, reasons: list[str]) -> str:
+    if rungs and climb.fits(best):
         return "fit"
-    reachable = rungs[0].losses[0] - climb.floor
-    proven = all(_is_plateau(rung, reachable) for rung in rungs)
-    stuck = best.best - climb.floor > _STUCK * reachable
-    return "plateau" if proven and stuck and not reasons else "inconclusive"
+    stuck = best - climb.floor > _STUCK * climb.reachable
+    return "plateau" if rungs and stuck and not reasons and _is_proven(rungs, best, climb) else "inconclusive"
 
 
-def _is_plateau(rung: Rung, reachable: float) -> bool:
+def _is_proven(rungs: list[Rung], best: float, climb: _Climb) -> bool:
+    """Every rung is at rest; or two are, at the same loss, and it is one that a dead net cannot have.
+
+    A rung with a low rate may still be on its way down to where the others are. But a net that a high rate has killed rests
+    at the loss of a prediction that ignores the input, and proves nothing about the lower rates.
+    """
+    resting = [rung for rung in rungs if _is_plateau(rung, climb)]
+    if len(resting) == len(rungs):
+        return True
+    at_best = [rung for rung in resting if rung.best - best <= _SAME * climb.reachable]
+    alive = climb.blind is not None and best < climb.blind - _FIT * climb.reachable
+    return alive and len(at_best) > 1
+
+
+def _is_plateau(rung: Rung, climb: _Climb) -> bool:
     """A flat curve that fell before, that is long enough for a slow start to be over, or that nothing moves."""
-    fell = rung.losses[0] - rung.best > _FIT * reachable
+    fell = climb.floor + climb.reachable - rung.best > _FIT * climb.reachable
     return rung.is_flat and (fell or rung.steps >= _LONG or _is_still(list(rung.losses)))
-
-
-def _steps_to(rung: Rung, floor: float) -> int:
-    limit = floor + _FIT * (rung.losses[0] - floor)
-    return next(index for index, loss in enumerate(rung.losses) if loss <= limit)

@@ -22,6 +22,8 @@ _NEGLIGIBLE = 1e-5
 _NORM_STD = 0.02
 #: Recurrent matrices larger than this are not decomposed.
 _LARGEST_SPECTRUM = 1024
+#: Entries of a row or tensor that are compared before the rest is.
+_PREFIX = 32
 #: Odd, so that multiplying by it loses no bits modulo 2**64.
 _HASH_FACTOR = 6364136223846793005
 
@@ -165,9 +167,10 @@ class ParameterView:
         if len(self.shape) < 2 or self.numel == 0:
             return ()
         matrix = self._values.flatten(1)
-        groups: dict[int, list[int]] = {}
-        for row, key in enumerate(_row_hashes(matrix).tolist()):
-            groups.setdefault(key, []).append(row)
+        rows = list(range(matrix.shape[0]))
+        # Random rows part within their first entries; only those that do not are hashed whole.
+        alike = [row for found in _grouped(rows, matrix[:, :_PREFIX]).values() if len(found) > 1 for row in found]
+        groups = _grouped(alike, matrix[alike]) if alike else {}
         return tuple(
             tuple(rows)
             for rows in groups.values()
@@ -189,6 +192,11 @@ class ParameterView:
     def content_hash(self) -> int:
         """Equal for tensors of one shape and dtype that are equal bit for bit."""
         return int(_row_hashes(self._values.reshape(1, -1)))
+
+    @cached_property
+    def prefix_hash(self) -> int:
+        """The same of the first entries only: cheap, and different for different random tensors."""
+        return int(_row_hashes(self._values.reshape(1, -1)[:, :_PREFIX]))
 
     @cached_property
     def spectral_radii(self) -> tuple[float, ...]:
@@ -240,6 +248,14 @@ def moments_of(values: Tensor) -> Moments:
     low, high = torch.aminmax(double)
     mean, std = float(double.mean()), float(double.std(correction=0))
     return Moments(values.numel(), mean, std, float(low), float(high))
+
+
+def _grouped(rows: list[int], values: Tensor) -> dict[int, list[int]]:
+    """Row numbers by the hash of their values."""
+    groups: dict[int, list[int]] = {}
+    for row, key in zip(rows, _row_hashes(values).tolist(), strict=True):
+        groups.setdefault(key, []).append(row)
+    return groups
 
 
 def _row_hashes(matrix: Tensor) -> Tensor:

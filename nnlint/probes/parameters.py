@@ -85,10 +85,15 @@ class Parameters:
     @cached_property
     def clones(self) -> tuple[tuple[ParameterView, ...], ...]:
         """Groups of distinct weight tensors with the same random values bit for bit."""
-        groups: dict[tuple[tuple[int, ...], str, int], list[ParameterView]] = {}
+        alike: dict[tuple[tuple[int, ...], str, int], list[ParameterView]] = {}
         for view in self.of_kind("weight", "recurrent", "embedding"):
             if view.numel >= TESTABLE and view.finite and not view.constant:
-                groups.setdefault((view.shape, view.dtype, view.content_hash), []).append(view)
+                alike.setdefault((view.shape, view.dtype, view.prefix_hash), []).append(view)
+        groups: dict[tuple[tuple[int, ...], int], list[ParameterView]] = {}
+        for candidates in alike.values():
+            if len(candidates) > 1:
+                for view in candidates:
+                    groups.setdefault((view.shape, view.content_hash), []).append(view)
         return tuple(tuple(views) for views in groups.values() if len(views) > 1)
 
     @cached_property

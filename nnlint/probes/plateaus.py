@@ -101,6 +101,20 @@ def blind_floor(call: MeasuredLoss | None, target: torch.Tensor | None) -> float
     return None
 
 
+def chance_loss(call: MeasuredLoss | None, target: torch.Tensor | None) -> float | None:
+    """The loss of a prediction that says nothing: uniform probabilities, or zero; None where it is unknown."""
+    if call is None or call.argument("reduction", "mean") != "mean":
+        return None
+    classes = classes_of(call)
+    if call.kind in ("cross_entropy", "nll_loss"):
+        return math.log(classes) if classes is not None and classes > 1 else None
+    if call.kind in _BINARY:
+        return math.log(2.0)
+    if call.kind == "mse_loss" and target is not None:
+        return float(target.double().square().mean())
+    return None
+
+
 def _label_entropy(target: torch.Tensor, ignored: int) -> float:
     labels = target.reshape(-1)
     counts = torch.bincount(labels[(labels != ignored) & (labels >= 0)]).double()

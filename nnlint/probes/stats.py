@@ -22,6 +22,8 @@ class LayerStats:
         zeros: fraction of exact zeros (rectifiers only, else None).
         units, never_active: channels of a rectifier, and how many of them are zero for every sample and position.
         saturated: fraction of values in the flat part (sigmoid outside (.02, .98), tanh beyond .97; else None).
+        peak: largest probability a query gives one of its keys, mean over queries with enough keys (softmax and attention
+            of a few samples, else None): near 1 where attention picks a single key.
         sample_spread: std over samples (mean over units) divided by the total std: near 0 the samples are indistinguishable.
     """
 
@@ -36,6 +38,7 @@ class LayerStats:
     never_active: int | None = None
     saturated: float | None = None
     sample_spread: float | None = None
+    peak: float | None = None
 
     @property
     def rms(self) -> float:

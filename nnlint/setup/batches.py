@@ -17,6 +17,7 @@ from nnlint.setup.rng import seeded
 from nnlint.setup.signature import ForwardSignature
 from nnlint.setup.structure import describe, is_scalar
 from nnlint.setup.training_setup import TrainingSetup
+from nnlint.setup.training_step import remembering
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
@@ -51,6 +52,7 @@ def take_first_batch(setup: TrainingSetup, options: SetupOptions) -> TrainingSet
         changes["data"] = itertools.chain([batch], source)
     inputs, targets = split_batch(batch, setup.model, has_loss=setup.loss is not None)
     changes |= {"inputs": inputs, "targets": targets if setup.targets is None else setup.targets}
+    changes |= remembering(setup, batch, inputs, changes["targets"])
     return setup.model_copy(update=changes)
 
 

@@ -10,7 +10,7 @@ from nnlint.setup.batches import take_first_batch
 from nnlint.setup.errors import SetupError
 from nnlint.setup.infer import infer_inputs
 from nnlint.setup.input_spec import make_inputs, parse_input
-from nnlint.setup.lightning import is_lightning_module, with_lightning
+from nnlint.setup.lightning import is_lightning_module, with_lightning, without_loss_on_noise
 from nnlint.setup.losses import assume_targets, named_loss
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.signature import ForwardSignature
@@ -41,7 +41,7 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
         setup = with_lightning(setup)
     if device is not None:
         setup = setup.to(device)
-    setup = _with_inputs(setup, options)
+    setup = without_loss_on_noise(_with_inputs(setup, options))
     setup = assume_targets(setup, options)
     return setup.to(device) if device is not None else setup
 

@@ -34,8 +34,10 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Reports a linear map whose only input is another linear map's output, through operations that are linear themselves (views,
     dropout, average pooling, batch norm, a scale or shift by a parameter). Left alone: a factorisation (the width between is
-    smaller than both ends; a convolution read out by one linear layer is an info), grouped and depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that
-    something else reads too, residual sums, attention, and norms over features (LayerNorm), which are nonlinear.
+    smaller than both ends), linear bottlenecks (a 1 x 1 projection with batch norm before the next block), grouped and
+    depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something else reads too, residual
+    sums, attention, and norms over features (LayerNorm), which are nonlinear. A convolution that one linear layer reads out is
+    an info.
 
     ## Why is this bad?
     Two matrices multiply to one: the second layer costs parameters and time and adds nothing that the model can express.
@@ -68,13 +70,16 @@ def check(graph: Graph) -> Iterator[Finding]:
 def _before(second: Op) -> Op | None:
     """The linear map that `second` composes with, or None."""
     after = _widths(second)
-    op, user = _data(second), second
+    op, user, normed = _data(second), second, False
     while op is not None and op.users == (user,) and not op.in_loss:
         if op.is_kind("linear-map"):
             before = _widths(op)
+            if normed and before is not None and before.kernel and math.prod(before.kernel) == 1:
+                return None  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
             return op if before and after and _is_redundant(before, after) else None
         if not (op.is_kind(*_LINEAR) or (op.is_kind(*_SCALED) and len(op.activations) == 1)):
             return None
+        normed = normed or op.is_kind("batch-norm")
         op, user = _data(op), op
     return None
 

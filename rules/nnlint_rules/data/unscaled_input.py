@@ -91,5 +91,6 @@ def _fault(tensor: BatchTensor, options: UnscaledInput) -> tuple[str, str] | Non
         return f"is more than {options.offset:g} standard deviations away from zero", standardize
     # Sparse inputs (tf-idf, one-hot) have a small deviation too, but large entries.
     if std < options.tiny_std and max(abs(tensor.min), abs(tensor.max)) < 10.0 * options.tiny_std:
-        return f"has a standard deviation below {options.tiny_std:g}", f"look whether the data is scaled twice (divided by 255 again); {standardize}"
+        fix = f"look whether the data is scaled twice (divided by 255 again); {standardize}"
+        return f"has a standard deviation below {options.tiny_std:g}", fix
     return None

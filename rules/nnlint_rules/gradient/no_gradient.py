@@ -142,7 +142,7 @@ def _is_cut(name: str, graph: Graph) -> bool:
 
 def _shift_free(graph: Graph) -> set[str]:
     """Biases that a following norm subtracts: their gradient is zero up to rounding, and may be exactly zero."""
-    found = set()
+    found: set[str] = set()
     for op in graph.calls("linear-map"):
         if any(user.is_kind("batch-norm", "instance-norm") for user in graph.consumers(op)):
             found.update(name for name in op.parameters if name.endswith("bias"))

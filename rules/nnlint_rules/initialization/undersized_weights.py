@@ -28,8 +28,8 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
 
     ## What it does
     Compares the deviation of fresh linear and convolution weights with 1 / sqrt(fan_in), and measures what the
-    samples contribute to the values at the end of the stack of layers they stand in. Layers before a norm, in a
-    residual branch, and a single small output layer are left out: there a small scale does no harm.
+    samples contribute to the values of the last hidden layer. Layers before a norm or in a residual branch, and a
+    small output layer, are left out: there a small scale does no harm.
 
     ## Why is this bad?
     Every such layer divides the signal, and the gradient on its way back, by twenty or more. The output is that of
@@ -46,17 +46,18 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     """
     parameters.require_fresh()
     for stack in stacks(graph, layers(graph, parameters)):
-        small = [layer for layer in stack if _is_small(layer, options)]
+        hidden = stack[:-1]  # an output layer may be small on purpose
+        small = [layer for layer in hidden if _is_small(layer, options)]
         if not small or not _reaches_output(graph, stack[-1].op):
             continue
-        first, last = _input_signal(forward, stack[0]), sample_signal(forward, stack[-1].op)
+        first, last = _input_signal(forward, hidden[0]), sample_signal(forward, hidden[-1].op)
         if last is None or last >= options.signal * first:
             continue
         layer = small[0]
         yield Finding(
             at=layer.op,
             message=f"the weights are {layer.gain:.2g} of the LeCun scale (limit {options.of_lecun:.2g}), and of the "
-            f"input {last / first:.2g} is left at {stack[-1].op.label} (limit {options.signal:g})"
+            f"input {last / first:.2g} is left at {hidden[-1].op.label} (limit {options.signal:g})"
             + (f"; likewise {listed(other.op.label for other in small[1:])}" if len(small) > 1 else ""),
             evidence={
                 "of_lecun": {other.weight.name: other.gain for other in small},

@@ -100,8 +100,19 @@ def tail(op: Op) -> frozenset[Op]:
 
 def last_layer(graph: Graph, op: Op) -> Op:
     """The nearest linear map upstream along first inputs: the layer that gives the logits; `op`'s producer without one."""
-    layer = next((found for found in graph.chain_back(op) if found.is_kind("linear-map", "recurrent", "embedding")), None)
+    layer = next(
+        (found for found in graph.chain_back(op) if found.is_kind("linear-map", "recurrent", "embedding")), None
+    )
     return layer if layer is not None else graph.producer(op)
+
+
+def softmax_dim(op: Op) -> int | None:
+    """The dimension that a softmax (or `normalize`) runs over, without sign; the one torch picks where none is given."""
+    rank = len(op.shape) if op.shape is not None else 0
+    dim = op.argument("dim", {"normalize": 1, "gumbel_softmax": -1}.get(op.name))
+    if dim is None:
+        dim = 0 if rank in (0, 1, 3) else 1
+    return dim % rank if rank and isinstance(dim, int) and -rank <= dim < rank else None
 
 
 def class_dim(shape: tuple[int, ...]) -> int:

@@ -46,7 +46,11 @@ class Reading:
 
 def read(call: MeasuredLoss, *, trusted: bool) -> Reading | None:
     """The reading of a loss call; None where there is no closed form for it. `trusted`: the targets are the user's."""
-    if call.prediction_value is None or call.prediction_value.numel() == 0 or not call.prediction_value.is_floating_point():
+    if (
+        call.prediction_value is None
+        or call.prediction_value.numel() == 0
+        or not call.prediction_value.is_floating_point()
+    ):
         return None
     if call.kind in CATEGORICAL:
         return _categorical(call, trusted=trusted)
@@ -164,7 +168,9 @@ def _regression(call: MeasuredLoss) -> Reading | None:
     if call.kind == "gaussian_nll_loss":
         expected = 0.5 * float((target**2).mean())
         measured = _mean_value(call)
-        return Reading(expected, measured, "half the mean square of the targets", ratio=_ratio(measured, expected + 0.5))
+        return Reading(
+            expected, measured, "half the mean square of the targets", ratio=_ratio(measured, expected + 0.5)
+        )
     expected = float(_distance(call, zero, target))
     measured = float(_distance(call, values, target))
     best = target.mean(0, keepdim=True).expand_as(target) if len(target) >= _MIN_SAMPLES else None

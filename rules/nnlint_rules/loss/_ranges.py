@@ -52,21 +52,26 @@ def value_range(op: Op, depth: int = _DEPTH) -> Interval:
         return _UNKNOWN
     if op.is_kind("clamp", "hardtanh"):
         return _clamped(op, depth)
-    if op.is_kind("exp") and op.name == "exp" and op.activations:
-        return _exponential(value_range(op.activations[0], depth - 1), op)
     if _is_even(op):
         return Interval(0.0, _INF, source=op.label)
-    if op.range is not None:
+    if op.name != "exp" and op.range is not None:
         return Interval(*op.range, source=op.label)
     if op.is_kind(*_FREE):
         return Interval(source=op.label)
-    if op.is_kind(*_SAME) and op.activations:
+    return _carried(op, depth) if op.activations else _UNKNOWN
+
+
+def _carried(op: Op, depth: int) -> Interval:
+    """The interval of an op whose values are made of those of its inputs."""
+    if op.is_kind(*_SAME):
         return value_range(op.activations[0], depth - 1)
-    if op.is_kind("dropout") and op.activations:
+    if op.name == "exp":
+        return _exponential(value_range(op.activations[0], depth - 1), op)
+    if op.is_kind("dropout"):
         return _dropped(op, depth)
     if op.is_kind("elementwise"):
         return _arithmetic(op, depth)
-    if op.is_kind("concat") and op.activations:
+    if op.is_kind("concat"):
         return _union([value_range(part, depth - 1) for part in op.activations])
     return _UNKNOWN
 
@@ -112,7 +117,9 @@ def _arithmetic(op: Op, depth: int) -> Interval:
     if op.name == "neg":
         inner = value_range(op.activations[0], depth - 1)
         return Interval(-inner.high, -inner.low, inner.known, inner.source)
-    number = next((value for value in op.leading if isinstance(value, (int, float)) and not isinstance(value, bool)), None)
+    number = next(
+        (value for value in op.leading if isinstance(value, (int, float)) and not isinstance(value, bool)), None
+    )
     if number is None:
         number = op.argument("other")
     if len(op.activations) != 1 or len(op.inputs) != 1 or not isinstance(number, (int, float)):

@@ -71,7 +71,9 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
 def _too_high(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
     gross = reading.excess is not None and reading.measured is not None
     if gross and reading.measured is not None and reading.measured > options.gross * reading.expected:
-        return _high(layer, call, reading, Level.ERROR, reading.measured - reading.expected, options.gross * reading.expected)
+        return _high(
+            layer, call, reading, Level.ERROR, reading.measured - reading.expected, options.gross * reading.expected
+        )
     if reading.excess is not None:
         informed = reading.measured is not None and reading.measured <= reading.expected + reading.excess / 4
         limit = options.grave_excess if _is_similarity(layer) else options.excess

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from nnlint import Graph, LossCalls, Op
 
 _REASONS = {
-    "rectifier": (None, "every negative logit becomes 0 and passes no gradient: classes whose logits are all negative cannot recover"),
+    "rectifier": (
+        None,
+        "every negative logit becomes 0 and passes no gradient: classes whose logits are all negative cannot recover",
+    ),
     "smooth-rectifier": (None, "logits are bounded below, so no class can be ruled out"),
     "elu": (Level.WARNING, "logits are bounded below, so no class can be ruled out"),
     "selu": (Level.WARNING, "logits are bounded below, so no class can be ruled out"),

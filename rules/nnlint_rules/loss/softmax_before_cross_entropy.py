@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.loss._heads import softmax_sinks, squashed_heads
+from nnlint_rules.loss._heads import softmax_dim, softmax_sinks, squashed_heads
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls
+    from nnlint import LossCalls, Op
 
 
 @rule(
@@ -44,7 +44,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss` expects the unnormalized logits of each class
     """
     for head, sink in squashed_heads(losses, softmax_sinks(losses), "softmax"):
-        classes = _classes(head.shape, head.argument("dim", -1))
+        classes = _classes(head)
         floor = math.log(math.e + classes - 1) - 1 if classes else None
         limit = f": the loss cannot fall below {floor:.3f} for {classes} classes" if floor is not None else ""
         source = f" of {head.input.label}" if head.input is not None and head.input.module_path else ""
@@ -56,7 +56,6 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         )
 
 
-def _classes(shape: tuple[int, ...] | None, dim: object) -> int | None:
-    if not shape:
-        return None
-    return shape[dim] if isinstance(dim, int) and -len(shape) <= dim < len(shape) else shape[-1]
+def _classes(head: Op) -> int | None:
+    dim = softmax_dim(head)
+    return head.shape[dim] if head.shape and dim is not None else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
 from nnlint.ops import VALUE_PRESERVING
+from nnlint_rules.loss._heads import softmax_dim
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -19,7 +20,19 @@ _BETWEEN = VALUE_PRESERVING | {"activation", "norm", "clamp"}
     "softmax-over-one-unit",
     level="error",
     since="0.1",
-    explains=["ARC002", "ARC006", "ARC010", "ARC011", "ARC019", "LOS001", "LOS018", "GRD001", "GRD003", "SIG006", "TRN001"],
+    explains=[
+        "ARC002",
+        "ARC006",
+        "ARC010",
+        "ARC011",
+        "ARC019",
+        "LOS001",
+        "LOS018",
+        "GRD001",
+        "GRD003",
+        "SIG006",
+        "TRN001",
+    ],
 )
 def check(graph: Graph) -> Iterator[Finding]:
     """Softmax over a dimension of size 1: the output is constant.
@@ -53,7 +66,7 @@ def check(graph: Graph) -> Iterator[Finding]:
             at=op,
             level=None if single else Level.INFO,
             message=f"{op.label} normalizes {name}: its output is {0 if op.is_kind('log-softmax') else 1} whatever the input",
-            evidence={"shape": list(op.shape), "dim": _dim(op)},
+            evidence={"shape": list(op.shape), "dim": softmax_dim(op)},
             fix="for two classes use one logit with BCEWithLogitsLoss and no softmax, or two units with cross-entropy"
             if single
             else "nothing to do if the size 1 comes from this batch only; else check `dim`",
@@ -61,13 +74,8 @@ def check(graph: Graph) -> Iterator[Finding]:
         )
 
 
-def _dim(op: Op) -> int | None:
-    dim = op.argument("dim")
-    return dim if isinstance(dim, int) and op.shape and -len(op.shape) <= dim < len(op.shape) else None
-
-
 def _size(op: Op) -> int | None:
-    dim = _dim(op)
+    dim = softmax_dim(op)
     return op.shape[dim] if op.shape and dim is not None else None
 
 
@@ -78,7 +86,7 @@ def _is_single_unit(op: Op, layer: Op) -> bool:
     units = 1 if layer.is_kind("conv") and len(layer.shape) > 1 else len(layer.shape) - 1
     if layer.shape[units] != 1:
         return False
-    dim = _dim(op)
+    dim = softmax_dim(op)
     if len(op.shape) == len(layer.shape):
-        return dim is not None and dim % len(op.shape) == units
+        return dim == units
     return op.shape.count(1) == 1

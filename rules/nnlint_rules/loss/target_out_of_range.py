@@ -84,9 +84,7 @@ def _judge(call: MeasuredLoss, reach: Interval, options: Reach) -> tuple[float, 
     return (share, float(targets.min()), float(targets.max())) if share >= options.share else None
 
 
-def _finding(
-    call: MeasuredLoss, at: Op, reach: Interval, found: tuple[float, float, float], options: Reach
-) -> Finding:
+def _finding(call: MeasuredLoss, at: Op, reach: Interval, found: tuple[float, float, float], options: Reach) -> Finding:
     share, low, high = found
     binary = call.kind in _BINARY
     what = f"{call.label} takes targets in {reach}" if binary else f"{at.label}: the prediction stays in {reach}"

@@ -80,8 +80,8 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
 
 def _is_declared_by_user(op: Op) -> bool:
     """A dropout layer written in the user's code; libraries build theirs from a configuration, often with p = 0."""
-    place = op.construction
-    return op.module_type.startswith("Dropout") and place is not None and "site-packages" not in place.file
+    place = op.location
+    return op.module_type.startswith("Dropout") and (place is None or "site-packages" not in place.file)
 
 
 def _probabilities(graph: Graph) -> Iterator[tuple[Op, float]]:

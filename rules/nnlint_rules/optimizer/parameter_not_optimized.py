@@ -36,20 +36,12 @@ def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Fi
     missing = [name for name in optimizer.missing if not is_declared_frozen(name, declared)]
     if not missing:
         return
-    values = sum(size for name, size in _sizes(model) if name in set(missing))
     yield Finding(
         at=place_of(missing[0], model),
         message=f"{len(missing)} trainable parameters are in no group of {optimizer.label} and will never change: {listed(missing)}",
-        evidence={"parameters": list(missing), "values": values},
+        evidence={"parameters": list(missing)},
         fix="give the optimizer model.parameters(), or add the layer with optimizer.add_param_group(); freeze what is meant to stay "
         "with requires_grad_(False)",
         modules=owners(missing),
     )
 
-
-def _sizes(model: Model) -> Iterator[tuple[str, int]]:
-    for module in model.modules:
-        for name in module.parameters:
-            parameter = module.attribute(name.rpartition(".")[2])
-            if parameter is not None:
-                yield name, int(parameter.numel())

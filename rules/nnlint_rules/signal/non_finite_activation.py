@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from nnlint.probes.stats import NonFinite
 
 _CAUSES = {
-    "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, logsigmoid, log1p",
+    "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, "
+    "logsigmoid, log1p",
     "div": "a division by zero: add an eps to the divisor (not to the quotient)",
     "sqrt": "the root of a negative number: clamp its input",
     "rsqrt": "the root of zero or of a negative number: add an eps under the root",
@@ -77,7 +78,7 @@ def check(forward: ForwardStats) -> Iterator[Finding]:
 
 
 def _range_text(low: float, high: float) -> str:
-    return f"[{low:.3g}, {high:.3g}]" if low == low else "no finite value"
+    return f"[{low:.3g}, {high:.3g}]" if math.isfinite(low) else "no finite value"
 
 
 def _number(value: float) -> float | str:

@@ -85,10 +85,9 @@ def _is_gate(op: Op) -> bool:
         seen.add(user.index)
         if user.is_kind("mul") and len(user.activations) > 1:
             return True
-        if user.is_kind("view", "index", "identity", "cast", "dropout", "resample"):
-            waiting.extend(user.users)
-        # 1 - gate, the other half of a convex mixture
-        elif user.is_kind("sub") and len(user.activations) == 1:
+        # 1 - gate is the other half of a convex mixture
+        mixture = user.is_kind("sub") and len(user.activations) == 1
+        if mixture or user.is_kind("view", "index", "identity", "cast", "dropout", "resample"):
             waiting.extend(user.users)
     return False
 

@@ -37,7 +37,13 @@ def setup(
     """A training setup of `Net` on 40 samples; class labels unless targets are given."""
     torch.manual_seed(0)
     labels = torch.arange(40) % outputs if targets is None else targets
-    return {"model": Net(outputs, head), "inputs": torch.randn(len(labels), 12), "targets": labels, "loss": loss, **more}
+    return {
+        "model": Net(outputs, head),
+        "inputs": torch.randn(len(labels), 12),
+        "targets": labels,
+        "loss": loss,
+        **more,
+    }
 
 
 def findings(code: str, case: Any, **settings: Any) -> list[ReportedFinding]:

@@ -24,7 +24,10 @@ LABELS = torch.arange(40) % 5
         (torch.where(LABELS == 2, 255, LABELS), "mask"),
     ],
 )
-@pytest.mark.parametrize(("head", "loss"), [(None, nn.CrossEntropyLoss()), (nn.LogSoftmax(dim=1), nn.NLLLoss()), (None, nn.MultiMarginLoss())])
+@pytest.mark.parametrize(
+    ("head", "loss"),
+    [(None, nn.CrossEntropyLoss()), (nn.LogSoftmax(dim=1), nn.NLLLoss()), (None, nn.MultiMarginLoss())],
+)
 def test_labels_without_a_logit(
     labels: torch.Tensor, fix: str, head: nn.Module | None, loss: Callable[..., Any]
 ) -> None:
@@ -73,7 +76,12 @@ def test_one_channel_segmentation() -> None:
 
 def test_unbatched_logits_are_classes() -> None:
     torch.manual_seed(0)
-    case = {"model": nn.Linear(12, 5), "inputs": torch.randn(12), "targets": torch.tensor(3), "loss": nn.CrossEntropyLoss()}
+    case = {
+        "model": nn.Linear(12, 5),
+        "inputs": torch.randn(12),
+        "targets": torch.tensor(3),
+        "loss": nn.CrossEntropyLoss(),
+    }
     assert not findings("LOS011", case)
     assert not findings("LOS009", case)
 

@@ -24,7 +24,11 @@ def scaled(factor: float) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda z: factor * z
 
 
-CLASS_LOSSES = [nn.CrossEntropyLoss(), lambda o, t: F.nll_loss(F.log_softmax(o, 1), t), nn.CrossEntropyLoss(reduction="sum")]
+CLASS_LOSSES = [
+    nn.CrossEntropyLoss(),
+    lambda o, t: F.nll_loss(F.log_softmax(o, 1), t),
+    nn.CrossEntropyLoss(reduction="sum"),
+]
 BINARY_LOSSES = [
     nn.BCEWithLogitsLoss(),
     lambda o, t: F.binary_cross_entropy(torch.sigmoid(o), t),
@@ -98,7 +102,7 @@ def test_a_bias_that_encodes_the_prior_is_silent() -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_detector_prior_is_silent(given: bool) -> None:  # noqa: FBT001
+def test_detector_prior_is_silent(given: bool) -> None:
     torch.manual_seed(0)
     model = Net()
     nn.init.constant_(model.fc2.bias, -4.6)
@@ -130,7 +134,12 @@ def test_a_leak_is_too_low() -> None:
 def test_a_copied_regression_target_is_too_low() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(40, 12)
-    case = {"model": Net(), "inputs": inputs, "targets": inputs[:, :5], "loss": lambda o, t: F.mse_loss(t + 1e-3 * o, t)}
+    case = {
+        "model": Net(),
+        "inputs": inputs,
+        "targets": inputs[:, :5],
+        "loss": lambda o, t: F.mse_loss(t + 1e-3 * o, t),
+    }
     (found,) = findings(CODE, case)
     assert "knows the targets already" in found.message
 

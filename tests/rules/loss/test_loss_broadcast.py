@@ -21,7 +21,18 @@ def squared(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return ((output - targets) ** 2).mean()
 
 
-@pytest.mark.parametrize("loss", [nn.MSELoss(), F.l1_loss, nn.SmoothL1Loss(), nn.HuberLoss(), nn.PoissonNLLLoss(), squared, lambda o, t: (t - o).abs().mean()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.MSELoss(),
+        F.l1_loss,
+        nn.SmoothL1Loss(),
+        nn.HuberLoss(),
+        nn.PoissonNLLLoss(),
+        squared,
+        lambda o, t: (t - o).abs().mean(),
+    ],
+)
 def test_every_prediction_against_every_target(loss: Callable[..., Any]) -> None:
     (found,) = findings(CODE, setup(None, loss, Y, outputs=1))
     assert found.level is Level.ERROR
@@ -49,7 +60,12 @@ def test_other_mismatches(head: Callable[..., Any] | None, targets: torch.Tensor
         (None, F.mse_loss, Y.unsqueeze(1), 1),
         (lambda z: z.squeeze(1), F.mse_loss, Y, 1),
         (None, lambda o, t: F.mse_loss(o, torch.tensor(1.0)), Y, 1),  # a scalar target, as in a GAN
-        (None, lambda o, t: F.mse_loss(o, t, reduction="none").mul(torch.rand(40, 1)).mean(), torch.randn(40, 5), 5),  # weights
+        (
+            None,
+            lambda o, t: F.mse_loss(o, t, reduction="none").mul(torch.rand(40, 1)).mean(),
+            torch.randn(40, 5),
+            5,
+        ),  # weights
         (None, squared, Y.unsqueeze(1), 1),
         (None, lambda o, t: (t.unsqueeze(1) - o).abs().mean(), Y, 7),  # quantiles: one target, seven predictions
         (None, lambda o, t: (t.unsqueeze(1) - t.unsqueeze(0) - (o - o.T)).abs().mean(), Y, 1),  # pairwise on purpose

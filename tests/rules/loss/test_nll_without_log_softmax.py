@@ -30,7 +30,9 @@ def test_values_that_are_no_log_probabilities(head: Callable[..., Any] | None) -
         lambda z: torch.log(z.softmax(1)),
         lambda z: torch.log(z.softmax(1) + 1e-8),
         lambda z: z - z.logsumexp(1, keepdim=True),  # as a CRF does with its partition function
-        lambda z: torch.logsumexp(torch.stack([z.log_softmax(1), (-z).log_softmax(1)]), 0) - torch.log(torch.tensor(2.0)),
+        lambda z: (
+            torch.logsumexp(torch.stack([z.log_softmax(1), (-z).log_softmax(1)]), 0) - torch.log(torch.tensor(2.0))
+        ),
         lambda z: z.log_softmax(1).to(torch.bfloat16).float(),
         lambda z: torch.cat([z, z], 1).log_softmax(1)[:, :5],  # some classes only: sums to less than 1
     ],

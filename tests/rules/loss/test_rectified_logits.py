@@ -66,7 +66,12 @@ def test_relu_then_global_pooling_is_info() -> None:
     torch.manual_seed(0)
     head = nn.Sequential(nn.Conv2d(8, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head)
-    case = {"model": model, "inputs": torch.randn(8, 3, 10, 10), "targets": torch.arange(8) % 5, "loss": nn.CrossEntropyLoss()}
+    case = {
+        "model": model,
+        "inputs": torch.randn(8, 3, 10, 10),
+        "targets": torch.arange(8) % 5,
+        "loss": nn.CrossEntropyLoss(),
+    }
     (found,) = findings(CODE, case)
     assert found.level is Level.INFO
     assert found.module == "3"

@@ -19,7 +19,12 @@ TARGETS = torch.randint(0, 2, (40, 1), generator=torch.Generator().manual_seed(0
 
 @pytest.mark.parametrize(
     "head",
-    [nn.Softmax(dim=1), lambda z: F.softmax(z, dim=-1), lambda z: F.log_softmax(z, 1).exp(), lambda z: F.relu(z).softmax(1)],
+    [
+        nn.Softmax(dim=1),
+        lambda z: F.softmax(z, dim=-1),
+        lambda z: F.log_softmax(z, 1).exp(),
+        lambda z: F.relu(z).softmax(1),
+    ],
 )
 def test_a_single_unit_is_an_error(head: Callable[..., Any]) -> None:
     (found,) = findings(CODE, setup(head, nn.BCELoss(), TARGETS, outputs=1))
@@ -45,7 +50,12 @@ class Pooling(nn.Module):
 @pytest.mark.parametrize(("instances", "levels"), [(7, []), (1, [Level.INFO])])
 def test_attention_over_instances(instances: int, levels: list[Level]) -> None:
     torch.manual_seed(0)
-    case = {"model": Pooling(), "inputs": torch.randn(8, instances, 12), "targets": torch.arange(8) % 5, "loss": F.cross_entropy}
+    case = {
+        "model": Pooling(),
+        "inputs": torch.randn(8, instances, 12),
+        "targets": torch.arange(8) % 5,
+        "loss": F.cross_entropy,
+    }
     assert [found.level for found in findings(CODE, case)] == levels
 
 
@@ -62,5 +72,10 @@ class OneToken(nn.Module):
 
 def test_a_sequence_of_one_token_is_info() -> None:
     torch.manual_seed(0)
-    case = {"model": OneToken(), "inputs": torch.randn(8, 1, 12), "targets": torch.arange(8) % 5, "loss": F.cross_entropy}
+    case = {
+        "model": OneToken(),
+        "inputs": torch.randn(8, 1, 12),
+        "targets": torch.arange(8) % 5,
+        "loss": F.cross_entropy,
+    }
     assert all(found.level is Level.INFO for found in findings(CODE, case))

@@ -16,7 +16,9 @@ from tests.rules.loss.losscheck import findings, setup
 MULTI_HOT = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 1.0]]).repeat(20, 1)
 
 
-@pytest.mark.parametrize("head", [nn.Sigmoid(), torch.sigmoid, lambda z: z.sigmoid(), F.hardsigmoid, lambda z: z.sigmoid_().view(40, 5)])
+@pytest.mark.parametrize(
+    "head", [nn.Sigmoid(), torch.sigmoid, lambda z: z.sigmoid(), F.hardsigmoid, lambda z: z.sigmoid_().view(40, 5)]
+)
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), lambda o, t: F.nll_loss(F.log_softmax(o, 1), t)])
 def test_sigmoid_before_cross_entropy(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
     assert findings("LOS002", setup(head, loss))
@@ -84,7 +86,10 @@ def test_sigmoid_for_a_metric_is_silent() -> None:
     assert not findings("LOS005", setup(None, loss, MULTI_HOT))
 
 
-@pytest.mark.parametrize(("code", "head", "loss"), [("LOS002", torch.sigmoid, F.cross_entropy), ("LOS005", torch.sigmoid, F.binary_cross_entropy_with_logits)])
+@pytest.mark.parametrize(
+    ("code", "head", "loss"),
+    [("LOS002", torch.sigmoid, F.cross_entropy), ("LOS005", torch.sigmoid, F.binary_cross_entropy_with_logits)],
+)
 def test_found_by_a_static_check(code: str, head: Callable[..., Any], loss: Callable[..., Any]) -> None:
     targets = MULTI_HOT if code == "LOS005" else None
     assert findings(code, setup(head, loss, targets), static=True)

@@ -66,8 +66,10 @@ def test_a_few_outliers_are_a_warning() -> None:
     assert found.level is Level.WARNING
 
 
-@pytest.mark.parametrize(("targets", "wrong"), [(torch.ones(40, 5), False), (2.0 * (Y > 0) - 1, True), (255.0 * (Y > 0), True)])
-def test_labels_of_binary_losses(targets: torch.Tensor, wrong: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("targets", "wrong"), [(torch.ones(40, 5), False), (2.0 * (Y > 0) - 1, True), (255.0 * (Y > 0), True)]
+)
+def test_labels_of_binary_losses(targets: torch.Tensor, wrong: bool) -> None:
     assert bool(findings(CODE, setup(None, nn.BCEWithLogitsLoss(), targets))) is wrong
 
 

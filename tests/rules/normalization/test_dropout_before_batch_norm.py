@@ -46,15 +46,25 @@ def test_every_form_of_dropout_is_seen(dropout) -> None:
         net(nn.Dropout(0.5), norm=nn.BatchNorm2d(16).eval()),
         net(nn.Dropout(0.5), before=nn.GroupNorm(4, 16)),
         nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(800, 5)),
-        net(nn.AlphaDropout(0.2)),
     ],
     ids=[
         "none", "p = 0", "p = 0.1", "dropout in eval", "group norm", "no running statistics", "norm in eval",
-        "another norm between", "behind the last norm", "alpha dropout",
+        "another norm between", "behind the last norm",
     ],
 )
 def test_harmless_dropout_is_silent(model) -> None:
     assert found("NRM001", model, images()) == []
+
+
+def test_alpha_dropout_keeps_the_variance_of_selu() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 64), nn.SELU(), nn.AlphaDropout(0.3), nn.Linear(64, 64), nn.BatchNorm1d(64))
+    nn.init.kaiming_normal_(model[0].weight, nonlinearity="linear")
+    assert found("NRM001", model, features()) == []
+    model[2] = nn.Dropout(0.3)
+    assert places(found("NRM001", model, features())) == []  # 1/q = 1.43 for centered values
+    model[2] = nn.Dropout(0.5)
+    assert places(found("NRM001", model, features())) == [("warning", "4")]
 
 
 def test_weak_dropout_is_measured_and_silent() -> None:

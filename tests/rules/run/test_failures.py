@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from nnlint.config import CheckSettings
 from nnlint.failure import FAILURES, Failure, Failures
 from nnlint.registry import Registry
 from nnlint.rule import rule
+
+if TYPE_CHECKING:
+    from nnlint import Graph
 
 
 class Net(nn.Module):
@@ -73,7 +77,6 @@ def test_target_not_loaded(tmp_path, monkeypatch) -> None:
 
 FORWARD = setup(Net(lambda h: h.reshape(-1, 5)))
 LOSS = setup(Net(), targets=torch.full((8,), 9))
-BACKWARD = setup(Net(lambda h: torch.exp(h).add_(1) * 1.0))
 
 
 def overwritten(h):
@@ -126,7 +129,7 @@ def test_no_example_input() -> None:
 
 def test_crashing_rule_does_not_stop_the_others() -> None:
     @rule("TST001", "crashing-test-rule", level="warning", since="0.1")
-    def crash(graph: "Graph"):  # noqa: F821
+    def crash(graph: Graph):
         """Crash.
 
         ## What it does

@@ -1,0 +1,123 @@
+"""Training mode against evaluation mode, with dropout off and batch statistics fixed in both: what is left of the gap.
+
+What then still differs is the model's own doing: noise of its own, a branch on `self.training`, a forgotten rescaling. Noise
+is averaged out; an evaluation-only squashing of the outputs (softmax of the logits) keeps their order and is none of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nnlint.capture.graph import Op
+from nnlint.finding import Skip
+from nnlint.probes.outputs import forward, relative_difference, zeroed
+from nnlint.probes.training import NoDropout
+
+if TYPE_CHECKING:
+    from nnlint.probes.session import Session
+
+#: Training passes whose mean stands for the expected output where training is random.
+_DRAWS = 8
+
+
+@dataclass(frozen=True)
+class TrainEvalGap:
+    """Training mode without dropout and with fixed statistics, against evaluation mode.
+
+    Attributes:
+        size: root mean square of the difference, relative to the standard deviation of the evaluation outputs.
+        noise: the same of the difference between single training passes and their mean; 0 where training is not random.
+        reordered: whether the difference changes which output of a sample is the largest, or the order of the samples.
+        op: the first op that differs; None where it could not be found, or where training is random.
+    """
+
+    size: float
+    noise: float
+    reordered: bool
+    op: Op | None
+
+
+def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap | None:
+    """The gap; None where both modes agree but for rounding, or return values of other shapes."""
+    first = _draw(session, 0)
+    if not _comparable(first, evaluated) or relative_difference(first, evaluated) <= 1e-4:
+        return None
+    again = _draw(session, 1)
+    draws = [first]
+    if relative_difference(first, again) > 1e-4:
+        draws += [again, *(_draw(session, number) for number in range(2, _DRAWS))]
+    scale = _deviation(evaluated)
+    if not scale or any(not _comparable(draw, evaluated) for draw in draws):
+        return None
+    means = [torch.stack(parts).mean(dim=0) for parts in zip(*draws, strict=True)]
+    noise = _rms([_less(draw, means) for draw in draws]) * math.sqrt(len(draws) / max(len(draws) - 1, 1))
+    return TrainEvalGap(
+        size=_rms([_less(means, evaluated)]) / scale,
+        noise=noise / scale,
+        reordered=any(_reordered(a, zeroed(b)) for a, b in zip(means, evaluated, strict=True)),
+        op=_first_op(session) if len(draws) == 1 else None,
+    )
+
+
+def training_without_noise(model: nn.Module) -> None:
+    """Training mode, except for modules that keep running statistics."""
+    model.train()
+    for module in model.modules():
+        if any("running" in name or "moving" in name for name, _ in module.named_buffers(recurse=False)):
+            module.training = False
+
+
+def _draw(session: Session, number: int) -> list[torch.Tensor]:
+    def run() -> list[torch.Tensor]:
+        training_without_noise(session.setup.model)
+        with torch.no_grad(), NoDropout():
+            found = forward(session.setup, session.batch_inputs, seed=session.plan.seed + number, mode="training")
+        return [zeroed(tensor.detach()) for tensor in found]
+
+    outputs: list[torch.Tensor] = session.measure("training pass with fixed statistics", run)
+    return outputs
+
+
+def _first_op(session: Session) -> Op | None:
+    from nnlint import ops
+    from nnlint.probes.fingerprints import Run, any_change, first_difference
+
+    def substitute(name: str) -> object:
+        return (lambda value, *_, **__: value.clone()) if "dropout" in ops.info(name).kinds else None
+
+    model, inputs, seed = session.setup.model, session.batch_inputs, session.plan.seed
+    evaluation = Run(inputs, seed, model.eval)
+    training = Run(inputs, seed, lambda: training_without_noise(model), substitute)  # type: ignore[arg-type]
+    found = session.measure(
+        "search for the gap", lambda: first_difference(session.setup, evaluation, training, any_change)
+    )
+    return found.op if found is not None else None
+
+
+def _comparable(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return len(one) == len(other) and all(a.shape == b.shape for a, b in zip(one, other, strict=True))
+
+
+def _less(one: list[torch.Tensor], other: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [a - zeroed(b) for a, b in zip(one, other, strict=True)]
+
+
+def _rms(differences: list[list[torch.Tensor]]) -> float:
+    values = torch.cat([tensor.flatten().double() for tensors in differences for tensor in tensors])
+    return float(values.square().mean().sqrt())
+
+
+def _deviation(outputs: list[torch.Tensor]) -> float:
+    return float(torch.cat([zeroed(tensor).flatten().double() for tensor in outputs]).std(unbiased=False))
+
+
+def _reordered(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two outputs rank their last axis (or their samples, where that axis has one entry) differently."""
+    if one.dim() and one.shape[-1] > 1:
+        return not torch.equal(one.argmax(dim=-1), other.argmax(dim=-1))
+    return one.numel() > 1 and not torch.equal(one.flatten().argsort(), other.flatten().argsort())

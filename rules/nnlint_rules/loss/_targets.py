@@ -1,0 +1,70 @@
+"""What the targets of a loss are: one-hot rows, distributions, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnlint_rules.loss._heads import class_dim
+
+if TYPE_CHECKING:
+    from nnlint import MeasuredLoss
+
+_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class TargetRows:
+    """Targets of the shape of the prediction, seen as one row of class values for each decision.
+
+    Attributes:
+        classes: entries of a row.
+        rows: how many rows; rows of zeros (padding, void pixels) are not counted.
+        binary: whether every entry is 0 or 1.
+        sum_to_one: share of the rows that sum to 1.
+        largest_sum: the largest sum of a row.
+        integral: whether every entry is a whole number.
+        distinct: number of columns that hold the largest entry of some row.
+        highest: the largest entry.
+    """
+
+    classes: int
+    rows: int
+    binary: bool
+    sum_to_one: float
+    largest_sum: float
+    integral: bool
+    distinct: int
+    highest: float
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether the rows are one-hot and name more than one class."""
+        return self.binary and self.sum_to_one == 1.0 and self.distinct > 1
+
+
+def target_rows(call: MeasuredLoss) -> TargetRows | None:
+    """The rows of the targets; None where the targets have not the shape of a prediction with classes, or no values."""
+    import torch
+
+    values, prediction = call.target_value, call.prediction_value
+    if values is None or prediction is None or values.shape != prediction.shape or values.dim() < 2:
+        return None
+    dim = class_dim(tuple(values.shape))
+    if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
+        dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
+    rows = values.double().movedim(dim, -1).reshape(-1, values.shape[dim])
+    rows = rows[rows.abs().sum(1) > 0]
+    if len(rows) == 0 or not bool(torch.isfinite(rows).all()):
+        return None
+    sums = rows.sum(1)
+    return TargetRows(
+        classes=rows.shape[1],
+        rows=len(rows),
+        binary=bool(((rows == 0) | (rows == 1)).all()),
+        sum_to_one=float(((sums - 1).abs() <= _TOLERANCE).double().mean()),
+        largest_sum=float(sums.max()),
+        integral=bool((rows == rows.round()).all()),
+        distinct=int(rows.argmax(1).unique().numel()),
+        highest=float(rows.max()),
+    )

@@ -1,0 +1,73 @@
+"""LOS024: a negative value of a loss that cannot be negative."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Options, rule
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls
+
+_NON_NEGATIVE = (
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
+    "ctc_loss",
+    "soft_margin_loss",
+    "multilabel_soft_margin_loss",
+    "multilabel_margin_loss",
+    "multi_margin_loss",
+    "margin_ranking_loss",
+    "triplet_margin_loss",
+    "cosine_embedding_loss",
+)
+
+
+class Sign(Options):
+    """Tolerances; calibration: docs/calibration.md#negative-loss."""
+
+    tolerance: float = 1e-3  # rounding of a loss that is 0
+
+
+@rule("LOS024", "negative-loss", level="warning", since="0.1", explains=["TRN002"])
+def check(losses: LossCalls, options: Sign) -> Iterator[Finding]:
+    """Negative value of a loss that is non-negative by definition.
+
+    ## What it does
+    Looks at the value of every loss function that cannot be negative on valid arguments (cross-entropies, squared and absolute
+    errors, KL divergence, margin losses). Gaussian and Poisson likelihoods and hand-written losses may be negative.
+
+    ## Why is this bad?
+    Something it was given is out of its domain: weights or targets below 0, probabilities above 1, scores where
+    log-probabilities are meant. Minimizing it then drives the net toward the fault.
+
+    ## Example
+        F.binary_cross_entropy_with_logits(logits, y, weight=torch.log(frequency))  # negative weights
+
+    ## Use instead
+        F.binary_cross_entropy_with_logits(logits, y, weight=1 / frequency)
+
+    ## References
+    - PyTorch: `torch.nn.functional`, loss functions
+    """
+    losses.require_result()
+    for call in losses.of(*_NON_NEGATIVE):
+        if call.value is None or call.value.numel() == 0:
+            continue
+        lowest, mean = float(call.value.min()), float(call.value.double().mean())
+        if not lowest < -options.tolerance:
+            continue
+        yield Finding(
+            at=call,
+            message=f"{call.label} is {mean:.4g}, and cannot be negative on valid arguments",
+            evidence={"mean": mean, "lowest": lowest, "limit": -options.tolerance},
+            fix="look at its arguments: weights and targets have to be non-negative, predictions in the domain of the loss",
+        )

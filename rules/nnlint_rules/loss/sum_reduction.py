@@ -1,0 +1,108 @@
+"""LOS021: a loss summed over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+from nnlint.ops import VALUE_PRESERVING
+
+if TYPE_CHECKING:
+    from nnlint import Graph, LossCalls, Op
+
+_DIVIDING = ("div", "mean")
+_WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
+
+
+@rule("LOS021", "sum-reduction", level="warning", since="0.1", explains=["GRD002", "GRD005"])
+def check(losses: LossCalls) -> Iterator[Finding]:
+    """Loss summed, not averaged, over the batch.
+
+    ## What it does
+    Reports a loss function called with `reduction="sum"`, or a `.sum()` over losses of the single samples, that reaches the
+    final loss without being divided. Sums that belong to a sum of several terms (an evidence lower bound) are info.
+
+    ## Why is this bad?
+    The loss and every gradient grow with the batch size: a learning rate tuned for one batch size is wrong for another, the
+    smaller last batch counts less, and a clipping threshold means something else.
+
+    ## Example
+        loss = F.cross_entropy(logits, y, reduction="sum")
+
+    ## Use instead
+        loss = F.cross_entropy(logits, y)  # or divide the sum by the number of samples
+
+    ## References
+    - P. Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2
+    """
+    graph, end = losses.graph, losses.require_result().op
+    if end is None:
+        return
+    samples = _samples(losses)
+    for op, label in (*_summed_calls(losses), *_sums(graph, end, samples)):
+        path = _path(graph, op, end)
+        if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
+            continue
+        several = any(step.name in ("add", "sub") and len(step.activations) > 1 for step in path)
+        yield Finding(
+            at=op,
+            level=Level.INFO if several else None,
+            message=f"{label} adds up the losses of {samples} samples: loss and gradients grow with the batch size",
+            evidence={"samples": samples, "value": losses.value},
+            fix='use reduction="mean", or divide by the number of samples',
+        )
+
+
+def _samples(losses: LossCalls) -> int:
+    sizes = [op.shape[0] for op in losses.graph.inputs if op.shape]
+    return sizes[0] if sizes else 1
+
+
+def _summed_calls(losses: LossCalls) -> Iterator[tuple[Op, str]]:
+    for call in losses:
+        if call.argument("reduction") == "sum" or call.argument("size_average") is False:
+            yield call.op, call.label
+
+
+def _sums(graph: Graph, end: Op, samples: int) -> Iterator[tuple[Op, str]]:
+    """Full sums of what has one entry for each sample: of a loss without reduction, or of squares and differences."""
+    for op in graph.calls("sum"):
+        source = op.activations[0] if op.activations else None
+        if (
+            source is None
+            or op.shape != ()
+            or not source.shape
+            or source.shape[0] != samples
+            or not graph.reaches(op, end)
+        ):
+            continue
+        if op.argument("dim") is None and _is_plain_error(source):
+            yield op, op.label
+
+
+def _is_plain_error(op: Op) -> bool:
+    """Whether the values are errors as they are: nothing was divided or weighted on the way from a loss or a difference."""
+    for _ in range(6):
+        if op.is_kind("loss") or op.name == "sub":
+            return True
+        if not op.is_kind(*_WALKED) or op.is_kind("mul", "div") or not op.activations:
+            return False
+        op = op.activations[0]
+    return False
+
+
+def _path(graph: Graph, op: Op, end: Op) -> tuple[Op, ...]:
+    """Ops between `op` and the final loss, in order."""
+    if op is end:
+        return ()
+    upstream = graph.ancestors(end) | {end}
+    return tuple(sorted((step for step in graph.descendants(op) if step in upstream), key=lambda step: step.index))
+
+
+def _shrinks(op: Op) -> bool:
+    """Whether the op multiplies with a number below 1, or with a tensor that may hold one over the count."""
+    if op.name != "mul":
+        return False
+    numbers = [value for value in op.leading if isinstance(value, (int, float))]
+    return not numbers or any(abs(number) < 1 for number in numbers)

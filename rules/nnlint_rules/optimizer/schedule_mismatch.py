@@ -1,0 +1,97 @@
+"""OPT012: a learning-rate schedule that does not fit the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, rule
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Optimizer
+    from nnlint.probes.optimizer import ScheduleInfo
+
+#: Where a schedule says how long it is, and whether that is certainly counted in optimizer steps.
+_LENGTHS = {"OneCycleLR": ("total_steps", True), "CosineAnnealingLR": ("T_max", False), "PolynomialLR": ("total_iters", False)}
+
+
+class ScheduleMismatch(Options):
+    """Thresholds."""
+
+    factor: float = Field(3.0, description="how many times shorter or longer than the planned steps")
+    vanished: float = Field(1e-6, description="share of the learning rate that counts as none")
+
+
+@rule("OPT012", "schedule-mismatch", level="warning", since="0.1", explains=["OPT004", "TRN001"])
+def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -> Iterator[Finding]:
+    """The scheduler ends the training at its first step, or long before or after the planned end.
+
+    ## What it does
+    Steps a twin of the scheduler: a rate that falls to zero at the first step, or that stays zero for 200 steps, is reported;
+    so is a scheduler of another optimizer. With `planned_steps` given, a schedule whose own length is at least 3 times shorter
+    (where it counts steps for certain) or 3 times longer than the training.
+
+    ## Why is this bad?
+    With a rate of zero nothing is learned from there on, without any error. A decay that is never reached leaves the model at
+    its high learning rate.
+
+    ## Example
+        scheduler = LambdaLR(optimizer, lambda step: 1 - step // total)      # and total = 1
+        scheduler = CosineAnnealingLR(optimizer, T_max=1)
+
+    ## Use instead
+        scheduler = LambdaLR(optimizer, lambda step: 1 - step / total)
+        scheduler = CosineAnnealingLR(optimizer, T_max=planned_steps)
+
+    ## References
+    - PyTorch: `torch.optim.lr_scheduler`, how to adjust the learning rate
+    """
+    schedule = optimizer.scheduler
+    if schedule is None:
+        return
+    fault = _fault(schedule, declared.planned_steps, options)
+    if fault is None:
+        return
+    reason, fix = fault
+    yield Finding(
+        at=optimizer,
+        message=f"{schedule.class_name} {reason}",
+        evidence={"scheduler": schedule.class_name, "rates": list(schedule.rates[:5]), "planned_steps": declared.planned_steps},
+        fix=fix,
+    )
+
+
+def _fault(schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch) -> tuple[str, str] | None:
+    if schedule.matches is False:
+        return (
+            "drives another optimizer than the one given: its rate never changes",
+            "construct the scheduler from the optimizer that trains, after the last time that one is constructed",
+        )
+    rates = schedule.rates
+    if len(rates) > 1 and rates[0] > 0.0 and rates[1] <= options.vanished * rates[0]:
+        return (
+            f"takes the learning rate from {rates[0]:g} to {rates[1]:g} at its first step",
+            "check its length and its factor (an integer division, gamma=0, a length of 1); it is stepped once for each epoch or batch",
+        )
+    if len(rates) > 100 and max(rates) == 0.0:
+        return (
+            f"keeps the learning rate at 0 for {len(rates) - 1} steps",
+            "check the warm-up factor for an integer division, and its length",
+        )
+    return _length_fault(schedule, planned, options)
+
+
+def _length_fault(schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch) -> tuple[str, str] | None:
+    name, in_steps = _LENGTHS.get(schedule.class_name, ("", False))
+    length = schedule.settings.get(name)
+    if planned is None or not isinstance(length, (int, float)):
+        return None
+    fix = f"set {name} to the number of times the scheduler is stepped ({planned} if once for each optimizer step)"
+    if length > options.factor * planned:
+        return f"has {name}={length:g}, but the training takes {planned} steps: its end is never reached", fix
+    # Shorter may mean that it is stepped once for each epoch; only OneCycleLR is always stepped once for each batch.
+    if in_steps and length * options.factor < planned:
+        return f"has {name}={length:g}, but the training takes {planned} steps: it ends, and raises, long before", fix
+    return None
