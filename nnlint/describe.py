@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnlint.config import PROBES
 from nnlint.finding import Location
+from nnlint.probes.deep_summary import deep_summary
 from nnlint.report import SourceLocation
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def measurements_of(session: Session) -> dict[str, Any]:
     measured: dict[str, Any] = {"layers": _layers(made.forward, made.backward), "samples": made.forward.samples}
     if made.forward.loss is not None:
         measured["initial_loss"] = _number(made.forward.loss)
-    return measured
+    return measured | deep_summary(session.measured(), PROBES if session.plan.deep else session.plan.probes)
 
 
 def _layers(forward: ForwardStats, backward: BackwardStats | None) -> list[dict[str, Any]]:

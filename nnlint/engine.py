@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[TargetReport], None]
 
+_PROGRESS_INTERVAL = 0.25  # seconds
+
 _COST = {kind: position for position, kind in enumerate(NEEDS)}
 
 
@@ -77,6 +79,8 @@ def check(
         setup = _resolve(target, running)
         if setup is not None:
             _run_rules(running, setup)
+            if setup.weights is not None and not isinstance(target, str):
+                setup.weights.undo(setup.model)  # the caller's model is as it was
     _raise_failures(running, known)
     report = _report(running)
     running.on_progress(report)
@@ -153,7 +157,7 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
 
     settings = running.settings
     deadline = time.monotonic() + settings.budget if settings.budget is not None else None
-    plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline)
+    plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline, _step_reporter(running))
     running.session = session = Session(setup, plan)
     running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
     for rule in running.rules:
@@ -167,6 +171,21 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     # A failed pass is a failure of the check even where no selected rule needed it.
     _ = session.training_pass
     running.failures += session.failures
+
+
+def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:
+    """Says how far a longer probe is, in the report so far under "progress", and not more often than a person can read."""
+    last = [0.0]
+
+    def on_step(probe: str, done: int, planned: int) -> None:
+        now = time.monotonic()
+        if now - last[0] > _PROGRESS_INTERVAL:
+            last[0] = now
+            partial = _report(running)
+            partial.measurements["progress"] = {"probe": probe, "done": done, "planned": planned}
+            running.on_progress(partial)
+
+    return on_step
 
 
 def _run_rule(rule: Rule, running: _Check, session: Session) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import warnings
 from functools import cache
 from types import ModuleType
@@ -27,7 +28,7 @@ def library(name: str) -> ModuleType:
     Only absence skips: a library that is installed and cannot be imported fails the test.
     """
     if importlib.util.find_spec(name.partition(".")[0]) is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     with warnings.catch_warnings():
@@ -46,10 +47,10 @@ def _complete_torchvision() -> Any:
     if importlib.util.find_spec("torchvision") is None:
         return None
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except Exception:
-        for module in [name for name in importlib.sys.modules if name.partition(".")[0] == "torchvision"]:
-            del importlib.sys.modules[module]
+        for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[module]
         defined = torch.library.Library("torchvision", "DEF")
         for schema in _COMPILED:
             defined.define(schema)

@@ -126,10 +126,11 @@ class Recorder(TorchFunctionMode):
         nodes: dict[fx.Node, None] = {}
         for _, tensor in tensor_leaves(output):
             nodes[self.node_of(tensor)] = None
+        self.graph.output(tuple(nodes))
+        # First, since autograd's functions hold the tensors they saved.
+        self._grad_nodes.clear()
         for node in self._bindings.alive():
             node.meta["kept"] = True
-        self.graph.output(tuple(nodes))
-        self._grad_nodes.clear()
 
     @contextmanager
     def paused(self) -> Iterator[dict[fx.Node, None]]:
@@ -206,7 +207,8 @@ class Recorder(TorchFunctionMode):
         if not outputs and not changed and "escape" not in known.kinds:
             return None
         node = self._node(func, name, args, kwargs)
-        self._describe(node, outputs[0][1] if outputs else None, name=canonical)
+        results = [*(tensor for _, tensor in outputs), *(changed or ())]
+        self._describe(node, results[0] if results else None, name=canonical)
         self._place(node)
         node.meta.update(meta or {}, in_place=bool(changed))
         for tensor in changed or ():
@@ -253,6 +255,8 @@ class Recorder(TorchFunctionMode):
         if found is None or _gained_gradient(tensor, found):
             found = self._state_node(tensor) or self._stranger(tensor)
             self._bindings.bind(tensor, found)
+        elif found.target in (operator.getitem, after_write) and found.meta["name"] in ("getitem", "after"):
+            self._describe(found, tensor, name=found.meta["name"])
         return found
 
     def known_node(self, tensor: torch.Tensor) -> fx.Node | None:

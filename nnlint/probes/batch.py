@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from nnlint.setup.batches import split_batch
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
+#: Memory for further batches of the data, beyond which no more are read.
+_READ_BYTES = 1 << 28
 #: Samples of a dataset that are read for their targets alone.
 _SPREAD_SAMPLES = 128
 
@@ -212,24 +214,41 @@ class Batch:
 
 
 def _read(data: Any, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
-    """Batches from data that starts anew with every `iter`; an iterator is the user's to consume."""
+    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in read_pairs(data, limit, setup))
+
+
+def read_pairs(data: Any, limit: int, setup: TrainingSetup) -> list[tuple[Any, Any]]:
+    """(inputs, targets) from data that starts anew with every `iter`; none from an iterator: it is the user's to consume.
+
+    Raises:
+        Skip: the data raises when it is read.
+    """
     if data is None or not hasattr(data, "__iter__"):
-        return ()
+        return []
     generators = [getattr(owner, "generator", None) for owner in (data, getattr(data, "sampler", None))]
     states = [GeneratorState(generator) for generator in generators if isinstance(generator, torch.Generator)]
     try:
         with seeded(0):
             source = iter(data)
             if source is data:
-                return ()
-            raw = list(itertools.islice(source, limit))
-        pairs = [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
+                return []
+            raw = list(_within_memory(itertools.islice(source, limit)))
+        return [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
     except Exception as error:
         raise Skip(f"the data raised {type(error).__name__} when it was read: {error}") from error
     finally:
         for state in states:
             state.restore()
-    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in pairs)
+
+
+def _within_memory(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, as far as they fit into the memory that is spent on them; at least one."""
+    total = 0
+    for batch in batches:
+        yield batch
+        total += sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(batch, "batch"))
+        if total > _READ_BYTES:
+            return
 
 
 def _samples(inputs: Any) -> int:

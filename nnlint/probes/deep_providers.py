@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nnlint.config import PROBES
 from nnlint.finding import Skip
 
 if TYPE_CHECKING:
@@ -19,66 +20,102 @@ if TYPE_CHECKING:
     )
     from nnlint.probes.session import Session
 
-#: Names for `--probe`, and the evidence each stands for.
-PROBES: Mapping[str, str] = {
-    "overfit": "OverfitRun",
-    "lr-range": "LearningRateRange",
-    "input-dependence": "InputDependence",
-    "gradcheck": "GradientCheck",
-    "precision": "PrecisionStats",
-    "validation": "ValidationGap",
-}
-
-_OVERFIT_STEPS = 60
-_OVERFIT_STEPS_SMALL = 400
-_RANGE_STEPS = 60
-_RANGE_STEPS_SMALL = 120
-_SMALL = 1_000_000
-_VALIDATION_BATCHES = 4
+#: Multiply-adds that a probe may spend, and its fewest and most steps. The fewest add up to less than 150 with the default
+#: profile, which is what a ResNet-18 gets; a net of a few thousand weights makes the most (docs/calibration.md#effort).
+_OVERFIT = (4e10, 64, 1000)
+_RANGE = (4e10, 45, 160)
+_DEPENDENCE = (1e10, 8, 100)
+_VALIDATION = (1e10, 10, 60)
 _TRAINING_BATCHES = 8
+_VALIDATION_BATCHES = 2
 
 
-def _ready(session: Session, evidence: str) -> Callable[[], None]:
-    """Check that the probe may run; returns what it calls after each step, which raises Skip at the deadline."""
-    name = next(name for name, kind in PROBES.items() if kind == evidence)
-    if not session.plan.deep and name not in session.plan.probes:
-        raise Skip(f"needs --deep or --probe {name}")
-    session.evidence("ForwardStats")
-    if evidence != "GradientCheck":
-        if session.training_pass.losses is None:
-            raise Skip("no loss given")
-        session.evidence("BackwardStats")
+class _Probe:
+    """One run of a longer probe: whether it may run, how many steps it gets, and what happens after each.
 
-    def on_step() -> None:
-        if session.plan.deadline is not None and time.monotonic() > session.plan.deadline:
-            raise Skip(f"the time budget was used up during the {name} probe")
+    Args:
+        session: the session.
+        evidence: what the probe measures.
 
-    return on_step
+    Raises:
+        Skip: the probe is not asked for, or cannot run.
+    """
 
+    def __init__(self, session: Session, evidence: str) -> None:
+        self.session = session
+        self.name = next(name for name, kind in PROBES.items() if kind == evidence)
+        self.done = 0
+        self.planned = 0
+        if not session.plan.deep and self.name not in session.plan.probes:
+            raise Skip(f"needs --deep or --probe {self.name}")
+        self.forward = session.evidence("ForwardStats")
+        if evidence not in ("GradientCheck", "PrecisionStats"):
+            session.evidence("LossCalls").require_result()
+            session.evidence("BackwardStats")
 
-def _is_small(session: Session) -> bool:
-    return sum(parameter.numel() for parameter in session.setup.model.parameters()) < _SMALL
+    def steps(self, limits: tuple[float, int, int], share: float = 1.0) -> int:
+        """The steps that a budget pays for, on a batch of this share of the sample batch."""
+        from nnlint.probes.effort import forward_work, steps_within
+
+        budget, least, most = limits
+        work = forward_work(self.forward.graph, self.session.setup.model) * share
+        self.planned = steps_within(work, budget, least=least, most=most)
+        return self.planned
+
+    def on_step(self) -> None:
+        """Report progress, and stop where the time budget is used up."""
+        self.done += 1
+        plan = self.session.plan
+        if plan.on_step is not None:
+            plan.on_step(self.name, self.done, max(self.planned, self.done))
+        if plan.deadline is not None and time.monotonic() > plan.deadline:
+            raise Skip(f"the time budget was used up in the {self.name} probe, after {self.done} steps")
+
+    def run(self, measure: Callable[[], Any]) -> Any:
+        """Measure inside the state guard.
+
+        Raises:
+            Skip: the time budget is used up, or the user's code raised in a run that it did not raise in before.
+        """
+        from nnlint.probes.causes import one_line
+        from nnlint.probes.guard import RestoreError
+
+        try:
+            return self.session.measure(f"{self.name} probe", measure)
+        except (Skip, RestoreError):
+            raise
+        except Exception as error:
+            raise Skip(f"the {self.name} probe raised {one_line(error)}") from error
 
 
 def _overfit(session: Session) -> OverfitRun:
-    from nnlint.probes.overfit import run_overfit
+    from nnlint.probes.outputs import sample_count
+    from nnlint.probes.overfit import SAMPLES, run_overfit
 
-    on_step = _ready(session, "OverfitRun")
-    steps = _OVERFIT_STEPS_SMALL if _is_small(session) else _OVERFIT_STEPS
-    found: OverfitRun = session.measure(
-        "overfit",
-        lambda: run_overfit(session.setup, session.guard, seed=session.plan.seed, on_step=on_step, budget_steps=steps),
+    probe = _Probe(session, "OverfitRun")
+    samples = sample_count(session.setup)
+    steps = probe.steps(_OVERFIT, min(SAMPLES, samples) / samples)
+    losses = session.evidence("LossCalls")
+    seed = session.plan.seed
+    found: OverfitRun = probe.run(
+        lambda: run_overfit(session.setup, session.guard, losses, seed=seed, steps=steps, on_step=probe.on_step)
     )
     return found
 
 
 def _lr_range(session: Session) -> LearningRateRange:
     from nnlint.probes.lr_range import run_lr_range
+    from nnlint.probes.plateaus import chance_loss, single_call
 
-    on_step = _ready(session, "LearningRateRange")
-    steps = _RANGE_STEPS_SMALL if _is_small(session) else _RANGE_STEPS
-    found: LearningRateRange = session.measure(
-        "learning-rate range", lambda: run_lr_range(session.setup, seed=session.plan.seed, steps=steps, on_step=on_step)
+    probe = _Probe(session, "LearningRateRange")
+    steps = probe.steps(_RANGE)
+    call = single_call(session.evidence("LossCalls"))
+    chance = chance_loss(call, call.target_value) if call is not None else None
+    seed = session.plan.seed
+    found: LearningRateRange = probe.run(
+        lambda: run_lr_range(
+            session.setup, session.guard, seed=seed, steps=steps, chance=chance, on_step=probe.on_step
+        )
     )
     return found
 
@@ -86,45 +123,78 @@ def _lr_range(session: Session) -> LearningRateRange:
 def _input_dependence(session: Session) -> InputDependence:
     from nnlint.probes.deep import run_input_dependence
 
-    on_step = _ready(session, "InputDependence")
-    found: InputDependence = session.measure(
-        "input dependence",
-        lambda: run_input_dependence(session.setup, session.guard, seed=session.plan.seed, on_step=on_step),
+    probe = _Probe(session, "InputDependence")
+    known = _proven_dependence(session)
+    if known is not None:
+        return known
+    steps = probe.steps(_DEPENDENCE)
+    probe.planned = 2 * steps
+    seed = session.plan.seed
+    found: InputDependence = probe.run(
+        lambda: run_input_dependence(session.setup, session.guard, seed=seed, steps=steps, on_step=probe.on_step)
     )
     return found
+
+
+def _proven_dependence(session: Session) -> InputDependence | None:
+    """What the overfit probe says already: a loss that no prediction that is blind to the input can have."""
+    from nnlint.probes.deep_stats import InputDependence
+
+    try:
+        run: OverfitRun = session.evidence("OverfitRun")
+    except Skip:
+        return None
+    if run.blind_loss is None or run.best_loss > 0.5 * run.blind_loss:
+        return None
+    return InputDependence(
+        initial=run.initial_loss,
+        real=run.best_loss,
+        blind=run.blind_loss,
+        trained=run.best_loss,
+        shuffled=None,
+        steps=0,
+        samples=run.samples,
+    )
 
 
 def _gradcheck(session: Session) -> GradientCheck:
     from nnlint.probes.gradcheck import run_gradcheck
 
-    _ready(session, "GradientCheck")
-    found: GradientCheck = session.measure("gradcheck", lambda: run_gradcheck(session.setup, seed=session.plan.seed))
+    probe = _Probe(session, "GradientCheck")
+    found: GradientCheck = probe.run(lambda: run_gradcheck(session.setup, seed=session.plan.seed))
     return found
 
 
 def _precision(session: Session) -> PrecisionStats:
     from nnlint.probes.precision import run_precision
 
-    _ready(session, "PrecisionStats")
-    precision = session.setup.precision or "bf16"
-    found: PrecisionStats = session.measure(
-        "precision", lambda: run_precision(session.setup, session.guard, seed=session.plan.seed, precision=precision)
+    probe = _Probe(session, "PrecisionStats")
+    precision = session.setup.precision
+    if precision is None and probe.name not in session.plan.probes:
+        raise Skip("no mixed precision declared")
+    seed = session.plan.seed
+    found: PrecisionStats = probe.run(
+        lambda: run_precision(session.setup, session.guard, seed=seed, precision=precision or "bf16")
     )
     return found
 
 
 def _validation(session: Session) -> ValidationGap:
+    from nnlint.probes.batch import read_pairs
     from nnlint.probes.deep import run_validation_gap
 
-    on_step = _ready(session, "ValidationGap")
-    batch = session.evidence("Batch")
-    validation = list(batch.val_batches(_VALIDATION_BATCHES))
-    training = list(batch.batches(_TRAINING_BATCHES))
-    found: ValidationGap = session.measure(
-        "validation gap",
+    probe = _Probe(session, "ValidationGap")
+    setup = session.setup
+    validation = read_pairs(setup.val_data, _VALIDATION_BATCHES, setup)
+    if not validation:
+        raise Skip("no validation data given" if setup.val_data is None else "the validation data cannot be read again")
+    training = read_pairs(setup.data, _TRAINING_BATCHES, setup) or [(setup.inputs, setup.targets)]
+    steps = probe.steps(_VALIDATION)
+    seed = session.plan.seed
+    found: ValidationGap = probe.run(
         lambda: run_validation_gap(
-            session.setup, session.guard, training, validation, seed=session.plan.seed, on_step=on_step
-        ),
+            setup, session.guard, training, validation, seed=seed, steps=steps, on_step=probe.on_step
+        )
     )
     return found
 

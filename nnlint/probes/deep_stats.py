@@ -45,6 +45,7 @@ class OverfitRun:
         samples: size of the fixed batch.
         best_loss: the lowest loss over all rungs.
         floor: the lowest loss the batch allows (soft labels), 0 where unknown.
+        blind_loss: the lowest loss of a prediction that is the same for all samples; None where unknown.
         reachable: from the initial loss, or the loss of chance where that is lower, down to the floor.
         steps_to_fit: steps of the rung that fitted.
         known_plateau: for the verdict "plateau": what fault a value within 2 % of the best loss is the signature of.
@@ -58,6 +59,7 @@ class OverfitRun:
     best_loss: float
     floor: float
     reachable: float
+    blind_loss: float | None
     steps_to_fit: int | None
     known_plateau: str | None
     limits: tuple[str, ...] = ()
@@ -82,39 +84,70 @@ class OverfitRun:
 
 
 @dataclass(frozen=True)
-class LearningRateRange:
-    """The learning-rate range test on a copy of the state, from the user's optimizer and groups.
+class Trial:
+    """A few steps from the start at one learning rate.
 
     Attributes:
-        rates, losses: the curve; `smoothed` is its debiased running mean.
+        losses: loss before each step, and after the last; a run that diverges ends there.
+        diverged: the loss was no number, rose far above where it began, or rose again after it had fallen.
+    """
+
+    rate: float
+    losses: tuple[float, ...]
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class LearningRateRange:
+    """The learning-rate range test, from the user's optimizer and groups (docs/calibration.md#learning-rate-range).
+
+    Attributes:
+        rates, losses: the sweep: the loss before the step that is made with each rate; `smoothed` is its debiased running mean.
+        trials: short runs at constant rates, around the minimum and down to the first that does not diverge.
         starts: the rate from which the loss falls measurably; None where it never does.
         steepest: where the smoothed loss falls fastest over the logarithm of the rate.
-        minimum: the rate of the smoothed minimum: the article's choice, too high for training.
-        diverges: the rate from which the loss rises past three times its best or is no number; None where it never does.
-        suggestion: a rate inside the interval.
-        configured: the optimizer's own rate (of its first group).
+        minimum: the rate of the smoothed minimum: a popular choice, mostly too high to train with.
+        diverges: the lowest rate whose trial diverged; None where none did.
+        configured: the optimizer's own rate (of its first group); None without an optimizer.
+        optimizer: class of the optimizer.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
+    trials: tuple[Trial, ...]
     starts: float | None
     steepest: float | None
     minimum: float | None
     diverges: float | None
-    suggestion: float | None
     configured: float | None
     optimizer: str
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Usable learning rates: from where the loss starts to move to a tenth of the minimum's rate, at least the steepest."""
-        if self.starts is None or self.minimum is None:
+        """Usable rates: from where the loss starts to move to a third of where training diverges."""
+        upper = self.diverges / 3.0 if self.diverges is not None else self.minimum
+        if self.starts is None or upper is None or upper < self.starts:
             return None
-        upper = max(self.minimum / 3.0, self.starts)
-        if self.diverges is not None:
-            upper = min(upper, self.diverges / 3.0)
-        return (self.starts, max(upper, self.starts))
+        return (self.starts, upper)
+
+    @property
+    def suggestion(self) -> float | None:
+        """A third of the interval's end, a tenth of where training diverges; inside the interval."""
+        return max(self.interval[1] / 3.0, self.interval[0]) if self.interval is not None else None
+
+    @property
+    def minimum_diverged(self) -> bool:
+        """Whether training at the rate of the curve's minimum was tried and diverged."""
+        return any(trial.diverged and trial.rate == self.minimum for trial in self.trials)
+
+    @property
+    def position(self) -> str:
+        """Where the configured rate stands: "below", "inside", "above" the interval, or "unknown"."""
+        if self.configured is None or self.interval is None:
+            return "unknown"
+        low, high = self.interval
+        return "below" if self.configured < low else "above" if self.configured > high else "inside"
 
 
 @dataclass(frozen=True)
@@ -122,26 +155,36 @@ class InputDependence:
     """Short trainings on the real inputs and on inputs without information.
 
     Attributes:
-        real, blind: final losses on the real batch and with every sample's input replaced by the batch mean.
         initial: loss before training.
-        steps: steps of each run.
+        real, blind: final losses on the real batch and with every sample's input replaced by the batch mean.
+        trained, shuffled: loss of the model trained on the real batch, with the inputs in place and each at another sample
+            (None where that was not tried).
+        steps: steps of each run; 0 where the overfit probe fitted what no blind prediction can fit (`blind` is then the
+            lowest loss of such a prediction).
     """
 
     initial: float
     real: float
     blind: float
+    trained: float
+    shuffled: float | None
     steps: int
     samples: int
 
 
 @dataclass(frozen=True)
 class CustomGradient:
-    """gradcheck of one custom autograd.Function call, in float64."""
+    """gradcheck of one custom autograd.Function call, in float64.
+
+    Attributes:
+        passed: None where nothing was to be proven; `detail` says why.
+        detail: what gradcheck said.
+    """
 
     function: str
     module_path: str
     location: Location | None
-    passed: bool
+    passed: bool | None
     detail: str
 
 
@@ -186,21 +229,17 @@ class PrecisionStats:
 
 @dataclass(frozen=True)
 class ValidationGap:
-    """A short training with validation data, as configured and with dropout and weight decay off.
+    """A short training with validation data; all losses in evaluation mode.
 
     Attributes:
-        train, validation: losses at the checkpoints of the run.
+        train, validation: losses before the run and at its checkpoints.
         steps: training steps between checkpoints.
-        regularized: what regularization the setup has ("dropout", "weight decay", "batch norm", ...).
+        regularized: what regularization the setup has ("dropout", "weight decay").
+        plain_validation: validation losses of the same run without that regularization; empty where there is none.
     """
 
     train: tuple[float, ...]
     validation: tuple[float, ...]
     steps: int
     regularized: tuple[str, ...]
-
-    def require_points(self, count: int) -> ValidationGap:
-        """This, or Skip where fewer checkpoints were reached."""
-        if len(self.validation) < count:
-            raise Skip("the short training ended before the validation loss could be compared")
-        return self
+    plain_validation: tuple[float, ...] = ()

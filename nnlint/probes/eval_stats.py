@@ -38,10 +38,8 @@ class Randomness:
 
     @property
     def from_dropout(self) -> bool:
-        """Whether a dropout is what made the difference."""
-        return self.op is not None and (
-            self.op.is_kind("dropout") or bool(self.op.argument("dropout_p")) or bool(self.op.argument("dropout"))
-        )
+        """Whether a dropout is what made the difference: one of its own, or the one inside a recurrent or attention layer."""
+        return self.op is not None and self.op.is_kind("dropout", "recurrent", "attention")
 
 
 class EvalStats:
@@ -160,12 +158,15 @@ class EvalStats:
 
         return spread(self.outputs, self._session.samples)
 
-    @cached_property
+    @property
     def samples_differ(self) -> bool:
         """Whether the samples that the passes ran on differ at all."""
-        from nnlint.probes.outputs import with_first_sample_replaced
+        return self.replaced_outputs is not None
 
-        return with_first_sample_replaced(self._session.batch_inputs, self._session.samples) is not None
+    @cached_property
+    def outputs_finite(self) -> bool:
+        """Whether every output has a finite value at least somewhere."""
+        return all(bool(tensor.isfinite().any()) for tensor in self.outputs)
 
     @cached_property
     def spread_after_steps(self) -> float | None:

@@ -32,13 +32,13 @@ class TrainEvalGap:
     Attributes:
         size: root mean square of the difference, relative to the standard deviation of the evaluation outputs.
         noise: the same of the difference between single training passes and their mean; 0 where training is not random.
-        reordered: whether the difference changes which output of a sample is the largest, or the order of the samples.
+        squashed: whether evaluation only squashes what training returns: the same order, or values brought into [0, 1].
         op: the first op that differs; None where it could not be found, or where training is random.
     """
 
     size: float
     noise: float
-    reordered: bool
+    squashed: bool
     op: Op | None
 
 
@@ -59,7 +59,9 @@ def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap
     return TrainEvalGap(
         size=_rms([_less(means, evaluated)]) / scale,
         noise=noise / scale,
-        reordered=any(_reordered(a, zeroed(b)) for a, b in zip(means, evaluated, strict=True)),
+        squashed=all(
+            _squashed(a, zeroed(b), random=len(draws) > 1) for a, b in zip(means, evaluated, strict=True)
+        ),
         op=_first_op(session) if len(draws) == 1 else None,
     )
 
@@ -116,8 +118,14 @@ def _deviation(outputs: list[torch.Tensor]) -> float:
     return float(torch.cat([zeroed(tensor).flatten().double() for tensor in outputs]).std(unbiased=False))
 
 
-def _reordered(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two outputs rank their last axis (or their samples, where that axis has one entry) differently."""
-    if one.dim() and one.shape[-1] > 1:
-        return not torch.equal(one.argmax(dim=-1), other.argmax(dim=-1))
-    return one.numel() > 1 and not torch.equal(one.flatten().argsort(), other.flatten().argsort())
+def _squashed(training: torch.Tensor, evaluation: torch.Tensor, *, random: bool) -> bool:
+    """Whether an output of evaluation is that of training squashed: as softmax or sigmoid of logits are."""
+    if random:  # noise alone changes the order
+        return _in_unit_interval(evaluation) and not _in_unit_interval(training)
+    if evaluation.dim() and evaluation.shape[-1] > 1:
+        return torch.equal(training.argmax(dim=-1), evaluation.argmax(dim=-1))
+    return torch.equal(training.flatten().argsort(), evaluation.flatten().argsort())
+
+
+def _in_unit_interval(tensor: torch.Tensor) -> bool:
+    return bool((tensor >= 0).all() & (tensor <= 1).all())

@@ -1,79 +1,171 @@
 """The learning-rate range test: on a snapshot, from the user's optimizer and its parameter groups.
 
-The rate grows geometrically over a fixed number of steps on the sample batch; the curve is smoothed with a short debiased running
-mean (a long one without debiasing lags nearly two decades and moves the minimum to a rate that kills the net), cut at divergence,
-and read as an interval, never as a single number. Source: L. N. Smith, "Cyclical Learning Rates", 2017 (arXiv:1506.01186).
+A sweep raises the rate geometrically on the sample batch and says where the loss starts to move; its curve is smoothed with a
+short debiased running mean (a long one without debiasing lags nearly two decades). A sweep cannot say where training diverges: by
+the time its rate is high it has memorized the batch, and SGD does not leave a loss of zero. So short runs from the start, at
+constant rates around the sweep's minimum, look for that. Source: L. N. Smith, "Cyclical Learning Rates", 2017 (arXiv:1506.01186).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from nnlint.finding import Skip
-from nnlint.probes.deep_stats import LearningRateRange
+from nnlint.probes.deep_stats import LearningRateRange, Trial
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import forward_loss
+from nnlint.probes.training import OnStep, train, trainable, update
 
 if TYPE_CHECKING:
+    from nnlint.probes.guard import StateGuard
     from nnlint.setup.training_setup import TrainingSetup
 
 _LOWEST = 1e-7
 _HIGHEST = 1.0
-_HIGHEST_SGD = 10.0
+_SHARPER = 10.0  # SGD takes larger rates than optimizers that divide by the size of the gradient
+_PER_DECADE = 5
 _BETA = 0.7
 _DIVERGED = 3.0
-_MOVED = 0.02  # of the whole fall, before the loss counts as moving
+_MOVED = 0.05  # of the whole fall, before the loss counts as moving
+_LEAST_FALL = 0.05  # of the first loss; less is noise
+_FACTOR = math.sqrt(10.0)
+_RISEN = 0.3  # of the first loss, back up from the lowest
+
+
+@dataclass(frozen=True)
+class _Range:
+    setup: TrainingSetup
+    guard: StateGuard
+    optimizer: torch.optim.Optimizer
+    ratios: tuple[float, ...]
+    seed: int
+    chance: float
+    on_step: OnStep | None
+
+    def begin(self) -> None:
+        self.guard.rewind()
+        self.setup.model.train()
+        seed_everything(self.seed)
+
+    def set_rate(self, rate: float) -> None:
+        groups = (group for group in self.optimizer.param_groups if "lr" in group)
+        for group, ratio in zip(groups, self.ratios, strict=True):
+            group["lr"] = rate * ratio
 
 
 def run_lr_range(
-    setup: TrainingSetup, *, seed: int, steps: int, on_step: Callable[[], None] | None = None
+    setup: TrainingSetup,
+    guard: StateGuard,
+    *,
+    seed: int,
+    steps: int,
+    chance: float | None = None,
+    on_step: OnStep | None = None,
 ) -> LearningRateRange:
-    """Raise the rate step by step and watch the loss; the caller holds the state guard.
+    """Raise the rate step by step, then try rates around the minimum; the caller holds the state guard.
+
+    Args:
+        setup: what is checked; without an optimizer AdamW stands in.
+        guard: rewound before each run.
+        seed: of every run.
+        steps: in all, at most; three fifths are the sweep's.
+        chance: the loss of a prediction that says nothing, where it is known: less than a tenth of it is no divergence.
+        on_step: called after each step.
 
     Raises:
-        Skip: there is no optimizer or no learning rate to change.
+        Skip: there is no learning rate to change.
     """
-    optimizer = setup.optimizer
-    if optimizer is None:
-        raise Skip("no optimizer given")
+    optimizer = setup.optimizer or torch.optim.AdamW(trainable(setup.model))
     base = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
-    if not base or base[0] <= 0:
-        raise Skip("the optimizer has no positive learning rate to scale")
-    setup.model.train()
-    seed_everything(seed)
-    # Closed-form rates for one group; the others keep their ratio to it.
-    ratios = [rate / base[0] for rate in base]
-    highest = _HIGHEST_SGD if type(optimizer).__name__ == "SGD" else _HIGHEST
-    rates = [_LOWEST * (highest / _LOWEST) ** (index / (steps - 1)) for index in range(steps)]
-    losses = _sweep(setup, optimizer, rates, ratios, on_step)
-    return analyse(rates[: len(losses)], losses, configured=base[0], optimizer=type(optimizer).__name__)
+    scale = next((rate for rate in base if rate > 0), None)
+    if scale is None:
+        raise Skip("the optimizer has no learning rate above zero to change")
+    # The groups keep their ratios to each other.
+    ratios = tuple(rate / scale for rate in base)
+    run = _Range(setup, guard, optimizer, ratios, seed, chance or 0.0, on_step)
+    rates = sweep_rates(steps * 3 // 5, highest=_HIGHEST * (_SHARPER if type(optimizer).__name__ == "SGD" else 1.0))
+    losses = _sweep(run, rates)
+    curve = read_curve(rates[: len(losses)], losses)
+    trials = _trials(run, curve.minimum, rates, steps - steps * 3 // 5) if curve.minimum is not None else []
+    return LearningRateRange(
+        rates=tuple(rates[: len(losses)]),
+        losses=tuple(losses),
+        smoothed=curve.smoothed,
+        trials=tuple(sorted(trials, key=lambda trial: trial.rate)),
+        starts=curve.starts,
+        steepest=curve.steepest,
+        minimum=curve.minimum,
+        diverges=min((trial.rate for trial in trials if trial.diverged), default=None),
+        configured=scale if setup.optimizer is not None else None,
+        optimizer=type(optimizer).__name__,
+    )
 
 
-def _sweep(
-    setup: TrainingSetup,
-    optimizer: torch.optim.Optimizer,
-    rates: Sequence[float],
-    ratios: Sequence[float],
-    on_step: Callable[[], None] | None,
-) -> list[float]:
+def sweep_rates(count: int, *, highest: float) -> list[float]:
+    """Geometric rates up to the highest, from 1e-7 where the steps allow five for each decade."""
+    decades = min(math.log10(highest / _LOWEST), (count - 1) / _PER_DECADE)
+    return [highest * 10.0 ** (-decades * (1.0 - index / (count - 1))) for index in range(count)]
+
+
+def _sweep(run: _Range, rates: Sequence[float]) -> list[float]:
+    run.begin()
     losses: list[float] = []
     for rate in rates:
-        optimizer.zero_grad(set_to_none=True)
-        loss = forward_loss(setup)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss = forward_loss(run.setup)
         losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]) or losses[-1] > _DIVERGED * max(min(losses), 1e-12) and len(losses) > 10:
+        if not math.isfinite(losses[-1]) or losses[-1] > _DIVERGED * max(abs(losses[0]), run.chance):
             return losses
         loss.backward()
-        for group, ratio in zip(optimizer.param_groups, ratios, strict=False):
-            group["lr"] = rate * ratio
-        optimizer.step()
-        if on_step is not None:
-            on_step()
+        run.set_rate(rate)
+        update(run.optimizer, run.setup)
+        if run.on_step is not None:
+            run.on_step()
     return losses
+
+
+def _trials(run: _Range, minimum: float, rates: Sequence[float], steps: int) -> list[Trial]:
+    """Try the minimum; from there down until a rate holds, or up until one does not."""
+    each = max(min(steps // 4, 8), 4)
+    trials = [_trial(run, minimum, each)]
+    factor = 1.0 / _FACTOR if trials[0].diverged else _FACTOR
+    while trials[-1].diverged == trials[0].diverged:
+        rate = trials[-1].rate * factor
+        spent = sum(len(trial.losses) - 1 for trial in trials)
+        if not rates[0] <= rate <= rates[-1] * _FACTOR or spent + each > steps:
+            break
+        trials.append(_trial(run, rate, each))
+    return trials
+
+
+def _trial(run: _Range, rate: float, steps: int) -> Trial:
+    run.begin()
+    run.set_rate(rate)
+
+    def stop(losses: list[float]) -> bool:
+        return _is_far_above(losses, run.chance)
+
+    losses = train(run.setup, run.optimizer, steps, stop=stop, on_step=run.on_step)
+    return Trial(rate, tuple(losses), has_diverged(losses, run.chance))
+
+
+def _is_far_above(losses: Sequence[float], chance: float) -> bool:
+    """Whether the last loss is twice the first, and more than a trained net's noise."""
+    first = losses[0]
+    return losses[-1] > first + max(abs(first), 0.1 * chance)
+
+
+def has_diverged(losses: Sequence[float], chance: float) -> bool:
+    """Whether a run at a constant rate diverges: no number, far above the start, or up again after a fall."""
+    if not math.isfinite(losses[-1]) or _is_far_above(losses, chance):
+        return True
+    pairs = [(one + other) / 2.0 for one, other in zip(losses, losses[1:], strict=False)]
+    return bool(pairs) and pairs[-1] - min(pairs) > _RISEN * max(abs(losses[0]), 0.1 * chance)
 
 
 def debiased(values: Sequence[float], beta: float = _BETA) -> list[float]:
@@ -86,73 +178,42 @@ def debiased(values: Sequence[float], beta: float = _BETA) -> list[float]:
     return smooth
 
 
-def analyse(
-    rates: Sequence[float], losses: Sequence[float], *, configured: float | None, optimizer: str
-) -> LearningRateRange:
-    """Read interval, suggestion and divergence off a curve.
+@dataclass(frozen=True)
+class Curve:
+    """What a sweep says."""
+
+    smoothed: tuple[float, ...]
+    starts: float | None
+    steepest: float | None
+    minimum: float | None
+
+
+def read_curve(rates: Sequence[float], losses: Sequence[float]) -> Curve:
+    """Read start, steepest point and minimum off a sweep.
 
     Args:
-        rates, losses: loss before the update with each rate; the last loss may be non-finite.
+        rates: of the steps.
+        losses: loss before the step with each rate; the last one may be no number.
     """
-    finite = [loss for loss in losses if math.isfinite(loss)]
-    smooth = debiased(finite)
-    diverges = _divergence(rates, losses, smooth)
-    cut = [index for index in range(len(smooth)) if diverges is None or rates[index] < diverges]
-    lowest = min(cut, key=lambda index: smooth[index]) if cut else None
-    start_level = _median(finite[: max(len(finite) // 10, 3)])
-    starts = steepest = None
-    if lowest is not None and smooth[lowest] < start_level - 0.05 * abs(start_level):
-        fall = start_level - smooth[lowest]
-        starts = next(
-            (
-                rates[index]
-                for index in range(lowest + 1)
-                if _stays_below(smooth, index, lowest, start_level - _MOVED * fall)
-            ),
-            None,
-        )
-        slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(1, lowest)}
-        steepest = rates[min(slopes, key=lambda index: slopes[index])] if slopes else starts
-    minimum = rates[lowest] if lowest is not None and starts is not None else None
-    suggestion = None
-    if starts is not None and minimum is not None and steepest is not None:
-        suggestion = (
-            math.exp((math.log(max(starts, minimum / 100)) + math.log(minimum / 10)) / 2)
-            if minimum / 10 > starts
-            else min(steepest, minimum / 3)
-        )
-    return LearningRateRange(
-        rates=tuple(rates),
-        losses=tuple(losses),
-        smoothed=tuple(smooth),
-        starts=starts,
-        steepest=steepest,
-        minimum=minimum,
-        diverges=diverges,
-        suggestion=suggestion,
-        configured=configured,
-        optimizer=optimizer,
-    )
+    smooth = debiased([loss for loss in losses if math.isfinite(loss)])
+    if len(smooth) < 4:
+        return Curve(tuple(smooth), None, None, None)
+    level = _median(smooth[: max(len(smooth) // 10, 3)])
+    lowest = min(range(len(smooth)), key=lambda index: smooth[index])
+    fall = level - smooth[lowest]
+    if fall < _LEAST_FALL * abs(level):
+        return Curve(tuple(smooth), None, None, None)
+    below = _last(lambda index: smooth[index] > level - _MOVED * fall, lowest)
+    slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(1, lowest)}
+    steepest = min(slopes, key=lambda index: slopes[index]) if slopes else lowest
+    return Curve(tuple(smooth), rates[min(below + 1, lowest)], rates[steepest], rates[lowest])
 
 
-def _stays_below(smooth: Sequence[float], index: int, last: int, level: float) -> bool:
-    """Whether the curve is below `level` from here to the minimum: a single dip of noise does not count."""
-    return all(value <= level for value in smooth[index : last + 1])
-
-
-def _divergence(rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float]) -> float | None:
-    start = _median([loss for loss in losses if math.isfinite(loss)][: max(len(losses) // 10, 3)])
-    best = math.inf
-    for index, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            return rates[index]
-        best = min(best, smooth[index])
-        # Past the start level again after a fall, or far above it: the net no longer learns at this rate.
-        if smooth[index] > 1.5 * abs(start) or (best < 0.8 * start and smooth[index] > start):
-            return rates[index]
-    return None
+def _last(holds: Callable[[int], bool], end: int) -> int:
+    """The last index up to `end` where something holds, -1 for none: what comes after it does not, so one dip of noise is no start."""
+    return next((index for index in range(end, -1, -1) if holds(index)), -1)
 
 
 def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else math.nan
+    return ordered[len(ordered) // 2]

@@ -101,6 +101,7 @@ def run_overfit(
         best_loss=best,
         floor=floor,
         reachable=reachable,
+        blind_loss=blind,
         steps_to_fit=rungs[-1].steps if verdict == "fit" else None,
         known_plateau=known_plateau(call, target, best) if verdict == "plateau" else None,
         limits=tuple(reasons),

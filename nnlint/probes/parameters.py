@@ -17,6 +17,7 @@ from nnlint.probes.parameter_view import TESTABLE, ParameterView, is_uninitializ
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+    from nnlint.setup.weights import LoadedWeights
 
 #: Share of weight tensors, of normalization tensors and of biases that must look untouched.
 _FRESH_SHARE = 0.8
@@ -25,14 +26,22 @@ _FRESH_SHARE = 0.8
 class Parameters:
     """All parameters of the model, and whether they look as they were initialized."""
 
-    def __init__(self, model: nn.Module, tree: Model | None = None) -> None:
+    def __init__(self, model: nn.Module, tree: Model | None = None, loaded: LoadedWeights | None = None) -> None:
+        """Look at a model.
+
+        Args:
+            model: the model.
+            tree: its module tree, where it is known.
+            loaded: what a checkpoint loaded by nnlint left undone.
+        """
         self._model = model
         self._tree = tree or Model(model)
+        self.loaded = loaded
 
     @classmethod
     def from_setup(cls, setup: TrainingSetup) -> Parameters:
         """The parameters of the setup's model."""
-        return cls(setup.model, Model.from_setup(setup))
+        return cls(setup.model, Model.from_setup(setup), setup.weights)
 
     def __iter__(self) -> Iterator[ParameterView]:
         return iter(self.all)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _SMALLEST_SUBNORMAL = 2.0**-24  # of fp16
+_SAMPLED = 4096
 
 
 class _Outputs:
-    """Keeps of every floating output a flat copy, in double precision, of at most 4096 evenly spaced values and its range."""
+    """Keeps of every floating output evenly spaced values in double precision, its largest magnitude, and whether it is broken."""
 
     def __init__(self) -> None:
         self.found: list[tuple[fx.Node, torch.Tensor, float, bool]] = []
@@ -34,10 +35,11 @@ class _Outputs:
         if not output.is_floating_point() or not output.numel() or output.layout is not torch.strided:
             return
         flat = output.detach().reshape(-1)
-        finite = torch.isfinite(flat)
-        largest = float(flat[finite].abs().max()) if bool(finite.any()) else math.inf
-        sample = flat[:: max(flat.numel() // 4096, 1)].double().clone()
-        self.found.append((node, sample, largest, bool((flat == math.inf).any() or torch.isnan(flat).any())))
+        sample = flat[:: max(flat.numel() // _SAMPLED, 1)].double().clone()
+        # The largest magnitude is NaN or inf where any value is; -inf alone is an attention mask.
+        largest = float(flat.abs().amax())
+        broken = not math.isfinite(largest) and bool((torch.isnan(flat) | (flat == math.inf)).any())
+        self.found.append((node, sample, largest, broken))
 
 
 def run_precision(setup: TrainingSetup, guard: StateGuard, *, seed: int, precision: str) -> PrecisionStats:
@@ -51,11 +53,12 @@ def run_precision(setup: TrainingSetup, guard: StateGuard, *, seed: int, precisi
     lowered, _ = _forward(setup, seed=seed, dtype=_DTYPES[precision])
     guard.rewind()
     layers = []
-    for (node, exact, largest, _), (twin, rough, _, broken) in zip(plain, lowered, strict=False):
+    for (node, exact, largest, broken), (twin, rough, _, broken_too) in zip(plain, lowered, strict=False):
         if node.meta["name"] != twin.meta["name"] or exact.shape != rough.shape:
             break  # the lower precision took another path: what follows cannot be paired
         op = graph.of(node)
-        layers.append(LayerPrecision(op.label, op.module_path, op.location, _error(exact, rough), largest, broken))
+        layer = (op.label, op.module_path, op.location, _error(exact, rough), largest, broken_too and not broken)
+        layers.append(LayerPrecision(*layer))
     return PrecisionStats(precision, tuple(layers), _underflow(setup, seed=seed))
 
 
@@ -82,9 +85,10 @@ def _forward(
 
 
 def _error(exact: torch.Tensor, rough: torch.Tensor) -> float:
-    scale = float(exact.norm())
-    difference = float((exact - rough).nan_to_num(nan=math.inf).norm())
-    return difference / scale if scale > 0 else 0.0
+    """Norm of the difference over the norm, of the values that are numbers in both."""
+    both = torch.isfinite(exact) & torch.isfinite(rough)
+    scale = float(exact[both].norm())
+    return float((exact[both] - rough[both]).norm()) / scale if scale > 0 else 0.0
 
 
 def _underflow(setup: TrainingSetup, *, seed: int) -> float | None:

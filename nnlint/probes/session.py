@@ -45,6 +45,7 @@ class Plan:
         deep: the longer probes too.
         probes: names of single longer probes to run without `deep`.
         deadline: `time.monotonic()` after which no further probe starts; None for no limit.
+        on_step: called after each step of a longer probe with its name, the steps done and the steps planned.
     """
 
     seed: int = 0
@@ -52,6 +53,7 @@ class Plan:
     deep: bool = False
     probes: tuple[str, ...] = ()
     deadline: float | None = None
+    on_step: Callable[[str, int, int], None] | None = None
 
 
 #: Samples of the batch that the evaluation and independence probes run on.
@@ -121,6 +123,10 @@ class Session:
                 return probe()
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+    def measured(self) -> Mapping[str, Any]:
+        """The evidence had so far, by type name; `Skip` for what could not be had."""
+        return dict(self._cache)
 
     @cached_property
     def training_pass(self) -> TrainingPass:

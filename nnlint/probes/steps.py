@@ -81,7 +81,7 @@ def run_steps(
     if not setup.model.training:
         setup.model.train()
     for name, parameter in setup.model.named_parameters():
-        parameter.grad = first_gradients.get(name)
+        parameter.grad = first_gradients.pop(name, None)  # nothing else may keep them: they are as large as the model
     run.losses.append(forward.loss if forward.loss is not None else math.nan)
     try:
         _run(run, count)

@@ -8,6 +8,7 @@ import torch
 
 from nnlint.setup.batches import take_first_batch
 from nnlint.setup.errors import SetupError
+from nnlint.setup.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.infer import infer_inputs
 from nnlint.setup.input_spec import make_inputs, parse_input
 from nnlint.setup.lightning import is_lightning_module, with_lightning, without_loss_on_noise
@@ -42,6 +43,8 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     if device is not None:
         setup = setup.to(device)
     setup = without_loss_on_noise(_with_inputs(setup, options))
+    if is_huggingface(setup.model):
+        setup = setup.model_copy(update=huggingface_changes(setup))
     setup = assume_targets(setup, options)
     return setup.to(device) if device is not None else setup
 

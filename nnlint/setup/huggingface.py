@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from nnlint.setup.hints import Hint
 from nnlint.setup.signature import ForwardSignature
+from nnlint.setup.training_setup import TrainingSetup
 
 _LENGTH = 16
 _AUDIO_SAMPLES = 16000
@@ -23,6 +25,43 @@ def is_huggingface(model: nn.Module) -> bool:
     """Whether the model follows the conventions of `transformers.PreTrainedModel`, told without importing it."""
     config = getattr(model, "config", None)
     return hasattr(type(model), "main_input_name") and callable(getattr(config, "to_dict", None))
+
+
+def huggingface_changes(setup: TrainingSetup) -> dict[str, Any]:
+    """Fields of a setup that follow from its transformers model: a decoder is causal, the model takes its own labels.
+
+    Fields that the user set stay as they are.
+    """
+    changes = {name: value for name, value in _traits(setup.model).items() if name not in setup.model_fields_set}
+    takes = setup.loss is None and setup.own_loss is None and "labels" in ForwardSignature.of(setup.model).names
+    if takes and isinstance(setup.targets, torch.Tensor) and setup.inputs is not None:
+        inputs = setup.inputs
+        if isinstance(inputs, torch.Tensor):
+            inputs = {str(getattr(setup.model, "main_input_name", "input_ids")): inputs}
+        if isinstance(inputs, Mapping) and "labels" not in inputs:
+            changes["inputs"] = {**inputs, "labels": setup.targets}
+    return changes
+
+
+def _traits(model: nn.Module) -> dict[str, Any]:
+    """What the class and the configuration say of the task."""
+    if not type(model).__name__.endswith(_CAUSAL):
+        return {}
+    # The class does not tell: BertLMHeadModel sees both ways unless its configuration makes it a decoder.
+    masked = any(getattr(module, "is_causal", False) is True for module in model.modules())
+    return {"task": "language-modeling", "causal": masked}
+
+
+def expected_missing(model: nn.Module, name: str) -> bool:
+    """Whether a checkpoint of a transformers model need not hold this tensor: derived, or kept under another name."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_missing", None) or ()
+    return any(re.search(str(pattern), name) for pattern in patterns)
+
+
+def expected_unexpected(model: nn.Module, name: str) -> bool:
+    """Whether a checkpoint of a transformers model may hold this tensor although the model has none of the name."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return any(re.search(str(pattern), name) for pattern in patterns)
 
 
 def huggingface_hints(model: nn.Module, samples: int) -> Iterator[Hint]:
@@ -68,13 +107,8 @@ class _Guesser:
             batch = {name: self._value(name, generator) for name in dict.fromkeys(names)}
             return {**batch, **self._labels(batch, generator)} if labelled else batch
 
-        changes: dict[str, Any] = {}
-        if type(self.model).__name__.endswith(_CAUSAL):
-            # The class does not tell: BertLMHeadModel sees both ways unless its configuration makes it a decoder.
-            masked = any(getattr(module, "is_causal", False) is True for module in self.model.modules())
-            changes = {"task": "language-modeling", "causal": masked}
         targets = _targets if labelled else None
-        return Hint(make, "noise guessed from the model's configuration", targets, changes)
+        return Hint(make, "noise guessed from the model's configuration", targets)
 
     def _value(self, name: str, generator: torch.Generator) -> torch.Tensor:
         if name.endswith("input_ids"):
@@ -133,6 +167,8 @@ class _Guesser:
         if any(kind in name for kind in _PER_SAMPLE):
             if self._setting("num_labels") == 1:
                 return {"labels": torch.randn(self.samples, generator=generator)}
+            if self._setting("problem_type") == "multi_label_classification":
+                return {"labels": integers(classes, high=2).float()}
             return {"labels": integers()}
         if any(kind in name for kind in _PER_TOKEN_VOCABULARY):
             ids = batch.get("input_ids")

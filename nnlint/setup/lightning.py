@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
     if not getattr(module, "automatic_optimization", True):
         return setup.with_assumption(_MANUAL)
     if setup.loss is None and setup.own_loss is None and _overrides(module, "training_step"):
-        step = TrainingStep(around=_Surroundings(added))
+        step = TrainingStep(around=partial(without_trainer, attributes=added))
         setup = setup.model_copy(update={"own_loss": step})
     if len(optimizers) > 1:
         text = f"configure_optimizers gave {len(optimizers)} optimizers: none of them was stepped or judged"
@@ -148,7 +149,7 @@ class _NoTrainer:
         raise AttributeError(f"self.trainer.{name}: nnlint runs the module without a Trainer, which has no such value")
 
 
-def _log_nothing(*args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - the signature of LightningModule.log
+def _log_nothing(*args: Any, **kwargs: Any) -> None:
     """What becomes of `self.log` outside a Trainer."""
 
 
@@ -181,16 +182,6 @@ def _replaced(owner: dict[str, Any], values: Mapping[str, Any]) -> Iterator[None
                 owner.pop(name, None)
             else:
                 owner[name] = value
-
-
-class _Surroundings:
-    """What a training_step needs around it; an object, because the state guard looks into closures for tensors only."""
-
-    def __init__(self, attributes: Mapping[str, Any]) -> None:
-        self._attributes = attributes
-
-    def __call__(self, module: nn.Module) -> Any:
-        return without_trainer(module, self._attributes)
 
 
 @contextmanager
@@ -242,13 +233,21 @@ def _loaders(owner: Any) -> Iterator[tuple[str, Any]]:
     if _overrides(owner, "train_dataloader"):
         loader = owner.train_dataloader()
         if loader is not None:
-            yield "data", _Together(loader) if isinstance(loader, (list, tuple, Mapping)) else loader
+            yield "data", _Together(loader) if _holds_loaders(loader) else loader
     if _overrides(owner, "val_dataloader"):
         loader = owner.val_dataloader()
         # Several validation loaders are run one after the other: the first stands for them.
         loader = next(iter(loader), None) if isinstance(loader, (list, tuple)) else loader
         if loader is not None:
             yield "val_data", loader
+
+
+def _holds_loaders(value: Any) -> bool:
+    """Whether it is a collection of loaders, and not a list of batches."""
+    if not isinstance(value, (list, tuple, Mapping)):
+        return False
+    parts = list(value.values() if isinstance(value, Mapping) else value)
+    return bool(parts) and not any(isinstance(part, (torch.Tensor, list, tuple, Mapping)) for part in parts)
 
 
 class _Together:

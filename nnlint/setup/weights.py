@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ import torch
 from torch import nn
 
 from nnlint.setup.errors import SetupError
+from nnlint.setup.huggingface import expected_missing, expected_unexpected
 from nnlint.setup.training_setup import TrainingSetup
 
 #: Keys under which training scripts and frameworks put the model's weights in a checkpoint.
-_NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
-#: Prefixes that wrappers add to every name: DataParallel, torch.compile, Lightning.
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
+#: Prefixes that wrappers add to every name: DataParallel, torch.compile, a LightningModule around the model.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+#: Checkpoints from before torch 0.4.1 lack it, and torch fills it in.
+_COUNTER = "num_batches_tracked"
+_REFUSED = re.compile(r"(?:Unsupported global: GLOBAL|GLOBAL) ([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,20 @@ class LoadedWeights:
         loaded: names that were copied.
         missing: parameters and buffers of the model without a value in the checkpoint.
         unexpected: names in the checkpoint that the model lacks.
-        mismatched: names whose shapes differ.
+        mismatched: names whose shapes differ, with both shapes: `fc.weight: 10x512, the model has 5x512`.
+        before: the values that were overwritten.
     """
 
     file: str
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    mismatched: tuple[str, ...]
+    mismatched: Mapping[str, str]
+    before: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def undo(self, model: nn.Module) -> None:
+        """Put the values back that the checkpoint has overwritten."""
+        model.load_state_dict(dict(self.before), strict=False)
 
 
 def with_weights(setup: TrainingSetup, file: str, base: Path) -> TrainingSetup:
@@ -44,31 +56,48 @@ def with_weights(setup: TrainingSetup, file: str, base: Path) -> TrainingSetup:
     Pickled checkpoints are read with `weights_only=True`: they cannot run code.
 
     Raises:
-        SetupError: RUN001, when the file cannot be read or holds no weights.
+        SetupError: RUN001, when the file cannot be read or holds no weights of the model.
     """
     path = Path(file) if Path(file).is_absolute() else base / file
-    state = _read(path)
-    target = setup.model.state_dict()
-    state = _unwrapped(state, target)
+    model = setup.model
+    target = model.state_dict()
+    state = _renamed(_read(path), target, model)
     fitting = {name: value for name, value in state.items() if name in target and target[name].shape == value.shape}
     if not fitting:
-        raise SetupError("RUN001", f"no tensor of {path} fits the model: its names begin {', '.join(list(state)[:3])}")
-    setup.model.load_state_dict(fitting, strict=False)
-    report = LoadedWeights(
-        file=str(file),
-        loaded=tuple(fitting),
-        missing=tuple(name for name in target if name not in fitting and not _is_tied(setup.model, name, fitting)),
-        unexpected=tuple(name for name in state if name not in target),
-        mismatched=tuple(name for name in state if name in target and name not in fitting),
-    )
-    return setup.model_copy(update={"weights": report})
+        theirs, ours = ", ".join(list(state)[:3]), ", ".join(list(target)[:3])
+        raise SetupError("RUN001", f"no tensor of {path} fits the model: it has {theirs}, ...; the model has {ours}, ...")
+    before = {name: target[name].detach().clone() for name in fitting}
+    try:
+        model.load_state_dict(fitting, strict=False)
+    except Exception as error:
+        raise SetupError("RUN001", f"{path} cannot be loaded into the model: {type(error).__name__}: {error}") from error
+    return setup.model_copy(update={"weights": _report(str(file), model, state, target, before)})
 
 
-def _is_tied(model: nn.Module, name: str, loaded: Mapping[str, Any]) -> bool:
-    """Whether the tensor is the same object as one that was loaded under another name."""
+def _report(
+    file: str, model: nn.Module, state: Mapping[str, Any], target: Mapping[str, Any], before: Mapping[str, torch.Tensor]
+) -> LoadedWeights:
+    mismatched = {
+        name: f"{_shape(state[name])}, the model has {_shape(target[name])}"
+        for name in state
+        if name in target and name not in before
+    }
+    tied = _tied_names(model, before)
+    absent = (name for name in target if name not in before and name not in mismatched and name not in tied)
+    missing = (name for name in absent if not (name.endswith(_COUNTER) or expected_missing(model, name)))
+    unknown = (name for name in state if name not in target and not expected_unexpected(model, name))
+    return LoadedWeights(file, tuple(before), tuple(missing), tuple(unknown), mismatched, before)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _tied_names(model: nn.Module, loaded: Mapping[str, Any]) -> frozenset[str]:
+    """Names of tensors that were loaded under another name: a head that shares the embedding's matrix."""
     named = dict(model.named_parameters(remove_duplicate=False))
-    tensor = named.get(name)
-    return tensor is not None and any(named.get(other) is tensor for other in loaded)
+    held = {id(named[name]) for name in loaded if name in named}
+    return frozenset(name for name, tensor in named.items() if id(tensor) in held)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -80,11 +109,23 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except SetupError:
         raise
+    except pickle.UnpicklingError as error:
+        raise SetupError("RUN001", _refusal(path, str(error))) from error
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        message = f"{path} cannot be read as weights (weights_only=True): {type(error).__name__}: {reason}"
-        raise SetupError("RUN001", message) from error
+        raise SetupError("RUN001", f"{path} cannot be read as weights: {type(error).__name__}: {reason}") from error
     return _tensors(found, path)
+
+
+def _refusal(path: Path, reason: str) -> str:
+    """Why torch would not unpickle the file, in words; its own message recommends to switch the protection off."""
+    held = _REFUSED.search(reason)
+    if held is None:
+        return f"{path} cannot be read as weights: {' '.join(reason.split())[:200]}"
+    return (
+        f"{path} was not loaded: it holds a pickled {held[1]}, and unpickling that can run any code; "
+        "save the weights alone: torch.save(model.state_dict(), file)"
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -106,11 +147,24 @@ def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
     raise SetupError("RUN001", f"{path} holds no state dict: save model.state_dict()")
 
 
-def _unwrapped(state: Mapping[str, torch.Tensor], target: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Names without the prefix of a wrapper, where more of them fit the model that way."""
+def _renamed(state: Mapping[str, torch.Tensor], target: Mapping[str, Any], model: nn.Module) -> dict[str, torch.Tensor]:
+    """The names that fit the model best, with the prefix of a wrapper taken off or that of a base model put on."""
     best = dict(state)
-    for prefix in _WRAPPERS:
-        stripped = {name.removeprefix(prefix): value for name, value in best.items()}
-        if len(stripped.keys() & target.keys()) > len(best.keys() & target.keys()):
-            best = stripped
+    improved = True
+    while improved:
+        candidates = list(_spellings(best, model))
+        winner = max(candidates, key=lambda names: len(names.keys() & target.keys()), default=best)
+        improved = len(winner.keys() & target.keys()) > len(best.keys() & target.keys())
+        best = winner if improved else best
     return best
+
+
+def _spellings(state: Mapping[str, torch.Tensor], model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+    for prefix in _WRAPPERS:
+        if any(name.startswith(prefix) for name in state):
+            # A wrapper's other tensors (a metric, a loss with weights) are not the model's.
+            yield {name.removeprefix(prefix): value for name, value in state.items()}
+    base = getattr(model, "base_model_prefix", "")
+    if isinstance(base, str) and base:
+        yield {name if name.startswith(f"{base}.") else f"{base}.{name}": value for name, value in state.items()}
+        yield {name.removeprefix(f"{base}."): value for name, value in state.items()}

@@ -23,7 +23,7 @@ class GradientFlow:
         else:
             sinks = [op for op in graph.outputs if op.requires_grad]
         self.has_sink = bool(sinks)
-        self._valued = _closure(sinks, lambda op: op.inputs)
+        self._valued = _closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
         carrying = [op for op in sinks if op.requires_grad]
         self._carrying = _closure(carrying, lambda op: [above for above in op.inputs if above.requires_grad])
 
@@ -65,10 +65,13 @@ class GradientFlow:
         """Whether the cut is an idiom: in the loss, a straight-through estimator, or a value that only targets use."""
         if cut.in_loss or self._is_straight_through(cut):
             return True
-        if not self.with_gradient:
+        if not self.with_gradient or cut.is_kind("integer", "compare"):
             return False
-        feeds_layers = any(op.parameters for op in self._graph.descendants(cut) if op in self._valued)
-        return not feeds_layers and (not cut.grad_enabled or self._has_twin(cut) or self._is_target(cut))
+        return not self._feeds_layers(cut) and (not cut.grad_enabled or self._has_twin(cut) or self._is_target(cut))
+
+    def _feeds_layers(self, cut: Op) -> bool:
+        """Whether trained layers lie behind the cut."""
+        return any(op.parameters and op in self._carrying for op in self._graph.descendants(cut))
 
     def _is_straight_through(self, cut: Op) -> bool:
         """`x + (q - x).detach()`: the gradient goes around the cut, through x."""
@@ -94,9 +97,14 @@ class GradientFlow:
 
     def is_doubtful(self, cut: Op) -> bool:
         """Whether the cut may be a way of freezing: the whole of a module ran without gradient, or nothing trained lies behind it."""
-        if cut.is_kind("detach", "integer", "compare", "escape"):
-            return bool(self.with_gradient) and not any(op.parameters for op in self._graph.descendants(cut))
-        return not cut.grad_enabled and bool(self.with_gradient)
+        if not self.with_gradient or cut.is_kind("integer", "compare", "escape"):
+            return False
+        return not self._feeds_layers(cut) if cut.is_kind("detach") else not cut.grad_enabled
+
+
+def _is_shape_only(op: Op) -> bool:
+    """Whether the op takes the shape of its inputs and not their values: `zeros_like(x)`, `x.new_zeros(...)`."""
+    return op.is_kind("factory", "random") and op.name.endswith(("_like", "zeros", "ones", "full", "empty"))
 
 
 def _closure(start: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:

@@ -53,7 +53,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("no shapes: the model did not run")
-    pairs = {second: first for second in graph.calls("linear-map") if (first := _before(second)) is not None}
+    pairs = {second: first for second in graph.calls("linear-map") if (first := _before(second, graph)) is not None}
     seconds = set(pairs)
     reported: set[str] = set()
     for second, first in pairs.items():
@@ -67,11 +67,11 @@ def check(graph: Graph) -> Iterator[Finding]:
             yield _finding(chain, graph)
 
 
-def _before(second: Op) -> Op | None:
+def _before(second: Op, graph: Graph) -> Op | None:
     """The linear map that `second` composes with, or None."""
     after = _widths(second)
     op, user, normed = _data(second), second, False
-    while op is not None and op.users == (user,) and not op.in_loss:
+    while op is not None and op.users == (user,) and op not in graph.outputs and not op.in_loss:
         if op.is_kind("linear-map"):
             before = _widths(op)
             if normed and before is not None and before.kernel and math.prod(before.kernel) == 1:
@@ -101,6 +101,10 @@ def _is_line(kernel: tuple[int, ...]) -> bool:
 
 
 def _widths(op: Op) -> Widths | None:
+    if op.is_kind("matmul"):
+        matrix = next((above for above in op.inputs[1:] if above.is_kind("parameter")), None)
+        sides = matrix.shape if matrix is not None else None
+        return Widths(sides[-2], sides[-1], (), grouped=False) if sides is not None and len(sides) == 2 else None
     weight = op.argument("weight")
     shape = getattr(weight, "shape", None)
     if shape is None or len(shape) < 2 or op.name == "bilinear":
@@ -109,8 +113,8 @@ def _widths(op: Op) -> Widths | None:
     kernel = tuple(shape[2:])
     area = math.prod(kernel)
     if op.is_kind("conv-transpose"):
-        return Widths(shape[0] * area, shape[1], kernel, grouped)
-    return Widths(shape[1] * area, shape[0], kernel, grouped)
+        return Widths(shape[0] * area, shape[1], kernel, grouped=grouped)
+    return Widths(shape[1] * area, shape[0], kernel, grouped=grouped)
 
 
 def _is_read_out(chain: list[Op]) -> bool:

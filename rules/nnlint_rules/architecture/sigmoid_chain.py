@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -69,9 +69,17 @@ def _chains(forward: ForwardStats) -> Iterator[list[Op]]:
         chain = [end]
         while (before := above[chain[-1]]) is not None:
             chain.append(before)
-        layers = {(op.module_path, op.call_location) for op in chain}
+        layers = {_layer_before(op) for op in chain}
         if len(chain) > 1 and len(layers) == len(chain):  # the same layer again is a step in time, not in depth
             yield chain[::-1]
+
+
+def _layer_before(op: Op) -> Hashable:
+    """What tells the layer that feeds an activation from others: its weights, or its place in the source."""
+    current = op.activations[0] if op.activations else op
+    while not current.is_kind("linear-map") and current.activations:
+        current = current.activations[0]
+    return current.parameters or (current.module_path, current.call_location)
 
 
 def _previous(op: Op, hidden: set[Op]) -> Op | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, Skip, rule
-from nnlint_rules.architecture._flow import shortened, under
+from nnlint_rules.architecture._flow import STATE, shortened, under
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -54,7 +54,7 @@ def _use(module: UnregisteredModule, graph: Graph) -> Op | None:
     if not module.trainable or module.created:
         return None
     inside = (op for op in graph.ops if any(under(path, module.module_path) for path in op.modules))
-    return next((op for op in inside if op.requires_grad and not op.in_loss), None)
+    return next((op for op in inside if op.requires_grad and not op.in_loss and not op.is_kind(*STATE, "unknown")), None)
 
 
 def _is_trainable_stranger(op: Op) -> bool:

@@ -24,7 +24,7 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     Reports trainable parameters that autograd gives no gradient although their value reaches the loss through differentiable
     operations (a custom autograd function that returns None), and parameters whose gradient is exactly zero at every one of
     several steps with real updates between. One step is not enough: behind a branch or head that starts at zero every gradient
-    is zero until the first update. A parameter that the forward never reads, or whose value goes into an output the loss does
+    is zero until the first update; an expert that the batch gives no token is left out. A parameter that the forward never reads, or whose value goes into an output the loss does
     not use, is an info. Embeddings are left out (rows that are not in the batch have no gradient), and so is what is declared
     frozen or, by `declared={"unused-heads"}`, an unused head.
 
@@ -65,14 +65,17 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
 
 
 def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
-    embeddings = {name for op in backward.graph.calls("embedding") for name in op.parameters}
-    normalized = _shift_free(backward.graph)
+    graph = backward.graph
+    # Rows outside the batch, biases that a norm subtracts, and experts that were given no token.
+    excused = {name for op in graph.calls("embedding") for name in op.parameters} | _shift_free(graph)
+    excused |= {name for op in graph.ops if op.shape is not None and 0 in op.shape for name in op.parameters}
     dead = [
         item
         for item in steps.parameters
-        if item.requires_grad and item.in_optimizer and item.always_zero and item.name not in embeddings | normalized
+        if item.requires_grad and item.in_optimizer and item.always_zero and item.name not in excused
         and not item.sparse and not _is_exempt(item.name, declared)
     ]  # fmt: skip
+    # Without any movement (a learning rate of zero) a zero gradient shows nothing, unless all of them are zero.
     moved = any(item.moved > 0.0 for item in steps.parameters)
     if not dead or (not moved and len(dead) < len(steps.parameters)):
         return

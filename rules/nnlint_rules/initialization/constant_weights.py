@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
@@ -10,6 +11,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, layers_
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
+    from nnlint.probes.parameter_view import ParameterView
 
 _FOLLOWERS = ["INI001", "INI003", "INI004", "INI006", "INI007", "INI009", *SYMPTOMS]
 
@@ -19,7 +21,7 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     """A weight matrix whose entries are all equal.
 
     ## What it does
-    Looks for linear and convolution layers whose weight has a single value. It is an error where the next layer is
+    Looks for layers whose weight has a single value. It is an error where the next layer is
     constant too: the units stay equal for ever. A constant layer before a random one is a warning. Zero weights of an
     output layer, of the last layer of a residual branch (zero-init residuals, LoRA, zero convolutions), norms,
     biases, scales, embeddings, depthwise filters, layers with one unit and frozen weights are left out.
@@ -40,35 +42,49 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     """
     parameters.require_fresh()
     found = layers(graph, parameters)
-    constant = {layer.op: layer for layer in found if _is_suspect(layer)}
+    constant = [layer for layer in found if _is_suspect(layer)]
     values = {layer.op: layer.weight.value for layer in found}
-    stuck = [layer for layer in constant.values() if _stays_equal(layer, values)]
-    lonely = [
-        layer for layer in constant.values() if layer not in stuck and (layer.weight.value or not _may_be_zero(layer))
-    ]
+    stuck = [_Case(layer.op, layer.weight) for layer in constant if _stays_equal(layer, values)]
     if stuck:
         yield _finding(
             stuck,
             "the layer beside it is constant too, so its units get the same gradient and stay equal for ever",
             None,
         )
-    elif lonely:
-        yield _finding(
-            lonely, "all its units start equal and differ only by what the next layer sends back", Level.WARNING
-        )
+        return
+    lonely = [_Case(layer.op, layer.weight) for layer in constant if layer.weight.value or not _may_be_zero(layer)]
+    lonely += [_Case(view, view) for view in parameters if _is_constant_cell(view)]
+    if lonely:
+        why = "all its units start equal and differ only by what the next layer sends back"
+        yield _finding(lonely, why, Level.WARNING)
 
 
-def _finding(found: list[Layer], why: str, level: Level | None) -> Finding:
+@dataclass(frozen=True)
+class _Case:
+    """A constant weight and the place to show for it."""
+
+    place: Op | ParameterView
+    weight: ParameterView
+
+
+def _finding(found: list[_Case], why: str, level: Level | None) -> Finding:
     first = found[0]
     return Finding(
-        at=first.op,
+        at=first.place,
         level=level,
         message=f"all {first.weight.numel} entries of {first.weight.name} are {first.weight.value:g}: {why}"
-        + (f"; likewise {listed(layer.op.label for layer in found[1:])}" if len(found) > 1 else ""),
-        evidence={layer.weight.name: layer.weight.value for layer in found},
+        + (f"; likewise {listed(case.place.label for case in found[1:])}" if len(found) > 1 else ""),
+        evidence={case.weight.name: case.weight.value for case in found},
         fix="leave torch's default initialization, or draw the weights: nn.init.kaiming_normal_(layer.weight)",
-        modules=paths(layer.op for layer in found),
+        modules=paths(case.place for case in found),
     )
+
+
+def _is_constant_cell(view: ParameterView) -> bool:
+    """A matrix of a recurrent or attention layer, which is no linear map of the graph; zeros may be meant there."""
+    if view.kind != "recurrent" and view.owner_type != "MultiheadAttention":
+        return False
+    return view.kind in ("recurrent", "weight") and view.requires_grad and bool(view.value)
 
 
 def _is_suspect(layer: Layer) -> bool:

@@ -74,7 +74,9 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
                 "limit": options.deviations,
             },
             fix="initialize the bias with zeros: nn.init.zeros_(layer.bias)",
-            modules=paths(op for fixed in same for op in (fixed.layer.op, fixed.activation)),
+            modules=paths(
+                op for fixed in same for op in (fixed.layer.op, fixed.activation, *graph.descendants(fixed.activation))
+            ),
         )
 
 

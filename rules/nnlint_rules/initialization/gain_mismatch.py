@@ -37,8 +37,8 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     target for the activation behind the layer (He, sqrt(2 / fan_in), for the ReLU family; Glorot for tanh and
     sigmoid) and measures the signal along the stack. A warning needs both: deviations on one side of the target, and
     a signal that decays or grows accordingly (a rate outside 0.6 to 1.7 a layer over 8 layers or more, 1e4 in all, or
-    1e6 in what the samples contribute). Without measured harm an unusual deviation is a note, and torch's default is
-    none. SELU has a rule of its own.
+    1e6 in what the samples contribute). Without measured harm an unusual deviation is a note in models without norms and
+    shortcuts, and torch's default is none. SELU has a rule of its own.
 
     ## Why is this bad?
     A ReLU halves the mean square of its input, and only sqrt(2 / fan_in) makes up for it. torch's default for linear
@@ -70,7 +70,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
             yield _harm(small, course, options, decays=True)
         elif course.grows(options) and len(large) * 2 > len(judged):
             yield _harm(large, course, options, decays=False)
-        else:
+        elif not graph.calls("norm") and not any(len(op.activations) > 1 for op in graph.calls("add")):
             yield from _note(judged, options)
 
 

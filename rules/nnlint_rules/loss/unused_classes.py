@@ -79,12 +79,15 @@ def _is_vocabulary(losses: LossCalls, classes: int) -> bool:
 def _seen(call: MeasuredLoss, batch: Batch, options: UnusedClasses) -> tuple[int, int]:
     """Distinct labels, and labels: of the loss call itself, or of more batches where these are too few."""
     labels = counted_targets(call)
-    values = set(labels.unique().tolist())
-    count = labels.numel()
-    if count < options.samples and len(batch.targets) == 1:
-        for more in batch.batches(options.batches):
-            for target in more.targets[:1]:
-                if target.is_integer:
-                    values |= set(target.tensor.unique().tolist())
-                    count += target.tensor.numel()
-    return len(values - {call.argument("ignore_index", -100)}), count
+    if labels.numel() >= options.samples or len(batch.targets) != 1:
+        return int(labels.unique().numel()), int(labels.numel())
+    ignored = call.argument("ignore_index", -100)
+    values: set[int] = set()
+    count = 0
+    for more in batch.batches(options.batches):
+        for target in more.targets[:1]:
+            if target.is_integer:
+                counted = target.tensor[target.tensor != ignored]
+                values |= set(counted.unique().tolist())
+                count += counted.numel()
+    return len(values), count

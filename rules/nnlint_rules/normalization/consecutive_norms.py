@@ -20,8 +20,9 @@ def check(graph: Graph) -> Iterator[Finding]:
     """A normalization whose input is the output of another normalization.
 
     ## What it does
-    Lists norms (batch, layer, group, instance, RMS) with nothing but views between them and the norm before. A final
-    `F.normalize` to unit length is not meant.
+    Lists norms (batch, layer, group, instance, RMS) with nothing but views between them and the norm before, whose
+    output nothing else reads (a norm at the start of a residual stream is no case). A final `F.normalize` to unit
+    length is not meant.
 
     ## Why is this bad?
     The second norm finds standardized values already and changes little; of the first only its place in the graph is
@@ -56,4 +57,6 @@ def _norm_before(graph: Graph, norm: Op) -> Op | None:
     if not norm.activations:
         return None
     before = graph.producer(norm.activations[0], through=SHAPE_ONLY)
-    return before if before.is_kind(*_STANDARDIZING) else None
+    if not before.is_kind(*_STANDARDIZING) or graph.consumers(before, through=SHAPE_ONLY) != (norm,):
+        return None
+    return before

@@ -109,7 +109,8 @@ def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Findin
 
 
 def _is_declared(view: ModuleView, declared: Declared) -> bool:
-    return any(fnmatchcase(view.module_path, pattern) for pattern in declared.frozen)
+    path = view.module_path
+    return any(fnmatchcase(path, pattern) or path.startswith(f"{pattern}.") for pattern in declared.frozen)
 
 
 def _parent_trains(model: Model, view: ModuleView) -> bool:

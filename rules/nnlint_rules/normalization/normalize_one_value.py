@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
-from nnlint_rules.normalization._layers import uses_batch_statistics
+from nnlint_rules.normalization._layers import listed, paths, uses_batch_statistics
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -39,18 +39,21 @@ def check(graph: Graph) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("no shapes: the model was traced without an input")
-    seen = set()
+    single: dict[str, list[Op]] = {}
     for norm in graph.calls("norm"):
-        if _values(norm) != 1 or (norm.module_path, norm.location) in seen:
-            continue
-        seen.add((norm.module_path, norm.location))
-        keeps_sign = norm.is_kind("rms-norm", "unit-norm")
+        if _values(norm) == 1:
+            single.setdefault(norm.name, []).append(norm)
+    for name, norms in single.items():
+        first = norms[0]
+        keeps_sign = first.is_kind("rms-norm", "unit-norm")
         result = "only the sign of its input is left" if keeps_sign else "its output does not depend on its input"
         yield Finding(
-            at=norm,
-            message=f"normalizes over a single value (input {' x '.join(map(str, norm.shape or ()))}): {result}",
-            evidence={"values": 1, "shape": list(norm.shape or ())},
-            fix=_FIXES.get(norm.name, "normalize over the feature dimension"),
+            at=first,
+            message=f"normalizes over a single value (input {' x '.join(map(str, first.shape or ()))}): {result}"
+            + (f"; likewise {listed(norm.label for norm in norms[1:])}" if len(norms) > 1 else ""),
+            evidence={"values": 1, "shape": list(first.shape or ()), "norms": [norm.label for norm in norms]},
+            fix=_FIXES.get(name, "normalize over the feature dimension"),
+            modules=paths(norms),
         )
 
 

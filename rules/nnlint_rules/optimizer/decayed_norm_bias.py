@@ -17,7 +17,8 @@ def check(optimizer: Optimizer, parameters: Parameters) -> Iterator[Finding]:
     """Weight decay applies to norm weights and biases too.
 
     ## What it does
-    Lists the biases and the weights of norms in parameter groups with a weight decay above zero.
+    Lists the biases and the weights of norms in parameter groups with a weight decay above zero. AdamW's default of 0.01, which
+    nobody chose and which is too weak to matter, is left out.
 
     ## Why is this bad?
     Decay is meant for weights that multiply activations. Norm weights and biases are few, do not overfit, and pulling them
@@ -35,9 +36,8 @@ def check(optimizer: Optimizer, parameters: Parameters) -> Iterator[Finding]:
     - He, Zhang, Zhang, Zhang, Xie and Li: Bag of Tricks for Image Classification, 2019, arXiv:1812.01187, section 3.1
     """
     spared = {view.name for view in parameters if view.kind in {"norm", "bias"}}
-    decayed = [
-        (group, [name for name in group.names if name in spared]) for group in optimizer.groups if group.weight_decay > 0.0
-    ]
+    chosen = (group for group in optimizer.groups if group.weight_decay > 0.0 and not _is_default(group.weight_decay, optimizer))
+    decayed = [(group, [name for name in group.names if name in spared]) for group in chosen]
     names = [name for _, group_names in decayed for name in group_names]
     if not names:
         return
@@ -49,3 +49,7 @@ def check(optimizer: Optimizer, parameters: Parameters) -> Iterator[Finding]:
         fix="give parameters of fewer than two dimensions a group of their own with weight_decay=0",
         modules=owners(names),
     )
+
+
+def _is_default(rate: float, optimizer: Optimizer) -> bool:
+    return optimizer.class_name == "AdamW" and rate == 0.01

@@ -111,6 +111,26 @@ def test_embedding_rows_are_silent() -> None:
     assert check(Tokens(), torch.randint(0, 500, (16, 6))) == []
 
 
+class Experts(Net):
+    """A mixture whose second expert is given no sample of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(32, 32), nn.Linear(32, 32)
+        self.between = self.route
+
+    def route(self, h):
+        chosen = h.sum(1) < 1e6
+        out = torch.zeros_like(h)
+        out[chosen] = self.first(h[chosen])
+        out[~chosen] = self.second(h[~chosen])
+        return torch.relu(out)
+
+
+def test_idle_expert_is_silent() -> None:
+    assert check(Experts()) == []
+
+
 class TwoHeads(Net):
     def __init__(self):
         super().__init__()

@@ -40,7 +40,9 @@ def test_selu(model, expected) -> None:
 
 
 def test_functional_selu() -> None:
-    model = Functional(lambda m, x: m.c(F.selu(m.b(torch.selu(m.a(x))))), a=nn.Linear(20, 64), b=nn.Linear(64, 64), c=nn.Linear(64, 5))
+    model = Functional(
+        lambda m, x: m.c(F.selu(m.b(torch.selu(m.a(x))))), a=nn.Linear(20, 64), b=nn.Linear(64, 64), c=nn.Linear(64, 5)
+    )
     assert places(found("INI008", model, features(), labels())) == [("warning", "a")]
 
 
@@ -76,14 +78,20 @@ def gate() -> nn.Module:
     torch.manual_seed(0)
     model = Functional(
         lambda m, x: m.head(torch.sigmoid(m.gate(x)) * torch.relu(m.layer(x)) + x),
-        gate=nn.Linear(20, 20), layer=nn.Linear(20, 20), head=nn.Linear(20, 5),
+        gate=nn.Linear(20, 20),
+        layer=nn.Linear(20, 20),
+        head=nn.Linear(20, 5),
     )
     nn.init.constant_(model.gate.bias, -6.0)
     return model
 
 
 def forget_gate() -> nn.Module:
-    model = Functional(lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]), rnn=nn.LSTM(20, 16, batch_first=True), head=nn.Linear(16, 5))
+    model = Functional(
+        lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]),
+        rnn=nn.LSTM(20, 16, batch_first=True),
+        head=nn.Linear(16, 5),
+    )
     with torch.no_grad():
         model.rnn.bias_ih_l0[16:32].fill_(10.0)
     return model

@@ -97,7 +97,9 @@ def one_unit() -> nn.Module:
 
 
 def frozen_filter() -> nn.Module:
-    model = nn.Sequential(nn.Conv2d(3, 3, 3, bias=False), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(512, 5))
+    model = nn.Sequential(
+        nn.Conv2d(3, 3, 3, bias=False), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(512, 5)
+    )
     nn.init.constant_(model[0].weight, 1 / 27).requires_grad_(False)
     return model
 
@@ -129,3 +131,28 @@ def test_first_loss_of_ln_classes_is_no_excuse() -> None:
     """The article's exploding net: all logits equal, so the loss is exactly that of a guess."""
     report = checked("INI002", mlp(l0=100.0, l2=100.0, l4=100.0), features(), labels(), loss=nn.CrossEntropyLoss())
     assert places(report.findings) == [("error", "0")]
+
+
+def recurrent(value: float) -> nn.Module:
+    model = Functional(lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]), rnn=nn.GRU(20, 16), head=nn.Linear(16, 5))
+    nn.init.constant_(model.rnn.weight_ih_l0, value)
+    return model
+
+
+def attention(value: float) -> nn.Module:
+    model = Functional(lambda m, x: m.attention(x, x, x)[0], attention=nn.MultiheadAttention(20, 2))
+    nn.init.constant_(model.attention.in_proj_weight, value)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (recurrent(0.1), [("warning", "rnn")]),
+        (recurrent(0.0), []),
+        (attention(0.1), [("warning", "attention")]),
+        (attention(0.0), []),
+    ],
+)
+def test_recurrent_and_attention_layers(model, expected) -> None:
+    assert places(checked("INI002", model, features()).findings) == expected

@@ -10,7 +10,9 @@ from torch.nn import functional as F
 from tests.rules.normalization.rulecheck import Functional, checked, features, found, images, labels, places
 
 
-def deep(depth: int, *, width: int = 64, activation: type[nn.Module] = nn.ReLU, norm: bool = False, init=None) -> nn.Module:
+def deep(
+    depth: int, *, width: int = 64, activation: type[nn.Module] = nn.ReLU, norm: bool = False, init=None
+) -> nn.Module:
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for index in range(depth):
@@ -55,6 +57,10 @@ class Residual(nn.Module):
         return self.head(self.norm(x))
 
 
+def unusual_part_of_a_normalized_net() -> nn.Module:
+    return nn.Sequential(deep(3, init=normal(0.01)), nn.LayerNorm(5), nn.Linear(5, 5))
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -76,6 +82,7 @@ def test_gain_mismatch(model, expected) -> None:
         deep(4),
         deep(7),
         deep(20, norm=True),
+        unusual_part_of_a_normalized_net(),
         deep(20, init=he),
         deep(20, init=tanh, activation=nn.Tanh),
         deep(8, init=xavier, activation=nn.Tanh),
@@ -85,8 +92,17 @@ def test_gain_mismatch(model, expected) -> None:
         nn.Sequential(nn.Linear(20, 5)),
     ],
     ids=[
-        "shallow default", "default of depth 7", "normalized", "he", "tanh gain", "xavier and tanh", "sigmoid chain",
-        "selu", "residual", "one layer",
+        "shallow default",
+        "default of depth 7",
+        "normalized",
+        "normalized later",
+        "he",
+        "tanh gain",
+        "xavier and tanh",
+        "sigmoid chain",
+        "selu",
+        "residual",
+        "one layer",
     ],
 )
 def test_healthy_gain_is_silent(model) -> None:
@@ -170,7 +186,11 @@ def transformer_block() -> nn.Module:
     torch.manual_seed(0)
     model = Functional(
         lambda m, x: m.head(m.stem(x) + m.b(F.gelu(m.a(m.norm(m.stem(x)))))),
-        stem=nn.Linear(20, 16), norm=nn.LayerNorm(16), a=nn.Linear(16, 64), b=nn.Linear(64, 16), head=nn.Linear(16, 5),
+        stem=nn.Linear(20, 16),
+        norm=nn.LayerNorm(16),
+        a=nn.Linear(16, 64),
+        b=nn.Linear(64, 16),
+        head=nn.Linear(16, 5),
     )
     for layer in (model.a, model.b):
         nn.init.normal_(layer.weight, std=0.001)
@@ -188,13 +208,17 @@ def small_before_norm() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "model", [deep(3), small_head(), transformer_block(), small_before_norm()], ids=["default", "head", "branch", "norm"]
+    "model",
+    [deep(3), small_head(), transformer_block(), small_before_norm()],
+    ids=["default", "head", "branch", "norm"],
 )
 def test_not_undersized(model) -> None:
     assert found("INI004", model, features(), labels()) == []
 
 
-@pytest.mark.parametrize("code", ["INI001", "INI003", "INI004", "INI002", "INI006", "INI007", "INI009", "INI010", "INI012"])
+@pytest.mark.parametrize(
+    "code", ["INI001", "INI003", "INI004", "INI002", "INI006", "INI007", "INI009", "INI010", "INI012"]
+)
 def test_trained_weights_are_not_judged(code) -> None:
     torch.manual_seed(0)
     model, inputs, targets = deep(3), features(), labels()
@@ -210,7 +234,9 @@ def test_trained_weights_are_not_judged(code) -> None:
 
 def test_convolutions_count_their_fan_with_the_kernel() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 5))
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 5)
+    )
     assert found("INI003", model, images(8), labels(8)) == []
     nn.init.normal_(model[2].weight)
     assert places(found("INI003", model, images(8), labels(8))) == [("error", "2")]

@@ -44,7 +44,8 @@ class LabelSmoothing(nn.Module):
     ],
 )
 @pytest.mark.parametrize(
-    "loss", [nn.CrossEntropyLoss(), F.cross_entropy, two_step, LabelSmoothing(), lambda o, t: 0.5 * F.cross_entropy(o, t)]
+    "loss",
+    [nn.CrossEntropyLoss(), F.cross_entropy, two_step, LabelSmoothing(), lambda o, t: 0.5 * F.cross_entropy(o, t)],
 )
 def test_a_second_softmax_is_found(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
     found = findings(CODE, setup(head, loss))

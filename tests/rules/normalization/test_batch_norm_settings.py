@@ -34,7 +34,9 @@ def test_subclass_of_batch_norm_is_one() -> None:
     class Own(nn.BatchNorm2d):
         pass
 
-    findings = found("NRM007", nn.Sequential(nn.Conv2d(3, 4, 3), Own(4, momentum=0.997), nn.BatchNorm2d(4, momentum=0.997)), images())
+    findings = found(
+        "NRM007", nn.Sequential(nn.Conv2d(3, 4, 3), Own(4, momentum=0.997), nn.BatchNorm2d(4, momentum=0.997)), images()
+    )
     assert places(findings) == [("warning", "1")]
     assert findings[0].modules == ["2"]
     assert "0.003" in findings[0].fix

@@ -27,7 +27,9 @@ class Method(nn.Module):
         return torch.dropout(x, 0.5, self.training)
 
 
-@pytest.mark.parametrize("dropout", [nn.Dropout(0.5), AlwaysOn(), Method(), nn.Dropout2d(0.5)], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize(
+    "dropout", [nn.Dropout(0.5), AlwaysOn(), Method(), nn.Dropout2d(0.5)], ids=lambda d: type(d).__name__
+)
 def test_every_form_of_dropout_is_seen(dropout) -> None:
     findings = found("NRM001", net(dropout), images())
     assert places(findings) == [("warning", "2.2")]
@@ -45,11 +47,20 @@ def test_every_form_of_dropout_is_seen(dropout) -> None:
         net(nn.Dropout(0.5), norm=nn.BatchNorm2d(16, track_running_stats=False)),
         net(nn.Dropout(0.5), norm=nn.BatchNorm2d(16).eval()),
         net(nn.Dropout(0.5), before=nn.GroupNorm(4, 16)),
-        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(800, 5)),
+        nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(800, 5)
+        ),
     ],
     ids=[
-        "none", "p = 0", "p = 0.1", "dropout in eval", "group norm", "no running statistics", "norm in eval",
-        "another norm between", "behind the last norm",
+        "none",
+        "p = 0",
+        "p = 0.1",
+        "dropout in eval",
+        "group norm",
+        "no running statistics",
+        "norm in eval",
+        "another norm between",
+        "behind the last norm",
     ],
 )
 def test_harmless_dropout_is_silent(model) -> None:
@@ -78,7 +89,11 @@ def test_dropout_straight_into_the_norm_and_through_a_concatenation() -> None:
     torch.manual_seed(0)
     model = Functional(
         lambda m, x: m.head(m.norm(torch.cat([m.a(x), m.drop(F.relu(m.b(x)))], dim=1))),
-        a=nn.Linear(20, 16), b=nn.Linear(20, 16), drop=nn.Dropout(0.5), norm=nn.BatchNorm1d(32), head=nn.Linear(32, 5),
+        a=nn.Linear(20, 16),
+        b=nn.Linear(20, 16),
+        drop=nn.Dropout(0.5),
+        norm=nn.BatchNorm1d(32),
+        head=nn.Linear(32, 5),
     )
     findings = found("NRM001", model, features())
     assert places(findings) == [("warning", "norm")]
@@ -89,7 +104,9 @@ def test_dropout_straight_into_the_norm_and_through_a_concatenation() -> None:
 def test_one_finding_names_all_norms() -> None:
     torch.manual_seed(0)
     block = lambda: nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5))  # noqa: E731
-    model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), block(), block(), nn.Linear(32, 5))
+    model = nn.Sequential(
+        nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), block(), block(), nn.Linear(32, 5)
+    )
     findings = found("NRM001", model, features())
     assert len(findings) == 1
     assert {"4.1", "5.1", "3", "4.3"} == {findings[0].module, *findings[0].modules}

@@ -43,7 +43,11 @@ def test_limit_is_an_option() -> None:
 
 
 def test_attention_dropout() -> None:
-    model = Functional(lambda m, x: F.scaled_dot_product_attention(m.q(x), m.k(x), x, dropout_p=0.9), q=nn.Linear(8, 8), k=nn.Linear(8, 8))
+    model = Functional(
+        lambda m, x: F.scaled_dot_product_attention(m.q(x), m.k(x), x, dropout_p=0.9),
+        q=nn.Linear(8, 8),
+        k=nn.Linear(8, 8),
+    )
     assert places(found("NRM005", model, torch.randn(4, 6, 8))) == [("warning", "")]
 
 
@@ -102,7 +106,9 @@ def test_dropout_of_a_single_recurrent_layer(kind) -> None:
     assert places(found("NRM015", rnn(kind, 1, 0.5), TOKENS)) == [("warning", "rnn")]
 
 
-@pytest.mark.parametrize("model", [rnn(nn.LSTM, 2, 0.5), rnn(nn.LSTM, 1, 0.0), mlp(nn.Dropout(0.5))], ids=["two", "none", "no rnn"])
+@pytest.mark.parametrize(
+    "model", [rnn(nn.LSTM, 2, 0.5), rnn(nn.LSTM, 1, 0.0), mlp(nn.Dropout(0.5))], ids=["two", "none", "no rnn"]
+)
 def test_other_recurrent_layers_are_silent(model) -> None:
     inputs = features() if isinstance(model, nn.Sequential) else TOKENS
     assert found("NRM015", model, inputs) == []

@@ -13,7 +13,10 @@ from tests.rules.normalization.rulecheck import Functional, features, found, ima
 def test_norm_behind_a_functional_activation_of_its_layer() -> None:
     model = Functional(
         lambda m, x: m.norm2(F.relu(m.conv2(m.norm1(m.conv1(x).relu_())))).mean(dim=(2, 3)),
-        conv1=nn.Conv2d(3, 8, 3), norm1=nn.BatchNorm2d(8), conv2=nn.Conv2d(8, 8, 3), norm2=nn.BatchNorm2d(8),
+        conv1=nn.Conv2d(3, 8, 3),
+        norm1=nn.BatchNorm2d(8),
+        conv2=nn.Conv2d(8, 8, 3),
+        norm2=nn.BatchNorm2d(8),
     )
     findings = found("NRM002", model, images())
     assert places(findings) == [("info", "norm1")]
@@ -85,8 +88,11 @@ def test_norms_in_sequence_through_a_view() -> None:
         nn.Sequential(nn.LayerNorm(20), nn.ReLU(), nn.LayerNorm(20)),
         Functional(lambda m, x: F.normalize(m.norm(x), dim=-1), norm=nn.LayerNorm(20)),
         Functional(lambda m, x: m.b(x + m.a(x)), a=nn.LayerNorm(20), b=nn.LayerNorm(20)),
+        Functional(
+            lambda m, x: (y := m.a(x)) + m.fc(m.b(y)), a=nn.LayerNorm(20), b=nn.LayerNorm(20), fc=nn.Linear(20, 20)
+        ),
     ],
-    ids=["layer between", "activation between", "unit length at the end", "sum between"],
+    ids=["layer between", "activation between", "unit length at the end", "sum between", "residual stream"],
 )
 def test_norms_apart_are_silent(model) -> None:
     assert found("NRM012", model, features()) == []

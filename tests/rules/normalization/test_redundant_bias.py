@@ -19,7 +19,11 @@ from tests.rules.normalization.rulecheck import Functional, features, found, ima
         (nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8)), features()),
         (nn.Sequential(nn.Linear(20, 8), nn.Identity(), nn.Unflatten(1, (8, 1)), nn.BatchNorm1d(8)), features()),
         (
-            Functional(lambda m, x: m.norm(nn.functional.linear(x, m.fc.weight, m.fc.bias)), fc=nn.Linear(20, 8), norm=nn.BatchNorm1d(8)),
+            Functional(
+                lambda m, x: m.norm(nn.functional.linear(x, m.fc.weight, m.fc.bias)),
+                fc=nn.Linear(20, 8),
+                norm=nn.BatchNorm1d(8),
+            ),
             features(),
         ),
     ],
@@ -66,7 +70,16 @@ class Shared(nn.Module):
         (Skip(), images()),
         (Shared(), features()),
     ],
-    ids=["no bias", "group norm", "layer norm", "activation between", "frozen norm", "view mixes channels", "skip", "shared"],
+    ids=[
+        "no bias",
+        "group norm",
+        "layer norm",
+        "activation between",
+        "frozen norm",
+        "view mixes channels",
+        "skip",
+        "shared",
+    ],
 )
 def test_needed_bias_is_silent(model, inputs) -> None:
     assert found("NRM004", model, inputs) == []

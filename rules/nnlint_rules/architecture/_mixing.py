@@ -1,0 +1,48 @@
+"""Why samples mix: what the rules about dependence between samples share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint import Model, Op
+    from nnlint.probes.mixing import SampleMixing
+    from nnlint.probes.model import ModuleView
+
+_ROUTERS = frozenset({"topk", "sort", "argsort", "argmax", "cumsum", "one_hot", "nonzero", "where", "scatter"})
+
+
+def time_major_layer(found: SampleMixing | None, model: Model) -> ModuleView | None:
+    """The layer with `batch_first=False` where mixing starts; None where something else mixes."""
+    if found is None or found.op is None or not found.op.is_kind("recurrent", "attention"):
+        return None
+    for path in dict.fromkeys((found.op.module_path, *reversed(found.op.modules))):
+        view = model.find(path)
+        if view is not None and view.attribute("batch_first") is not None:
+            return view if view.attribute("batch_first") is False else None
+    return None
+
+
+def legitimate_reason(found: SampleMixing, traits: frozenset[str]) -> str:
+    """Why the samples may be meant to depend on each other; empty where nothing says so."""
+    if found.pairwise:
+        return "the outputs are batch x batch: each sample is scored against each, as contrastive losses want it"
+    if "set-input" in traits:
+        return "the samples are declared to be members of a set"
+    if found.op is None:
+        return ""
+    if found.op.is_kind("batch-norm", "instance-norm"):
+        return "this norm uses batch statistics in evaluation mode too (track_running_stats=False, or training=True)"
+    if found.graph is not None and _is_routed(found.op, found):
+        return "rows are routed to experts that share a capacity"
+    return ""
+
+
+def _is_routed(op: Op, found: SampleMixing) -> bool:
+    """Whether a choice made from gate probabilities is upstream: a top-k or a running count behind a softmax."""
+    assert found.graph is not None  # checked by the caller
+    above = found.graph.ancestors(op) | {op}
+    routers = [other for other in above if other.name in _ROUTERS]
+    return any(
+        gate.is_kind("softmax", "sigmoid") for router in routers for gate in found.graph.ancestors(router)
+    ) and any(router.name in ("topk", "argmax", "one_hot") for router in routers)

@@ -1,0 +1,94 @@
+"""ARC008: in evaluation mode the output of one sample depends on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+from nnlint_rules.architecture._mixing import legitimate_reason, time_major_layer
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Model
+    from nnlint.probes.mixing import Mixing, SampleMixing
+
+_LIMIT = 1e-5
+
+
+@rule("ARC008", "batch-mixing", level="error", since="0.1", explains=["ARC011", "ARC018", "TRN001"])
+def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]:
+    """The output of one sample depends on the other samples of the batch.
+
+    ## What it does
+    Replaces one sample of the batch and compares the evaluation-mode outputs of the others, and differentiates a random
+    projection of one sample's output with respect to the others' inputs. Batch norms are in evaluation mode by then and do
+    not mix. A relative change above 1e-5 (docs/calibration.md#independence) is an error; where the model has a reason for it
+    (batch x batch logits, experts with a shared capacity, a declared set, a norm that always uses batch statistics) it is a
+    warning with that reason. Where nothing tells the axis of the samples from that of time it is an info.
+    `declared={"batch-mixing"}` silences the rule.
+
+    ## Why is this bad?
+    The prediction for one input changes with whatever else happens to be in its batch: validation differs from training,
+    and a batch of one from both. The usual causes are a `view` that swaps batch and another axis, a reduction or a softmax
+    over axis 0, and attention or recurrence along it. Nothing raises, and the training loss may well fall.
+
+    ## Example
+        x = x - x.mean()                        # the mean over the batch as well
+        x = x.view(-1, channels, batch)         # meant: x.permute(2, 1, 0)
+
+    ## Use instead
+        x = x - x.mean(dim=(1, 2, 3), keepdim=True)
+        x = x.permute(2, 1, 0)
+
+    ## References
+    - Karpathy: A Recipe for Training Neural Networks, 2019 ("use backprop to chart dependencies")
+    """
+    if "batch-mixing" in declared.traits:
+        return
+    found = mixing.samples
+    if found is None or time_major_layer(found, model) is not None:
+        return
+    reason = legitimate_reason(found, declared.traits)
+    place = found.op.label if found.op is not None else "the model"
+    yield Finding(
+        at=found.op,
+        level=_level(found, reason),
+        message=f"samples of the batch depend on each other from {place} on: {_measured(found)}"
+        + (f"; {reason}" if reason else "")
+        + ("" if found.settled else "; if the second axis holds the samples, declare 'time-major'"),
+        evidence={
+            "influence": found.influence,
+            "limit": _LIMIT,
+            "gradient": found.gradient,
+            "reason": reason or None,
+            "shape": list(found.op.shape) if found.op is not None and found.op.shape is not None else None,
+        },
+        fix=_fix(found, reason),
+        confidence="high" if found.settled and not reason else "medium" if found.settled else "low",
+    )
+
+
+def _level(found: SampleMixing, reason: str) -> Level | None:
+    if not found.settled:
+        return Level.INFO
+    return Level.WARNING if reason else None
+
+
+def _measured(found: SampleMixing) -> str:
+    if found.influence > _LIMIT:
+        return (
+            f"replacing one of {found.samples} samples changes the others' outputs by {found.influence:.2g} of the "
+            f"largest output (limit {_LIMIT:g})"
+        )
+    return (
+        f"the gradient of one sample's output with respect to the other samples is {found.gradient or 0.0:.2g} of that "
+        f"with respect to its own input (limit {_LIMIT:g})"
+    )
+
+
+def _fix(found: SampleMixing, reason: str) -> str:
+    if reason:
+        return 'if it is meant so, declare it: `declared={"batch-mixing"}` in the training setup'
+    if found.op is not None and found.op.is_kind("view"):
+        return "use permute or transpose where axes change places: view and reshape keep the order of the numbers in memory"
+    return "make this operation work on each sample alone: no reduction, softmax, recurrence or matrix product along axis 0"

@@ -1,0 +1,73 @@
+"""ARC010: the output is the same for every input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+
+if TYPE_CHECKING:
+    from nnlint import ForwardStats, LayerStats
+    from nnlint.probes.eval_stats import EvalStats
+
+_LIMIT = 1e-6
+_EXPLAINED = ["ARC011", "ARC021", "LOS018", "SIG006", "TRN001", "TRN005"]
+
+
+@rule("ARC010", "constant-output", level="error", since="0.1", explains=_EXPLAINED)
+def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
+    """Every sample gets the same output.
+
+    ## What it does
+    Compares the evaluation-mode outputs of different samples. If they agree to 1e-6 of the largest output, a few updates
+    are made on a snapshot and the comparison is repeated after each: a zero-initialized head has a constant output only
+    until the first. Names the layer from which on the samples cannot be told apart.
+
+    ## Why is this bad?
+    What the model returns does not depend on what it is given, so it can learn the average target and nothing else. Dead
+    units, a softmax over one unit, a norm over one value, or overwriting the signal instead of adding to it are usual causes.
+
+    ## Example
+        x = self.norm(self.fc(x))               # nn.LayerNorm(1): (x - mean(x)) / std(x) of one value is 0
+
+    ## Use instead
+        x = self.fc(x)
+
+    ## References
+    - Karpathy: A Recipe for Training Neural Networks, 2019 ("input-independent baseline")
+    """
+    spread = evaluation.output_spread
+    if spread is None:
+        raise Skip("no output has the batch as its first dimension, or the batch holds a single sample")
+    if not evaluation.samples_differ:
+        raise Skip("all samples of the batch are equal")
+    if not evaluation.outputs_finite:
+        raise Skip("the outputs are not finite")
+    if spread > _LIMIT:
+        return
+    after = evaluation.spread_after_steps
+    if after is None or after > _LIMIT:
+        return
+    where = _start(forward)
+    yield Finding(
+        at=where,
+        message=f"the output is the same for all samples (they differ by {spread:.1g} of the largest output, after a few "
+        f"updates by {after:.1g}; limit {_LIMIT:g})"
+        + (f": from {where.label} on the samples cannot be told apart" if where is not None else ""),
+        evidence={"spread": spread, "spread_after_steps": after, "limit": _LIMIT},
+        fix="follow the signal into this layer: its input has to reach the output through something that is not constant",
+    )
+
+
+def _start(forward: ForwardStats) -> LayerStats | None:
+    """The first measured layer upstream of the outputs where samples that could be told apart before cannot be any more."""
+    graph = forward.graph
+    upstream = {op for output in graph.outputs for op in (output, *graph.ancestors(output))}
+    for layer in forward.layers:
+        if layer.op not in upstream or layer.sample_spread is None or layer.sample_spread > _LIMIT:
+            continue
+        before = forward.before(layer)
+        if before is None or before.sample_spread is None or before.sample_spread > _LIMIT:
+            return layer
+    return None

@@ -1,0 +1,116 @@
+"""ARC011: an input, or some of its features, has no influence on the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Level, Options, Place, rule
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Graph, Op
+    from nnlint.probes.influence import IgnoredFeatures, InputInfluence
+    from nnlint.probes.mixing import Mixing
+
+
+class IgnoredInput(Options):
+    """Thresholds; calibration: docs/calibration.md#independence."""
+
+    border: float = Field(0.1, description="share of an axis that a strided kernel may leave over at its end: an info only")
+
+
+@rule("ARC011", "ignored-input", level="warning", since="0.1")
+def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInput) -> Iterator[Finding]:
+    """An input tensor, or a slice of its features, that changes nothing.
+
+    ## What it does
+    Differentiates a random projection of the evaluation outputs with respect to every floating input, and gives every
+    other input to the wrong samples. What shows no influence is changed again, through the training loss and after a few
+    updates, before it is reported. Of a floating input every position of every axis is looked at: a channel, a column, a
+    time step. A mask (any input with "mask" in its name) without effect is an error. Inputs and features that are the same
+    for all samples and cannot be judged, zeros (padding), and positions that a mask or a length hides are passed over.
+    The last positions of an axis, which a strided kernel leaves over, are an info. `declared={"unused-inputs"}` silences
+    the rule.
+
+    ## Why is this bad?
+    The model was given something to use and does not use it: a forgotten argument, a slice with the wrong bound, features
+    cut off by a concatenation that was overwritten. Attention that never gets its padding mask attends to padding.
+
+    ## Example
+        def forward(self, x, mask):
+            return self.encoder(x)                              # the mask is not passed on
+
+    ## Use instead
+        def forward(self, x, mask):
+            return self.encoder(x, src_key_padding_mask=mask)
+
+    ## References
+    - Karpathy: A Recipe for Training Neural Networks, 2019 ("use backprop to chart dependencies")
+    """
+    if "unused-inputs" in declared.traits:
+        return
+    for found in mixing.inputs:
+        place = _place(graph, found.name)
+        if found.constant:
+            continue
+        if not found.matters:
+            yield _whole(found, place)
+        for features in found.ignored:
+            yield _features(found, features, place, options)
+
+
+def _whole(found: InputInfluence, place: Op | Place) -> Finding:
+    what = "mask" if found.is_mask else "input"
+    return Finding(
+        at=place,
+        level=Level.ERROR if found.is_mask else None,
+        message=f"the {what} {found.name} has no influence: giving it to the wrong samples changes neither the outputs nor "
+        "the training loss, also after a few updates",
+        evidence={"input": found.name, "influence": 0.0, "shape": list(found.shape)},
+        fix=f"pass {found.name} on to the layers that need it (attn_mask, key_padding_mask, lengths), or drop the argument"
+        if found.is_mask
+        else f"use {found.name} in forward, or drop the argument",
+    )
+
+
+def _features(found: InputInfluence, features: IgnoredFeatures, place: Op | Place, options: IgnoredInput) -> Finding:
+    share = len(features.indices) / features.size
+    border = features.at_end and share <= options.border
+    shown = _ranges(features.indices)
+    return Finding(
+        at=place,
+        level=Level.INFO if border else None,
+        message=f"positions {shown} of {features.size} along axis {features.axis} of {found.name} have no influence on the output"
+        + (": the strided layers leave the end of this axis over" if border else ""),
+        evidence={
+            "input": found.name,
+            "axis": features.axis,
+            "positions": list(features.indices[:50]),
+            "size": features.size,
+            "share": share,
+        },
+        fix="pad or crop the input to a size that the strides divide"
+        if border
+        else f"look for slices of {found.name} and for a receptive field that does not reach these positions; drop what is not meant to be used",
+        confidence="medium" if border else "high",
+    )
+
+
+def _place(graph: Graph, name: str) -> Op | Place:
+    """Where the input is first used; the model as a whole where it never is."""
+    op = next((op for op in graph.inputs if op.label == name), None)
+    return op.users[0] if op is not None and op.users else Place()
+
+
+def _ranges(indices: tuple[int, ...]) -> str:
+    """`3, 7-9, 20` of sorted positions; the first few ranges."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    shown = [f"{low}" if low == high else f"{low}-{high}" for low, high in ranges[:5]]
+    return ", ".join(shown) + (", ..." if len(ranges) > 5 else "")

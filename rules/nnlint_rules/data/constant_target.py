@@ -1,0 +1,71 @@
+"""DAT012: the same target for every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, Skip, rule
+from nnlint_rules.data._labels import BATCHES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nnlint import Batch
+
+
+class ConstantTarget(Options):
+    """Thresholds."""
+
+    samples: int = Field(16, description="samples needed to judge")
+
+
+_EXPLAINED = ["ARC010", "DAT006", "LOS010", "LOS018", "LOS019", "LOS024", "TRN005"]
+
+
+@rule("DAT012", "constant-target", level="error", since="0.1", explains=_EXPLAINED)
+def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
+    """Every target in the data is the same.
+
+    ## What it does
+    Looks at the targets of up to 16 batches, and at those of the dataset as a whole where they are at hand (sorted data has
+    many batches of one class). Needs at least 16 samples.
+
+    ## Why is this bad?
+    A bias alone reaches a loss of zero: the training looks perfect and nothing about the inputs is learned. Mostly a label
+    column that was not read, or a filter that left one class.
+
+    ## Example
+        targets = torch.zeros(len(inputs), dtype=torch.long)        # to be filled in later
+
+    ## Use instead
+        targets = torch.tensor(frame["label"].map(classes).to_numpy())
+
+    ## References
+    - Karpathy: A Recipe for Training Neural Networks, 2019, step 1
+    """
+    batch.require_real_targets()
+    whole = batch.dataset_targets
+    seen = [whole] if whole is not None else []
+    # Targets of several tensors (boxes, masks) are constant only where each of them is.
+    seen += [view.tensor for one in batch.batches(BATCHES) for view in one.targets] if not _varies(seen) else []
+    if _varies(seen):
+        return
+    samples = max((view.samples for view in batch.targets), default=0) if whole is None else len(whole)
+    samples = max(samples, sum(one.samples for one in batch.batches(BATCHES)))
+    if samples < options.samples:
+        raise Skip(f"{samples} samples are too few to call their targets constant ({options.samples} are needed)")
+    value = float(seen[0].reshape(-1)[0])
+    yield Finding(
+        at=batch,
+        message=f"the target is {value:g} in all {samples} samples that were looked at: a bias alone fits it",
+        evidence={"value": value, "samples": samples},
+        fix="look at how the targets are read: a column that is not filled, a filter that leaves one class, a wrong index",
+    )
+
+
+def _varies(tensors: list[Tensor]) -> bool:
+    filled = [tensor.reshape(-1) for tensor in tensors if tensor.numel()]
+    return any(bool((values != values[0]).any()) or bool(values[0] != filled[0][0]) for values in filled)

@@ -1,0 +1,59 @@
+"""DAT013: ids that an embedding does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, rule
+from nnlint_rules.data._inputs import routes
+
+if TYPE_CHECKING:
+    from nnlint import Batch, Graph, Op, Parameters
+
+
+@rule("DAT013", "index-out-of-range", level="error", since="0.1")
+def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Finding]:
+    """Token or category ids outside the range of an embedding.
+
+    ## What it does
+    Follows integer inputs to the embeddings they index, through views and casts, and compares their largest and smallest value
+    with the number of rows. It does so on a symbolic graph too, since torch raises for such ids on a CPU.
+
+    ## Why is this bad?
+    On a CPU the forward raises without naming the embedding; on a GPU an assertion ends the process, at some later call. It means
+    that the vocabulary of the data and that of the model are not the same.
+
+    ## Example
+        embedding = nn.Embedding(tokenizer.vocab_size, 256)        # and special tokens were added after that
+
+    ## Use instead
+        embedding = nn.Embedding(len(tokenizer), 256)
+
+    ## References
+    - PyTorch: `torch.nn.Embedding` (num_embeddings)
+    """
+    for route in routes(batch, graph):
+        if not route.tensor.is_integer or route.tensor.assumed or not route.tensor.values.numel():
+            continue
+        for op in route.first:
+            rows = _rows(op, parameters)
+            if rows is None or (route.tensor.min >= 0 and route.tensor.max < rows):
+                continue
+            outside = int(((route.tensor.values < 0) | (route.tensor.values >= rows)).sum())
+            yield Finding(
+                at=op,
+                message=f"{route.tensor.name} has ids from {route.tensor.min:g} to {route.tensor.max:g}, and {op.label} has {rows} rows "
+                f"(0 to {rows - 1}): {outside} of {route.tensor.values.numel()} ids are outside",
+                evidence={"input": route.tensor.name, "min": route.tensor.min, "max": route.tensor.max, "rows": rows, "outside": outside},
+                fix=f"set num_embeddings to {int(route.tensor.max) + 1} or more (len(tokenizer), with added tokens), or mend the ids",
+            )
+
+
+def _rows(op: Op, parameters: Parameters) -> int | None:
+    """Rows of the table that an embedding reads."""
+    if not op.is_kind("embedding"):
+        return None
+    sizes = {view.name: view.shape for view in parameters}
+    shapes = (sizes.get(name, ()) for name in op.parameters)
+    return next((shape[0] for shape in shapes if len(shape) == 2), None)

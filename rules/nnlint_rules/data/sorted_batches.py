@@ -1,0 +1,81 @@
+"""DAT007: a loader that gives the classes one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, Skip, rule
+from nnlint_rules.data._labels import batch_labels, class_labels, counts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nnlint import Batch
+
+
+class SortedBatches(Options):
+    """Thresholds."""
+
+    pure: float = Field(0.95, description="share of a batch's largest class from which on it counts as single-class")
+    batches: float = Field(0.8, description="share of single-class batches")
+    overall: float = Field(0.8, description="largest share that a class may have in the data as a whole")
+    batch_size: int = Field(8, description="smallest batch that is judged")
+
+
+@rule("DAT007", "sorted-batches", level="warning", since="0.1", explains=["DAT004", "DAT012", "LOS010", "LOS018", "LOS019"])
+def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
+    """Batches of a single class each, from data that has several.
+
+    ## What it does
+    Looks at the labels of up to 16 batches of a DataLoader that does not shuffle, and at the labels of the dataset as a whole: when
+    most batches hold one class and the dataset does not, the data is sorted by class. Iterable datasets, samplers of the user's
+    own and lists of batches keep the order they were given for a reason and are not judged.
+
+    ## Why is this bad?
+    Each stretch of training teaches the model to answer with the class at hand and to forget the others; batch norm's running
+    statistics are those of one class.
+
+    ## Example
+        loader = DataLoader(ImageFolder(root), batch_size=64)                  # folders are read one after another
+
+    ## Use instead
+        loader = DataLoader(ImageFolder(root), batch_size=64, shuffle=True)
+
+    ## References
+    - PyTorch: `torch.utils.data.DataLoader` (shuffle)
+    """
+    batch.require_real_targets()
+    if batch.shuffled is None:
+        raise Skip("no DataLoader of an indexed dataset was given: the order of its samples cannot be judged")
+    labels = batch_labels(batch) if not batch.shuffled else []
+    sized = [one for one in labels if one.numel() >= options.batch_size]
+    whole = _whole(batch, sized)
+    if whole is None:
+        return
+    pure = [one for one in sized if _largest_share(one) >= options.pure]
+    if len(pure) < options.batches * len(sized) or _largest_share(whole) > options.overall:
+        return
+    yield Finding(
+        at=batch,
+        message=f"{len(pure)} of {len(sized)} batches hold a single class (first: {int(pure[0].mode().values)}), although the data "
+        f"has {len(counts(whole))} and the largest has {_largest_share(whole):.0%} of it: the loader does not shuffle sorted data",
+        evidence={"single_class_batches": len(pure), "batches": len(sized), "classes": len(counts(whole))},
+        fix="pass shuffle=True to the DataLoader of the training data",
+    )
+
+
+def _whole(batch: Batch, sized: list[Tensor]) -> Tensor | None:
+    import torch
+
+    if not sized:
+        return None
+    held = batch.dataset_targets
+    labels = class_labels(held) if held is not None else None
+    return labels if labels is not None else torch.cat(sized)
+
+
+def _largest_share(labels: Tensor) -> float:
+    return max(counts(labels).values()) / labels.numel()

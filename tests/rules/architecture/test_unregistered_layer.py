@@ -1,0 +1,139 @@
+"""ARC003 and ARC004: layers that the model uses and does not have."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from tests.rules.architecture.netcheck import Net, found, linear
+from torch import nn
+from torch.nn import functional as F
+
+
+def apply_all(layers, x):
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+CLOSED_OVER = linear()
+
+USES = {
+    "list": (lambda net, x: apply_all(net.layers, x), {"layers": [linear(), linear()]}, "layers[0]"),
+    "tuple": (lambda net, x: apply_all(net.layers, x), {"layers": (linear(),)}, "layers[0]"),
+    "dict": (lambda net, x: net.layers["a"](x), {"layers": {"a": linear()}}, "layers['a']"),
+    "block in a list": (lambda net, x: net.layers[0](x), {"layers": [nn.Sequential(linear(), nn.ReLU())]}, "layers[0]"),
+    "closure": (lambda net, x: CLOSED_OVER(x), {}, "<Linear>"),
+    "partial": (lambda net, x: net.call(x), {"call": functools.partial(linear())}, "<Linear>"),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_layers_outside_the_tree(use):
+    forward, attributes, module = USES[use]
+    (finding,) = found("ARC003", Net(forward, a=linear(), **attributes))
+    assert (finding.module, finding.level.value) == (module, "error")
+
+
+@pytest.mark.parametrize(
+    ("forward", "attributes"),
+    [
+        (lambda net, x: x * net.scales[0], {"scales": [nn.Parameter(torch.ones(8))]}),
+        (lambda net, x: x * net.scale, {"scale": torch.ones(8, requires_grad=True)}),
+        (lambda net, x: x * net.scale, {"scale": nn.Parameter(torch.ones(8)) * 0.1}),
+    ],
+    ids=["list of parameters", "plain leaf", "product of a parameter"],
+)
+def test_trainable_tensors_outside_the_tree(forward, attributes):
+    (finding,) = found("ARC003", Net(forward, a=linear(), **attributes))
+    assert "no registered Parameter" in finding.message
+
+
+def test_layers_in_one_container_are_one_finding():
+    (finding,) = found("ARC003", Net(lambda net, x: apply_all(net.layers, x), layers=[linear() for _ in range(5)]))
+    assert finding.evidence["parameters"] == 5 * 72
+    assert "nn.ModuleList" in finding.fix
+
+
+def hidden_teacher(net, x):
+    with torch.no_grad():
+        target = net.teacher[0](x)
+    return net.a(x) - target
+
+
+@pytest.mark.parametrize(
+    ("forward", "attributes"),
+    [
+        (lambda net, x: apply_all(net.acts, net.a(x)), {"acts": [nn.ReLU(), nn.Dropout(0.1)]}),
+        (lambda net, x: nn.Softmax(dim=-1)(net.a(x)), {}),
+        (hidden_teacher, {"teacher": [linear()]}),
+        (lambda net, x: net.teacher[0](net.a(x)), {"teacher": [linear().requires_grad_(False)]}),  # noqa: FBT003
+        (lambda net, x: net.a(x) + net.offset, {"offset": torch.ones(8)}),
+        (lambda net, x: net.a(x) * net.mask, {"mask": [torch.ones(8)][0]}),
+    ],
+    ids=["parameter-free", "inline module", "teacher without gradient", "frozen", "plain constant", "mask"],
+)
+def test_what_needs_no_registration(forward, attributes):
+    assert not found("ARC003", Net(forward, a=linear(), **attributes))
+
+
+def test_layers_listed_beside_their_registration():
+    layers = [linear(), linear()]
+    assert not found("ARC003", Net(lambda net, x: apply_all(net.order, x), layers=nn.ModuleList(layers), order=layers))
+
+
+def test_layers_of_the_loss_are_not_the_models():
+    perceptual = linear()
+    net = Net(lambda net, x: net.a(x), a=linear())
+    assert not found("ARC003", net, loss=lambda out, y: (perceptual(out) - perceptual(out * 0)).pow(2).mean())
+
+
+# ------------------------------------------------------------------ ARC004
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: nn.Linear(8, 4)(net.a(x)),
+        lambda net, x: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))(net.a(x)),
+        lambda net, x: net.a(x) * nn.Parameter(torch.randn(8)),
+        lambda net, x: F.linear(net.a(x), nn.init.xavier_uniform_(nn.Parameter(torch.empty(4, 8)))),
+        lambda net, x: net.a(x) * torch.randn(8, requires_grad=True),
+    ],
+    ids=["linear", "block", "parameter", "initialized parameter", "random leaf"],
+)
+def test_trainable_tensors_made_in_the_forward(forward):
+    (finding,) = found("ARC004", Net(forward, a=linear()))
+    assert finding.level.value == "error"
+
+
+def test_a_layer_that_the_first_forward_registers_is_a_warning():
+    def forward(net, x):
+        if not hasattr(net, "late"):
+            net.late = nn.Linear(x.shape[1], 4)
+        return net.late(net.a(x))
+
+    (finding,) = found("ARC004", Net(forward, a=linear()))
+    assert finding.level.value == "warning"
+    assert "an optimizer built before" in finding.message
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.a(x) * torch.ones(16, 8).tril(),
+        lambda net, x: net.a(x) + torch.randn(8),
+        lambda net, x: net.rnn(net.a(x)[None], torch.zeros(1, 16, 8).requires_grad_())[0],
+        lambda net, x: net.rnn(net.a(x)[None], torch.zeros(1, 16, 8, requires_grad=True))[0],
+        lambda net, x: net.a(x.detach().requires_grad_()),
+        lambda net, x: nn.ReLU()(net.a(x)),
+    ],
+    ids=["mask", "noise", "zero state", "zero leaf state", "input leaf", "inline activation"],
+)
+def test_constants_and_noise_made_in_the_forward(forward):
+    assert not found("ARC004", Net(forward, a=linear(), rnn=nn.GRU(8, 8)))
+
+
+def test_a_layer_made_in_the_forward_is_not_called_unregistered():
+    assert not found("ARC003", Net(lambda net, x: nn.Linear(8, 4)(net.a(x)), a=linear()))
