@@ -96,7 +96,8 @@ def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> torch.Tensor | None
     """Labels of the first form from which a Hugging Face model computes its own loss."""
     config: Any = model.config
     classes = int(getattr(config, "num_labels", 0) or 2)
-    forms = [kwargs[key] for key in reversed(TOKENS) if key in kwargs]
+    # The next token, not the same one: a decoder that is given its own labels has nothing to learn.
+    forms = [kwargs[key].roll(-1, -1) for key in reversed(TOKENS) if key in kwargs]
     forms += [torch.randint(0, classes, (BATCH,)), torch.randint(1, 20, (BATCH, 5))]
     for labels in forms:
         try:

@@ -33,6 +33,7 @@ class RunFacts:
         inputs_assumed: the inputs are made up by nnlint.
         targets_assumed: the targets are.
         inputs_left_out: parameters of the model's forward that default to None and were not given: optional inputs.
+        modified_inputs: names of input tensors that the run wrote to in place.
         library: the model's class comes from a model library (`transformers`, `timm`, `torchvision`), not from the user.
     """
 
@@ -40,4 +41,5 @@ class RunFacts:
     inputs_assumed: bool = False
     targets_assumed: bool = False
     inputs_left_out: tuple[str, ...] = ()
+    modified_inputs: tuple[str, ...] = ()
     library: bool = False

@@ -8,7 +8,6 @@ linked by identity; what the mode cannot see (scripted functions, C++ extensions
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import CodeType
@@ -21,41 +20,23 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import ops
 from nnlint.capture.bindings import Bindings, is_transformed, tensor_leaves, version
+from nnlint.capture.calls import (
+    INHERITED,
+    KEPT,
+    QUIET,
+    TENSOR_PROPERTIES,
+    after_write,
+    canonical_of,
+    eager,
+    gained_gradient,
+    unknown_tensor,
+)
 from nnlint.capture.frames import user_location
 from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
-
-_QUIET = frozenset(
-    ["dim", "size", "stride", "numel", "nelement", "ndimension", "element_size", "is_floating_point", "is_complex", "is_contiguous", "storage_offset", "data_ptr", "__len__", "__repr__", "__format__", "__hash__", "__delete__", "register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward", "is_same_size", "untyped_storage", "storage", "get_device", "is_pinned", "is_inference", "is_neg", "is_conj", "__reduce_ex__", "__deepcopy__", "dim_order", "share_memory_", "is_shared", "_is_view", "is_signed", "result_type", "can_cast", "is_tensor", "is_storage", "requires_grad_", "_has_compatible_shallow_copy_type", "set_", "resize_", "__contains__", "names", "refine_names", "__dlpack__"]
-)
-_TENSOR_PROPERTIES = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
-_KEPT = (
-    str,
-    bool,
-    int,
-    float,
-    complex,
-    type(None),
-    torch.dtype,
-    torch.device,
-    slice,
-    type(Ellipsis),
-    range,
-    torch.Size,
-)
-
-
-def unknown_tensor() -> None:
-    """Target of the node that stands for a tensor of unknown origin."""
-
-
-def after_write(value: Any, writer: Any) -> Any:
-    """Target of the node that stands for `value` after `writer` wrote to its memory through another view."""
-    return value
-
 
 #: Asked before an op runs, with its canonical name and arguments: a callable to run in its place, or None.
 Substitute = Callable[[str], Callable[..., Any] | None]
@@ -92,6 +73,7 @@ class Recorder(TorchFunctionMode):
         self._substitute = substitute
         self._paused: list[dict[fx.Node, None]] = []
         self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
+        self._given: list[tuple[str, torch.Tensor, int]] = []
         self._grad_nodes: dict[Any, fx.Node] = {}
         self._states: dict[int, tuple[str, torch.Tensor, str]] = {}
         for root in (*extra, model):
@@ -106,7 +88,7 @@ class Recorder(TorchFunctionMode):
     def recording(self) -> Iterator[None]:
         """Record what runs inside: torch calls, module calls, custom autograd functions."""
         with ExitStack() as stack:
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
             stack.enter_context(noted_parameters(self.tracker.created))
             stack.enter_context(tracked_calls(self.tracker, self))
             stack.enter_context(recorded_functions(self))
@@ -120,6 +102,12 @@ class Recorder(TorchFunctionMode):
             self._describe(node, tensor, name=name, kind="input")
             node.meta.update(label=name, is_target=is_target)
             self._bindings.bind(tensor, node)
+            if not is_target:
+                self._given.append((name, tensor, version(tensor)))
+
+    def modified_inputs(self) -> Iterator[str]:
+        """Names of the inputs that were written to in place since they were added."""
+        return (name for name, tensor, before in self._given if version(tensor) != before)
 
     def finish(self, output: Any) -> None:
         """Close the graph: `output` is what the model returned."""
@@ -154,11 +142,11 @@ class Recorder(TorchFunctionMode):
         """Run the call and record it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", type(func).__name__)
-        if name in _QUIET or any(map(is_lazy, args)):
+        if name in QUIET or any(map(is_lazy, args)):
             return func(*args, **kwargs)
         if name in ("__get__", "__set__"):
             attribute = getattr(getattr(func, "__self__", None), "__name__", "")
-            if name == "__set__" or attribute not in _TENSOR_PROPERTIES:
+            if name == "__set__" or attribute not in TENSOR_PROPERTIES:
                 return self._property(func, attribute if name == "__set__" else "", args)
             name = attribute
         inputs = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=4)]
@@ -201,7 +189,7 @@ class Recorder(TorchFunctionMode):
         meta: dict[str, Any] | None = None,
     ) -> fx.Node | None:
         """Add the node of a call that has just run and bind its outputs."""
-        canonical = _canonical(name, args, kwargs)
+        canonical = canonical_of(name, args, kwargs)
         known = ops.info(canonical)
         outputs = list(tensor_leaves(result, depth=3))
         if not outputs and not changed and "escape" not in known.kinds:
@@ -252,7 +240,7 @@ class Recorder(TorchFunctionMode):
     def node_of(self, tensor: torch.Tensor) -> fx.Node:
         """The node whose value the tensor holds; parameters, buffers and strangers get one when they are first read."""
         found = self._bindings.find(tensor)
-        if found is None or _gained_gradient(tensor, found):
+        if found is None or gained_gradient(tensor, found):
             found = self._state_node(tensor) or self._stranger(tensor)
             self._bindings.bind(tensor, found)
         elif found.target in (operator.getitem, after_write) and found.meta["name"] in ("getitem", "after"):
@@ -328,7 +316,7 @@ class Recorder(TorchFunctionMode):
             return value
         if isinstance(value, torch.Size):
             return tuple(value)
-        if isinstance(value, _KEPT):
+        if isinstance(value, KEPT):
             return value
         if isinstance(value, (list, tuple)):
             return (
@@ -343,12 +331,12 @@ class Recorder(TorchFunctionMode):
 
     def _make_get_item(self, node: fx.Node, path: tuple[Any, ...]) -> fx.Node:
         item = self.graph.call_function(operator.getitem, (node, path[-1] if len(path) == 1 else tuple(map(str, path))))
-        item.meta.update({key: node.meta[key] for key in _INHERITED if key in node.meta}, name="getitem", output=path)
+        item.meta.update({key: node.meta[key] for key in INHERITED if key in node.meta}, name="getitem", output=path)
         return item
 
     def _make_after_write(self, node: fx.Node, writer: fx.Node) -> fx.Node:
         merged = self.graph.call_function(after_write, (node, writer))
-        merged.meta.update({key: node.meta[key] for key in _INHERITED if key in node.meta}, name="after", in_place=True)
+        merged.meta.update({key: node.meta[key] for key in INHERITED if key in node.meta}, name="after", in_place=True)
         return merged
 
     def _describe(self, node: fx.Node, tensor: torch.Tensor | None, *, name: str, kind: str | None = None) -> None:
@@ -372,47 +360,3 @@ class Recorder(TorchFunctionMode):
             node.meta["modules"] = tuple(above.path for above in self.tracker.stack)
         node.meta["in_loss"] = self.in_loss
         node.meta["location"] = user_location(self._stop, depth=3)
-
-
-_INHERITED = (
-    "module_path",
-    "module_type",
-    "module_call",
-    "training",
-    "location",
-    "in_loss",
-    "modules",
-    "shape",
-    "dtype",
-    "requires_grad",
-)
-
-
-def _canonical(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The canonical name of a call; `nn.ReLU6` calls `hardtanh` with bounds 0 and 6."""
-    canonical = ops.canonical(name)
-    if canonical == "hardtanh" and (*args[1:3], kwargs.get("min_val"), kwargs.get("max_val"))[:2] == (0, 6):
-        return "relu6"
-    return canonical
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Run parts wrapped in `torch.compile` eagerly: dynamo would trace through the patched module call and fail.
-
-    Only when dynamo is already loaded: a model without compiled parts must not pay for its import.
-    """
-    if "torch._dynamo.eval_frame" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
-
-
-def _gained_gradient(tensor: torch.Tensor, node: fx.Node) -> bool:
-    """Whether a value made without gradients has one now: it came out of an autograd function.
-
-    Its `apply` was bound before recording (`squareplus = Squareplus.apply`), so that only the inside was seen.
-    """
-    made_without = node.meta.get("grad_enabled") is False and not node.meta.get("requires_grad", True)
-    return made_without and tensor.grad_fn is not None

@@ -12,14 +12,15 @@ from nnlint.capture.facts import RunFacts
 if TYPE_CHECKING:
     from torch import nn
 
-    from nnlint.capture.modules import ModuleTracker
+    from nnlint.capture.recorder import Recorder
     from nnlint.setup.training_setup import TrainingSetup
 
 
-def run_facts(setup: TrainingSetup, tracker: ModuleTracker) -> RunFacts:
-    """The facts of a run of `setup` that `tracker` followed."""
+def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
+    """The facts of a run of `setup` that `recorder` followed."""
     return RunFacts(
-        unregistered=tracker.unregistered_modules(setup.model),
+        unregistered=recorder.tracker.unregistered_modules(setup.model),
+        modified_inputs=tuple(recorder.modified_inputs()),
         inputs_assumed=setup.inputs_assumed,
         targets_assumed=setup.targets_assumed,
         inputs_left_out=tuple(_left_out(setup)),

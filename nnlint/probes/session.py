@@ -20,6 +20,7 @@ from nnlint.probes.fake import fake_setup, needs_fake
 from nnlint.probes.guard import StateGuard
 from nnlint.probes.mixing import Mixing
 from nnlint.probes.outputs import first_samples, sample_count
+from nnlint.probes.plateaus import chance_loss, single_call
 from nnlint.probes.step_stats import StepStats
 from nnlint.probes.steps import run_steps
 from nnlint.probes.training_pass import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
@@ -213,9 +214,18 @@ def _steps(session: Session) -> StepStats:
     forward, backward = session.evidence("ForwardStats"), session.evidence("BackwardStats")
     gradients, session.training_pass.gradients = session.training_pass.gradients, {}
 
+    call = single_call(session.training_pass.losses) if session.training_pass.losses is not None else None
+    chance = chance_loss(call, call.target_value) if call is not None else None
+
     def run() -> StepStats:
         return run_steps(
-            session.setup, session.guard, forward, gradients, seed=session.plan.seed, surrogate=backward.surrogate
+            session.setup,
+            session.guard,
+            forward,
+            gradients,
+            seed=session.plan.seed,
+            surrogate=backward.surrogate,
+            chance=chance,
         )
 
     found: StepStats = session.measure("optimizer steps", run)

@@ -128,6 +128,7 @@ class StepStats:
         learning_rate: of the first group, at the first update.
         schedule: that rate and those that the scheduler would set next; only that rate where there is no scheduler.
         gradient_norms: norm of the whole gradient before each update.
+        chance: the loss of a prediction that says nothing (ln C, the mean of y squared), where it is known.
     """
 
     parameters: tuple[TrackedParameter, ...]
@@ -147,6 +148,7 @@ class StepStats:
     learning_rate: float | None = None
     schedule: tuple[float, ...] = ()
     gradient_norms: tuple[float, ...] = ()
+    chance: float | None = None
 
     def require_own_optimizer(self) -> StepStats:
         """This, or Skip where the user gave no optimizer or no loss."""
@@ -167,6 +169,22 @@ class StepStats:
     def median_update_ratio(self) -> float | None:
         """Median over tensors, or None where no tensor has a ratio."""
         return median(self.update_ratios) if self.update_ratios else None
+
+    @property
+    def rise(self) -> float:
+        """The last finite loss over the first, or over the loss of chance where that is larger; inf where it became no number."""
+        if self.non_finite_step is not None:
+            return math.inf
+        scale = max(abs(self.losses[0]), self.chance or 0.0)
+        return self.losses[-1] / scale if self.losses and scale > 0.0 else 0.0
+
+    @property
+    def is_falling(self) -> bool:
+        """Whether the loss fell over the steps without a spike above half again its first value."""
+        if self.non_finite_step is not None or not self.losses:
+            return False
+        first = self.losses[0]
+        return self.losses[-1] < first and max(self.losses) - first <= 0.5 * abs(first)
 
     @property
     def is_warming_up(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,10 +66,20 @@ def run_steps(
     *,
     seed: int,
     surrogate: bool,
+    chance: float | None = None,
 ) -> StepStats:
     """Make a few updates and say what moved.
 
     The caller holds the guard; the model is as before the training pass except that this function puts the pass's gradients back.
+
+    Args:
+        setup: what is checked.
+        guard: knows what everything was before.
+        forward: of the training pass.
+        first_gradients: of the training pass, by parameter name.
+        seed: of the first step; each further one has the next.
+        surrogate: there is no loss: a random projection of the outputs stands in.
+        chance: the loss of a prediction that says nothing, where it is known.
 
     Raises:
         Skip: the optimizer or the model raised while stepping.
@@ -89,7 +99,7 @@ def run_steps(
         if is_fatal(error) or isinstance(error, Skip):
             raise
         raise Skip(f"a training step raised {one_line(error)}") from error
-    return _collected(run, forward)
+    return replace(_collected(run, forward), chance=chance)
 
 
 def step_count(setup: TrainingSetup, forward: ForwardStats) -> int:

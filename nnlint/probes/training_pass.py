@@ -185,7 +185,7 @@ def _graph(run: _Run, *, method: str) -> Graph:
         constructions=dict(run.setup.construction),
         called_modules=dict(run.recorder.tracker.calls),
         loss=loss,
-        facts=run_facts(run.setup, run.recorder.tracker),
+        facts=run_facts(run.setup, run.recorder),
         # A loss that raises takes nothing from the graph of the model.
         complete=run.error is None or run.stage == "loss",
     )

@@ -38,15 +38,17 @@ def attribute_hints(model: nn.Module, samples: int) -> Iterator[Hint]:
         yield Hint(lambda _: _copied(example), "taken from the model's example_input_array")
     if "torchvision.models.detection" in type(model).__module__:
         yield _detection_hint(samples)
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     for name in ("pretrained_cfg", "default_cfg"):
         size = _input_size(_attribute(model, name))
         if size is not None:
             yield _image_hint((samples, *size), f"the input_size of the model's {name}")
+            if first is not None and first.in_channels != size[0]:  # built with another number of channels
+                yield _image_hint((samples, first.in_channels, *size[1:]), f"the input_size of the model's {name}")
     dummy = _attribute(model, "dummy_inputs")
     if dummy is not None:
         yield Hint(lambda _: _copied(dummy), "taken from the model's dummy_inputs")
     size = _attribute(model, "image_size") or _attribute(model, "img_size")
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and _is_size(size):
         sides = (size, size) if isinstance(size, int) else tuple(size)
         yield _image_hint((samples, first.in_channels, *sides), "the image size the model was built with")

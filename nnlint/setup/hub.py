@@ -71,8 +71,12 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
         raise SetupError("RUN001", f"{path} is no Hugging Face configuration: {error}") from error
     name = next(iter(getattr(config, "architectures", None) or ()), None)
     owner = getattr(transformers, name, None) if name is not None else None
-    model: nn.Module = owner(config) if owner is not None else transformers.AutoModel.from_config(config)
-    return model
+    if owner is None:
+        plain: nn.Module = transformers.AutoModel.from_config(config)
+        return plain
+    if not (isinstance(owner, type) and issubclass(owner, nn.Module)):
+        raise SetupError("RUN001", f"{path} is a configuration for {name}, which is no model class of transformers")
+    return owner(config)
 
 
 #: Prefix of a target -> what makes the model from the rest of it.

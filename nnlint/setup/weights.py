@@ -20,6 +20,7 @@ from nnlint.setup.training_setup import TrainingSetup
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
 #: Prefixes that wrappers add to every name: DataParallel, torch.compile, a LightningModule around the model.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+_NESTED_WRAPPERS = 3
 #: Checkpoints from before torch 0.4.1 lack it, and torch fills it in.
 _COUNTER = "num_batches_tracked"
 _REFUSED = re.compile(r"(?:Unsupported global: GLOBAL|GLOBAL) ([\w.]+)")
@@ -148,23 +149,27 @@ def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _renamed(state: Mapping[str, torch.Tensor], target: Mapping[str, Any], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The names that fit the model best, with the prefix of a wrapper taken off or that of a base model put on."""
-    best = dict(state)
-    improved = True
-    while improved:
-        candidates = list(_spellings(best, model))
-        winner = max(candidates, key=lambda names: len(names.keys() & target.keys()), default=best)
-        improved = len(winner.keys() & target.keys()) > len(best.keys() & target.keys())
-        best = winner if improved else best
+    """The names that fit the model best, with the prefixes of wrappers taken off or that of a base model put on."""
+
+    def fitting(names: Mapping[str, Any]) -> int:
+        return len(names.keys() & target.keys())
+
+    best = max(_unwrapped(dict(state), depth=_NESTED_WRAPPERS), key=fitting)
+    base = getattr(model, "base_model_prefix", "")
+    if isinstance(base, str) and base:
+        put_on = {name if name.startswith(f"{base}.") else f"{base}.{name}": value for name, value in best.items()}
+        best = max(best, put_on, _without(best, f"{base}."), key=fitting)
     return best
 
 
-def _spellings(state: Mapping[str, torch.Tensor], model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    for prefix in _WRAPPERS:
+def _unwrapped(state: dict[str, torch.Tensor], depth: int) -> Iterator[dict[str, torch.Tensor]]:
+    """The state as it is, then without the prefixes of wrappers, each in the other."""
+    yield state
+    for prefix in _WRAPPERS if depth else ():
         if any(name.startswith(prefix) for name in state):
-            # A wrapper's other tensors (a metric, a loss with weights) are not the model's.
-            yield {name.removeprefix(prefix): value for name, value in state.items()}
-    base = getattr(model, "base_model_prefix", "")
-    if isinstance(base, str) and base:
-        yield {name if name.startswith(f"{base}.") else f"{base}.{name}": value for name, value in state.items()}
-        yield {name.removeprefix(f"{base}."): value for name, value in state.items()}
+            yield from _unwrapped(_without(state, prefix), depth - 1)
+
+
+def _without(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    # What does not carry the prefix (a metric beside the model) keeps its name.
+    return {name.removeprefix(prefix): value for name, value in state.items()}

@@ -7,12 +7,13 @@ import warnings
 
 import pytest
 import torch
-from tests.capture.recording import Net, names, record, upstream
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
+
+from tests.capture.recording import Net, names, record, upstream
 
 
 class Double(torch.autograd.Function):
@@ -184,7 +185,7 @@ IDIOMS = {
     "module used twice": (lambda net, x: net.a(F.relu(net.a(x))), A),
     "functional": (lambda net, x: F.linear(x, net.a.weight, net.a.bias), A),
     "method": (lambda net, x: net.a(x).relu().add(1).view(-1), A),
-    "operators": (lambda net, x: -abs(1.0 + (2.0 - net.a(x)) * 3 / 2) ** 2, A),
+    "operators": (lambda net, x: -(abs(1.0 + (2.0 - net.a(x)) * 3 / 2) ** 2), A),
     "matrix product": (lambda net, x: x @ net.a.weight.T + net.a.bias, A),
     "einsum": (lambda net, x: torch.einsum("ij,kj->ik", x, net.a.weight) + net.a.bias, A),
     "aten call": (lambda net, x: torch.ops.aten.add.Tensor(net.a(x), 1), A),
@@ -226,8 +227,14 @@ IDIOMS = {
     "gru": (lambda net, x: net.r(x[None])[1], {"r": lambda: nn.GRU(8, 8)}),
     "packed lstm": (packed, {"r": lambda: nn.LSTM(2, 8, batch_first=True)}),
     "lstm cell": (cells, {"r": lambda: nn.LSTMCell(8, 8)}),
-    "multi-head attention": (lambda net, x: net.m(x[None], x[None], x[None])[0], {"m": lambda: nn.MultiheadAttention(8, 2)}),
-    "transformer layer": (lambda net, x: net.m(x[None]), {"m": lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)}),
+    "multi-head attention": (
+        lambda net, x: net.m(x[None], x[None], x[None])[0],
+        {"m": lambda: nn.MultiheadAttention(8, 2)},
+    ),
+    "transformer layer": (
+        lambda net, x: net.m(x[None]),
+        {"m": lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)},
+    ),
     "transformer": (
         lambda net, x: net.m(x[None], x[None]),
         {"m": lambda: nn.Transformer(8, 2, 1, 1, 16, batch_first=True)},
@@ -259,7 +266,8 @@ def test_every_output_hangs_on_the_input_and_the_parameters(idiom, grad, train):
 
 def test_a_branch_on_data_shows_as_a_question_and_the_branch_taken():
     graph = record(
-        Net(lambda net, x: net.a(x) if x.mean() > 0 else net.b(x), a=nn.Linear(2, 2), b=nn.Linear(2, 2)), torch.ones(1, 2)
+        Net(lambda net, x: net.a(x) if x.mean() > 0 else net.b(x), a=nn.Linear(2, 2), b=nn.Linear(2, 2)),
+        torch.ones(1, 2),
     )
     assert names(graph) == ["mean", "gt", "__bool__", "linear"]
     assert graph.parameters_read == {"a.weight", "a.bias"}

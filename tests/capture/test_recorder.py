@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.capture.recording import Net, names, record
 from torch import nn
 
 from nnlint.capture.modules import ModuleTracker
 from nnlint.capture.recorder import Recorder
+from tests.capture.recording import Net, names, record
 
 
 def patched():

@@ -51,7 +51,9 @@ class GradientFlow:
 
     def _cuts(self, parameter: Op) -> list[Op]:
         """Ops on the way to the loss that give up the gradient of the parameter."""
-        reached = _closure([parameter], lambda op: [user for user in op.users if user in self._valued and op.requires_grad])
+        reached = _closure(
+            [parameter], lambda op: [user for user in op.users if user in self._valued and op.requires_grad]
+        )
         return [op for op in reached if not op.requires_grad]
 
     def _numbers(self, parameter: Op) -> list[Op]:
@@ -93,7 +95,9 @@ class GradientFlow:
         own = {op.name: op.shape for op in self.without_gradient}
         suffixes = {name.partition(".")[2]: own[name] for name in behind}
         heads = {name.partition(".")[0] for name in trained}
-        return bool(suffixes) and any(all(trained.get(f"{head}.{suffix}") == shape for suffix, shape in suffixes.items()) for head in heads)
+        return bool(suffixes) and any(
+            all(trained.get(f"{head}.{suffix}") == shape for suffix, shape in suffixes.items()) for head in heads
+        )
 
     def is_doubtful(self, cut: Op) -> bool:
         """Whether the cut may be a way of freezing: the whole of a module ran without gradient, or nothing trained lies behind it."""

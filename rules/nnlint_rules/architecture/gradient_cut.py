@@ -63,7 +63,11 @@ def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
         at=cut,
         message=f"{what} cuts the gradient of {'every parameter' if everything else _count(names)} ({shortened(names, 3)}): "
         "the value reaches the loss, no gradient comes back",
-        evidence={"parameters_cut": len(names), "parameters_with_gradient": len(flow.with_gradient), "operation": cut.name},
+        evidence={
+            "parameters_cut": len(names),
+            "parameters_with_gradient": len(flow.with_gradient),
+            "operation": cut.name,
+        },
         fix=_fix(cut),
         level=Level.WARNING if flow.is_doubtful(cut) else None,
         modules=modules,

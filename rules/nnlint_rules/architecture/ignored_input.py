@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 class IgnoredInput(Options):
     """Thresholds; calibration: docs/calibration.md#independence."""
 
-    border: float = Field(0.1, description="share of an axis that a strided kernel may leave over at its end: an info only")
+    border: float = Field(
+        0.1, description="share of an axis that a strided kernel may leave over at its end: an info only"
+    )
 
 
 @rule("ARC011", "ignored-input", level="warning", since="0.1")

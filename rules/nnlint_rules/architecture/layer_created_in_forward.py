@@ -49,7 +49,11 @@ def check(graph: Graph) -> Iterator[Finding]:
             yield Finding(
                 at=Place(module.module_path, use.location),
                 message=f"the forward makes this {module.type_name} ({module.trainable} parameters) itself: "
-                + ("an optimizer built before the first call does not have it" if module.registered else "every call has new random weights"),
+                + (
+                    "an optimizer built before the first call does not have it"
+                    if module.registered
+                    else "every call has new random weights"
+                ),
                 evidence={"parameters": module.trainable, "registered": module.registered},
                 fix=f"make the {module.type_name} once, in __init__ (nn.Lazy... where its input size is not known), and call it in the forward",
                 level=Level.WARNING if module.registered else None,

@@ -132,7 +132,12 @@ def _finding(chain: list[Op], graph: Graph) -> Finding:
         at=first,
         message=f"{names} are {len(chain)} linear maps with nothing nonlinear between them: together they are one map "
         f"of {before.inputs} to {after.outputs} features, and the width {before.outputs} between them restricts nothing",
-        evidence={"inputs": before.inputs, "inner_width": before.outputs, "outputs": after.outputs, "layers": len(chain)},
+        evidence={
+            "inputs": before.inputs,
+            "inner_width": before.outputs,
+            "outputs": after.outputs,
+            "layers": len(chain),
+        },
         fix=f"put an activation (ReLU, GELU) behind {first.label}, or keep one of the layers",
         level=Level.INFO if graph.facts.library or _is_read_out(chain) else None,
         modules=tuple(op.module_path for op in chain),

@@ -43,7 +43,9 @@ def check(parameters: Parameters) -> Iterator[Finding]:
             at=Place(),
             message=f"there is nothing to train: {reason}",
             evidence={"parameters": total, "trainable": 0},
-            fix="requires_grad_(True) on the part that is to learn" if total else "register the layers: assign them in __init__, lists of them as nn.ModuleList",
+            fix="requires_grad_(True) on the part that is to learn"
+            if total
+            else "register the layers: assign them in __init__, lists of them as nn.ModuleList",
         )
         return
     frozen = [view for view in parameters if not view.requires_grad and view.kind != "norm"]

@@ -55,7 +55,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
         at=attention,
         level=Level.INFO if weak else None,
         message=f"shuffling the {order.length} positions of the input changes the output by {order.change:.1g} of its largest "
-        f"value (limit {_LIMIT:g}): the model cannot tell their order" + ("; unless the features hold it" if weak else ""),
+        f"value (limit {_LIMIT:g}): the model cannot tell their order"
+        + ("; unless the features hold it" if weak else ""),
         evidence={"change": order.change, "limit": _LIMIT, "length": order.length},
         fix='add positional embeddings before the first attention layer; for a set, declare it: `declared={"set-input"}`',
         confidence="low" if weak else "high",

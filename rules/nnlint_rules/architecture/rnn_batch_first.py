@@ -51,7 +51,9 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     layer = time_major_layer(found, model)
     if found is None or layer is None:
         return
-    doubt = "" if found.settled else "; the data may just as well be (time, batch, ...): nothing tells the layouts apart"
+    doubt = (
+        "" if found.settled else "; the data may just as well be (time, batch, ...): nothing tells the layouts apart"
+    )
     yield Finding(
         at=found.op,
         level=None if found.settled else Level.INFO,

@@ -51,9 +51,15 @@ def _finding(norms: list[Op], graph: Graph) -> Finding:
     return Finding(
         at=norms[0],
         message=f"{norms[0].label} is applied {len(norms)} times in one forward, behind {behind}: "
-        + ("its running statistics are those of all these calls together" if steps else "one set of running statistics for different activations"),
+        + (
+            "its running statistics are those of all these calls together"
+            if steps
+            else "one set of running statistics for different activations"
+        ),
         evidence={"calls": len(norms), "behind": list(sources)},
-        fix="give each place a batch norm of its own" if not steps else "one batch norm for each step, or LayerNorm, where the calls' statistics differ",
+        fix="give each place a batch norm of its own"
+        if not steps
+        else "one batch norm for each step, or LayerNorm, where the calls' statistics differ",
         level=Level.INFO if steps else None,
     )
 

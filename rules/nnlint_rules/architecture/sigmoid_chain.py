@@ -20,7 +20,9 @@ _BETWEEN = ("linear-map", "view", "identity", "cast", "dropout", "index", "pool"
 class SigmoidChain(Options):
     """Thresholds; calibration: docs/calibration.md#sigmoid-chain."""
 
-    gradient: float = Field(default=0.3, description="factor per layer below which the gradient decays (a sigmoid's slope is at most 0.25)")
+    gradient: float = Field(
+        default=0.3, description="factor per layer below which the gradient decays (a sigmoid's slope is at most 0.25)"
+    )
     spread: float = Field(default=0.4, description="factor per layer below which what tells samples apart decays")
 
 
@@ -96,7 +98,9 @@ def _previous(op: Op, hidden: set[Op]) -> Op | None:
 
 def _is_gate(op: Op) -> bool:
     """Whether the output scales another value."""
-    return any(user.is_kind("mul", "matmul", "merge", "compare") and len(user.activations) > 1 for user in _consumers(op))
+    return any(
+        user.is_kind("mul", "matmul", "merge", "compare") and len(user.activations) > 1 for user in _consumers(op)
+    )
 
 
 def _consumers(op: Op) -> list[Op]:
@@ -135,7 +139,10 @@ def _finding(chain: list[Op], gradient: float | None, spread: float | None, opti
     names = sorted({op.name for op in chain})
     measured = [
         f"{what} shrinks {rate:.2g}x a layer (limit {limit:g}x)"
-        for what, rate, limit in (("the gradient", gradient, options.gradient), ("the spread between samples", spread, options.spread))
+        for what, rate, limit in (
+            ("the gradient", gradient, options.gradient),
+            ("the spread between samples", spread, options.spread),
+        )
         if rate is not None and rate < 1.0
     ]
     evidence: dict[str, float | int | str | list[str]] = {"activations": len(chain), "kinds": list(names)}

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from nnlint.capture.facts import UnregisteredModule
 
 
-@rule("ARC003", "unregistered-layer", level="error", since="0.1", explains=["ARC020", "LOS020", "OPT001", "OPT002", "TRN001"])
+@rule(
+    "ARC003",
+    "unregistered-layer",
+    level="error",
+    since="0.1",
+    explains=["ARC020", "LOS020", "OPT001", "OPT002", "TRN001"],
+)
 def check(graph: Graph) -> Iterator[Finding]:
     """A layer or Parameter that the forward uses and `parameters()` does not list.
 
@@ -45,7 +51,9 @@ def check(graph: Graph) -> Iterator[Finding]:
         yield _modules_finding(holder, members)
     covered = [module.module_path for module, _ in used]
     for op in graph.ops:
-        if _is_trainable_stranger(op) and not any(under(user.module_path, path) for user in op.users for path in covered):
+        if _is_trainable_stranger(op) and not any(
+            under(user.module_path, path) for user in op.users for path in covered
+        ):
             yield _tensor_finding(op)
 
 
@@ -54,7 +62,9 @@ def _use(module: UnregisteredModule, graph: Graph) -> Op | None:
     if not module.trainable or module.created:
         return None
     inside = (op for op in graph.ops if any(under(path, module.module_path) for path in op.modules))
-    return next((op for op in inside if op.requires_grad and not op.in_loss and not op.is_kind(*STATE, "unknown")), None)
+    return next(
+        (op for op in inside if op.requires_grad and not op.in_loss and not op.is_kind(*STATE, "unknown")), None
+    )
 
 
 def _is_trainable_stranger(op: Op) -> bool:
@@ -72,7 +82,10 @@ def _modules_finding(holder: str, members: list[tuple[UnregisteredModule, Op]]) 
         container = "nn.ModuleDict({...})" if "['" in module.module_path else "nn.ModuleList([...])"
         name, fix = f"`{holder}`, a plain container,", f"`self.{holder.rpartition('.')[2]} = {container}`"
     else:
-        name, fix = shortened([member.module_path for member, _ in members]), "assign the module to an attribute of the model in __init__"
+        name, fix = (
+            shortened([member.module_path for member, _ in members]),
+            "assign the module to an attribute of the model in __init__",
+        )
     return Finding(
         at=Place(module.module_path, op.location),
         message=f"{len(members)} {'layer' if len(members) == 1 else 'layers'} ({', '.join(kinds)}, {count} parameters) in {name} "

@@ -65,7 +65,11 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
 def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
     """A dropout has no parameters to lose, but who declares one means to use it."""
     for view in model.modules:
-        if "Dropout" in view.type_name and view.qualified_type.startswith("torch.nn.") and graph.called_modules.isdisjoint(view.paths):
+        if (
+            "Dropout" in view.type_name
+            and view.qualified_type.startswith("torch.nn.")
+            and graph.called_modules.isdisjoint(view.paths)
+        ):
             yield Finding(
                 at=view,
                 message=f"{view.label} is never called in the training forward: nothing is dropped there",

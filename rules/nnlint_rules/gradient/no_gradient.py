@@ -24,7 +24,7 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     Reports trainable parameters that autograd gives no gradient although their value reaches the loss through differentiable
     operations (a custom autograd function that returns None), and parameters whose gradient is exactly zero at every one of
     several steps with real updates between. One step is not enough: behind a branch or head that starts at zero every gradient
-    is zero until the first update; an expert that the batch gives no token is left out. A parameter that the forward never reads, or whose value goes into an output the loss does
+    is zero until the first update; so may it be where the batch gives an expert no token, or the loss does not look. A parameter that the forward never reads, or whose value goes into an output the loss does
     not use, is an info. Embeddings are left out (rows that are not in the batch have no gradient), and so is what is declared
     frozen or, by `declared={"unused-heads"}`, an unused head.
 
@@ -77,7 +77,10 @@ def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) 
     ]  # fmt: skip
     # Without any movement (a learning rate of zero) a zero gradient shows nothing, unless all of them are zero.
     moved = any(item.moved > 0.0 for item in steps.parameters)
-    if not dead or (not moved and len(dead) < len(steps.parameters)):
+    if not moved and len(dead) < len(steps.parameters):
+        return
+    dead = [item for item in dead if _is_blocked(item.name, backward)]
+    if not dead:
         return
     by_module: dict[str, list[TrackedParameter]] = defaultdict(list)
     for item in dead:
@@ -90,6 +93,27 @@ def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) 
         fix="look at what comes behind the layer: a dead ReLU, a factor of zero, a rounding, or a path that never runs",
         modules=tuple(by_module),
     )
+
+
+def _is_blocked(name: str, backward: BackwardStats) -> bool:
+    """Whether an op behind the parameter lets no gradient through, rather than the data.
+
+    Two zeros are no fault: that of a layer whose input is zero in this batch, and that behind a selection (a `where`, the
+    positions that the loss does not look at).
+    """
+    waiting, seen = _readers(name, backward.graph), set()
+    if any((gradient := backward.of(op)) is not None and gradient.norm > 0.0 for op in waiting):
+        return False
+    while waiting:
+        op = waiting.pop()
+        gradient = backward.of(op)
+        if op in seen or (gradient is not None and gradient.norm > 0.0):
+            continue
+        if op.is_kind("index", "merge"):
+            return False
+        seen.add(op)
+        waiting.extend(op.users)
+    return True
 
 
 def _findings(

@@ -93,6 +93,12 @@ def _weight_of(op: Op, parameters: Parameters) -> ParameterView | None:
     return next((view for view in views if view is not None and view.kind == "weight" and view.fan_in), None)
 
 
+def bias_of(layer: Layer, parameters: Parameters) -> ParameterView | None:
+    """The bias that the layer adds, None where it has none."""
+    views = (parameters.find(name) for name in layer.op.parameters)
+    return next((view for view in views if view is not None and view.kind == "bias"), None)
+
+
 def activation_behind(graph: Graph, op: Op) -> Op | None:
     """The single activation that reads the op's output, through views and pooling."""
     users = graph.consumers(op, through=VALUE_PRESERVING | {"pool"})
@@ -155,6 +161,11 @@ def listed(labels: Iterable[str], *, limit: int = 4) -> str:
     if len(names) <= limit:
         return ", ".join(names)
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def covered(found: Iterable[Layer]) -> tuple[str, ...]:
+    """The module paths of layers and of the activations behind them, where dead or saturated units show."""
+    return paths(op for layer in found for op in (layer.op, layer.activation) if op is not None)
 
 
 def paths(found: Iterable[Op | ParameterView]) -> tuple[str, ...]:

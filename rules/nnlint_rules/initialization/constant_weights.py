@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, layers_below, listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below, listed, paths
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
@@ -21,10 +21,11 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     """A weight matrix whose entries are all equal.
 
     ## What it does
-    Looks for layers whose weight has a single value. It is an error where the next layer is
-    constant too: the units stay equal for ever. A constant layer before a random one is a warning. Zero weights of an
-    output layer, of the last layer of a residual branch (zero-init residuals, LoRA, zero convolutions), norms,
-    biases, scales, embeddings, depthwise filters, layers with one unit and frozen weights are left out.
+    Looks for layers whose weight has a single value. It is an error where a neighbouring layer is constant too: the
+    units stay equal; and for zeros that never get a gradient: behind them a rectifier, which is flat at 0, or zeros
+    again. A constant layer between random ones is a warning, zeros that wake up after a step a note. Zero weights of
+    an output layer or at the end of a residual branch (zero-init residuals, LoRA, zero convolutions), norms, biases,
+    scales, embeddings, depthwise filters, layers with one unit and frozen weights are left out.
 
     ## Why is this bad?
     Units with the same weights compute the same number and get the same gradient, so that they never become
@@ -42,21 +43,28 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     """
     parameters.require_fresh()
     found = layers(graph, parameters)
-    constant = [layer for layer in found if _is_suspect(layer)]
     values = {layer.op: layer.weight.value for layer in found}
-    stuck = [_Case(layer.op, layer.weight) for layer in constant if _stays_equal(layer, values)]
+    constant = [layer for layer in found if _is_suspect(layer)]
+    equal = [layer for layer in constant if layer.weight.value]
+    zero = [layer for layer in constant if not layer.weight.value and not _may_be_zero(layer)]
+    stuck = [_case(layer) for layer in equal if _has_equal_neighbour(layer, values)]
+    dead = [_case(layer) for layer in zero if _is_dead(layer, values, parameters)]
     if stuck:
-        yield _finding(
-            stuck,
-            "the layer beside it is constant too, so its units get the same gradient and stay equal for ever",
-            None,
-        )
+        why = "the layer beside it is constant too: the units get the same gradient, and only their biases tell them apart"
+        yield _finding(stuck, why, None)
+    if dead:
+        yield _finding(dead, "its output is 0 for every input and no gradient reaches it: it stays so for ever", None)
+    if stuck or dead:
         return
-    lonely = [_Case(layer.op, layer.weight) for layer in constant if layer.weight.value or not _may_be_zero(layer)]
+    lonely = [_case(layer) for layer in equal]
     lonely += [_Case(view, view) for view in parameters if _is_constant_cell(view)]
     if lonely:
         why = "all its units start equal and differ only by what the next layer sends back"
         yield _finding(lonely, why, Level.WARNING)
+    if zero:
+        yield _finding(
+            [_case(layer) for layer in zero], "nothing of the input passes it until a step was taken", Level.INFO
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,11 @@ class _Case:
 
     place: Op | ParameterView
     weight: ParameterView
+    activation: Op | None = None
+
+
+def _case(layer: Layer) -> _Case:
+    return _Case(layer.op, layer.weight, layer.activation)
 
 
 def _finding(found: list[_Case], why: str, level: Level | None) -> Finding:
@@ -76,7 +89,7 @@ def _finding(found: list[_Case], why: str, level: Level | None) -> Finding:
         + (f"; likewise {listed(case.place.label for case in found[1:])}" if len(found) > 1 else ""),
         evidence={case.weight.name: case.weight.value for case in found},
         fix="leave torch's default initialization, or draw the weights: nn.init.kaiming_normal_(layer.weight)",
-        modules=paths(case.place for case in found),
+        modules=paths(place for case in found for place in (case.place, case.activation) if place is not None),
     )
 
 
@@ -93,17 +106,25 @@ def _is_suspect(layer: Layer) -> bool:
     return weight.constant and weight.requires_grad and several_units and not layer.is_depthwise
 
 
-def _stays_equal(layer: Layer, values: dict[Op, float | None]) -> bool:
-    """Whether this layer and a neighbour are constant: with zeros nothing moves, else the units move alike."""
-    below = layers_below(layer.op)
-    if any(_both(layer.weight.value, values.get(op)) for op in below):
+def _has_equal_neighbour(layer: Layer, values: dict[Op, float | None]) -> bool:
+    """Whether the layer before or behind it is constant too, so that nothing sets the units apart."""
+    if any(values.get(op) for op in layers_below(layer.op)):
         return True
-    return any(layer.op in layers_below(op) and _both(value, layer.weight.value) for op, value in values.items())
+    return any(value and layer.op in layers_below(op) for op, value in values.items())
 
 
-def _both(one: float | None, other: float | None) -> bool:
-    """Two constant layers in sequence; a single zero one still passes a gradient to itself."""
-    return one is not None and other is not None and bool(one) == bool(other)
+def _is_dead(layer: Layer, values: dict[Op, float | None], parameters: Parameters) -> bool:
+    """Whether a zero layer gets no gradient: a rectifier is flat at 0, and zeros behind send nothing back."""
+    bias = bias_of(layer, parameters)
+    if bias is not None and bias.value != 0.0:
+        return False
+    if layer.activation is not None and layer.activation.is_kind("rectifier"):
+        return True
+    below = layers_below(layer.op)
+    passes_zero = layer.activation is None or not (
+        layer.activation.is_kind("sigmoid") or layer.activation.name == "softplus"
+    )
+    return passes_zero and bool(below) and all(values.get(op) == 0.0 for op in below)
 
 
 def _may_be_zero(layer: Layer) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, layers_below, listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below, listed, paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -74,9 +74,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
                 "limit": options.deviations,
             },
             fix="initialize the bias with zeros: nn.init.zeros_(layer.bias)",
-            modules=paths(
-                op for fixed in same for op in (fixed.layer.op, fixed.activation, *graph.descendants(fixed.activation))
-            ),
+            modules=paths(op for fixed in same for op in (fixed.layer.op, fixed.activation, *_behind(graph, fixed))),
         )
 
 
@@ -101,10 +99,16 @@ class _Fixed:
         return f"{self.activation.label} is {'zero' if self.off else 'the identity'} for every input"
 
 
+def _behind(graph: Graph, fixed: _Fixed) -> list[Op]:
+    """The layers that get the constant units, in execution order: what is seen of the fault is seen there."""
+    below = (op for op in graph.descendants(fixed.activation) if op.is_kind("linear-map"))
+    return sorted(below, key=lambda op: op.index)
+
+
 def _fixed(
     graph: Graph, parameters: Parameters, forward: ForwardStats, layer: Layer, options: DominantBias
 ) -> _Fixed | None:
-    activation, stats, bias = layer.activation, forward.of(layer.op), _bias_of(layer, parameters)
+    activation, stats, bias = layer.activation, forward.of(layer.op), bias_of(layer, parameters)
     if activation is None or bias is None or stats is None or not stats.finite or not bias.finite:
         return None
     if not activation.is_kind("rectifier", "saturating") or not layers_below(activation) or _is_gate(graph, activation):
@@ -119,11 +123,6 @@ def _fixed(
     if bias.mean > 0.0 and (stats.mean - 2.0 * bias.std <= options.deviations * spread or activation.name == "relu6"):
         return None
     return _Fixed(layer, activation, bias, spread, off=bias.mean < 0.0)
-
-
-def _bias_of(layer: Layer, parameters: Parameters) -> ParameterView | None:
-    views = (parameters.find(name) for name in layer.op.parameters)
-    return next((view for view in views if view is not None and view.kind == "bias"), None)
 
 
 def _is_gate(graph: Graph, activation: Op) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, paths, sample_signal, stacks
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, sample_signal, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -159,7 +159,7 @@ def _harm(wrong: Sequence[Layer], course: _Course, options: GainMismatch, *, dec
             "healthy_rate": [options.slowest, options.fastest],
         },
         fix=_fix(layer),
-        modules=paths(one.op for one in wrong),
+        modules=covered(wrong),
     )
 
 
@@ -179,7 +179,7 @@ def _note(judged: Sequence[Layer], options: GainMismatch) -> Iterator[Finding]:
             f"({len(unusual)} of {len(judged)} layers in sequence); no harm was measured at this depth",
             evidence={"weight_scale": {one.weight.name: _ratio(one) for one in unusual}},
             fix=_fix(layer),
-            modules=paths(one.op for one in unusual),
+            modules=covered(unusual),
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, input_rms, layers, listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, input_rms, layers, listed
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Parameters
@@ -77,7 +77,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
         },
         fix=f"nn.init.kaiming_normal_(layer.weight), a deviation of {math.sqrt(2 / layer.fan_in):.3g} here "
         f"instead of {layer.weight.std:.3g}",
-        modules=paths(other.op for other, _, _ in found),
+        modules=covered(other for other, _, _ in found),
     )
 
 

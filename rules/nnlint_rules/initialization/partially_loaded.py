@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from nnlint import Finding, Level, Options, Place, rule
 
 if TYPE_CHECKING:
@@ -15,11 +17,26 @@ if TYPE_CHECKING:
 
 #: Components of a path that call a layer the head: new for a new task.
 _HEADS = frozenset(
-    "head heads classifier classifiers fc fc_out lm_head score cls predictions prediction output out logits proj_out "
-    "qa_outputs final final_layer last_linear last_layer fc_norm head_drop pooler".split()
+    [
+        "head",
+        "heads",
+        "classifier",
+        "classifiers",
+        "fc",
+        "fc_out",
+        "lm_head",
+        "score",
+        "cls",
+        "prediction",
+        "predictions",
+    ]
+    + ["out", "output", "logits", "proj_out", "qa_outputs", "final", "final_layer", "last_layer", "last_linear"]
+    + ["fc_norm", "head_drop", "pooler"]
 )
 #: Parts of a component by which small trainable additions to a trained model are called.
 _ADDITIONS = ("lora", "adapter", "prompt", "prefix", "ia3", "new")
+#: Weights in a matrix from which on trained values can be told from drawn ones; certainty about the latter takes more.
+_TESTABLE = 64
 #: Fresh families that say no more than a shape occur among trained tensors too.
 _UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "orthogonal", "identity"})
 
@@ -27,8 +44,10 @@ _UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "o
 class PartialLoad(Options):
     """When a layer of a trained model counts as one that the checkpoint missed."""
 
-    trained_share: float = 0.5  # of the weight matrices, from which on the model counts as trained
-    smallest: int = 1024  # weights in a matrix below which its values do not tell
+    trained_share: float = Field(
+        default=0.5, description="share of trained weight matrices that makes a model a trained one"
+    )
+    smallest: int = Field(default=1024, description="weights in the smallest matrix whose values tell")
 
 
 @rule("INI013", "partially-loaded", level="warning", since="0.1")
@@ -101,9 +120,9 @@ def _left_out(loaded: LoadedWeights, parameters: Parameters) -> Iterator[Finding
         message=f"{loaded.file} was loaded in part: {'; '.join(parts)}: {lead}",
         evidence={
             "loaded": len(loaded.loaded),
-            "missing": list(missing[:50]),
-            "mismatched": list(mismatched)[:50],
-            "unexpected": list(unexpected[:50]),
+            "missing": [*missing[:50]],
+            "mismatched": [*mismatched][:50],
+            "unexpected": [*unexpected[:50]],
         },
         fix="rename the keys of the checkpoint to the model's before loading, or build the model as it was saved",
         modules=tuple(dict.fromkeys(name.rpartition(".")[0] for name in random)),
@@ -125,7 +144,9 @@ def _is_new(name: str) -> bool:
 
 def _fresh_layers(graph: Graph, parameters: Parameters, options: PartialLoad) -> list[ParameterView]:
     """Weights as initialized, below trained ones, in a model that is mostly trained."""
-    judged = [view for view in parameters.of_kind("weight", "recurrent") if view.finite and view.numel >= options.smallest]
+    judged = [
+        view for view in parameters.of_kind("weight", "recurrent") if view.finite and view.numel >= options.smallest
+    ]
     trained = {view.name for view in judged if view.init is None}
     if not trained or len(trained) < options.trained_share * len(judged):
         return []

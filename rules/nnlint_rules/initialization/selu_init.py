@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nnlint import Finding, Options, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, listed, paths
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
@@ -74,7 +74,7 @@ def check(graph: Graph, parameters: Parameters, options: SeluInit) -> Iterator[F
             f"{options.tolerance:g}x): the network does not normalize itself ({listed(layer.op.label for layer in wrong)})",
             evidence={"of_lecun": {layer.weight.name: layer.gain for layer in wrong}, "tolerance": options.tolerance},
             fix="nn.init.kaiming_normal_(layer.weight, nonlinearity='linear') and zero biases",
-            modules=paths(layer.op for layer in wrong),
+            modules=covered(wrong),
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, layers, listed, paths, sample_signal, stacks
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, listed, sample_signal, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -67,7 +67,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
             },
             fix=f"nn.init.kaiming_normal_(layer.weight), a deviation of {math.sqrt(2 / layer.fan_in):.2g} here "
             f"instead of {layer.weight.std:.2g}",
-            modules=paths(other.op for other in stack),
+            modules=covered(stack),
         )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SQUASHED_THROUGH = VALUE_PRESERVING | {"clamp"}
 SOFTMAX_LOSSES = ("cross_entropy",)
 SIGMOID_LOSSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
+_ENTRIES = 1 << 22  # of a tensor of predictions or targets that are looked at
 #: Ops that end the walk back from the loss: what is before them is the body of the net.
 _BODY = ("linear-map", "matmul", "recurrent", "attention", "embedding", "norm", "input", "parameter", "buffer")
 
@@ -118,6 +119,12 @@ def softmax_dim(op: Op) -> int | None:
 def class_dim(shape: tuple[int, ...]) -> int:
     """The dimension of the classes, as torch's classification losses take it."""
     return 0 if len(shape) == 1 else 1
+
+
+def thinned(values: Any) -> Any:
+    """Every n-th entry of the first dimension, in double precision: a language model's logits need not all be looked at."""
+    step = max(1, values.numel() // _ENTRIES) if values.dim() else 1
+    return (values[::step] if values.dim() else values).double()
 
 
 def class_count(call: MeasuredLoss) -> int | None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlint_rules.loss._heads import class_dim
+from nnlint_rules.loss._heads import class_dim, thinned
 
 if TYPE_CHECKING:
     from nnlint import MeasuredLoss
@@ -128,8 +128,7 @@ def _binary(call: MeasuredLoss, *, trusted: bool) -> Reading | None:
     values, target = call.prediction_value, call.target_value
     if values is None:
         return None
-    step = max(1, values.numel() // _ENTRIES)
-    logits = values[::step].double() if values.dim() else values.double().reshape(1)
+    logits = thinned(values) if values.dim() else thinned(values).reshape(1)
     if call.kind == "binary_cross_entropy":
         logits = torch.logit(logits.clamp(1e-12, 1 - 1e-12))
     if not bool(torch.isfinite(logits).all()):
@@ -141,7 +140,7 @@ def _binary(call: MeasuredLoss, *, trusted: bool) -> Reading | None:
     reading = Reading(math.log(2.0), None, "ln 2 = 0.693", excess=excess)
     if not trusted or target is None or target.shape != values.shape:
         return reading
-    labels = target[::step].double() if target.dim() else target.double().reshape(1)
+    labels = thinned(target) if target.dim() else thinned(target).reshape(1)
     if call.kind == "soft_margin_loss":
         labels = (labels + 1) / 2
     measured = float((functional.softplus(logits) - labels * logits).mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint_rules.loss._heads import class_dim
+from nnlint_rules.loss._heads import class_dim, thinned
 
 if TYPE_CHECKING:
     from nnlint import MeasuredLoss
@@ -53,7 +53,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
     dim = class_dim(tuple(values.shape))
     if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
         dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
-    rows = values.double().movedim(dim, -1).reshape(-1, values.shape[dim])
+    rows = thinned(values).movedim(dim, -1).reshape(-1, values.shape[dim])
     rows = rows[rows.abs().sum(1) > 0]
     if len(rows) == 0 or not bool(torch.isfinite(rows).all()):
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nnlint import Finding, Level, Options, rule
+from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss
@@ -63,12 +64,12 @@ def check(losses: LossCalls, options: Domain) -> Iterator[Finding]:
 
 def _faults(call: MeasuredLoss, options: Domain, *, targets: bool) -> Iterator[tuple[str, float, str]]:
     if call.prediction_value is not None:
-        distance = _distance(call.prediction_value.double(), options, logarithmic=True)
+        distance = _distance(thinned(call.prediction_value), options, logarithmic=True)
         if distance is not None:
             yield "the input is not log-probabilities", distance, "apply log_softmax (not softmax) to the input"
     if call.target_value is not None and targets:
         logarithmic = bool(call.argument("log_target"))
-        distance = _distance(call.target_value.double(), options, logarithmic=logarithmic)
+        distance = _distance(thinned(call.target_value), options, logarithmic=logarithmic)
         if distance is not None:
             wanted = "log-probabilities, as log_target=True says" if logarithmic else "probabilities"
             fix = (

@@ -44,10 +44,13 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         path = _path(graph, op, end)
         if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
             continue
-        several = any(step.name in ("add", "sub") and len(step.activations) > 1 for step in path)
+        # A sum of terms is a bound by definition; how a library's model adds up is not the user's to change.
+        meant = losses.graph.facts.library or any(
+            step.name in ("add", "sub") and len(step.activations) > 1 for step in path
+        )
         yield Finding(
             at=op,
-            level=Level.INFO if several else None,
+            level=Level.INFO if meant else None,
             message=f"{label} adds up the losses of {samples} samples: loss and gradients grow with the batch size",
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',

@@ -55,7 +55,7 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
                 message="drops everything (p = 1): its output is all zeros in training, and no gradient passes",
                 evidence={"p": p, "limit": options.largest},
                 fix="use a probability such as 0.5; p is the share that is dropped, not the share that is kept",
-                modules=paths(above for above in graph.ancestors(op) if above.is_kind("linear-map")),
+                modules=paths(sorted(_layers_above(graph, op), key=lambda above: above.index)),
             )
         elif p > options.largest:
             yield Finding(
@@ -76,6 +76,11 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
             fix="set the probability, or leave the layer out",
             modules=paths(inert),
         )
+
+
+def _layers_above(graph: Graph, op: Op) -> list[Op]:
+    """The layers that get no gradient through the op."""
+    return [above for above in graph.ancestors(op) if above.is_kind("linear-map")]
 
 
 def _is_declared_by_user(op: Op) -> bool:

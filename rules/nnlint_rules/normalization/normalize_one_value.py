@@ -12,7 +12,19 @@ from nnlint_rules.normalization._layers import listed, paths, uses_batch_statist
 if TYPE_CHECKING:
     from nnlint import Graph, Op
 
-_FOLLOWERS = ["ARC010", "ARC011", "GRD001", "GRD003", "NRM009", "SIG004", "SIG006", "TRN001", "TRN005"]
+_FOLLOWERS = [
+    "ARC010",
+    "ARC011",
+    "GRD001",
+    "GRD003",
+    "NRM009",
+    "SIG001",
+    "SIG004",
+    "SIG006",
+    "TRN001",
+    "TRN004",
+    "TRN005",
+]
 
 
 @rule("NRM008", "normalize-one-value", level="error", since="0.1", explains=_FOLLOWERS)
@@ -53,7 +65,7 @@ def check(graph: Graph) -> Iterator[Finding]:
             + (f"; likewise {listed(norm.label for norm in norms[1:])}" if len(norms) > 1 else ""),
             evidence={"values": 1, "shape": list(first.shape or ()), "norms": [norm.label for norm in norms]},
             fix=_FIXES.get(name, "normalize over the feature dimension"),
-            modules=paths(norms),
+            modules=paths(op for norm in norms for op in (norm, *graph.consumers(norm))),
         )
 
 

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from nnlint_rules._shared.depth import RESCALING, Chain, Depth
+from nnlint_rules._shared.gates import feeds_gate
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Op
 
 
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
-    """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached."""
+    """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached.
+
+    Branches that end in a gate (squeeze-excite) are left out: they look at pooled values, and their scale is not the signal's.
+    """
 
     def std(op: Op) -> float | None:
         layer = forward.of(op)
@@ -21,7 +25,8 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
             return None
         return layer.std if math.isfinite(layer.std) else math.inf
 
-    yield from Depth(forward.graph, std, barriers=RESCALING).chains()
+    chains = Depth(forward.graph, std, barriers=RESCALING).chains()
+    yield from (chain for chain in chains if not feeds_gate(chain.last.op))
 
 
 def finite_part(chain: Chain) -> Chain:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint_rules._shared.gates import is_gate
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, LayerStats, Op
@@ -52,7 +53,7 @@ def check(forward: ForwardStats, options: SaturatedUnits) -> Iterator[Finding]:
     for layer in forward.layers:
         if layer.saturated is None or layer.saturated <= options.share or not layer.finite:
             continue
-        if _is_gate(layer.op) or _is_rare_event_head(layer, forward.graph) or not _has_unit_range(layer.op):
+        if is_gate(layer.op) or _is_rare_event_head(layer, forward.graph) or not _has_unit_range(layer.op):
             continue
         # Only where nothing between changes the numbers: a factor in front of the activation is not measured.
         given = layer.op.input
@@ -73,23 +74,6 @@ def check(forward: ForwardStats, options: SaturatedUnits) -> Iterator[Finding]:
             "inputs, no factor before the activation, or a norm between",
             modules=tuple({before.module_path}) if before is not None else (),
         )
-
-
-def _is_gate(op: Op) -> bool:
-    """Whether the output is multiplied with another activation."""
-    waiting, seen = list(op.users), set()
-    while waiting:
-        user = waiting.pop()
-        if user.index in seen:
-            continue
-        seen.add(user.index)
-        if user.is_kind("mul") and len(user.activations) > 1:
-            return True
-        # 1 - gate is the other half of a convex mixture
-        mixture = user.is_kind("sub") and len(user.activations) == 1
-        if mixture or user.is_kind("view", "index", "identity", "cast", "dropout", "resample"):
-            waiting.extend(user.users)
-    return False
 
 
 def _is_rare_event_head(layer: LayerStats, graph: Graph) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
 from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 
 def forgotten_name(net, x):
@@ -94,7 +95,9 @@ def written_into_output(net, x):
     return out
 
 
-@pytest.mark.parametrize("forward", [in_place, stored, cached_in_list, returned_beside, branch, logged, written_into_output])
+@pytest.mark.parametrize(
+    "forward", [in_place, stored, cached_in_list, returned_beside, branch, logged, written_into_output]
+)
 def test_values_that_go_somewhere(forward):
     assert not found("ARC002", Net(forward, a=linear(), b=linear(), cache=[]))
 

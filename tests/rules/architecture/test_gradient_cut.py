@@ -6,9 +6,10 @@ import copy
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
 from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 
 def no_grad(net, x):
@@ -56,7 +57,9 @@ def test_a_rounding_has_a_gradient_of_zero_and_cuts_nothing_in_autograd():
 
 
 def test_a_detached_output_leaves_nothing_to_train():
-    (finding,) = found("ARC007", Net(lambda net, x: net.b(net.a(x)).detach(), a=linear(), b=linear()), loss=F.cross_entropy)
+    (finding,) = found(
+        "ARC007", Net(lambda net, x: net.b(net.a(x)).detach(), a=linear(), b=linear()), loss=F.cross_entropy
+    )
     assert "every parameter" in finding.message
 
 
@@ -122,7 +125,7 @@ def test_targets_without_gradient(forward):
 
 
 def test_frozen_parts():
-    frozen = Net(no_grad, a=linear().requires_grad_(False), b=linear())  # noqa: FBT003
+    frozen = Net(no_grad, a=linear().requires_grad_(False), b=linear())
     assert not found("ARC007", frozen, loss=F.cross_entropy)
     assert not found("ARC007", Net(no_grad, a=linear(), b=linear()), loss=F.cross_entropy, frozen=("a",))
 

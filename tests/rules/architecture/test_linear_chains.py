@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
 from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 IMAGE = torch.randn(4, 8, 10, 10)
 
 COMPOSED = {
     "sequential": (nn.Sequential(linear(), linear()), None),
     "functional": (Net(lambda net, x: F.linear(net.a(x), net.b.weight), a=linear(), b=linear()), None),
-    "method": (Net(lambda net, x: (net.a(x) @ net.w), a=linear(), w=nn.Parameter(torch.randn(8, 8))), None),
+    "method": (Net(lambda net, x: net.a(x) @ net.w, a=linear(), w=nn.Parameter(torch.randn(8, 8))), None),
     "view between": (Net(lambda net, x: net.b(net.a(x).view(2, 8, 8).flatten(0, 1)), a=linear(), b=linear()), None),
     "dropout between": (nn.Sequential(linear(), nn.Dropout(0.5), linear()), None),
-    "scale between": (Net(lambda net, x: net.b(net.a(x) * 0.5 + net.w), a=linear(), b=linear(), w=nn.Parameter(torch.ones(8))), None),
+    "scale between": (
+        Net(lambda net, x: net.b(net.a(x) * 0.5 + net.w), a=linear(), b=linear(), w=nn.Parameter(torch.ones(8))),
+        None,
+    ),
     "convolutions": (nn.Sequential(nn.Conv2d(8, 16, 3), nn.Conv2d(16, 16, 3)), IMAGE),
     "batch norm between": (nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 16, 3)), IMAGE),
     "average pooling between": (nn.Sequential(nn.Conv2d(8, 16, 3), nn.AvgPool2d(2), nn.Conv2d(16, 16, 3)), IMAGE),

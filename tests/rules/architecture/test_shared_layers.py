@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 
 def norms(**more):
@@ -40,7 +41,9 @@ def test_the_steps_of_a_recurrence():
 def test_norms_without_running_statistics():
     net = Net(lambda net, x: net.ln(net.b(net.ln(net.a(x)).relu())), a=linear(), b=linear(), ln=nn.LayerNorm(8))
     assert not found("ARC016", net)
-    free = Net(lambda net, x: net.bn(net.b(net.bn(net.a(x)).relu())), **norms(bn=nn.BatchNorm1d(8, track_running_stats=False)))
+    free = Net(
+        lambda net, x: net.bn(net.b(net.bn(net.a(x)).relu())), **norms(bn=nn.BatchNorm1d(8, track_running_stats=False))
+    )
     assert not found("ARC016", free)
 
 

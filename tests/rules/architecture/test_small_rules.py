@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
 from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 IMAGE = torch.randn(4, 3, 8, 8)
 

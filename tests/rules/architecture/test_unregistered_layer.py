@@ -6,9 +6,10 @@ import functools
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, linear
 from torch import nn
 from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, linear
 
 
 def apply_all(layers, x):
@@ -68,7 +69,7 @@ def hidden_teacher(net, x):
         (lambda net, x: apply_all(net.acts, net.a(x)), {"acts": [nn.ReLU(), nn.Dropout(0.1)]}),
         (lambda net, x: nn.Softmax(dim=-1)(net.a(x)), {}),
         (hidden_teacher, {"teacher": [linear()]}),
-        (lambda net, x: net.teacher[0](net.a(x)), {"teacher": [linear().requires_grad_(False)]}),  # noqa: FBT003
+        (lambda net, x: net.teacher[0](net.a(x)), {"teacher": [linear().requires_grad_(False)]}),
         (lambda net, x: net.a(x) + net.offset, {"offset": torch.ones(8)}),
         (lambda net, x: net.a(x) * net.mask, {"mask": [torch.ones(8)][0]}),
     ],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.rules.architecture.netcheck import Net, found, levels, linear
 from torch import nn
 from torch.nn import functional as F
 
 import nnlint
+from tests.rules.architecture.netcheck import Net, found, levels, linear
 
 
 def test_a_layer_nobody_calls():
@@ -38,7 +38,11 @@ def test_weights_read_without_a_call_are_used(forward):
 
 
 def test_a_tied_head_is_used_through_the_other_name():
-    net = Net(lambda net, ids: net.embed(ids) @ net.embed.weight.T, embed=nn.Embedding(10, 8), head=nn.Linear(8, 10, bias=False))
+    net = Net(
+        lambda net, ids: net.embed(ids) @ net.embed.weight.T,
+        embed=nn.Embedding(10, 8),
+        head=nn.Linear(8, 10, bias=False),
+    )
     net.head.weight = net.embed.weight
     assert not found("ARC001", net, torch.randint(0, 10, (4, 6)))
 
@@ -83,7 +87,9 @@ def test_experts_that_were_not_chosen_are_an_info():
 
 
 def test_inputs_made_up_by_nnlint_prove_little():
-    (result,) = nnlint.check(nn.Sequential(linear(), Net(lambda net, x: x, b=linear())), select=("ARC001",), input=("8",)).results
+    (result,) = nnlint.check(
+        nn.Sequential(linear(), Net(lambda net, x: x, b=linear())), select=("ARC001",), input=("8",)
+    ).results
     assert [item.level.value for item in result.findings] == ["info"]
 
 

@@ -131,6 +131,31 @@ def test_idle_expert_is_silent() -> None:
     assert check(Experts()) == []
 
 
+class Selected(Net):
+    """A learned token for samples that have none, and a layer for positions that the loss does not look at."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.other = nn.Parameter(torch.randn(32)), nn.Linear(32, 32)
+        self.between = self.fill
+
+    def fill(self, h):
+        h = torch.where((h > 1e6).any(1, keepdim=True), self.token, torch.relu(h))
+        return torch.stack([h, self.other(h)], 1)[:, 0]
+
+
+def test_what_the_batch_does_not_select_is_silent() -> None:
+    assert check(Selected()) == []
+
+
+def test_layer_whose_input_is_zero_in_this_batch_is_silent() -> None:
+    model = Net()
+    inputs = torch.randn(16, 16)
+    model.side = nn.Linear(4, 32, bias=False)
+    model.between = lambda h: torch.relu(h + model.side(torch.zeros(16, 4)))
+    assert check(model, inputs) == []
+
+
 class TwoHeads(Net):
     def __init__(self):
         super().__init__()

@@ -19,16 +19,30 @@ def mlp(**values: float) -> nn.Module:
     return model
 
 
+def unbiased(model: nn.Module, activation: nn.Module | None = None) -> nn.Module:
+    """The same with zero biases, and with another activation behind its second layer."""
+    for layer in model[::2]:
+        nn.init.zeros_(layer.bias)
+    if activation is not None:
+        model[3] = activation
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
         (mlp(), []),
         (mlp(l0=0.1, l2=0.1), [("error", "0")]),
         (mlp(l2=0.1, l4=0.2), [("error", "2")]),
-        (mlp(l0=0.0, l2=0.0), [("error", "0")]),
-        (mlp(l2=0.0, l4=0.0), [("error", "2")]),
+        (unbiased(mlp(l0=0.0, l2=0.0)), [("error", "0")]),
+        (unbiased(mlp(l2=0.0, l4=0.0)), [("error", "2")]),
+        (unbiased(mlp(l2=0.0)), [("error", "2")]),
+        (unbiased(mlp(l2=0.0), nn.Tanh()), [("info", "2")]),
+        (unbiased(mlp(l2=0.0, l4=0.0), nn.Tanh()), [("error", "2")]),
+        (unbiased(mlp(l2=0.0, l4=0.0), nn.Sigmoid()), [("info", "2")]),
+        (mlp(l2=0.0, l4=0.0), [("info", "2")]),
         (mlp(l2=0.1), [("warning", "2")]),
-        (mlp(l2=0.0), [("warning", "2")]),
+        (mlp(l2=0.0), [("info", "2")]),
         (mlp(l4=0.0), []),
         (mlp(l4=0.1), [("warning", "4")]),
         (mlp(l0=0.1, l4=0.0), [("warning", "0")]),
@@ -156,3 +170,12 @@ def attention(value: float) -> nn.Module:
 )
 def test_recurrent_and_attention_layers(model, expected) -> None:
     assert places(checked("INI002", model, features()).findings) == expected
+
+
+def test_zero_offsets_with_a_bias_of_their_own_are_no_fault() -> None:
+    """Deformable attention: zero weights, a bias that spreads the sampling points, and a zero-initialized head behind."""
+    torch.manual_seed(0)
+    model = Functional(lambda m, x: m.head(torch.cos(m.offsets(x))), offsets=nn.Linear(20, 32), head=nn.Linear(32, 5))
+    nn.init.zeros_(model.offsets.weight)
+    nn.init.zeros_(model.head.weight)
+    assert [level for level, _ in places(found("INI002", model, features(), labels()))] == ["info"]

@@ -107,6 +107,26 @@ def test_residual_growth() -> None:
     assert check(normalized) == []
 
 
+class SqueezeExcite(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(12, 6, 1, bias=False), nn.Conv2d(6, 12, 1, bias=False)
+        for layer in (self.down, self.up):
+            nn.init.normal_(layer.weight, std=1e-3)
+
+    def forward(self, x):
+        gate = self.up(torch.relu(self.down(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)
+
+
+def test_gate_of_squeeze_excite_is_silent() -> None:
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(3 if index == 0 else 12, 12, 3, padding=1) for index in range(4)]
+    model = nn.Sequential(*convolutions, SqueezeExcite())
+    report = nnlint.check({"model": model, "inputs": torch.randn(8, 3, 16, 16)}, select=["SIG004"]).results[0]
+    assert report.findings == []
+
+
 def test_pre_norm_transformer_is_silent() -> None:
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(48, 4, 96, batch_first=True, norm_first=True, dropout=0.0)

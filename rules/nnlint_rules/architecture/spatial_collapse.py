@@ -1,0 +1,83 @@
+"""ARC014: kernels that read padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Level, Options, Skip, rule
+from nnlint_rules.architecture._flow import shortened
+from nnlint_rules.architecture._windows import Window, window_of
+
+if TYPE_CHECKING:
+    from nnlint import Graph, Op
+
+
+class SpatialCollapse(Options):
+    """Thresholds."""
+
+    dead: float = Field(
+        default=0.5, description="share of a kernel's weights that only ever meet padding, above which it is reported"
+    )
+
+
+@rule("ARC014", "spatial-collapse", level="warning", since="0.1")
+def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
+    """Convolutions whose kernels are larger than the feature map that reaches them.
+
+    ## What it does
+    Computes for every convolution which weights of its kernel ever meet the input and not only its padding, for the input given,
+    and reports the layers where more than half of them never do. Adaptive and global pooling are no such layers.
+
+    ## Why is this bad?
+    The input is too small for the number of poolings and strides: the last stages see one or two positions, most of their
+    weights multiply zeros and get no gradient, and the layers are 1 x 1 convolutions at the price of 3 x 3.
+
+    ## Example
+        torchvision.models.resnet18()(images_of_32_by_32)         # the last stage works on 1 x 1 maps
+
+    ## Use instead
+        model.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False); model.maxpool = nn.Identity()
+
+    ## References
+    - He et al., 2016, arXiv:1512.03385, section 4.2: ResNets for 32 x 32 images
+    """
+    if graph.method == "symbolic":
+        raise Skip("no shapes: the model did not run")
+    found = []
+    for op in graph.calls("conv"):
+        window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)
+        if window is not None and (dead := _dead_share(window)) > options.dead:
+            found.append((op, window, dead))
+    if found:
+        yield _finding(found, graph, options)
+
+
+def _dead_share(window: Window) -> float:
+    live = math.prod(window.live_taps(axis) for axis in range(len(window.kernel)))
+    return 1.0 - live / math.prod(window.kernel)
+
+
+def _finding(found: list[tuple[Op, Window, float]], graph: Graph, options: SpatialCollapse) -> Finding:
+    op, window, dead = found[0]
+    names = list(dict.fromkeys(layer.module_path or layer.label for layer, _, _ in found))
+    size = " x ".join(map(str, window.inputs))
+    more = f" ({len(found)} layers in all: {shortened(names)})" if len(found) > 1 else ""
+    return Finding(
+        at=op,
+        message=f"{op.label} has a kernel of {' x '.join(map(str, window.kernel))} on a map of {size}: {dead:.0%} of its weights only meet "
+        f"padding (limit {options.dead:.0%}){more}",
+        evidence={
+            "map": list(window.inputs),
+            "kernel": list(window.kernel),
+            "dead_share": dead,
+            "layers": len(found),
+            "limit": options.dead,
+        },
+        fix="larger inputs, or fewer strides and poolings before this layer",
+        level=Level.INFO if graph.facts.inputs_assumed else None,
+        modules=tuple(names),
+    )

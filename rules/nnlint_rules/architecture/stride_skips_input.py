@@ -1,0 +1,77 @@
+"""ARC013: a stride that steps over input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+from nnlint_rules.architecture._windows import Window, window_of
+
+if TYPE_CHECKING:
+    from nnlint import Declared, Graph, Op
+
+
+@rule("ARC013", "stride-skips-input", level="warning", since="0.1", explains=["ARC011"])
+def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
+    """A convolution or pooling whose stride is larger than what its kernel reads.
+
+    ## What it does
+    Computes for every convolution and pooling which input positions any of its windows reads, from kernel, dilation and stride.
+    Left alone: a 1 x 1 convolution beside another path from the same input (the shortcut and the first layer of a residual
+    block), a pooling of one position (plain subsampling), windows that fit only once, and what is declared with
+    `declared={"subsampling"}`.
+
+    ## Why is this bad?
+    The positions between the windows have no influence on the output: information is thrown away that a larger kernel would
+    have used at nearly the same price.
+
+    ## Example
+        nn.Conv1d(1, 32, kernel_size=3, stride=8)        # reads 3 of every 8 samples
+
+    ## Use instead
+        nn.Conv1d(1, 32, kernel_size=8, stride=8)
+
+    ## References
+    - Dumoulin and Visin, 2016, arXiv:1603.07285: A guide to convolution arithmetic
+    """
+    if graph.method == "symbolic":
+        raise Skip("no shapes: the model did not run")
+    if "subsampling" in declared.traits:
+        return
+    for op in graph.calls("conv", "max-pool", "avg-pool"):
+        window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)
+        if window is None or not _skips(window) or _is_subsampling(op, window):
+            continue
+        share = math.prod(_read_share(window, axis) for axis in range(len(window.kernel)))
+        yield Finding(
+            at=op,
+            message=f"{op.label} reads {share:.0%} of its input: kernel {_text(window.kernel)}"
+            f"{f', dilation {_text(window.dilation)}' if max(window.dilation) > 1 else ''}, stride {_text(window.stride)}",
+            evidence={"kernel": list(window.kernel), "stride": list(window.stride), "share_read": share},
+            fix=f"a kernel of at least {_text(window.stride)}, or a smaller stride",
+        )
+
+
+def _skips(window: Window) -> bool:
+    return any(_read_share(window, axis) < 1.0 and window.outputs[axis] > 1 for axis in range(len(window.kernel)))
+
+
+def _read_share(window: Window, axis: int) -> float:
+    """Share of the positions along an axis that some window reads: the residues of its taps modulo the stride."""
+    stride = window.stride[axis]
+    if window.outputs[axis] < 2:
+        return 1.0
+    return len({tap * window.dilation[axis] % stride for tap in range(window.kernel[axis])}) / stride
+
+
+def _is_subsampling(op: Op, window: Window) -> bool:
+    """Whether one position of many is taken on purpose: by a pooling, or beside another path (a residual block)."""
+    if any(extent > 1 for extent in window.kernel):
+        return False
+    return not op.is_kind("conv") or (op.input is not None and len(op.input.users) > 1)
+
+
+def _text(extents: tuple[int, ...]) -> str:
+    return " x ".join(map(str, extents))

@@ -1,0 +1,98 @@
+"""OPT003: updates as large as the weights, or a rate near the one at which training diverges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Level, Options, rule
+
+if TYPE_CHECKING:
+    from nnlint.probes.deep_stats import LearningRateRange
+    from nnlint.probes.step_stats import StepStats
+
+
+class LearningRateTooHigh(Options):
+    """Thresholds; calibration: docs/calibration.md#steps and #learning-rate-range."""
+
+    ratio: float = Field(0.1, description="norm of an update over that of the weights, median over the tensors")
+    fatal_ratio: float = Field(0.3, description="from here on an error")
+    margin: float = Field(3.0, description="with --deep: how far below the rate that diverges the configured rate has to be")
+
+
+FOLLOWERS = ["TRN002", "TRN004", "GRD002", "GRD005", "SIG001"]
+
+
+@rule("OPT003", "learning-rate-too-high", level="warning", since="0.1", explains=FOLLOWERS)
+def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh) -> Iterator[Finding]:
+    """A learning rate at which the weights are overwritten rather than adjusted.
+
+    ## What it does
+    Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
+    median over the weight tensors above 0.1 is a warning, above 0.3 an error, where the loss also fails to fall smoothly:
+    small nets with adaptive optimizers move fast at first and learn. Vectors and tensors that start at zero (LayerScale,
+    zero-initialized branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a
+    configured rate above a third of the lowest that diverges is a warning.
+
+    ## Why is this bad?
+    Healthy updates are about a thousandth of the weights, a tenth at most in the first steps of Adam. Larger ones jump across
+    what they should descend into: the loss rises, units die, weights become NaN.
+
+    ## Example
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+
+    ## Use instead
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)    # nnlint lr TARGET finds the interval
+
+    ## References
+    - CS231n, Neural Networks Part 3: ratio of weights to updates
+    - Smith: Cyclical Learning Rates for Training Neural Networks, 2017, arXiv:1506.01186
+    """
+    steps.require_own_optimizer()
+    ratio = steps.median_update_ratio
+    if ratio is not None and ratio > options.ratio and not steps.is_falling:
+        yield _large_updates(ratio, steps, rates, options)
+    elif rates is not None and rates.diverges is not None and rates.configured is not None:
+        if rates.configured > rates.diverges / options.margin:
+            yield _near_divergence(rates, rates.configured, rates.diverges, options)
+
+
+def _large_updates(
+    ratio: float, steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh
+) -> Finding:
+    if steps.non_finite_step is not None:
+        outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
+    else:
+        outcome = f"the loss goes from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g}"
+    proposal = f"{rates.suggestion:.1e}" if rates is not None and rates.suggestion is not None else "a tenth of it or less"
+    return Finding(
+        at=None,
+        level=Level.ERROR if ratio > options.fatal_ratio else None,
+        message=f"{steps.optimizer} with lr {_shown(steps.learning_rate)} changes the weights by {ratio:.2g} of their norm in one update "
+        f"(median over {len(steps.update_ratios)} tensors; limit {options.ratio:g}), and {outcome}",
+        evidence={
+            "update_ratio": ratio,
+            "limit": options.ratio,
+            "updates": steps.steps,
+            "losses": list(steps.losses),
+            "lr": steps.learning_rate,
+        },
+        fix=f"lower the learning rate to {proposal}; where the targets or inputs are not of order one, scale them first",
+    )
+
+
+def _near_divergence(rates: LearningRateRange, configured: float, diverges: float, options: LearningRateTooHigh) -> Finding:
+    proposal = f"{rates.suggestion:.1e}" if rates.suggestion is not None else f"{diverges / 10.0:.1e}"
+    return Finding(
+        at=None,
+        message=f"the configured lr {configured:g} is above a third of {diverges:.2g}, where short runs with {rates.optimizer} diverge "
+        f"(limit {diverges / options.margin:.2g})",
+        evidence={"lr": configured, "diverges": diverges, "limit": diverges / options.margin, "suggestion": rates.suggestion},
+        fix=f"lower the learning rate to about {proposal}, or warm it up",
+    )
+
+
+def _shown(rate: float | None) -> str:
+    return f"{rate:g}" if rate is not None else "as given"

@@ -1,0 +1,66 @@
+"""TRN004: the first updates switch units off for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Level, Options, rule
+
+if TYPE_CHECKING:
+    from nnlint.probes.step_stats import StepStats
+
+
+class UnitsDie(Options):
+    """Thresholds; calibration: docs/calibration.md#steps."""
+
+    growth: float = Field(0.3, description="share of a layer's units that die during the steps")
+    min_samples: int = Field(32, description="with fewer samples a unit is off by accident too often: reported as info")
+    min_units: int = Field(8, description="smaller layers are not judged")
+
+
+@rule("TRN004", "units-die-in-training", level="warning", since="0.1")
+def check(steps: StepStats, options: UnitsDie) -> Iterator[Finding]:
+    """Rectified units that are alive at first and zero for the whole batch a few updates later.
+
+    ## What it does
+    Counts, for each ReLU-like layer, the units that no sample of the batch activates, before and after a few real updates with
+    the given optimizer. Reported is a layer in which more than 30 % of the units die.
+
+    ## Why is this bad?
+    A unit that is zero for all data has no gradient and does not come back. When the first few updates kill a third of a layer
+    the rest will follow: the learning rate is too high for the scale of inputs and biases.
+
+    ## Example
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+
+    ## Use instead
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)    # or a warm-up, or LeakyReLU
+
+    ## References
+    - Maas, Hannun and Ng: Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013
+    - CS231n, Neural Networks Part 1: the "dying ReLU" problem
+    """
+    steps.require_own_optimizer()
+    for layer in steps.dead:
+        if layer.units < options.min_units or layer.growth <= options.growth:
+            continue
+        few = steps.samples < options.min_samples
+        yield Finding(
+            at=layer,
+            level=Level.INFO if few else None,
+            message=f"{layer.after - layer.before} of {layer.units} units of {layer.label} die in {steps.steps} updates: "
+            f"{layer.before} are zero for all {steps.samples} samples before, {layer.after} after (limit {options.growth:.0%})",
+            evidence={
+                "units": layer.units,
+                "dead_before": layer.before,
+                "dead_after": layer.after,
+                "growth": layer.growth,
+                "limit": options.growth,
+                "samples": steps.samples,
+                "updates": steps.steps,
+            },
+            fix="lower the learning rate or warm it up, centre the inputs of the layer, or use LeakyReLU",
+        )

@@ -1,0 +1,134 @@
+"""ARC006, ARC019 and ARC026: what activations and sums are applied to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels, linear
+
+# ------------------------------------------------------------------ ARC006
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        nn.Sequential(nn.Sigmoid(), nn.Sigmoid()),
+        nn.Sequential(nn.Tanh(), nn.Dropout(0.1), nn.Sigmoid()),
+        Net(lambda net, x: torch.tanh(F.softmax(x, dim=1))),
+        Net(lambda net, x: x.sigmoid().view(16, 8).softmax(1)),
+    ],
+)
+def test_squashed_twice(pair):
+    assert set(levels("ARC006", nn.Sequential(linear(), pair)).values()) == {"warning"}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [nn.Sequential(nn.ReLU(), nn.ReLU()), nn.Sequential(nn.Sigmoid(), nn.ReLU()), nn.Sequential(nn.GELU(), nn.ReLU())],
+)
+def test_pairs_that_do_little(pair):
+    assert set(levels("ARC006", nn.Sequential(linear(), pair)).values()) == {"info"}
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: torch.tanh(torch.sigmoid(net.a(x)) * net.b(x)),
+        lambda net, x: torch.sigmoid(net.b(torch.tanh(net.a(x)))),
+        lambda net, x: torch.sigmoid(net.norm(torch.tanh(net.a(x)))),
+        lambda net, x: torch.sigmoid(torch.tanh(net.a(x)) + net.b(x)),
+        lambda net, x: torch.sigmoid(net.rnn(x[None])[0]),
+    ],
+    ids=["gate", "layer between", "norm between", "sum", "recurrent layer"],
+)
+def test_something_stands_between(forward):
+    assert not found("ARC006", Net(forward, a=linear(), b=linear(), norm=nn.LayerNorm(8), rnn=nn.GRU(8, 8)))
+
+
+# ------------------------------------------------------------------ ARC019
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.b(F.softmax(net.a(x), dim=1)),
+        lambda net, x: net.b(F.dropout(net.a(x).softmax(-1), 0.1, net.training)),
+        lambda net, x: net.b(F.log_softmax(net.a(x), dim=1)),
+        lambda net, x: net.conv(net.a(x).softmax(-1)[:, None]),
+    ],
+)
+def test_a_softmax_between_layers(forward):
+    (finding,) = found("ARC019", Net(forward, a=linear(), b=linear(), conv=nn.Conv1d(1, 4, 3)))
+    assert finding.level.value == "warning"
+
+
+def attention(net, x):
+    weights = (net.a(x) @ net.b(x).transpose(-1, -2)).softmax(-1)
+    return net.c(weights @ x)
+
+
+def mixture(net, x):
+    weights = net.a(x).softmax(-1)
+    return net.b((weights[:, :, None] * x[:, None]).sum(1))
+
+
+def codebook(net, x):
+    return net.b(net.a(x).softmax(-1) @ net.memory)
+
+
+def cascade(net, x):
+    probabilities = net.a(x).softmax(-1)
+    return net.b(probabilities), probabilities
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        attention,
+        mixture,
+        codebook,
+        cascade,
+        lambda net, x: net.b(F.gumbel_softmax(net.a(x))),
+        lambda net, x: net.a(x).softmax(-1),
+    ],
+    ids=["attention", "mixture", "memory", "returned too", "gumbel", "output"],
+)
+def test_softmax_weights(forward):
+    net = Net(forward, a=linear(), b=linear(), c=linear(), memory=nn.Parameter(torch.randn(8, 8)))
+    assert not found("ARC019", net, torch.randn(16, 8))
+
+
+# ------------------------------------------------------------------ ARC026
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: (out := net.a(x)) + out,
+        lambda net, x: net.b((out := net.a(x).relu()) + F.dropout(out, 0.1, net.training)),
+        lambda net, x: torch.add((out := net.a(x)), out),
+        lambda net, x: (out := net.a(x)).add(other=out),
+    ],
+)
+def test_a_value_added_to_itself(forward):
+    (finding,) = found("ARC026", Net(forward, a=linear(), b=linear()))
+    assert finding.level.value == "warning"
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: x + net.a(x),
+        lambda net, x: 2 * net.a(x),
+        lambda net, x: (h := net.a(x)) + h.flip(1),
+        lambda net, x: (h := net.a(x)[:8]) + h.T,
+        lambda net, x: net.a(x) + net.a(x),
+        lambda net, x: (h := net.a(x)) + h.detach(),
+    ],
+    ids=["residual", "constant", "flipped", "transposed", "two calls", "detached"],
+)
+def test_sums_of_different_things(forward):
+    assert not found("ARC026", Net(forward, a=linear()))

@@ -1,0 +1,65 @@
+"""ARC028: widths through which everything has to pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, levels
+
+
+def mlp(*widths):
+    layers = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def test_fewer_units_than_classes_ask_for():
+    (finding,) = found("ARC028", mlp(8, 64, 4, 10), loss=F.cross_entropy)
+    assert (finding.module, finding.level.value) == ("2", "warning")
+    assert finding.evidence["limit"] == 9
+
+
+def test_a_width_of_one_between_wide_layers():
+    assert levels("ARC028", mlp(8, 32, 1, 32, 3), loss=lambda out, y: F.mse_loss(out, torch.zeros(16, 3))) == {
+        "2": "warning"
+    }
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.down, self.up, self.head = (
+            nn.Conv2d(3, 16, 3),
+            nn.Linear(16, 1),
+            nn.Linear(1, 16),
+            nn.Linear(16, 10),
+        )
+
+    def forward(self, x):
+        x = self.conv(x)
+        gate = torch.sigmoid(self.up(F.relu(self.down(x.mean((2, 3))))))
+        return self.head((x * gate[:, :, None, None]).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "loss"),
+    [
+        (mlp(8, 64, 32, 10), None, F.cross_entropy),
+        (mlp(8, 64, 9, 10), None, F.cross_entropy),
+        (mlp(8, 16, 16, 50), None, F.cross_entropy),
+        (mlp(8, 64, 1), None, lambda out, y: out.pow(2).mean()),
+        (mlp(8, 64, 1, 64, 8), torch.randn(16, 8), lambda out, y: out.pow(2).mean()),
+        (mlp(8, 64, 16, 5000), None, F.cross_entropy),
+        (Net(lambda net, x: net.head(x + net.up(F.relu(net.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8), head=nn.Linear(8, 10)), None, F.cross_entropy),
+        (Net(lambda net, x: net.head(x * torch.sigmoid(net.gate(x))), gate=nn.Linear(8, 1), head=nn.Linear(8, 10)), None, F.cross_entropy),
+        (SqueezeExcite(), torch.randn(16, 3, 8, 8), F.cross_entropy),
+        (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)), torch.randn(16, 3, 8, 8), F.cross_entropy),
+    ],
+    ids=["wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "residual", "scalar gate", "squeeze-excite", "channels"],
+)  # fmt: skip
+def test_widths_that_are_meant(model, inputs, loss):
+    assert not found("ARC028", model, inputs, loss=loss)

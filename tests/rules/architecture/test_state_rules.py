@@ -1,0 +1,125 @@
+"""ARC022 and ARC025: written inputs, and flags without effect."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.rules.architecture.netcheck import Net, found, linear
+
+
+def subtract(net, x):
+    x -= x.mean()
+    return net.a(x)
+
+
+def assign(net, x):
+    x[:, 0] = 0
+    return net.a(x)
+
+
+def through_view(net, x):
+    x.view(-1).mul_(2)
+    return net.a(x)
+
+
+def activation(net, x):
+    return net.a(F.relu(x, inplace=True))
+
+
+def unsqueezed(net, x):
+    return net.a(x.unsqueeze_(1))
+
+
+@pytest.mark.parametrize("forward", [subtract, assign, through_view, activation, unsqueezed])
+def test_written_inputs(forward):
+    x = torch.randn(16, 8)
+    before = x.clone()
+    (finding,) = found("ARC022", Net(forward, a=linear()), x)
+    assert finding.level.value == "warning"
+    assert finding.location is not None
+    assert torch.equal(x, before)
+
+
+def test_the_input_is_named():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = linear()
+
+        def forward(self, x, mask):
+            mask.clamp_(0, 1)
+            return self.a(x * mask)
+
+    (finding,) = found("ARC022", Two(), {"x": torch.randn(16, 8), "mask": torch.randn(16, 8)})
+    assert finding.evidence["input"] == "mask"
+
+
+def copied(net, x):
+    x = x.clone()
+    x -= x.mean()
+    return net.a(x)
+
+
+def picked(net, x):
+    rows = x[torch.arange(4)]
+    rows.mul_(2)
+    return net.a(rows)
+
+
+def in_place_later(net, x):
+    return F.relu(net.a(x), inplace=True)
+
+
+@pytest.mark.parametrize("forward", [copied, picked, in_place_later, lambda net, x: net.a(x - x.mean())])
+def test_copies_may_be_written(forward):
+    assert not found("ARC022", Net(forward, a=linear()))
+
+
+# ------------------------------------------------------------------ ARC025
+
+
+def test_a_flag_on_a_module():
+    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net[0].requires_grad = False
+    (finding,) = found("ARC025", net)
+    assert (finding.module, finding.level.value) == ("0", "warning")
+
+
+def test_a_flag_that_was_to_unfreeze():
+    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net[0].requires_grad_(False)
+    net[0].requires_grad = True
+    (finding,) = found("ARC025", net)
+    assert finding.module == "0"
+
+
+@pytest.mark.parametrize("name", ["require_grad", "requires_grads", "requiresgrad"])
+def test_a_misspelt_flag_on_a_parameter(name):
+    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    setattr(net[0].weight, name, False)
+    (finding,) = found("ARC025", net)
+    assert finding.module == "0"
+
+
+def frozen(net):
+    net[0].requires_grad_(False)
+
+
+def frozen_twice(net):
+    net[0].requires_grad_(False)
+    net[0].requires_grad = False
+
+
+def by_parameter(net):
+    for parameter in net[0].parameters():
+        parameter.requires_grad = False
+
+
+@pytest.mark.parametrize("freeze", [frozen, frozen_twice, by_parameter, lambda net: None])
+def test_freezing_that_works(freeze):
+    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    freeze(net)
+    assert not found("ARC025", net)
