@@ -146,6 +146,8 @@ def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], An
         import timm  # noqa: F401 - loaded before the workers are forked
     if "hf" in arguments.lib:
         import hfzoo  # noqa: F401
+        import transformers.generation
+        import transformers.modeling_utils  # noqa: F401 - the library loads lazily, and these take seconds
     models = list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every]
     if arguments.only:
         models = [(name, build) for name, build in models if arguments.only in name]
@@ -164,7 +166,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--deep", action="store_true")
     parser.add_argument("--build-only", action="store_true", help="build and run each model forward; no check")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--time-limit", type=float, default=120.0, metavar="SECONDS", help="for one model")
+    parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS", help="for one model")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.jsonl")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "false-alarms.md")
     parser.add_argument("--no-page", action="store_true", help="write no page (a part of the zoo is no result)")

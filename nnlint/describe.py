@@ -51,9 +51,9 @@ def subject_of(session: Session) -> dict[str, Any]:
 
 def _numel(parameter: Any) -> int:
     """Entries of a parameter; 0 for one of a lazy module that has not seen an input yet."""
-    from torch.nn.parameter import UninitializedTensorMixin
+    from torch.nn.parameter import UninitializedParameter
 
-    return 0 if isinstance(parameter, UninitializedTensorMixin) else int(parameter.numel())
+    return 0 if isinstance(parameter, UninitializedParameter) else int(parameter.numel())
 
 
 def _shapes(inputs: Any) -> str:

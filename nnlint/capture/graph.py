@@ -131,12 +131,12 @@ class Op:
     @property
     def grad_enabled(self) -> bool:
         """Whether grad mode was on at the call."""
-        return bool(self._meta("grad_enabled", True))
+        return bool(self._meta("grad_enabled", default=True))
 
     @property
     def training(self) -> bool:
         """The innermost module's training flag at the call."""
-        return bool(self._meta("training", True))
+        return bool(self._meta("training", default=True))
 
     @property
     def is_kept(self) -> bool:

@@ -175,8 +175,8 @@ def noted_parameters(created: set[int]) -> Iterator[None]:
         created.add(id(parameter))
         return parameter
 
-    nn.Parameter.__new__ = staticmethod(new)  # type: ignore[method-assign, assignment]
+    nn.Parameter.__new__ = staticmethod(new)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        nn.Parameter.__new__ = original
+        nn.Parameter.__new__ = original  # type: ignore[method-assign]

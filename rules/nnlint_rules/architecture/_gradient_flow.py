@@ -46,7 +46,7 @@ class GradientFlow:
         if parameter in self._valued:
             cuts = [op for op in self._cuts(parameter) if not self._is_meant(op)]
         else:
-            cuts = [op for op in self._numbers(parameter)]
+            cuts = self._numbers(parameter)
         return min(cuts, key=lambda op: op.index, default=None)
 
     def _cuts(self, parameter: Op) -> list[Op]:

@@ -72,7 +72,8 @@ def _finding(view: ModuleView, graph: Graph) -> Finding:
         message=f"{', '.join(view.paths[:4])} are one and the same {view.type_name}, applied {calls} times in sequence: "
         f"{len(view.paths)} layers with the weights of one",
         evidence={"paths": list(view.paths), "calls": calls},
-        fix="make the layers in a comprehension (`[make() for _ in range(n)]`) or with copy.deepcopy; declared={'weight-sharing'} where it is meant",
+        fix="make the layers in a comprehension (`[make() for _ in range(n)]`) or with copy.deepcopy; "
+        "declared={'weight-sharing'} where it is meant",
         level=None if listed else Level.INFO,
         modules=tuple(view.paths),
     )

@@ -107,9 +107,11 @@ def _moved(op: Op, axes: tuple[int, ...]) -> tuple[int, ...] | None:
         order[dims[0]], order[dims[1]] = order[dims[1]], order[dims[0]]
         return tuple(order)
     if op.name == "permute":
-        dims = op.leading[1] if len(op.leading) == 2 and isinstance(op.leading[1], (list, tuple)) else op.leading[1:]
-        valid = len(dims) == rank and all(isinstance(dim, int) for dim in dims)
-        return tuple(axes[dim] for dim in dims) if valid else None
+        given = op.leading[1:]
+        if len(given) == 1 and isinstance(given[0], (list, tuple)):
+            given = tuple(given[0])
+        valid = len(given) == rank and all(isinstance(dim, int) for dim in given)
+        return tuple(axes[dim] for dim in given) if valid else None
     if op.name in {"mT", "T", "t"}:
         return (*axes[:-2], axes[-1], axes[-2])
     return None

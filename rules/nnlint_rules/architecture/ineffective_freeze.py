@@ -68,7 +68,8 @@ def _misspelt(view: ModuleView) -> Iterator[Finding]:
         if extra and bool(vars(parameter)[extra[0]]) != bool(parameter.requires_grad):
             yield Finding(
                 at=view,
-                message=f"{name} carries an attribute {extra[0]!r}, which torch does not know: its requires_grad is {bool(parameter.requires_grad)}",
+                message=f"{name} carries an attribute {extra[0]!r}, which torch does not know: "
+                f"its requires_grad is {bool(parameter.requires_grad)}",
                 evidence={"attribute": extra[0], "requires_grad": bool(parameter.requires_grad)},
                 fix=f"`{leaf}.requires_grad = {bool(vars(parameter)[extra[0]])}`",
             )

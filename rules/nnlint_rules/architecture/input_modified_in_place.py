@@ -47,7 +47,7 @@ def check(graph: Graph) -> Iterator[Finding]:
             at=place,
             message=f"{what} to the input {name!r} in place: the caller's batch is another one after the forward",
             evidence={"input": name},
-            fix=f"work on a copy ({name.partition('.')[0]} = {name.partition('.')[0]}.clone()), or use the operation that returns a new tensor",
+            fix="work on a copy (`x = x.clone()`), or use the operation that returns a new tensor",
         )
 
 

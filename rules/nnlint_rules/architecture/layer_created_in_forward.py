@@ -55,7 +55,8 @@ def check(graph: Graph) -> Iterator[Finding]:
                     else "every call has new random weights"
                 ),
                 evidence={"parameters": module.trainable, "registered": module.registered},
-                fix=f"make the {module.type_name} once, in __init__ (nn.Lazy... where its input size is not known), and call it in the forward",
+                fix=f"make the {module.type_name} once, in __init__ (nn.Lazy... where its input size is not known), "
+                "and call it in the forward",
                 level=Level.WARNING if module.registered else None,
             )
     for op in graph.ops:

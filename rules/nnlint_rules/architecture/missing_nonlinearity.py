@@ -70,7 +70,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 def _before(second: Op, graph: Graph) -> Op | None:
     """The linear map that `second` composes with, or None."""
     after = _widths(second)
-    op, user, normed = _data(second), second, False
+    op, user = _data(second), second
+    normed = False
     while op is not None and op.users == (user,) and op not in graph.outputs and not op.in_loss:
         if op.is_kind("linear-map"):
             before = _widths(op)
@@ -80,7 +81,7 @@ def _before(second: Op, graph: Graph) -> Op | None:
         if not (op.is_kind(*_LINEAR) or (op.is_kind(*_SCALED) and len(op.activations) == 1)):
             return None
         normed = normed or op.is_kind("batch-norm")
-        op, user = _data(op), op
+        user, op = op, _data(op)
     return None
 
 

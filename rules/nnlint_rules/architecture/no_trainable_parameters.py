@@ -52,7 +52,8 @@ def check(parameters: Parameters) -> Iterator[Finding]:
     if frozen and all(view.kind == "norm" for view in trainable):
         yield Finding(
             at=Place(),
-            message=f"only normalization layers are trainable ({len(trainable)} parameters); all {len(frozen)} others are frozen, the head too",
+            message=f"only normalization layers are trainable ({len(trainable)} parameters); "
+            f"all {len(frozen)} others are frozen, the head too",
             evidence={"parameters": total, "trainable": len(trainable), "frozen": len(frozen)},
             fix=f"requires_grad_(True) on the last layer at least ({frozen[-1].module_path or 'the head'})",
         )

@@ -12,6 +12,7 @@ from nnlint import Finding, Options, Place, rule
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, ForwardStats, Op
+    from nnlint.finding import Evidence
 
 #: What a chain passes on its way from one saturating activation to the next.
 _BETWEEN = ("linear-map", "view", "identity", "cast", "dropout", "index", "pool", "reduce", "neg", "concat", "resample")
@@ -145,7 +146,7 @@ def _finding(chain: list[Op], gradient: float | None, spread: float | None, opti
         )
         if rate is not None and rate < 1.0
     ]
-    evidence: dict[str, float | int | str | list[str]] = {"activations": len(chain), "kinds": list(names)}
+    evidence: dict[str, Evidence] = {"activations": len(chain), "kinds": list(names)}
     evidence |= {"gradient_factor": gradient} if gradient is not None else {}
     evidence |= {"spread_factor": spread} if spread is not None else {}
     return Finding(

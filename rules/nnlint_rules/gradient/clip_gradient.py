@@ -62,8 +62,8 @@ def check(backward: BackwardStats, steps: StepStats, options: ClipGradient) -> I
         for index, norm in enumerate(norms)
         if index >= options.min_steps // 3 and median(norms[:index]) > 0.0
     }
-    worst = max(spikes, key=lambda index: spikes[index])
-    if spikes[worst] <= options.spike or norms[worst] < max(norms):
+    worst = max(spikes, key=lambda index: spikes[index], default=None)
+    if worst is None or spikes[worst] <= options.spike or norms[worst] < max(norms):
         return
     proposed = quantiles(norms, n=10, method="inclusive")[-1]
     yield Finding(

@@ -17,21 +17,9 @@ if TYPE_CHECKING:
 
 #: Components of a path that call a layer the head: new for a new task.
 _HEADS = frozenset(
-    [
-        "head",
-        "heads",
-        "classifier",
-        "classifiers",
-        "fc",
-        "fc_out",
-        "lm_head",
-        "score",
-        "cls",
-        "prediction",
-        "predictions",
-    ]
-    + ["out", "output", "logits", "proj_out", "qa_outputs", "final", "final_layer", "last_layer", "last_linear"]
-    + ["fc_norm", "head_drop", "pooler"]
+    {"head", "heads", "classifier", "classifiers", "fc", "fc_out", "lm_head", "score", "cls", "logits", "proj_out"}
+    | {"prediction", "predictions", "out", "output", "qa_outputs", "final", "final_layer", "last_layer", "last_linear"}
+    | {"fc_norm", "head_drop", "pooler"}
 )
 #: Parts of a component by which small trainable additions to a trained model are called.
 _ADDITIONS = ("lora", "adapter", "prompt", "prefix", "ia3", "new")
@@ -88,7 +76,7 @@ def check(graph: Graph, parameters: Parameters, options: PartialLoad) -> Iterato
             message=f"most weights of the model are trained, but {_listed(names)} still "
             f"{'looks' if len(fresh) == 1 else 'look'} freshly initialized ({_family(fresh[0])}), and trained layers work on "
             f"{'its' if len(fresh) == 1 else 'their'} outputs: the checkpoint was not loaded there",
-            evidence={"fresh": list(names), "init": _family(fresh[0])},
+            evidence={"fresh": [*names], "init": _family(fresh[0])},
             fix="print what load_state_dict(..., strict=False) returns, and rename the keys that are missing",
             modules=tuple(dict.fromkeys(view.module_path for view in fresh)),
             confidence="medium",
@@ -121,7 +109,7 @@ def _left_out(loaded: LoadedWeights, parameters: Parameters) -> Iterator[Finding
         evidence={
             "loaded": len(loaded.loaded),
             "missing": [*missing[:50]],
-            "mismatched": [*mismatched][:50],
+            "mismatched": [*list(mismatched)[:50]],
             "unexpected": [*unexpected[:50]],
         },
         fix="rename the keys of the checkpoint to the model's before loading, or build the model as it was saved",

@@ -19,7 +19,9 @@ class Domain(Options):
     share: float = 0.5  # of the rows beyond it before the rule speaks: padding rows may hold anything
 
 
-@rule("LOS022", "kl-div-domain", level="error", since="0.1", explains=["LOS018", "LOS024", "TRN001", "TRN002"])
+@rule(
+    "LOS022", "kl-div-domain", level="error", since="0.1", explains=["LOS018", "LOS024", "TRN001", "TRN005", "TRN002"]
+)
 def check(losses: LossCalls, options: Domain) -> Iterator[Finding]:
     """KL divergence of values that are not distributions.
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "LOS006", "logits-into-bce", level="error", since="0.1", explains=["LOS018", "LOS024", "LOS017", "TRN001", "TRN002"]
+    "LOS006",
+    "logits-into-bce",
+    level="error",
+    since="0.1",
+    explains=["LOS018", "LOS024", "LOS017", "TRN001", "TRN005", "TRN002"],
 )
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Binary cross-entropy on values that are not probabilities.

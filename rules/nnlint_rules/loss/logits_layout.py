@@ -16,7 +16,11 @@ _KEEPING = ("cast", "identity", "dropout", "log-softmax", "clamp")
 
 
 @rule(
-    "LOS023", "logits-layout", level="error", since="0.1", explains=["LOS008", "LOS009", "LOS013", "LOS018", "TRN001"]
+    "LOS023",
+    "logits-layout",
+    level="error",
+    since="0.1",
+    explains=["LOS008", "LOS009", "LOS013", "LOS018", "TRN001", "TRN005"],
 )
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Cross-entropy that takes the classes from the wrong dimension.

@@ -34,7 +34,7 @@ class _Rows:
     "nll-without-log-softmax",
     level="error",
     since="0.1",
-    explains=["LOS018", "LOS024", "GRD002", "SIG005", "TRN001", "TRN002"],
+    explains=["LOS018", "LOS024", "GRD002", "OPT004", "SIG005", "TRN001", "TRN005", "TRN002"],
 )
 def check(losses: LossCalls, options: LogProbabilities) -> Iterator[Finding]:
     """NLL loss on values that are not log-probabilities.

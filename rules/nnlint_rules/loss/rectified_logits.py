@@ -31,7 +31,7 @@ _REASONS = {
     "rectified-logits",
     level="error",
     since="0.1",
-    explains=["LOS018", "SIG001", "SIG002", "GRD003", "TRN001", "TRN004"],
+    explains=["LOS018", "SIG001", "SIG002", "GRD003", "TRN001", "TRN005", "TRN004"],
 )
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Activation applied to the logits right before a loss on logits.

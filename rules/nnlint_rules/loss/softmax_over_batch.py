@@ -20,7 +20,7 @@ _OPS = (*_IMPLICIT, "normalize", "gumbel_softmax")
     "softmax-over-batch",
     level="error",
     since="0.1",
-    explains=["LOS003", "LOS018", "LOS024", "ARC008", "ARC027", "SIG006", "TRN001"],
+    explains=["LOS003", "LOS018", "LOS024", "ARC008", "ARC027", "SIG006", "TRN001", "TRN005"],
 )
 def check(graph: Graph, model: Model) -> Iterator[Finding]:
     """Softmax, log-softmax or normalization over the batch dimension.

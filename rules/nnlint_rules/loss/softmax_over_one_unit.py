@@ -32,6 +32,7 @@ _BETWEEN = VALUE_PRESERVING | {"activation", "norm", "clamp"}
         "GRD003",
         "SIG006",
         "TRN001",
+        "TRN005",
     ],
 )
 def check(graph: Graph) -> Iterator[Finding]:

@@ -24,7 +24,10 @@ class VanishingSignal(Options):
     total: float = Field(1e-4, description="last over first, enough by itself over 4 layers that each shrink the signal")
 
 
-@rule("SIG004", "vanishing-signal", level="warning", since="0.1", explains=["ARC010", "GRD001", "SIG006", "TRN001"])
+EXPLAINED = ["ARC010", "GRD001", "OPT009", "SIG006", "TRN001", "TRN004"]
+
+
+@rule("SIG004", "vanishing-signal", level="warning", since="0.1", explains=EXPLAINED)
 def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
     """The scale of the pre-activations shrinks geometrically from layer to layer.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ from tests.rules.architecture.netcheck import Net, found, levels
 
 def mlp(*widths):
     layers = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -45,6 +47,14 @@ class SqueezeExcite(nn.Module):
         return self.head((x * gate[:, :, None, None]).mean((2, 3)))
 
 
+def residual(net, x):
+    return net.head(x + net.up(F.relu(net.down(x))))
+
+
+def scalar_gate(net, x):
+    return net.head(x * torch.sigmoid(net.gate(x)))
+
+
 @pytest.mark.parametrize(
     ("model", "inputs", "loss"),
     [
@@ -54,12 +64,15 @@ class SqueezeExcite(nn.Module):
         (mlp(8, 64, 1), None, lambda out, y: out.pow(2).mean()),
         (mlp(8, 64, 1, 64, 8), torch.randn(16, 8), lambda out, y: out.pow(2).mean()),
         (mlp(8, 64, 16, 5000), None, F.cross_entropy),
-        (Net(lambda net, x: net.head(x + net.up(F.relu(net.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8), head=nn.Linear(8, 10)), None, F.cross_entropy),
-        (Net(lambda net, x: net.head(x * torch.sigmoid(net.gate(x))), gate=nn.Linear(8, 1), head=nn.Linear(8, 10)), None, F.cross_entropy),
+        (Net(residual, down=nn.Linear(8, 2), up=nn.Linear(2, 8), head=nn.Linear(8, 10)), None, F.cross_entropy),
+        (Net(scalar_gate, gate=nn.Linear(8, 1), head=nn.Linear(8, 10)), None, F.cross_entropy),
         (SqueezeExcite(), torch.randn(16, 3, 8, 8), F.cross_entropy),
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)), torch.randn(16, 3, 8, 8), F.cross_entropy),
     ],
-    ids=["wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "residual", "scalar gate", "squeeze-excite", "channels"],
+    ids=[
+        "wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "residual", "scalar gate",
+        "squeeze-excite", "channels",
+    ],
 )  # fmt: skip
 def test_widths_that_are_meant(model, inputs, loss):
     assert not found("ARC028", model, inputs, loss=loss)

@@ -101,13 +101,12 @@ def test_fresh_weights_are_no_checkpoint(pretrained):
     assert found(network(), data) == []
 
 
-@pytest.mark.parametrize("layer", ["2", "4"])
-def test_a_random_layer_between_trained_ones(pretrained, layer):
+def test_a_random_layer_between_trained_ones(pretrained):
     state, data, network = pretrained
     model = network()
-    model.load_state_dict({name: value for name, value in state.items() if not name.startswith(layer)}, strict=False)
+    model.load_state_dict({name: value for name, value in state.items() if not name.startswith("2.")}, strict=False)
     findings = found(model, data)
-    assert places(findings) == [("INI013", Level.WARNING, layer)]
+    assert places(findings) == [("INI013", Level.WARNING, "2")]
     assert "still looks freshly initialized (torch default)" in findings[0].message
     assert findings[0].confidence == "medium"
 
