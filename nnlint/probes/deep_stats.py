@@ -133,8 +133,15 @@ class LearningRateRange:
 
     @property
     def suggestion(self) -> float | None:
-        """A third of the interval's end, a tenth of where training diverges; inside the interval."""
-        return max(self.interval[1] / 3.0, self.interval[0]) if self.interval is not None else None
+        """The middle of the interval on a logarithmic scale."""
+        return math.sqrt(self.interval[0] * self.interval[1]) if self.interval is not None else None
+
+    @property
+    def steps_to_move(self) -> float | None:
+        """How many steps at the configured rate add up to what the sweep needed until the loss started to move."""
+        if self.starts is None or not self.configured:
+            return None
+        return sum(rate for rate in self.rates if rate <= self.starts) / self.configured
 
     @property
     def minimum_diverged(self) -> bool:

@@ -161,8 +161,10 @@ def _is_far_above(losses: Sequence[float], chance: float) -> bool:
 
 
 def has_diverged(losses: Sequence[float], chance: float) -> bool:
-    """Whether a run at a constant rate diverges: no number, far above the start, or up again after a fall."""
+    """Whether a run at a constant rate diverges: no number, far above the start, not below it after a spike, or up after a fall."""
     if not math.isfinite(losses[-1]) or _is_far_above(losses, chance):
+        return True
+    if losses[-1] >= losses[0] and max(losses) > losses[0] + 0.5 * max(abs(losses[0]), 0.1 * chance):
         return True
     pairs = [(one + other) / 2.0 for one, other in zip(losses, losses[1:], strict=False)]
     return bool(pairs) and pairs[-1] - min(pairs) > _RISEN * max(abs(losses[0]), 0.1 * chance)

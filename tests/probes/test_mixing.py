@@ -52,10 +52,10 @@ def ids(*shape, high=20):
 
 
 MIXES = {
-    "mean": (lambda net, x: net.fc(x) - net.fc(x).mean(dim=0), "sub"),
-    "max": (lambda net, x: net.fc(x) / net.fc(x).abs().max(), "div"),
+    "mean": (lambda net, x: net.fc(x) - net.fc(x).mean(dim=0), "mean"),
+    "norm": (lambda net, x: net.fc(x) / net.fc(x).norm(), "norm"),
     "softmax": (lambda net, x: net.fc(x).softmax(dim=0), "softmax"),
-    "view": (lambda net, x: net.fc(x.t().reshape(x.shape[0], -1)), "reshape"),
+    "view": (lambda net, x: net.fc(x.t().reshape(x.shape[0], -1)), "linear"),
     "roll": (lambda net, x: net.fc(x).roll(1, dims=0), "roll"),
     "cumulative": (lambda net, x: net.fc(x).cumsum(dim=0), "cumsum"),
     "attention": (lambda net, x: net.fc(F.scaled_dot_product_attention(x, x, x)), "scaled_dot_product_attention"),
@@ -127,7 +127,7 @@ def test_integer_inputs() -> None:
     found = mixing(centred, ids(16, 7), **parts).samples
     assert found is not None
     assert found.gradient is None
-    assert found.op.name == "sub"
+    assert found.op.name == "mean"
 
 
 def test_a_zero_head_is_looked_at_after_a_step() -> None:

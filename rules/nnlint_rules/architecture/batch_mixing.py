@@ -9,7 +9,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules.architecture._mixing import legitimate_reason, time_major_layer
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model
+    from nnlint import Declared, Model, Op
     from nnlint.probes.mixing import Mixing, SampleMixing
 
 _LIMIT = 1e-5
@@ -89,6 +89,19 @@ def _measured(found: SampleMixing) -> str:
 def _fix(found: SampleMixing, reason: str) -> str:
     if reason:
         return 'if it is meant so, declare it: `declared={"batch-mixing"}` in the training setup'
-    if found.op is not None and found.op.is_kind("view"):
-        return "use permute or transpose where axes change places: view and reshape keep the order of the numbers in memory"
+    view = _reshape_before(found.op)
+    if view is not None:
+        return (
+            f"look at {view.label}: where axes change places use permute or transpose; view and reshape keep the order of "
+            "the numbers in memory and hand parts of one sample to another"
+        )
     return "make this operation work on each sample alone: no reduction, softmax, recurrence or matrix product along axis 0"
+
+
+def _reshape_before(op: Op | None) -> Op | None:
+    """A reshape that the mixing operation, or one before it in the chain of shapes, is or reads."""
+    while op is not None:
+        if op.name in ("view", "reshape"):
+            return op
+        op = next((source for source in op.activations[:1] if source.is_kind("view", "identity", "cast")), None)
+    return None

@@ -47,7 +47,7 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
     if spread > _LIMIT:
         return
     after = evaluation.spread_after_steps
-    if after is None or after > _LIMIT:
+    if after is None or after > _LIMIT or _varies_in_training(forward):
         return
     where = _start(forward)
     yield Finding(
@@ -58,6 +58,13 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
         evidence={"spread": spread, "spread_after_steps": after, "limit": _LIMIT},
         fix="follow the signal into this layer: its input has to reach the output through something that is not constant",
     )
+
+
+def _varies_in_training(forward: ForwardStats) -> bool:
+    """Whether the samples can be told apart in training mode: fresh running statistics (0 and 1) let the signal of a deep
+    batch-normalized net fade in evaluation mode, and the first epoch mends that."""
+    outputs = (forward.of(forward.graph.producer(output)) for output in forward.graph.outputs)
+    return any(layer.sample_spread is not None and layer.sample_spread > _LIMIT for layer in outputs if layer is not None)
 
 
 def _start(forward: ForwardStats) -> LayerStats | None:

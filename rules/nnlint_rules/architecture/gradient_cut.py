@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules.architecture._flow import shortened
+from nnlint_rules.architecture._flow import is_installed, shortened
 from nnlint_rules.architecture._gradient_flow import GradientFlow
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     gradient passes (detach, `.data`, `torch.no_grad()`, `.item()`, `.numpy()`, argmax, rounding, a comparison, an integer cast),
     the finding names that operation. Cuts that are meant are left alone: targets of the loss, straight-through estimators
     (`x + (q - x).detach()`), teachers run without gradient, and what is declared frozen. A whole submodule run under
-    `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable.
+    `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable (an info
+    inside an installed library).
 
     ## Why is this bad?
     Everything before the cut keeps its initial random values, while the loss may still fall by what the layers behind can do.
@@ -50,7 +51,9 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
         if not any(fnmatchcase(parameter.name, f"{glob}*") for glob in declared.frozen):
             cut = flow.cut_of(parameter)
             if cut is not None:
-                groups[cut].append(parameter.name)
+                # All that runs without gradient is one cut, however many layers it holds.
+                first = next((op for op in groups if _is_no_grad(op) and _is_no_grad(cut)), cut)
+                groups[first].append(parameter.name)
     for cut, names in groups.items():
         yield _finding(cut, names, flow)
 
@@ -69,10 +72,20 @@ def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
             "operation": cut.name,
         },
         fix=_fix(cut),
-        level=Level.WARNING if flow.is_doubtful(cut) else None,
+        level=_level(cut, flow),
         modules=modules,
         confidence="medium" if flow.is_doubtful(cut) else "high",
     )
+
+
+def _level(cut: Op, flow: GradientFlow) -> Level | None:
+    if not flow.is_doubtful(cut):
+        return None
+    return Level.INFO if is_installed(cut.location) else Level.WARNING
+
+
+def _is_no_grad(op: Op) -> bool:
+    return not op.grad_enabled and not op.is_kind("detach", "integer", "compare", "escape")
 
 
 def _count(names: list[str]) -> str:
@@ -82,7 +95,7 @@ def _count(names: list[str]) -> str:
 def _what(cut: Op) -> str:
     if cut.is_kind("detach", "integer", "compare", "escape"):
         return cut.label
-    return f"torch.no_grad() around {cut.label}" if not cut.grad_enabled else cut.label
+    return f"torch.no_grad() around {cut.label}" if _is_no_grad(cut) else cut.label
 
 
 def _fix(cut: Op) -> str:
@@ -90,6 +103,6 @@ def _fix(cut: Op) -> str:
         return f"replace {cut.name} by something differentiable (softmax weights, gumbel_softmax, a straight-through x + (q - x).detach())"
     if cut.is_kind("escape"):
         return "keep the value a tensor: no .item(), .numpy() or float() on the way to the loss"
-    if not cut.grad_enabled and not cut.is_kind("detach"):
+    if _is_no_grad(cut):
         return "take the layers out of torch.no_grad(); to freeze them, say so with requires_grad_(False)"
     return "remove the detach (or .data); to freeze what comes before, say so with requires_grad_(False)"

@@ -19,7 +19,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Reports a softmax whose output goes, through value-preserving operations, into a linear or convolution layer, and behind
     which no other use of it stands. Attention weights, gates and mixture weights are multiplied into values, not fed to a layer;
-    Gumbel-softmax samples and probabilities that the model also returns are left alone.
+    Gumbel-softmax samples, means of a distribution over fixed values, and probabilities that the model also returns are left alone.
 
     ## Why is this bad?
     The units of a softmax compete: their sum is one, so the signal shrinks with the width (each is about 1/n, differing between
@@ -53,8 +53,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 
 def _is_layer_of(layer: Op, op: Op, graph: Graph) -> bool:
     """Whether `layer` is a linear layer or convolution that takes the softmax's output as its data."""
-    if not layer.is_kind("linear", "conv") or layer.in_loss or not layer.activations:
-        return False
+    if not layer.is_kind("linear", "conv") or layer.in_loss or not layer.activations or not layer.parameters:
+        return False  # with fixed weights the layer takes the mean of a distribution
     return graph.producer(layer.activations[0], through=VALUE_PRESERVING) is op
 
 

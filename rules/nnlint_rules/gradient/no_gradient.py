@@ -24,9 +24,10 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     Reports trainable parameters that autograd gives no gradient although their value reaches the loss through differentiable
     operations (a custom autograd function that returns None), and parameters whose gradient is exactly zero at every one of
     several steps with real updates between. One step is not enough: behind a branch or head that starts at zero every gradient
-    is zero until the first update; so may it be where the batch gives an expert no token, or the loss does not look. A parameter that the forward never reads, or whose value goes into an output the loss does
-    not use, is an info. Embeddings are left out (rows that are not in the batch have no gradient), and so is what is declared
-    frozen or, by `declared={"unused-heads"}`, an unused head.
+    is zero until the first update. Zeros that come of the data are left out: embeddings (rows that are not in the batch),
+    experts that the batch gives no token, layers whose input is zero, positions that the loss does not look at. A parameter
+    that the forward never reads, or whose value goes into an output the loss does not use, is an info. What is declared frozen
+    or, by `declared={"unused-heads"}`, an unused head, is left out too.
 
     ## Why is this bad?
     The parameter keeps its initial value: the layer is a random projection for ever, and everything before it may be cut off.

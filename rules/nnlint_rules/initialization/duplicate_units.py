@@ -19,7 +19,7 @@ _SHORTEST_ROW = 4
 _FRESH_SHARE = 0.8
 
 
-@rule("INI006", "duplicate-units", level="error", since="0.1", explains=SYMPTOMS)
+@rule("INI006", "duplicate-units", level="warning", since="0.1", explains=SYMPTOMS)
 def check(model: Model, parameters: Parameters) -> Iterator[Finding]:
     """Two or more rows (units, filters) of a fresh weight matrix that are identical.
 

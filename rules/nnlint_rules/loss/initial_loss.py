@@ -18,12 +18,12 @@ class InitialLoss(Options):
     """Thresholds; calibration: docs/calibration.md#initial-loss."""
 
     excess: float = 0.7  # nats that the spread of the logits adds; healthy public models reach 0.31
-    grave_excess: float = 3.0
+    grave_excess: float = 3.0  # nats of excess from which it is an error
     gross: float = 5.0  # measured loss, in multiples of the closed form, that is an error with any labels
     shortfall: float = 0.3  # nats below the closed form that label noise does not explain
     noise: float = 5.0  # standard errors of label noise that a shortfall must exceed
     ratio: float = 100.0  # regression and margin losses: multiple of the closed form (outputs 10 times the targets)
-    grave_ratio: float = 10000.0
+    grave_ratio: float = 10000.0  # the multiple from which it is an error
     copied: float = 0.001  # regression: share of the best constant's loss below which the target leaks
 
 

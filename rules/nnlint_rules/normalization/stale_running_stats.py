@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from nnlint.probes.parameter_view import ParameterView
 
 
+#: Share of weight tensors from which on a model counts as initialized, whatever became of its norms.
+_FRESH_SHARE = 0.8
+
+
 class StaleRunningStats(Options):
     """Thresholds; calibration: docs/calibration.md#running-statistics."""
 
@@ -58,6 +62,10 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
         raise Skip("no real batch was given: inputs were made up by nnlint")
     buffers = {view.name: view for view in parameters.buffers}
     drifts = [drift for norm in norms if (drift := _drift(graph, forward, buffers, norm)) is not None]
+    if (
+        parameters.fresh_share >= _FRESH_SHARE
+    ):  # only norms were changed: initial statistics are no sign of a lost checkpoint
+        drifts = [drift for drift in drifts if not drift.initial]
     stale = [drift for drift in drifts if drift.is_large(options)]
     if not stale:
         return
@@ -80,11 +88,12 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
 
 @dataclass(frozen=True)
 class _Drift:
-    """Batch against running statistics: factor of the mean squares, distance of the means in running deviations."""
+    """Batch against running statistics: factor of the mean squares, distance of the means in running deviations; statistics never moved."""
 
     norm: Op
     power: float
     shift: float
+    initial: bool
 
     def is_large(self, options: StaleRunningStats) -> bool:
         return not 1 / options.power <= self.power <= options.power or self.shift > options.shift
@@ -95,11 +104,12 @@ def _drift(graph: Graph, forward: ForwardStats, buffers: dict[str, ParameterView
     stats = forward.of(graph.producer(norm.activations[0], through=SHAPE_ONLY))
     if mean is None or variance is None or stats is None or not stats.finite or not (mean.finite and variance.finite):
         return None
+    initial = mean.value == 0.0 and variance.value == 1.0
     # Over all channels: mean of squares = mean of the variances + mean of the squared means.
     square = variance.mean + mean.mean**2 + mean.std**2
     if not (square > 0.0 and variance.mean > 0.0 and stats.rms > 0.0):
         return None
-    return _Drift(norm, stats.rms**2 / square, abs(stats.mean - mean.mean) / math.sqrt(variance.mean))
+    return _Drift(norm, stats.rms**2 / square, abs(stats.mean - mean.mean) / math.sqrt(variance.mean), initial)
 
 
 def _buffer(norm: Op, name: str, buffers: dict[str, ParameterView]) -> ParameterView | None:

@@ -19,7 +19,8 @@ class LearningRateTooLow(Options):
 
     ratio: float = Field(1e-6, description="norm of an update over that of the weights, largest over the tensors")
     margin: float = Field(10.0, description="with --deep: how far below the start of the fall the configured rate may be")
-    far: float = Field(100.0, description="with --deep: from here on a warning, before an info")
+    steps: float = Field(1e3, description="with --deep: steps until the loss would start to move, from which on it is an info")
+    many_steps: float = Field(1e4, description="with --deep: from here on a warning")
 
 
 @rule("OPT004", "learning-rate-too-low", level="warning", since="0.1")
@@ -28,9 +29,9 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
 
     ## What it does
     Compares the size of real updates with the size of the weights they change: no tensor changes by more than a millionth of
-    its norm in one update. With `--deep`, the learning-rate range test says where the loss starts to move; a configured rate
-    more than 10 times below that is an info, more than 100 times a warning: a sweep of a hundred steps sees only what a hundred
-    steps can move. Silent where the scheduler is about to raise the rate (a warm-up), and where there is no gradient at all.
+    its norm in one update. With `--deep`, the learning-rate range test says where the loss starts to move, and so how many steps
+    it would take at the configured rate: more than 10 000 are a warning, more than 1000 an info, where that rate is also more
+    than 10 times below the start. Silent where the scheduler is about to raise the rate (a warm-up), and where there is no gradient at all.
 
     ## Why is this bad?
     A million updates would be needed to change the weights by their own size. The loss curve looks flat and healthy.
@@ -57,14 +58,28 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
             fix="raise the learning rate: Adam 1e-4 to 1e-3, SGD 1e-3 to 1e-1 are usual; `nnlint lr TARGET` measures the interval",
         )
     elif rates is not None and rates.starts is not None and rates.configured is not None:
-        below = rates.starts / rates.configured
-        if below > options.margin:
-            yield Finding(
-                at=None,
-                level=None if below > options.far else Level.INFO,
-                message=f"the configured lr {rates.configured:g} is {below:.0f} times below {rates.starts:.1e}, where the loss starts to "
-                f"move with {rates.optimizer} (limit {options.margin:g})",
-                evidence={"lr": rates.configured, "starts": rates.starts, "limit": options.margin, "suggestion": rates.suggestion},
-                fix="raise the learning rate"
-                + (f" to about {rates.suggestion:.1e}" if rates.suggestion is not None else ""),
-            )
+        yield from _below_start(rates, rates.starts, rates.configured, options)
+
+
+def _below_start(
+    rates: LearningRateRange, starts: float, configured: float, options: LearningRateTooLow
+) -> Iterator[Finding]:
+    needed = rates.steps_to_move or 0.0
+    if starts <= options.margin * configured or needed <= options.steps:
+        return
+    proposal = f" to about {rates.suggestion:.1e}" if rates.suggestion is not None else ""
+    yield Finding(
+        at=None,
+        level=None if needed > options.many_steps else Level.INFO,
+        message=f"the configured lr {configured:g} is {starts / configured:.0f} times below {starts:.1e}, where the loss starts to move "
+        f"with {rates.optimizer}: it would take about {needed:.0f} steps (limit {options.steps:g})",
+        evidence={
+            "lr": configured,
+            "starts": starts,
+            "margin": options.margin,
+            "steps": needed,
+            "limit": options.steps,
+            "suggestion": rates.suggestion,
+        },
+        fix=f"raise the learning rate{proposal}",
+    )

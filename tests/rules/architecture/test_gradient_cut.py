@@ -52,6 +52,12 @@ def test_the_cut_is_named(cut):
     assert finding.level.value == ("warning" if cut == "no_grad" else "error")
 
 
+def test_layers_under_one_no_grad_are_one_finding():
+    net = Net(no_grad, a=nn.Sequential(linear(), nn.ReLU(), linear()), b=linear())
+    (finding,) = found("ARC007", net, loss=F.cross_entropy)
+    assert finding.evidence["parameters_cut"] == 4
+
+
 def test_a_rounding_has_a_gradient_of_zero_and_cuts_nothing_in_autograd():
     assert not found("ARC007", Net(CUTS["round"][0], a=linear(), b=linear()), loss=F.cross_entropy)
 
