@@ -32,6 +32,7 @@ demo: $(READY)
 docs: $(READY)
 	$(BIN)/python scripts/gen_docs.py
 	$(BIN)/python scripts/gen_schema.py
+	$(BIN)/python scripts/gen_article.py
 
 ## format: rewrite the sources in the house style
 format: $(READY)
@@ -45,5 +46,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,libraries]'
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -46,18 +47,12 @@ def _session(text: str, folder: Path, environment: dict[str, str]) -> None:
     """Run the `$ nnlint ...` line; the lines below it have to appear in what it prints."""
     command, *expected = text.strip().splitlines()
     declared = _EXIT.search(command)
-    words = _words(_EXIT.sub("", command).removeprefix("$ "))
+    words = shlex.split(_EXIT.sub("", command).removeprefix("$ "))
     assert words[0] == "nnlint"
     status = int(declared[1]) if declared else 0
     output = _run([sys.executable, "-m", "nnlint", *words[1:]], folder, environment, status=status)
     for line in expected:
         assert line in output, f"{command}: {line!r} is not in\n{output}"
-
-
-def _words(command: str) -> list[str]:
-    import shlex
-
-    return shlex.split(command)
 
 
 def _run(command: list[str], folder: Path, environment: dict[str, str], *, status: int) -> str:
@@ -77,3 +72,10 @@ def test_example_rule_pack_is_found_when_installed(tmp_path: Path) -> None:
     assert "EXA001" in _run([sys.executable, "-m", "nnlint", "explain", "foreign-activation"], tmp_path, environment, status=0)
     command = [sys.executable, "-m", "nnlint", "check", "net.py:model", "--input", "4", "--select", "EXA"]
     assert "gelu is none of relu, silu" in _run([*command, "--fail-on", "warning"], tmp_path, environment, status=1)
+
+
+def test_article_page_shows_what_nnlint_prints() -> None:
+    root = _DOCS.parent
+    paths = os.pathsep.join([str(root), str(root / "rules")])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+    _run([sys.executable, str(root / "scripts" / "gen_article.py"), "--check"], root, environment, status=0)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Judge = Callable[[torch.Tensor], bool]
 
 _TOLERANCE = 1e-5
+#: What these return is whatever the memory held: no difference that means anything.
+_UNSET = frozenset({"empty", "empty_like", "new_empty", "empty_strided"})
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class _Kept:
     found: list[tuple[str, torch.Tensor | None]] = field(default_factory=list)
 
     def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        comparable = output.is_floating_point() and output.layout is torch.strided and output.numel()
-        self.found.append((node.meta["name"], output.detach().clone() if comparable else None))
+        name = node.meta["name"]
+        comparable = output.is_floating_point() and output.layout is torch.strided and output.numel() and name not in _UNSET
+        self.found.append((name, output.detach().clone() if comparable else None))
 
 
 @dataclass

@@ -85,7 +85,7 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
         return made
     error, surrogate = _backward(run, made)
     if error is not None:
-        made.failures.append(_backward_failure(run, error))
+        made.failures.append(_backward_failure(error))
     _settle(run, made, collector, surrogate=surrogate)
     return made
 
@@ -239,7 +239,7 @@ def _backward(run: _Run, made: TrainingPass) -> tuple[BaseException | None, bool
     return None, surrogate
 
 
-def _backward_failure(run: _Run, error: BaseException) -> Failure:
+def _backward_failure(error: BaseException) -> Failure:
     return Failure(
         code="RUN004",
         message=f"backward raised: {one_line(error)}",

@@ -61,8 +61,11 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
 
 
 def _varies_in_training(forward: ForwardStats) -> bool:
-    """Whether the samples can be told apart in training mode: fresh running statistics (0 and 1) let the signal of a deep
-    batch-normalized net fade in evaluation mode, and the first epoch mends that."""
+    """Whether the samples can be told apart in training mode.
+
+    Fresh running statistics (0 and 1) let the signal of a deep batch-normalized net fade in evaluation mode, and the first
+    epoch mends that.
+    """
     outputs = (forward.of(forward.graph.producer(output)) for output in forward.graph.outputs)
     return any(layer.sample_spread is not None and layer.sample_spread > _LIMIT for layer in outputs if layer is not None)
 

@@ -30,7 +30,8 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
 
     ## What it does
     Computes for every convolution which weights of its kernel ever meet the input and not only its padding, for the input given,
-    and reports the layers where more than half of them never do. Adaptive and global pooling are no such layers.
+    and reports the layers where more than half of them never do; of convolutions over sequences, whose length varies, as an
+    info. Adaptive and global pooling are no such layers.
 
     ## Why is this bad?
     The input is too small for the number of poolings and strides: the last stages see one or two positions, most of their
@@ -78,6 +79,7 @@ def _finding(found: list[tuple[Op, Window, float]], graph: Graph, options: Spati
             "limit": options.dead,
         },
         fix="larger inputs, or fewer strides and poolings before this layer",
-        level=Level.INFO if graph.facts.inputs_assumed else None,
+        # A sequence is as long as the batch has it: a wide kernel on a short one is no fault of the net.
+        level=Level.INFO if graph.facts.inputs_assumed or len(window.kernel) == 1 else None,
         modules=tuple(names),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nnlint.probes.step_stats import StepStats, TrackedParameter
 
 _CUTS = ("detach", "escape", "integer", "compare")
+_CUSTOM = ("custom_function", "unknown")
 
 
 @rule("GRD003", "no-gradient", level="error", since="0.1", explains=["OPT004", "TRN001"])
@@ -45,24 +46,29 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     ## References
     - PyTorch: Extending torch.autograd; `torch.autograd.gradcheck`
     """
+    graph = backward.graph
     names = [item.name for item in backward.parameters if item.norm is None and not _is_exempt(item.name, declared)]
-    reached = {name for name in names if _reaches_loss(name, backward.graph)}
-    yield from _findings(
-        reached,
-        backward,
-        level=None,
-        reason="autograd gives no gradient to {names}, although the value reaches the loss through operations that are not cut",
-        fix="look for a custom autograd.Function on the way whose backward returns None, or a value rebuilt from numpy",
-    )
-    yield from _findings(
-        (name for name in names if name not in reached and not _is_cut(name, backward.graph)),
-        backward,
-        level=Level.INFO,
-        reason="{names} has no gradient: {why}",
-        fix="remove what is not used, or add its output to the loss; declare heads that are unused on purpose (declared={'unused-heads'})",
-        skip="unused-heads" in declared.traits,
-    )
+    lost: dict[Op, list[str]] = defaultdict(list)
+    for name in names:
+        for op in _broken_backward(name, graph):
+            lost[op].append(name)
+    for op, group in lost.items():
+        yield _lost_in(op, group)
+    explained = {name for group in lost.values() for name in group}
+    unused = [name for name in names if name not in explained and not _reaches_loss(name, graph) and not _is_cut(name, graph)]
+    yield from _unused(unused, backward, declared)
     yield from _always_zero(steps, backward, declared)
+
+
+def _lost_in(op: Op, names: list[str]) -> Finding:
+    function = str(op.node.meta.get("custom_function", "")) or op.label
+    return Finding(
+        at=op,
+        message=f"{_listed(names)} receive no gradient: their value reaches the loss through {function}, whose backward gives none",
+        evidence={"parameters": list(names), "function": function},
+        fix=f"return the gradient of each input from {function}.backward, and check it with torch.autograd.gradcheck",
+        modules=tuple(dict.fromkeys(name.rpartition(".")[0] for name in names)),
+    )
 
 
 def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
@@ -86,7 +92,7 @@ def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) 
     by_module: dict[str, list[TrackedParameter]] = defaultdict(list)
     for item in dead:
         by_module[item.module_path].append(item)
-    shown = ", ".join(item.name for item in dead[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
+    shown = _listed([item.name for item in dead])
     yield Finding(
         at=dead[0],
         message=f"the gradient of {shown} is exactly zero at each of {steps.steps} steps, with updates between",
@@ -117,26 +123,29 @@ def _is_blocked(name: str, backward: BackwardStats) -> bool:
     return True
 
 
-def _findings(
-    names: Iterable[str], backward: BackwardStats, *, level: Level | None, reason: str, fix: str, skip: bool = False
-) -> Iterator[Finding]:
-    """One finding for each module."""
+def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
+    """One info for each module whose parameters the loss does not depend on."""
     by_module: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_module[name.rpartition(".")[0]].append(name)
     for module, group in by_module.items():
-        used = any(op for name in group for op in _readers(name, backward.graph))
-        if skip and used:
+        used = any(_readers(name, backward.graph) for name in group)
+        if used and "unused-heads" in declared.traits:
             continue
         first = backward.parameter(group[0])
         why = "what it gives does not go into the loss" if used else "the forward does not read it"
         yield Finding(
             at=Place(module, first.location if first is not None else None),
-            level=level,
-            message=reason.format(names=", ".join(group), why=why),
+            level=Level.INFO,
+            message=f"{_listed(group)} has no gradient: {why}",
             evidence={"parameters": list(group)},
-            fix=fix,
+            fix="remove what is not used, or add its output to the loss; declare heads that are unused on purpose "
+            "(declared={'unused-heads'})",
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _readers(name: str, graph: Graph) -> list[Op]:
@@ -144,18 +153,30 @@ def _readers(name: str, graph: Graph) -> list[Op]:
 
 
 def _reaches_loss(name: str, graph: Graph) -> bool:
-    """Whether the parameter's value comes to the loss (or to an output, without a loss) past no op that cuts the gradient."""
+    """Whether the loss (or an output, without a loss) depends on the parameter."""
+    ends = {graph.loss} if graph.loss is not None else set(graph.outputs)
+    return any(op in ends or not ends.isdisjoint(graph.descendants(op)) for op in _readers(name, graph))
+
+
+def _broken_backward(name: str, graph: Graph) -> list[Op]:
+    """The custom functions in which the gradient is lost: reached from the parameter past no op that cuts, and in use.
+
+    Torch's own differentiable operations do not lose one, so nothing else is accused.
+    """
     ends = {graph.loss} if graph.loss is not None else set(graph.outputs)
     waiting, seen = list(_readers(name, graph)), set()
+    found = []
     while waiting:
         op = waiting.pop()
         if op in seen or _cuts(op):
             continue
-        if op in ends:
-            return True
         seen.add(op)
+        if op.name in _CUSTOM and op.requires_grad:
+            if not ends.isdisjoint({op, *graph.descendants(op)}):
+                found.append(op)
+            continue
         waiting.extend(op.users)
-    return False
+    return found
 
 
 def _cuts(op: Op) -> bool:

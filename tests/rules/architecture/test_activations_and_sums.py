@@ -79,6 +79,11 @@ def codebook(net, x):
     return net.b(net.a(x).softmax(-1) @ net.memory)
 
 
+def expectation(net, x):
+    """The mean of a distribution over fixed bins, as box regression takes it."""
+    return net.b(F.linear(net.a(x).softmax(-1), torch.arange(8.0).expand(8, 8)))
+
+
 def cascade(net, x):
     probabilities = net.a(x).softmax(-1)
     return net.b(probabilities), probabilities
@@ -90,11 +95,12 @@ def cascade(net, x):
         attention,
         mixture,
         codebook,
+        expectation,
         cascade,
         lambda net, x: net.b(F.gumbel_softmax(net.a(x))),
         lambda net, x: net.a(x).softmax(-1),
     ],
-    ids=["attention", "mixture", "memory", "returned too", "gumbel", "output"],
+    ids=["attention", "mixture", "memory", "expectation", "returned too", "gumbel", "output"],
 )
 def test_softmax_weights(forward):
     net = Net(forward, a=linear(), b=linear(), c=linear(), memory=nn.Parameter(torch.randn(8, 8)))

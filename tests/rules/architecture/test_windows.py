@@ -97,6 +97,10 @@ def test_kernels_on_input(model):
     assert not found("ARC014", model, IMAGE)
 
 
+def test_a_wide_kernel_on_a_short_sequence_is_an_info():
+    assert levels("ARC014", nn.Conv1d(3, 4, 129, padding=64), torch.randn(2, 3, 10)) == {"": "info"}
+
+
 def test_layers_behind_the_first_are_in_the_same_finding():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1))
     (finding,) = found("ARC014", model, IMAGE)

@@ -54,7 +54,8 @@ def test_layers(model, expected) -> None:
 
 def test_every_constant_layer_is_named() -> None:
     findings = found("INI002", mlp(l0=100.0, l2=100.0, l4=100.0), features(), labels())
-    assert findings[0].modules == ["2", "4"]
+    assert findings[0].module == "0"
+    assert set(findings[0].modules) == {"1", "2", "3", "4"}  # the activations too: symptoms show there
     assert findings[0].evidence == {"0.weight": 100.0, "2.weight": 100.0, "4.weight": 100.0}
 
 

@@ -51,7 +51,7 @@ def repeated(model: nn.Module, *, layer: int, rows: int) -> nn.Module:
 
 def test_duplicate_units() -> None:
     findings = found("INI006", repeated(mlp(), layer=3, rows=8), features())
-    assert places(findings) == [("error", "3")]
+    assert places(findings) == [("warning", "3")]
     assert findings[0].evidence["copies"] == 24
 
 

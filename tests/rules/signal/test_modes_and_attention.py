@@ -1,0 +1,163 @@
+"""SIG009 and SIG010: attention that picks one key, and modes that compute different functions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import nnlint
+
+
+class Attention(nn.Module):
+    """Attention over 16 positions of width 64, in one of several spellings."""
+
+    def __init__(self, spelling):
+        super().__init__()
+        torch.manual_seed(0)
+        self.q, self.k, self.v = (nn.Linear(64, 64) for _ in range(3))
+        for layer in (self.q, self.k):
+            nn.init.xavier_uniform_(layer.weight)
+        self.spelling = spelling
+
+    def forward(self, x):
+        return self.spelling(self.q(x), self.k(x), self.v(x))
+
+
+CAUSAL = torch.ones(16, 16, dtype=torch.bool).tril()
+
+
+def product(scale, mask=None):
+    def attend(q, k, v):
+        scores = torch.matmul(q, k.transpose(1, 2)) * scale
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return F.softmax(scores, dim=-1) @ v
+
+    return attend
+
+
+def fused(**options):
+    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options)
+
+
+def saturated(spelling, trained=False):
+    torch.manual_seed(1)
+    model = Attention(spelling)
+    if trained:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter)).add_(0.02 * parameter.sign())
+    result = nnlint.check({"model": model, "inputs": torch.randn(4, 16, 64)}, select=["SIG009"]).results[0]
+    return [item.message for item in result.findings], [item.code for item in result.skipped]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v,
+        lambda q, k, v: torch.einsum("bqk,bkd->bqd", torch.einsum("bqd,bkd->bqk", q, k).softmax(-1), v),
+        lambda q, k, v: torch.bmm(F.dropout(F.softmax(torch.bmm(q, k.mT), dim=2), 0.0), v),
+        product(2.0),
+        product(1.0, CAUSAL),
+        fused(scale=1.0),
+        fused(scale=1.0, is_causal=True),
+        fused(scale=1.0, attn_mask=CAUSAL),
+        fused(scale=1.0, attn_mask=torch.zeros(16, 16)),
+    ],
+    ids=["operator", "einsum", "bmm", "too large", "causal", "fused", "fused causal", "fused mask", "fused additive"],
+)
+def test_saturated_attention(spelling) -> None:
+    messages, _ = saturated(spelling)
+    assert len(messages) == 1
+
+
+def test_a_missing_scale_is_told() -> None:
+    assert "not divided by sqrt(d)" in saturated(lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v)[0][0]
+    assert "not divided by sqrt(d)" not in saturated(product(2.0))[0][0]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        product(1 / math.sqrt(64)),
+        product(1 / math.sqrt(64), CAUSAL),
+        product(1 / math.sqrt(64), torch.eye(16, dtype=torch.bool)),
+        lambda q, k, v: (q / 8 @ k.transpose(1, 2)).softmax(-1) @ v,
+        fused(),
+        fused(is_causal=True),
+        lambda q, k, v: (100 * q).softmax(-1) * v,
+        lambda q, k, v: (100 * q).softmax(-1),
+        lambda q, k, v: (100 * (q @ k.transpose(1, 2))).softmax(-1),
+    ],
+    ids=["scaled", "causal", "diagonal mask", "scaled query", "fused", "fused causal", "gate", "head", "scores returned"],
+)
+def test_healthy_attention(spelling) -> None:
+    assert saturated(spelling) == ([], [])
+
+
+def test_trained_weights_are_skipped() -> None:
+    assert saturated(lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v, trained=True) == ([], ["SIG009"])
+
+
+# -------------------------------------------------------------------- SIG010
+
+
+class Modes(nn.Module):
+    def __init__(self, between, last=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.head = nn.Linear(20, 256), nn.Linear(256, 5)
+        self.drop, self.norm = nn.Dropout(0.5), nn.BatchNorm1d(256)
+        self.between, self.last = between, last or (lambda net, x: x)
+
+    def forward(self, x):
+        return self.last(self, self.head(self.between(self, torch.relu(self.fc(x)))))
+
+
+def gaps(between, last=None, **fields):
+    torch.manual_seed(1)
+    setup = {"model": Modes(between, last), "inputs": torch.randn(32, 20), **fields}
+    return [item.message for item in nnlint.check(setup, select=["SIG010"]).results[0].findings]
+
+
+def by_hand(scale):
+    return lambda net, h: h * (torch.rand_like(h) > 0.5) * scale if net.training else h
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        by_hand(1.0),
+        lambda net, h: h * torch.bernoulli(torch.full_like(h, 0.3)) if net.training else h,
+        lambda net, h: -h if net.training else h,
+        lambda net, h: torch.tanh(h.roll(7, 1)) if not net.training else h,
+    ],
+    ids=["dropout by hand", "more of it", "sign", "another function"],
+)
+def test_gaps(between) -> None:
+    assert len(gaps(between)) == 1
+
+
+@pytest.mark.parametrize(
+    ("between", "last"),
+    [
+        (by_hand(2.0), None),
+        (lambda net, h: net.drop(h), None),
+        (lambda net, h: net.norm(h), None),
+        (lambda net, h: h + 0.3 * torch.randn_like(h) if net.training else h, None),
+        (lambda net, h: h, lambda net, x: x if net.training else x.softmax(-1)),
+        (by_hand(2.0), lambda net, x: x if net.training else x.softmax(-1)),
+        (lambda net, h: h, lambda net, x: (x, x) if net.training else x),
+    ],
+    ids=["rescaled", "dropout", "batch norm", "noise", "softmax", "rescaled and softmax", "auxiliary output"],
+)
+def test_no_gaps(between, last) -> None:
+    assert gaps(between, last) == []
+
+
+def test_declared_stochastic_is_silent() -> None:
+    assert gaps(by_hand(1.0), declared={"stochastic"}) == []
