@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import pkgutil
+import signal
 import sys
 import time
 import traceback
@@ -75,6 +76,7 @@ def check_model(name: str, build: Callable[[], Any], plan: Plan) -> dict[str, An
 
 
 def _work(name: str, build: Callable[[], Any], plan: Plan, answer: Connection) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # The library's own noise (and the model's prints) would tear the progress lines apart.
     sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
     try:
@@ -175,6 +177,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    # A killed sweep must not leave its workers behind: an ordinary exit ends them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = _arguments()
     rows: list[dict[str, Any]] = []
     if arguments.resume and arguments.out.exists():

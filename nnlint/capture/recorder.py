@@ -269,6 +269,9 @@ class Recorder(TorchFunctionMode):
         self._describe(node, tensor, name="unknown", kind="unregistered-parameter" if leaf_parameter else "unknown")
         self._place(node)
         node.meta["is_leaf"] = tensor.is_leaf
+        custom = getattr(tensor.grad_fn, "_forward_cls", None)  # the class of a custom autograd function
+        if custom is not None:
+            node.meta["custom_function"] = custom.__name__
         node.meta["created"] = id(tensor) in self.tracker.created
         return node
 

@@ -221,12 +221,10 @@ class PrecisionStats:
     Attributes:
         precision: "bf16" or "fp16".
         layers: ops whose outputs could be paired.
-        gradient_underflow: fraction of gradient entries below the smallest fp16 subnormal (6e-8) without scaling.
     """
 
     precision: str
     layers: tuple[LayerPrecision, ...]
-    gradient_underflow: float | None
 
     @property
     def overflowing(self) -> tuple[LayerPrecision, ...]:

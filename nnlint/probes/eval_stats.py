@@ -170,17 +170,19 @@ class EvalStats:
 
     @cached_property
     def spread_after_steps(self) -> float | None:
-        """The spread after a few updates, at the first where it is there: a zero-initialized head has none before.
+        """The spread over the whole batch after a few updates, at the first where it is there.
+
+        A zero-initialized head has none before, and a gate may be closed for the few samples of the other passes.
 
         Raises:
             Skip: the model cannot be updated.
         """
-        from nnlint.probes.outputs import evaluate, spread
+        from nnlint.probes.outputs import evaluate, sample_count, spread
         from nnlint.probes.second_look import second_look
 
-        session = self._session
+        setup, seed = self._session.setup, self._session.plan.seed
 
         def look() -> float | None:
-            return spread(evaluate(session.setup, session.batch_inputs, seed=session.plan.seed), session.samples)
+            return spread(evaluate(setup, setup.inputs, seed=seed), sample_count(setup))
 
-        return second_look(session, "evaluation after steps", look, lambda seen: (seen or 0.0) > CONSTANT)
+        return second_look(self._session, "evaluation after steps", look, lambda seen: (seen or 0.0) > CONSTANT)

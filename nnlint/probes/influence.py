@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal
 from nnlint.probes.guard_process import seed_everything
@@ -224,12 +225,13 @@ class InputProbe:
         seed_everything(session.plan.seed)
         try:
             with torch.no_grad():
-                _, loss = setup.run()
+                output, loss = setup.run()
         except Exception as error:
             if is_fatal(error):
                 raise
             return []
-        return [loss.detach().reshape(1)] if loss is not None else []
+        values = [tensor for _, tensor in tensor_leaves(output if loss is None else loss)]
+        return [tensor.detach() for tensor in values if tensor.is_floating_point() and tensor.numel()]
 
     def _in_whole_batch(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The tensor of the whole batch that this one was cut from."""

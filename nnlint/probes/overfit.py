@@ -165,17 +165,17 @@ def _verdict(rungs: list[Rung], best: float, climb: _Climb, reasons: list[str]) 
 
 
 def _is_proven(rungs: list[Rung], best: float, climb: _Climb) -> bool:
-    """Every rung is at rest; or two are, at the same loss, and it is one that a dead net cannot have.
+    """Every rung is at rest; or two are, at the same loss, and it is none that a dead net has.
 
     A rung with a low rate may still be on its way down to where the others are. But a net that a high rate has killed rests
-    at the loss of a prediction that ignores the input, and proves nothing about the lower rates.
+    at the loss of chance or of the best prediction that ignores the input, and proves nothing about the lower rates.
     """
     resting = [rung for rung in rungs if _is_plateau(rung, climb)]
     if len(resting) == len(rungs):
         return True
     at_best = [rung for rung in resting if rung.best - best <= _SAME * climb.reachable]
-    alive = climb.blind is not None and best < climb.blind - _FIT * climb.reachable
-    return alive and len(at_best) > 1
+    alive = climb.blind is not None and abs(best - climb.blind) > _FIT * climb.reachable
+    return alive and climb.floor + climb.reachable - best > _FIT * climb.reachable and len(at_best) > 1
 
 
 def _is_plateau(rung: Rung, climb: _Climb) -> bool:

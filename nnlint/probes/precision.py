@@ -1,4 +1,4 @@
-"""The forward under autocast against float32, op by op; and how much of the gradient half precision would lose."""
+"""The forward under autocast against float32, op by op."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from nnlint.capture.recorder import Recorder
 from nnlint.finding import Skip
 from nnlint.probes.deep_stats import LayerPrecision, PrecisionStats
 from nnlint.probes.guard_process import seed_everything
-from nnlint.probes.light_pass import forward_loss
 from nnlint.probes.training_pass import named_inputs
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-_SMALLEST_SUBNORMAL = 2.0**-24  # of fp16
 _SAMPLED = 4096
 
 
@@ -59,7 +57,7 @@ def run_precision(setup: TrainingSetup, guard: StateGuard, *, seed: int, precisi
         op = graph.of(node)
         layer = (op.label, op.module_path, op.location, _error(exact, rough), largest, broken_too and not broken)
         layers.append(LayerPrecision(*layer))
-    return PrecisionStats(precision, tuple(layers), _underflow(setup, seed=seed))
+    return PrecisionStats(precision, tuple(layers))
 
 
 def _forward(
@@ -89,23 +87,3 @@ def _error(exact: torch.Tensor, rough: torch.Tensor) -> float:
     both = torch.isfinite(exact) & torch.isfinite(rough)
     scale = float(exact[both].norm())
     return float((exact[both] - rough[both]).norm()) / scale if scale > 0 else 0.0
-
-
-def _underflow(setup: TrainingSetup, *, seed: int) -> float | None:
-    """Share of non-zero gradient entries that fp16 would flush to zero."""
-    seed_everything(seed)
-    try:
-        loss = forward_loss(setup)
-        if not loss.requires_grad:
-            return None
-        loss.backward()
-    except Exception:
-        return None  # backward that raises is RUN004's
-    lost = total = 0
-    for parameter in setup.model.parameters():
-        if parameter.grad is not None and parameter.grad.layout is torch.strided:
-            sizes = parameter.grad.abs()
-            nonzero = sizes > 0
-            total += int(nonzero.sum())
-            lost += int((nonzero & (sizes < _SMALLEST_SUBNORMAL)).sum())
-    return lost / total if total else None

@@ -15,6 +15,11 @@ from tests.probes.sessions import session
 CLASSES = 5
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 class Functional(nn.Module):
     """A forward written as a function of the module and the inputs."""
 

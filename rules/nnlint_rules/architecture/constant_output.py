@@ -67,7 +67,9 @@ def _varies_in_training(forward: ForwardStats) -> bool:
     epoch mends that.
     """
     outputs = (forward.of(forward.graph.producer(output)) for output in forward.graph.outputs)
-    return any(layer.sample_spread is not None and layer.sample_spread > _LIMIT for layer in outputs if layer is not None)
+    return any(
+        layer.sample_spread is not None and layer.sample_spread > _LIMIT for layer in outputs if layer is not None
+    )
 
 
 def _start(forward: ForwardStats) -> LayerStats | None:
@@ -75,9 +77,16 @@ def _start(forward: ForwardStats) -> LayerStats | None:
     graph = forward.graph
     upstream = {op for output in graph.outputs for op in (output, *graph.ancestors(output))}
     for layer in forward.layers:
-        if layer.op not in upstream or layer.sample_spread is None or layer.sample_spread > _LIMIT:
+        if layer.op not in upstream or not _is_flat(layer, forward.samples):
             continue
         before = forward.before(layer)
-        if before is None or before.sample_spread is None or before.sample_spread > _LIMIT:
+        if before is None or not _is_flat(before, forward.samples):
             return layer
     return None
+
+
+def _is_flat(layer: LayerStats, samples: int) -> bool:
+    """Whether all samples have the same values there."""
+    if layer.op.shape is None or layer.op.shape[:1] != (samples,):
+        return False
+    return layer.std == 0.0 or (layer.sample_spread is not None and layer.sample_spread <= _LIMIT)

@@ -59,8 +59,11 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
             continue
         if not found.matters:
             yield _whole(found, place)
-        for features in found.ignored:
-            yield _features(found, features, place, options)
+        border = [features for features in found.ignored if _is_border(features, options)]
+        inner = [features for features in found.ignored if features not in border]
+        for group in (inner, border):
+            if group:
+                yield _features(found, group, place, is_border=group is border)
 
 
 def _whole(found: InputInfluence, place: Op | Place) -> Finding:
@@ -77,26 +80,29 @@ def _whole(found: InputInfluence, place: Op | Place) -> Finding:
     )
 
 
-def _features(found: InputInfluence, features: IgnoredFeatures, place: Op | Place, options: IgnoredInput) -> Finding:
-    share = len(features.indices) / features.size
-    border = features.at_end and share <= options.border
-    shown = _ranges(features.indices)
+def _is_border(features: IgnoredFeatures, options: IgnoredInput) -> bool:
+    return features.at_end and len(features.indices) / features.size <= options.border
+
+
+def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, *, is_border: bool) -> Finding:
+    shown = ", ".join(f"{_ranges(item.indices)} of {item.size} along axis {item.axis}" for item in group)
     return Finding(
         at=place,
-        level=Level.INFO if border else None,
-        message=f"positions {shown} of {features.size} along axis {features.axis} of {found.name} have no influence on the output"
-        + (": the strided layers leave the end of this axis over" if border else ""),
+        level=Level.INFO if is_border else None,
+        message=f"positions {shown} of {found.name} have no influence on the output"
+        + (": the strided layers leave the end of these axes over" if is_border else ""),
         evidence={
             "input": found.name,
-            "axis": features.axis,
-            "positions": list(features.indices[:50]),
-            "size": features.size,
-            "share": share,
+            "axes": [item.axis for item in group],
+            "positions": [list(item.indices[:50]) for item in group],
+            "sizes": [item.size for item in group],
+            "share": max(len(item.indices) / item.size for item in group),
         },
         fix="pad or crop the input to a size that the strides divide"
-        if border
-        else f"look for slices of {found.name} and for a receptive field that does not reach these positions; drop what is not meant to be used",
-        confidence="medium" if border else "high",
+        if is_border
+        else f"look for slices of {found.name} and for a receptive field that does not reach these positions; drop what is "
+        "not meant to be used",
+        confidence="medium" if is_border else "high",
     )
 
 

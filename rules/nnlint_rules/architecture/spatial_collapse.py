@@ -22,6 +22,9 @@ class SpatialCollapse(Options):
     dead: float = Field(
         default=0.5, description="share of a kernel's weights that only ever meet padding, above which it is reported"
     )
+    share: float = Field(
+        default=0.05, description="share of all weights of the model that only meet padding, below which it is an info"
+    )
 
 
 @rule("ARC014", "spatial-collapse", level="warning", since="0.1")
@@ -30,8 +33,9 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
 
     ## What it does
     Computes for every convolution which weights of its kernel ever meet the input and not only its padding, for the input given,
-    and reports the layers where more than half of them never do; of convolutions over sequences, whose length varies, as an
-    info. Adaptive and global pooling are no such layers.
+    and reports the layers where more than half of them never do. It is an info where these weights are less than 5 % of the
+    model's (the depthwise kernels of a net of 1 x 1 convolutions) and for convolutions over sequences, whose length varies.
+    Adaptive and global pooling are no such layers.
 
     ## Why is this bad?
     The input is too small for the number of poolings and strides: the last stages see one or two positions, most of their
@@ -62,24 +66,38 @@ def _dead_share(window: Window) -> float:
     return 1.0 - live / math.prod(window.kernel)
 
 
+def _lost_share(found: list[tuple[Op, Window, float]], graph: Graph) -> float:
+    """Share of all weights of linear layers and convolutions that only meet padding."""
+    weights = {op.parameters: _numel(op) for op in graph.calls("linear-map") if op.parameters}
+    lost = {op.parameters: dead * _numel(op) for op, _, dead in found}
+    return sum(lost.values()) / max(sum(weights.values()), 1)
+
+
+def _numel(op: Op) -> int:
+    return math.prod(getattr(op.argument("weight"), "shape", None) or (0,))
+
+
 def _finding(found: list[tuple[Op, Window, float]], graph: Graph, options: SpatialCollapse) -> Finding:
     op, window, dead = found[0]
     names = list(dict.fromkeys(layer.module_path or layer.label for layer, _, _ in found))
-    size = " x ".join(map(str, window.inputs))
+    size, kernel = " x ".join(map(str, window.inputs)), " x ".join(map(str, window.kernel))
     more = f" ({len(found)} layers in all: {shortened(names)})" if len(found) > 1 else ""
+    lost = _lost_share(found, graph)
+    # A sequence is as long as the batch has it: a wide kernel on a short one is no fault of the net.
+    weak = graph.facts.inputs_assumed or len(window.kernel) == 1 or lost < options.share
     return Finding(
         at=op,
-        message=f"{op.label} has a kernel of {' x '.join(map(str, window.kernel))} on a map of {size}: {dead:.0%} of its weights only meet "
-        f"padding (limit {options.dead:.0%}){more}",
+        message=f"{op.label} has a kernel of {kernel} on a map of {size}: {dead:.0%} of its weights only meet padding "
+        f"(limit {options.dead:.0%}){more}, {lost:.0%} of the model's weights in all",
         evidence={
             "map": list(window.inputs),
             "kernel": list(window.kernel),
             "dead_share": dead,
             "layers": len(found),
+            "lost_share": lost,
             "limit": options.dead,
         },
         fix="larger inputs, or fewer strides and poolings before this layer",
-        # A sequence is as long as the batch has it: a wide kernel on a short one is no fault of the net.
-        level=Level.INFO if graph.facts.inputs_assumed or len(window.kernel) == 1 else None,
+        level=Level.INFO if weak else None,
         modules=tuple(names),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.architecture._flow import under
+from nnlint_rules.architecture._flow import is_installed, under
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model
@@ -65,11 +65,9 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
 def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
     """A dropout has no parameters to lose, but who declares one means to use it."""
     for view in model.modules:
-        if (
-            "Dropout" in view.type_name
-            and view.qualified_type.startswith("torch.nn.")
-            and graph.called_modules.isdisjoint(view.paths)
-        ):
+        is_dropout = "Dropout" in view.type_name and view.qualified_type.startswith("torch.nn.")
+        owner = model.find(view.module_path.rpartition(".")[0])
+        if is_dropout and graph.called_modules.isdisjoint(view.paths) and owner and not is_installed(owner.location):
             yield Finding(
                 at=view,
                 message=f"{view.label} is never called in the training forward: nothing is dropped there",

@@ -11,7 +11,6 @@ from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, Declared
-    from nnlint.probes.deep_stats import PrecisionStats
 
 _SMALLEST = 2.0**-24  # the smallest subnormal number of fp16
 
@@ -23,15 +22,12 @@ class HalfPrecisionUnderflow(Options):
 
 
 @rule("GRD006", "half-precision-underflow", level="info", since="0.1")
-def check(
-    backward: BackwardStats, declared: Declared, precision: PrecisionStats | None, options: HalfPrecisionUnderflow
-) -> Iterator[Finding]:
+def check(backward: BackwardStats, declared: Declared, options: HalfPrecisionUnderflow) -> Iterator[Finding]:
     """Most gradients are below the smallest fp16 number, and no gradient scaler is used.
 
     ## What it does
-    Where the setup says `precision="fp16"` and no `grad_scaler`, compares the size of the gradients of the activations and
-    parameters with 6e-8, the smallest number of fp16. With `--deep` single entries are counted, else tensors by their root mean
-    square.
+    Where the setup says `precision="fp16"` and no `grad_scaler`, compares the gradients of the activations, by their root mean
+    square, with 6e-8, the smallest number of fp16.
 
     ## Why is this bad?
     What is smaller becomes exactly zero, and what it should have moved stays where it is. Scaling the loss before backward, and
@@ -54,22 +50,17 @@ def check(
     if declared.precision != "fp16" or declared.grad_scaler:
         return
     backward.require_loss()
-    share, counted = _lost(backward, precision)
+    layers = [layer for layer in backward.layers if layer.norm > 0.0 and not layer.op.in_loss]
+    lost = [layer for layer in layers if layer.rms < _SMALLEST]
+    share = sum(layer.numel for layer in lost) / max(sum(layer.numel for layer in layers), 1)
     if share <= options.share:
         return
+    smallest = min(lost, key=lambda layer: layer.rms)
     yield Finding(
         at=None,
-        message=f"{share:.0%} of the gradient {counted} are below {_SMALLEST:.0e}, the smallest number of fp16 (limit {options.share:.0%}), "
-        "and no gradient scaler is used",
-        evidence={"share": share, "limit": options.share, "smallest": _SMALLEST, "counted": counted},
+        message=f"{share:.0%} of the gradients of activations are below {_SMALLEST:.0e}, the smallest number of fp16 (limit "
+        f"{options.share:.0%}; smallest: {smallest.rms:.0e} at {smallest.op.label}), and no gradient scaler is used",
+        evidence={"share": share, "limit": options.share, "smallest_of_fp16": _SMALLEST, "smallest_rms": smallest.rms},
         fix="use torch.amp.GradScaler, or bfloat16; say grad_scaler=True in the setup where it is used already",
+        modules=tuple(dict.fromkeys(layer.module_path for layer in lost if layer.module_path)),
     )
-
-
-def _lost(backward: BackwardStats, precision: PrecisionStats | None) -> tuple[float, str]:
-    """The share that is lost, and of what it is the share."""
-    if precision is not None and precision.gradient_underflow is not None:
-        return precision.gradient_underflow, "entries"
-    sizes = [layer.rms for layer in backward.layers if layer.norm > 0.0]
-    sizes += [item.norm / item.numel**0.5 for item in backward.parameters if item.norm]
-    return sum(size < _SMALLEST for size in sizes) / max(len(sizes), 1), "tensors"

@@ -108,7 +108,7 @@ def _is_blocked(name: str, backward: BackwardStats) -> bool:
     Two zeros are no fault: that of a layer whose input is zero in this batch, and that behind a selection (a `where`, the
     positions that the loss does not look at).
     """
-    waiting, seen = _readers(name, backward.graph), set()
+    waiting, seen = _layers(name, backward.graph), set()
     if any((gradient := backward.of(op)) is not None and gradient.norm > 0.0 for op in waiting):
         return False
     while waiting:
@@ -150,6 +150,23 @@ def _listed(names: Sequence[str]) -> str:
 
 def _readers(name: str, graph: Graph) -> list[Op]:
     return [op for op in graph.ops if name in op.parameters]
+
+
+def _layers(name: str, graph: Graph) -> list[Op]:
+    """The ops in which the parameter meets an activation: past those that make a weight of it (weight norm, a low-rank sum)."""
+    fed = {op for source in graph.inputs for op in graph.descendants(source)}
+    waiting, seen = _readers(name, graph), set()
+    found: list[Op] = []
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        if op in fed:
+            found.append(op)
+        else:
+            waiting.extend(op.users)
+    return found
 
 
 def _reaches_loss(name: str, graph: Graph) -> bool:

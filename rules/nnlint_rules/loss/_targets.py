@@ -20,6 +20,7 @@ class TargetRows:
     Attributes:
         classes: entries of a row.
         rows: how many rows; rows of zeros (padding, void pixels) are not counted.
+        empty: how many rows of zeros there are.
         binary: whether every entry is 0 or 1.
         sum_to_one: share of the rows that sum to 1.
         largest_sum: the largest sum of a row.
@@ -30,6 +31,7 @@ class TargetRows:
 
     classes: int
     rows: int
+    empty: int
     binary: bool
     sum_to_one: float
     largest_sum: float
@@ -54,6 +56,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
     if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
         dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
     rows = thinned(values).movedim(dim, -1).reshape(-1, values.shape[dim])
+    total = len(rows)
     rows = rows[rows.abs().sum(1) > 0]
     if len(rows) == 0 or not bool(torch.isfinite(rows).all()):
         return None
@@ -61,6 +64,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
     return TargetRows(
         classes=rows.shape[1],
         rows=len(rows),
+        empty=total - len(rows),
         binary=bool(((rows == 0) | (rows == 1)).all()),
         sum_to_one=float(((sums - 1).abs() <= _TOLERANCE).double().mean()),
         largest_sum=float(sums.max()),

@@ -26,8 +26,8 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
     """Binary cross-entropy on targets with exactly one class each.
 
     ## What it does
-    Reports a binary cross-entropy over more than two outputs whose targets are one-hot: every row holds a single 1. Declare
-    the trait `one-vs-rest` (or the task `multilabel`) where independent classifiers are meant.
+    Reports a binary cross-entropy over more than two outputs whose targets are one-hot: every row holds a single 1 (with rows
+    of zeros among them, as the background of a detector, the outputs are independent). Declare the trait `one-vs-rest` (or the task `multilabel`) where independent classifiers are meant.
 
     ## Why is this bad?
     Each output is trained alone, against mostly negatives, and nothing tells the net that the classes exclude each other.
@@ -49,6 +49,8 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
     for call in losses.of(*_LOSSES):
         rows = target_rows(call)
         if rows is None or rows.classes <= 2 or rows.rows < options.rows or not rows.one_hot or call.label in seen:
+            continue
+        if rows.empty:  # a detector's background: rows may well hold no class, so the outputs are independent
             continue
         seen.add(call.label)
         yield Finding(

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from nnlint.probes.parameter_view import ParameterView
 
 
-#: Share of weight tensors from which on a model counts as initialized, whatever became of its norms.
-_FRESH_SHARE = 0.8
-
-
 class StaleRunningStats(Options):
     """Thresholds; calibration: docs/calibration.md#running-statistics."""
 
@@ -62,10 +58,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
         raise Skip("no real batch was given: inputs were made up by nnlint")
     buffers = {view.name: view for view in parameters.buffers}
     drifts = [drift for norm in norms if (drift := _drift(graph, forward, buffers, norm)) is not None]
-    if (
-        parameters.fresh_share >= _FRESH_SHARE
-    ):  # only norms were changed: initial statistics are no sign of a lost checkpoint
-        drifts = [drift for drift in drifts if not drift.initial]
+    drifts = [drift for drift in drifts if not drift.initial or _is_trained(parameters, drift.norm)]
     stale = [drift for drift in drifts if drift.is_large(options)]
     if not stale:
         return
@@ -110,6 +103,14 @@ def _drift(graph: Graph, forward: ForwardStats, buffers: dict[str, ParameterView
     if not (square > 0.0 and variance.mean > 0.0 and stats.rms > 0.0):
         return None
     return _Drift(norm, stats.rms**2 / square, abs(stats.mean - mean.mean) / math.sqrt(variance.mean), initial)
+
+
+def _is_trained(parameters: Parameters, norm: Op) -> bool:
+    """Whether initial statistics are out of place here: the norm's own scale was trained, not drawn around zero."""
+    scale = parameters.find(f"{norm.module_path}.weight" if norm.module_path else "weight")
+    if scale is None or not scale.finite:
+        return parameters.known_weights[0] < parameters.known_weights[1]
+    return not scale.constant and scale.mean > 0.5
 
 
 def _buffer(norm: Op, name: str, buffers: dict[str, ParameterView]) -> ParameterView | None:

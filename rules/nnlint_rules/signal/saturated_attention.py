@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class SaturatedAttention(Options):
     """Thresholds; calibration: docs/calibration.md#independence."""
 
-    peak: float = Field(0.7, description="largest mean of the largest attention probability; healthy models stay below 0.5")
+    peak: float = Field(0.9, description="largest accepted mean of the largest attention probability")
+    unscaled_peak: float = Field(0.7, description="the same where the scores are not scaled")
 
 
 @rule("SIG009", "saturated-attention", level="warning", since="0.1", explains=["GRD001", "TRN001"])
@@ -25,7 +26,7 @@ def check(graph: Graph, forward: ForwardStats, parameters: Parameters, options: 
 
     ## What it does
     Measures, for every softmax between two matrix products and every fused attention, the largest probability of each
-    query with at least 8 keys to look at, and reports a mean above 0.7. Only for freshly initialized weights: a trained
+    query with at least 8 keys to look at, and reports a mean above 0.9, or above 0.7 where nothing scales the scores. Only for freshly initialized weights: a trained
     head may well have learned to pick one key.
 
     ## Why is this bad?
@@ -44,7 +45,7 @@ def check(graph: Graph, forward: ForwardStats, parameters: Parameters, options: 
     - Vaswani et al.: Attention Is All You Need, 2017, arXiv:1706.03762, section 3.2.1
     """
     measured = [layer for layer in forward.layers if layer.peak is not None and _mixes_values(graph, layer.op)]
-    found = [layer for layer in measured if (layer.peak or 0.0) > options.peak]
+    found = [layer for layer in measured if (layer.peak or 0.0) > _limit(graph, layer.op, options)]
     if not measured:
         return
     parameters.require_fresh()
@@ -52,17 +53,21 @@ def check(graph: Graph, forward: ForwardStats, parameters: Parameters, options: 
         return
     worst = max(found, key=lambda layer: layer.peak or 0.0)
     others = "" if len(found) == 1 else f" ({len(found)} of {len(measured)} attention layers are affected)"
-    unscaled = _is_unscaled(graph, worst.op)
+    unscaled, limit = _is_unscaled(graph, worst.op), _limit(graph, worst.op, options)
     yield Finding(
         at=worst,
-        message=f"{worst.label} gives {worst.peak:.2f} of the attention to a single key on average (limit {options.peak:g}) "
+        message=f"{worst.label} gives {worst.peak:.2f} of the attention to a single key on average (limit {limit:g}) "
         "before any training" + ("; its scores are not divided by sqrt(d)" if unscaled else "") + others,
-        evidence={"peak": worst.peak, "limit": options.peak, "layers": {layer.label: layer.peak for layer in found}},
+        evidence={"peak": worst.peak, "limit": limit, "layers": {layer.label: layer.peak for layer in found}},
         fix="divide the scores by the square root of the head width before the softmax"
         if unscaled
         else "bring the scale of queries and keys down: their weights, what they are given, or the scale argument",
         modules=tuple(dict.fromkeys(layer.module_path for layer in found)),
     )
+
+
+def _limit(graph: Graph, op: Op, options: SaturatedAttention) -> float:
+    return options.unscaled_peak if _is_unscaled(graph, op) else options.peak
 
 
 def _mixes_values(graph: Graph, op: Op) -> bool:

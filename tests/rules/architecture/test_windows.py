@@ -101,6 +101,13 @@ def test_a_wide_kernel_on_a_short_sequence_is_an_info():
     assert levels("ARC014", nn.Conv1d(3, 4, 129, padding=64), torch.randn(2, 3, 10)) == {"": "info"}
 
 
+def test_a_depthwise_kernel_among_wide_layers_is_an_info():
+    block = [nn.Conv2d(64, 64, 7, padding=3, groups=64), nn.Conv2d(64, 512, 1), nn.ReLU(), nn.Conv2d(512, 64, 1)]
+    assert set(
+        levels("ARC014", nn.Sequential(nn.AdaptiveAvgPool2d(2), *block), torch.randn(2, 64, 16, 16)).values()
+    ) == {"info"}
+
+
 def test_layers_behind_the_first_are_in_the_same_finding():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1))
     (finding,) = found("ARC014", model, IMAGE)

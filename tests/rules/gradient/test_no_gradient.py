@@ -45,8 +45,25 @@ def check(model, inputs=None, targets=None, **parts):
     return [(item.level.value, item.module) for item in report.findings]
 
 
-def test_custom_function_without_a_gradient() -> None:
-    assert check(Net(NoBackward.apply)) == [("error", "")]
+class Calls(Net):
+    def forward(self, x):
+        return self.fc2(NoBackward.apply(self.fc1(x)))
+
+
+@pytest.mark.parametrize("model", [Calls(), Net(NoBackward.apply)], ids=["called by class", "apply bound before"])
+def test_custom_function_without_a_gradient(model) -> None:
+    report = nnlint.check({"model": model, "inputs": torch.randn(16, 16)}, select=["GRD003"]).results[0]
+    (finding,) = report.findings
+    assert finding.level.value == "error"
+    assert finding.evidence == {"parameters": ["fc1.weight", "fc1.bias"], "function": "NoBackward"}
+    assert "fc1" in finding.modules
+
+
+def test_weight_norm_of_a_layer_whose_input_is_zero_is_silent() -> None:
+    model = Net()
+    model.side = nn.utils.parametrizations.weight_norm(nn.Linear(4, 32))
+    model.between = lambda h: torch.relu(h + model.side(h[:, :4] * 0.0))
+    assert check(model) == []
 
 
 def test_healthy_net_is_silent() -> None:

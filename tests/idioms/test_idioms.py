@@ -1,0 +1,55 @@
+"""Models as people write them: healthy ones are silent at warning and above, and each fault is found at its module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nnlint import registry
+from nnlint.engine import check
+from nnlint.finding import Level
+from tests.expectations import Build, faults, read_builds
+from tests.libraries import library
+
+FOLDER = Path(__file__).resolve().parent
+#: The library that the models of a file are written with.
+NEEDED = {"lightning": "lightning", "transformers": "transformers"}
+RULES = {rule.code: rule for rule in registry.load().rules}
+LEVELS = {code: rule.level for code, rule in RULES.items()}
+#: Faults of the run itself are no idioms of a model (tests/setup, tests/rules/run); the others take a longer probe.
+OF_THE_RUN = {"RUN001", "RUN005", "RUN006", "RUN007"}
+
+
+def _builds(kind: str) -> list[Build]:
+    return [build for file in sorted(FOLDER.glob(f"{kind}_*.py")) for build in read_builds(file)]
+
+
+def _name(build: Build) -> str:
+    return f"{build.file.stem.partition('_')[2]}-{build.function.removeprefix('build_')}"
+
+
+def _departures(build: Build) -> list[str]:
+    for part, name in NEEDED.items():
+        if part in build.file.stem:
+            library(name)
+    return faults(build, check(build.target, build.check_settings()), LEVELS)
+
+
+@pytest.mark.parametrize("build", _builds("healthy"), ids=_name)
+def test_healthy(build: Build) -> None:
+    assert not build.expected, "a healthy idiom expects no finding"
+    assert _departures(build) == []
+
+
+@pytest.mark.parametrize("build", _builds("faulty"), ids=_name)
+def test_faulty(build: Build) -> None:
+    assert build.expected, "a faulty idiom says what is expected"
+    assert _departures(build) == []
+
+
+def test_every_error_is_found_in_two_idioms_at_least() -> None:
+    counts = Counter(code for build in _builds("faulty") for code in {wanted.code for wanted in build.expected})
+    errors = {code for code, level in LEVELS.items() if level is Level.ERROR} - OF_THE_RUN
+    assert {code: counts[code] for code in sorted(errors) if counts[code] < 2} == {}
