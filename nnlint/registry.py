@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from types import ModuleType
+from types import FunctionType, ModuleType
 
-from nnlint.rule import Rule, RuleError
-
-GROUP = "nnlint.rules"
+from nnlint.cards import unknown_rule
+from nnlint.rule import GROUP, Rule, RuleError
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,7 @@ class Registry:
         return codes
 
     def _unknown(self, wanted: str) -> str:
-        known = [name for rule in self.rules for name in (rule.code, rule.name)]
-        near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(
-            wanted.upper(), known, n=3
-        )
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        return f"unknown rule {wanted!r}{hint}"
+        return unknown_rule(wanted, (name for rule in self.rules for name in (rule.code, rule.name)))
 
 
 def load() -> Registry:
@@ -84,7 +77,7 @@ def load() -> Registry:
 def _rules_in(package: ModuleType) -> Iterator[Rule]:
     for module in _modules(package):
         for value in vars(module).values():
-            made = getattr(value, "__nnlint_rule__", None)
+            made = vars(value).get("__nnlint_rule__") if isinstance(value, FunctionType) else None
             if isinstance(made, Rule):
                 yield made
 

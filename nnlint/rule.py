@@ -39,6 +39,9 @@ NEEDS: dict[str, str] = {
     "Failures": "run",
 }
 
+#: The entry point group of rule packs.
+GROUP = "nnlint.rules"
+
 HEADINGS = ("What it does", "Why is this bad?", "Example", "Use instead", "References")
 
 _CODE = re.compile(r"[A-Z]{3}\d{3}")

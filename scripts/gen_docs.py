@@ -1,4 +1,4 @@
-"""Write docs/rules/ from the registry: one page for each rule and the index. `--check` compares and writes nothing."""
+"""Write docs/rules/ (a page for each rule, and the index) and the pack's rules_index.json; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
-from nnlint import registry
+from nnlint import cards, registry
 from nnlint.options import Options
 from nnlint.rule import Rule
 
 ROOT = Path(__file__).resolve().parent.parent
+PACK = ROOT / "rules" / "nnlint_rules"
 NOTE = "<!-- Written by scripts/gen_docs.py from the rule's own file; edit that one and run `make docs`. -->"
 
 
@@ -116,14 +117,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "rules")
     arguments = parser.parse_args(argv)
-    wanted = pages(registry.load().rules)
+    rules = registry.load().rules
+    wanted, index_file = pages(rules), PACK / cards.INDEX
+    index_page = cards.index_text(PACK, rules)
     if not arguments.check:
         write(arguments.out, wanted)
+        index_file.write_text(index_page, encoding="utf-8")
         return 0
-    names = list(stale(arguments.out, wanted))
-    for name in names:
-        print(f"{arguments.out / name} is stale: run `make docs`", file=sys.stderr)
-    return 1 if names else 0
+    files = [arguments.out / name for name in stale(arguments.out, wanted)]
+    if not index_file.is_file() or index_file.read_text(encoding="utf-8") != index_page:
+        files.append(index_file)
+    for file in files:
+        print(f"{file} is stale: run `make docs`", file=sys.stderr)
+    return 1 if files else 0
 
 
 if __name__ == "__main__":

@@ -8,8 +8,30 @@ from typing import TYPE_CHECKING
 from nnlint.cli.errors import Refusal
 
 if TYPE_CHECKING:
+    from nnlint.cards import RuleCard
     from nnlint.config import CheckSettings, Override
     from nnlint.registry import Registry
+
+
+_NONE = "no rules are installed: the entry point group nnlint.rules is empty; install nnlint with pip"
+
+
+def load_cards() -> tuple[RuleCard, ...]:
+    """What is known of the installed rules, without importing them where their pack has an index.
+
+    Raises:
+        Refusal: a rule pack does not load, or there is none.
+    """
+    from nnlint.cards import cards
+    from nnlint.rule import RuleError
+
+    try:
+        found = cards()
+    except RuleError as error:
+        raise Refusal(str(error)) from error
+    if not found:
+        raise Refusal(_NONE)
+    return found
 
 
 def load_rules() -> Registry:
@@ -26,7 +48,7 @@ def load_rules() -> Registry:
     except RuleError as error:
         raise Refusal(str(error)) from error
     if not found.rules:
-        raise Refusal("no rules are installed: the entry point group nnlint.rules is empty; install nnlint with pip")
+        raise Refusal(_NONE)
     return found
 
 

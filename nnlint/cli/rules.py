@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from nnlint.rule import Rule
+    from nnlint.cards import RuleCard
 
 
 @click.command()
@@ -16,24 +16,24 @@ def rules(style: str) -> None:
     """List the rules."""
     import json
 
-    from nnlint.cli.catalogue import load_rules
+    from nnlint.cli.catalogue import load_cards
 
-    known = load_rules().rules
+    known = load_cards()
     if style == "json":
         click.echo(json.dumps([_described(rule) for rule in known], indent=2, ensure_ascii=False))
         return
     from tabulate import tabulate
 
-    rows = [[rule.code, rule.name, rule.level.value, " ".join(rule.needs), rule.summary] for rule in known]
+    rows = [[rule.code, rule.name, rule.level, " ".join(rule.needs), rule.summary] for rule in known]
     headers = ["code", "name", "level", "needs", "summary"]
     click.echo(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
 
 
-def _described(rule: Rule) -> dict[str, object]:
+def _described(rule: RuleCard) -> dict[str, object]:
     return {
         "code": rule.code,
         "name": rule.name,
-        "level": rule.level.value,
+        "level": rule.level,
         "needs": list(rule.needs),
         "since": rule.since,
         "summary": rule.summary,

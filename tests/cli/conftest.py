@@ -70,6 +70,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path) ->
     here = Path(__file__).parent
     monkeypatch.setattr("nnlint.worker.ENGINE", "stub_engine")
     monkeypatch.setattr("nnlint.registry.load", lambda: registry)
+    monkeypatch.setattr("nnlint.cards._indexed", lambda spec: None)
     monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parent.parent}")
     monkeypatch.syspath_prepend(str(here))
     for name in ("NO_COLOR", "FORCE_COLOR"):

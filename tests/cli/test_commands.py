@@ -88,6 +88,7 @@ def test_explain_an_unknown_rule(stub):
 
 @pytest.mark.parametrize("arguments", [["rules"], ["explain", "LOS001"], ["check", "m:f"]])
 def test_no_rules_and_broken_packs_are_refused(monkeypatch, arguments):
+    monkeypatch.setattr("nnlint.cards._indexed", lambda spec: None)
     monkeypatch.setattr("nnlint.registry.load", lambda: Registry(()))
     empty = run(*arguments)
     assert (empty.exit_code, empty.stdout) == (2, "")

@@ -27,7 +27,8 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
 
     ## What it does
     Reports a binary cross-entropy over more than two outputs whose targets are one-hot: every row holds a single 1 (with rows
-    of zeros among them, as the background of a detector, the outputs are independent). Declare the trait `one-vs-rest` (or the task `multilabel`) where independent classifiers are meant.
+    of zeros among them, as the background of a detector, the outputs are independent). Declare the trait `one-vs-rest` (or
+    the task `multilabel`) where independent classifiers are meant.
 
     ## Why is this bad?
     Each output is trained alone, against mostly negatives, and nothing tells the net that the classes exclude each other.
