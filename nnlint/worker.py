@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +36,10 @@ _POLL = 0.03  # seconds; far below what any check takes
 _GRACE = 2.0  # seconds for exit handlers of user code once all targets are done
 
 
+#: Called with the name of a longer probe ("probe"), the steps it has made ("done") and will make at most ("planned").
+OnStep = Callable[[Mapping[str, Any]], None]
+
+
 @dataclass(frozen=True)
 class Checked:
     """The reports of all targets, in their order, and the version of torch that made them."""
@@ -51,6 +55,7 @@ class _Progress:
     finished: list[TargetReport] = field(default_factory=list)
     partial: TargetReport | None = None
     torch: str = ""
+    on_step: OnStep | None = None
 
     def read(self, frame: dict[str, Any]) -> None:
         """Take one frame of the child."""
@@ -60,11 +65,19 @@ class _Progress:
             self.finished.append(report)
             self.partial = None
         else:
+            step = report.measurements.pop("progress", None)
             self.partial = report
+            if step is not None and self.on_step is not None:
+                self.on_step(step)
 
 
 def check(
-    targets: Sequence[str], settings: CheckSettings, *, timeout: float | None = None, engine: str | None = None
+    targets: Sequence[str],
+    settings: CheckSettings,
+    *,
+    timeout: float | None = None,
+    engine: str | None = None,
+    on_step: OnStep | None = None,
 ) -> Checked:
     """Check the targets in child processes, one for all of them as long as it lives.
 
@@ -73,13 +86,15 @@ def check(
         settings: how to check them.
         timeout: seconds that one target may take; None for ten minutes, or more where the budget asks for more.
         engine: name of the module whose `check` does the work.
+        on_step: called now and then while a longer probe runs.
     """
     limit = timeout or max(DEFAULT_TIMEOUT, 2 * (settings.budget or 0.0))
     results: list[TargetReport] = []
     torch = ""
     while len(results) < len(targets):
         remaining = list(targets[len(results) :])
-        progress, failure = _run_child(remaining, settings, limit, engine or ENGINE)
+        progress = _Progress(on_step=on_step)
+        failure = _run_child(remaining, settings, limit, engine or ENGINE, progress)
         torch = progress.torch or torch
         results += progress.finished
         if failure is not None:
@@ -103,16 +118,14 @@ class _Failure:
 
 
 def _run_child(
-    targets: list[str], settings: CheckSettings, limit: float, engine: str
-) -> tuple[_Progress, _Failure | None]:
-    progress = _Progress()
+    targets: list[str], settings: CheckSettings, limit: float, engine: str, progress: _Progress
+) -> _Failure | None:
     with tempfile.TemporaryDirectory(prefix="nnlint-", ignore_cleanup_errors=True) as folder:
         frames = Path(folder, "frames.jsonl")
         frames.touch()
         request = {"frames": str(frames), "engine": engine, "targets": targets, "settings": settings.model_dump_json()}
         with frames.open(encoding="utf-8") as stream, _terminable(), _child(json.dumps(request)) as child:
-            failure = _follow(child, _Frames(stream), progress, len(targets), limit)
-    return progress, failure
+            return _follow(child, _Frames(stream), progress, len(targets), limit)
 
 
 @contextlib.contextmanager

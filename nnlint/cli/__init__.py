@@ -7,6 +7,7 @@ import click
 from nnlint._version import __version__
 from nnlint.cli.check import check
 from nnlint.cli.explain import explain
+from nnlint.cli.lr import lr
 from nnlint.cli.rules import rules
 
 
@@ -17,5 +18,6 @@ def main() -> None:
 
 
 main.add_command(check)
+main.add_command(lr)
 main.add_command(rules)
 main.add_command(explain)

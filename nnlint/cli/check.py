@@ -97,13 +97,15 @@ def _changes(options: Mapping[str, Any], config: Config) -> dict[str, object]:
 def _checked(run: _Run, options: Mapping[str, Any]) -> Report:
     from nnlint import suppress, worker
     from nnlint._version import __version__
+    from nnlint.cli.progress import progress_bar
     from nnlint.report import Report
 
     if options["in_process"]:
         checked = worker.check_here(run.targets, run.settings)
     else:
         timeout = options["timeout"] or run.config.values.timeout
-        checked = worker.check(run.targets, run.settings, timeout=timeout)
+        with progress_bar(options["style"]) as on_step:
+            checked = worker.check(run.targets, run.settings, timeout=timeout, on_step=on_step)
     suppressed = suppress.apply(checked.results, run.config.suppressions)
     for warning in suppressed.warnings:
         _warn(warning)

@@ -56,6 +56,8 @@ _PROBES = (
     click.option("--static/--no-static", default=None, help="Run nothing on real values: the graph alone."),
     click.option("--deep/--no-deep", default=None, help="Run the longer probes too."),
     click.option("--probe", "probes", multiple=True, metavar="NAME", help="Run one of the longer probes; repeatable."),
+)
+_LIMITS = (
     click.option("--budget", **_DURATION, help="What the probes of one target may take: 60s, 2m."),
     click.option("--timeout", **_DURATION, help="Stop a target that takes longer. Default: 10m."),
 )
@@ -79,6 +81,13 @@ _RUN = (
 
 def check_options(command: Decorated) -> Decorated:
     """Add every option, in the order of the help text."""
-    for option in reversed((*_SUBJECT, *_RULES, *_PROBES, *_OUTPUT, *_RUN)):
+    for option in reversed((*_SUBJECT, *_RULES, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN)):
+        command = option(command)
+    return command
+
+
+def measure_options(command: Decorated) -> Decorated:
+    """Add the options that say what to measure and how long that may take."""
+    for option in reversed((*_SUBJECT, *_LIMITS, *_RUN)):
         command = option(command)
     return command

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import fx
 
-from nnlint import ops
-
 #: A query counts when it may look at this many keys: the first rows under a causal mask are peaked by nature.
 _FEWEST_KEYS = 8
 _ROWS = 8  # leading entries (samples, or samples x heads) that are looked at

@@ -113,9 +113,7 @@ def _lr_range(session: Session) -> LearningRateRange:
     chance = chance_loss(call, call.target_value) if call is not None else None
     seed = session.plan.seed
     found: LearningRateRange = probe.run(
-        lambda: run_lr_range(
-            session.setup, session.guard, seed=seed, steps=steps, chance=chance, on_step=probe.on_step
-        )
+        lambda: run_lr_range(session.setup, session.guard, seed=seed, steps=steps, chance=chance, on_step=probe.on_step)
     )
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nnlint.finding import Location, Skip
+from nnlint.finding import Location
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,14 @@ class OverfitRun:
         """What was reached, in a few words."""
         if self.verdict == "fit":
             return f"fits {self.samples} samples in {self.steps_to_fit} steps"
-        why = f": {'; '.join(self.limits)}" if self.limits else " (slow, but falling)" if self.verdict == "inconclusive" else ""
-        return f"loss {self.initial_loss:.4g} to {self.best_loss:.4g} in {self.steps} steps on {self.samples} samples{why}"
+        reached = (
+            f"loss {self.initial_loss:.4g} to {self.best_loss:.4g} in {self.steps} steps on {self.samples} samples"
+        )
+        if self.verdict == "plateau":
+            return reached
+        falling = any(not rung.is_flat for rung in self.rungs)
+        why = "; ".join(self.limits) or ("slow, but still falling" if falling else "at rest, but not far from the fit")
+        return f"{reached}: {why}"
 
 
 @dataclass(frozen=True)

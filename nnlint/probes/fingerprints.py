@@ -54,7 +54,9 @@ class _Kept:
 
     def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         name = node.meta["name"]
-        comparable = output.is_floating_point() and output.layout is torch.strided and output.numel() and name not in _UNSET
+        comparable = (
+            output.is_floating_point() and output.layout is torch.strided and output.numel() and name not in _UNSET
+        )
         self.found.append((name, output.detach().clone() if comparable else None))
 
 

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from nnlint.capture.graph import Op
-from nnlint.finding import Skip
 from nnlint.probes.outputs import forward, relative_difference, zeroed
 from nnlint.probes.training import NoDropout
 
@@ -59,9 +58,7 @@ def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap
     return TrainEvalGap(
         size=_rms([_less(means, evaluated)]) / scale,
         noise=noise / scale,
-        squashed=all(
-            _squashed(a, zeroed(b), random=len(draws) > 1) for a, b in zip(means, evaluated, strict=True)
-        ),
+        squashed=all(_squashed(a, zeroed(b), random=len(draws) > 1) for a, b in zip(means, evaluated, strict=True)),
         op=_first_op(session) if len(draws) == 1 else None,
     )
 

@@ -60,7 +60,7 @@ def _caught(calls: dict[str, _Call], setup: TrainingSetup, stop: Any) -> Iterato
     def enter(module: torch.nn.Module, _: Any) -> None:
         running.append(names.get(id(module), ""))
 
-    def leave(module: torch.nn.Module, _: Any, __: Any) -> None:
+    def leave(*_: Any) -> None:
         running.pop()
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -114,14 +114,17 @@ def _compared(run: Callable[..., tuple[torch.Tensor, ...]], entries: tuple[torch
     ratios = []
     for index, values in enumerate(entries):
         outputs = torch.cat(run(*entries))
-        backward = [torch.autograd.grad(out, values, retain_graph=True, allow_unused=True)[0] for out in outputs]
+        backward = [
+            torch.autograd.grad(out, values, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            for out in outputs
+        ]
         for position in range(values.numel()):
             step = torch.zeros_like(values)
             step[position] = _EPSILON
             moved = [torch.cat(run(*entries[:index], values + sign * step, *entries[index + 1 :])) for sign in (1, -1)]
             numerical = (moved[0] - moved[1]).detach() / (2 * _EPSILON)
-            given = torch.stack([torch.zeros(()) if row is None else row[position].detach() for row in backward])
-            ratios += (given.double() / numerical)[numerical.abs() > 1e-6].tolist()
+            given = torch.stack([row[position] for row in backward])
+            ratios += (given / numerical)[numerical.abs() > 1e-6].tolist()
     if not ratios:
         return "finite differences are zero"
     return f"it is {sorted(ratios)[len(ratios) // 2]:.3g} times the finite difference (median of {len(ratios)} derivatives)"

@@ -17,7 +17,16 @@ from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal
 from nnlint.probes.guard_process import seed_everything
-from nnlint.probes.outputs import batch_axis, evaluate, first_samples, forward, map_tensors, relative_difference, rolled, sample_count
+from nnlint.probes.outputs import (
+    batch_axis,
+    evaluate,
+    first_samples,
+    forward,
+    map_tensors,
+    relative_difference,
+    rolled,
+    sample_count,
+)
 from nnlint.probes.second_look import second_look
 from nnlint.probes.training_pass import named_inputs
 
@@ -112,9 +121,15 @@ def input_gradients(session: Session) -> InputGradients | None:
         if is_fatal(error):
             raise
         return None  # no backward in evaluation mode (cuDNN's recurrent layers): the forwards have to do
-    by_leaf = {key: gradient.abs() for key, gradient in zip(leaves, found, strict=True) if gradient is not None}
+    absolute = (gradient.abs() if gradient is not None else None for gradient in _optional(found))
+    by_leaf = dict(zip(leaves, absolute, strict=True))
     gradients = tuple(by_leaf.get(id(tensor)) for tensor in tensors)
     return InputGradients(gradients, _mixing(gradients, count) if batched else None)
+
+
+def _optional(gradients: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor | None, ...]:
+    """What `torch.autograd.grad` gives with `allow_unused`, which its annotation does not tell."""
+    return gradients
 
 
 def _projection(outputs: list[torch.Tensor], count: int, *, seed: int) -> tuple[torch.Tensor | None, bool]:
@@ -197,7 +212,9 @@ class InputProbe:
             return True
         try:
             label = f"influence of {name} after steps"
-            return bool(second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING)
+            return bool(
+                second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
+            )
         except Skip:
             return False
 

@@ -8,6 +8,7 @@ constant rates around the sweep's minimum, look for that. Source: L. N. Smith, "
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ def has_diverged(losses: Sequence[float], chance: float) -> bool:
         return True
     if losses[-1] >= losses[0] and max(losses) > losses[0] + 0.5 * max(abs(losses[0]), 0.1 * chance):
         return True
-    pairs = [(one + other) / 2.0 for one, other in zip(losses, losses[1:], strict=False)]
+    pairs = [(one + other) / 2.0 for one, other in itertools.pairwise(losses)]
     return bool(pairs) and pairs[-1] - min(pairs) > _RISEN * max(abs(losses[0]), 0.1 * chance)
 
 

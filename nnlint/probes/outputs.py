@@ -169,11 +169,15 @@ def batch_axis(tensor: torch.Tensor, samples: int) -> int | None:
 def are_nodes(inputs: Any, samples: int) -> bool:
     """Whether the inputs are a graph: an index of edges, or a square or sparse adjacency, tells which samples are neighbours."""
     for _, tensor in tensor_leaves(inputs):
-        edges = not tensor.is_floating_point() and tensor.dim() == 2 and tensor.shape[0] == 2 != samples
+        edges = _are_edges(tensor, samples)
         square = tensor.dim() == 2 and tuple(tensor.shape) == (samples, samples)
         if tensor.layout is not torch.strided or edges or square:
             return True
     return False
+
+
+def _are_edges(tensor: torch.Tensor, samples: int) -> bool:
+    return not tensor.is_floating_point() and tensor.dim() == 2 and tensor.shape[0] == 2 != samples
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -237,7 +241,12 @@ def _axis(tensor: torch.Tensor, samples: int, axis: int | None) -> int | None:
 
 
 def rolled(tensor: torch.Tensor, samples: int) -> torch.Tensor:
-    """The tensor with its samples moved on by one; without a batch axis, or where they are equal, its last axis instead."""
+    """The tensor with its samples moved on by one; without a batch axis, or where they are equal, its last axis instead.
+
+    Of a list of edges only one row is moved: the edges in another order are the same graph.
+    """
+    if _are_edges(tensor, samples):
+        return torch.stack([tensor[0].roll(1), tensor[1]])
     axis = batch_axis(tensor, samples)
     moved = tensor if axis is None else tensor.roll(1, dims=axis)
     return tensor.roll(1, dims=-1) if tensor.dim() and torch.equal(moved, tensor) else moved

@@ -82,7 +82,10 @@ def run_overfit(
     floor = loss_floor(call, target)
     # A net that starts far above chance has not learned anything by coming down to it.
     reachable = min(initial, chance_loss(call, target) or math.inf) - floor
-    reasons += [*limits(small, losses.graph, call, target), *(["the loss starts below its floor"] if reachable <= 0 else [])]
+    reasons += [
+        *limits(small, losses.graph, call, target),
+        *(["the loss starts below its floor"] if reachable <= 0 else []),
+    ]
     blind = blind_floor(call, target)
     climb = _Climb(small, guard, seed, floor, reachable, blind, on_step, steps // (len(LADDER) + own))
     rungs: list[Rung] = []

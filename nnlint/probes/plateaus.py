@@ -40,7 +40,10 @@ def single_call(losses: LossCalls) -> MeasuredLoss | None:
         return None
     prediction = calls[0].prediction
     # A prediction that the loss itself computed (a similarity matrix) is bounded in ways that nothing here knows.
-    if prediction is None or losses.graph.producer(prediction, ("view", "identity", "cast", "index", "log-softmax")).in_loss:
+    if (
+        prediction is None
+        or losses.graph.producer(prediction, ("view", "identity", "cast", "index", "log-softmax")).in_loss
+    ):
         return None
     return calls[0]
 
@@ -74,7 +77,9 @@ def loss_floor(call: MeasuredLoss | None, target: torch.Tensor | None) -> float:
 
 def classes_of(call: MeasuredLoss) -> int | None:
     """How many classes the prediction has."""
-    shape = call.prediction_value.shape if call.prediction_value is not None else call.prediction and call.prediction.shape
+    shape = (
+        call.prediction_value.shape if call.prediction_value is not None else call.prediction and call.prediction.shape
+    )
     return int(shape[call.class_dim]) if shape else None
 
 
@@ -126,7 +131,10 @@ def _plateaus(call: MeasuredLoss, target: torch.Tensor | None) -> Iterator[tuple
     classes = classes_of(call)
     if call.kind in ("cross_entropy", "nll_loss") and classes is not None and classes > 1:
         if call.kind == "cross_entropy":
-            yield math.log(math.e + classes - 1) - 1, f"ln(e + C - 1) - 1 for C = {classes}: softmax or sigmoid before cross-entropy"
+            yield (
+                math.log(math.e + classes - 1) - 1,
+                f"ln(e + C - 1) - 1 for C = {classes}: softmax or sigmoid before cross-entropy",
+            )
         yield math.log(classes), f"ln C for C = {classes}: nothing is learned"
         if blind is not None:
             yield blind, "the entropy of the labels: the output ignores the input"
@@ -145,9 +153,7 @@ def _plateaus(call: MeasuredLoss, target: torch.Tensor | None) -> Iterator[tuple
         yield float(target.double().square().mean()), "the mean of y squared: the output stays at zero"
 
 
-def limits(
-    setup: TrainingSetup, graph: Graph, call: MeasuredLoss | None, target: torch.Tensor | None
-) -> Iterator[str]:
+def limits(setup: TrainingSetup, graph: Graph, call: MeasuredLoss | None, target: torch.Tensor | None) -> Iterator[str]:
     """Why a plateau on this batch would not prove a fault; nothing where it would."""
     if call is None or target is None:
         yield "the lowest value of this loss is not known"

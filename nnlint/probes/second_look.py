@@ -69,5 +69,7 @@ def _update(setup: TrainingSetup, *, seed: int) -> None:
     with torch.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.sub_(_RATE * parameter.grad.to_dense() if parameter.grad.is_sparse else _RATE * parameter.grad)
+                parameter.sub_(
+                    _RATE * parameter.grad.to_dense() if parameter.grad.is_sparse else _RATE * parameter.grad
+                )
             parameter.grad = None

@@ -166,7 +166,11 @@ def _graph(session: Session) -> Graph:
         return recorded
     from nnlint.capture.symbolic import trace
 
-    return trace(session.setup.model, dict(session.setup.construction))
+    # Tracing runs the forward: what it writes to buffers and attributes has to be undone as well.
+    found: Graph = session.measure(
+        "symbolic trace", lambda: trace(session.setup.model, dict(session.setup.construction))
+    )
+    return found
 
 
 def _losses(session: Session) -> LossCalls:

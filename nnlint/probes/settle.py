@@ -49,7 +49,9 @@ def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: di
         never_active=int(never_active) if never_active is not None else None,
         saturated=found.get("saturated"),
         peak=peak if (peak := found.get("peak", math.nan)) == peak else None,
-        sample_spread=sample_norm / math.sqrt(numel) / std if sample_norm is not None and std and math.isfinite(std) else None,
+        sample_spread=sample_norm / math.sqrt(numel) / std
+        if sample_norm is not None and std and math.isfinite(std)
+        else None,
     )
 
 

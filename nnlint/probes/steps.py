@@ -193,7 +193,7 @@ def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
     listed = [tensor.detach() for tensor in tensors]
     if not listed:
         return []
-    norms = torch._foreach_norm(listed)  # noqa: SLF001 - torch.optim and clip_grad_norm_ use the same call
+    norms = torch._foreach_norm(listed)  # as torch.optim and clip_grad_norm_ do
     return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
 
 

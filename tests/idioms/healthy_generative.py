@@ -26,14 +26,14 @@ class Vae(nn.Module):
 
 
 def elbo(output, x):
-    logits, mean, log_variance = output
-    reconstruction = functional.binary_cross_entropy_with_logits(logits, x.flatten(1), reduction="sum") / len(x)
+    decoded, mean, log_variance = output
+    reconstruction = functional.mse_loss(decoded, x.flatten(1), reduction="sum") / len(x)
     divergence = -0.5 * (1 + log_variance - mean.pow(2) - log_variance.exp()).sum(1).mean()
     return reconstruction + divergence
 
 
 def build_vae():
-    x = torch.rand(32, 1, 14, 14)
+    x = images(32, 1, 14)
     return setup(Vae(), x, x, elbo)
 
 
@@ -91,7 +91,7 @@ class DiscriminatorStep(nn.Module):
         return self.critic(real), self.critic(fake)
 
 
-def discriminator_loss(output, _):
+def discriminator_loss(output):
     real, fake = output
     yes, no = torch.ones_like(real), torch.zeros_like(fake)
     bce = functional.binary_cross_entropy_with_logits
@@ -100,7 +100,7 @@ def discriminator_loss(output, _):
 
 def build_gan_discriminator():
     inputs = (torch.rand(64, 20) * 2 - 1, torch.randn(64, 8))
-    return setup(DiscriminatorStep(), inputs, torch.ones(64), discriminator_loss, frozen="generator*")
+    return setup(DiscriminatorStep(), inputs, loss=discriminator_loss, frozen="generator*")
 
 
 class GeneratorStep(nn.Module):

@@ -44,7 +44,8 @@ def stats(between, last=None, samples=16, **fields):
 )
 def test_randomness_names_its_op(between, op, from_dropout) -> None:
     found = stats(between).randomness
-    assert found is not None and found.op is not None
+    assert found is not None
+    assert found.op is not None
     assert (found.op.name, found.from_dropout) == (op, from_dropout)
     assert found.difference > 0.01
 
@@ -63,7 +64,8 @@ def test_dropout_inside_a_recurrent_layer_that_stays_in_training_mode() -> None:
             return self.rnn(x)[0][:, -1]
 
     found = session(Recurrent(), torch.randn(8, 5, 8)).evidence("EvalStats").randomness
-    assert found is not None and found.op is not None
+    assert found is not None
+    assert found.op is not None
     assert found.op.name == "gru"
     assert found.from_dropout
 
@@ -163,7 +165,8 @@ def test_batch_statistics_are_no_gap() -> None:
 
 def test_a_branch_on_the_mode_is_a_gap_and_is_named() -> None:
     gap = stats(lambda net, h: torch.tanh(4 * h) if net.training else h).gap
-    assert gap is not None and gap.op is not None
+    assert gap is not None
+    assert gap.op is not None
     assert gap.noise == 0.0
     assert gap.size > 0.3
 

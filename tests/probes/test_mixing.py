@@ -72,7 +72,8 @@ MIXES = {
 def test_mixing_names_its_op(name) -> None:
     function, op = MIXES[name]
     found = mixing(function, rand(16, 12), fc=nn.Linear(12, CLASSES)).samples
-    assert found is not None and found.op is not None
+    assert found is not None
+    assert found.op is not None
     assert found.op.name == op
     assert found.influence > 1e-3
     assert found.settled
@@ -173,7 +174,11 @@ def test_skips() -> None:
     with pytest.raises(Skip, match="evaluation mode is random"):
         _ = mixing(lambda net, x: F.dropout(net.fc(x)), rand(16, 12), fc=fc).samples
     with pytest.raises(Skip, match="nodes of a graph"):
-        _ = mixing(lambda net, x, edges: net.fc(x.index_add(0, edges[0], x[edges[1]])), (rand(16, 12), ids(2, 30, high=16)), fc=fc).samples  # fmt: skip
+        _ = mixing(
+            lambda net, x, edges: net.fc(x.index_add(0, edges[0], x[edges[1]])),
+            (rand(16, 12), ids(2, 30, high=16)),
+            fc=fc,
+        ).samples
 
 
 # -------------------------------------------------------------------- the axis of the samples
@@ -313,7 +318,9 @@ def test_a_mask_without_effect_and_one_with() -> None:
 
 
 def test_a_mask_of_ones_says_nothing() -> None:
-    found = influence(lambda net, x, mask: net.fc(x), (rand(16, 12), torch.ones(16, 12, dtype=torch.bool)), fc=nn.Linear(12, CLASSES))  # fmt: skip
+    found = influence(
+        lambda net, x, mask: net.fc(x), (rand(16, 12), torch.ones(16, 12, dtype=torch.bool)), fc=nn.Linear(12, CLASSES)
+    )
     assert list(found.values())[1].constant
 
 
@@ -396,7 +403,8 @@ def sequence_parts():
 def test_leaks_are_found_and_named(name) -> None:
     function, op = LEAKS[name]
     found = mixing(function, rand(16, 10, 8), targets=None, **sequence_parts()).future
-    assert found is not None and found.op is not None
+    assert found is not None
+    assert found.op is not None
     assert found.influence > 1e-5
     assert found.op.name == op
 

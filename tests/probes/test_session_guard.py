@@ -19,8 +19,10 @@ from torch import nn
 from nnlint.finding import Skip
 from nnlint.probes.session import PROVIDERS, Plan, Session
 from nnlint.setup.training_setup import TrainingSetup
-from tests.probes.test_guard import MISBEHAVIOURS, Broken, build, fingerprint
+from tests.probes.test_guard import MISBEHAVIOURS, Broken, build, fingerprint, shrink_storage
 
+#: A weight without memory is read by the next operation: torch does not survive that, guard or no guard.
+SURVIVED = [misbehave for misbehave in MISBEHAVIOURS if misbehave is not shrink_storage]
 DEEP = ("OverfitRun", "LearningRateRange", "InputDependence", "GradientCheck", "PrecisionStats", "ValidationGap")
 SHORT = tuple(name for name in PROVIDERS if name not in DEEP)
 PLACES = ("forward", "loss", "backward", "step")
@@ -70,18 +72,11 @@ def loss(output, targets):
     return nn.functional.cross_entropy(BackwardFuse.apply(output), targets)
 
 
-def fused(optimizer):
-    """The optimizer with a step that may raise half-way: after the update of the first group's first parameter."""
-
-    class Fused(type(optimizer)):
-        def step(self, closure=None):
-            with torch.no_grad():
-                self.param_groups[0]["params"][0].add_(1e-3)
-            Clock.tick("step")
-            return super().step(closure)
-
-    optimizer.__class__ = Fused
-    return optimizer
+def blow_in_step(optimizer, args, kwargs):
+    """A step hook that may raise half-way: after the update of a parameter."""
+    with torch.no_grad():
+        optimizer.param_groups[0]["params"][0].add_(1e-3)
+    Clock.tick("step")
 
 
 def everything(session: Session, names: tuple[str, ...]) -> None:
@@ -101,7 +96,8 @@ class Checked:
     def __init__(self, *, misbehaviours=(), with_optimizer=True, with_loss=True, **kind: Any) -> None:
         self.net, optimizer, self.scheduler, self.inputs, self.targets = build(**kind)
         self.net.misbehaviours, self.net.raises = list(misbehaviours), ForwardFuse()
-        self.optimizer = fused(optimizer)
+        self.optimizer = optimizer
+        self.optimizer.register_step_pre_hook(blow_in_step)
         self.before = self.now()
         setup = TrainingSetup(
             model=self.net,
@@ -139,7 +135,7 @@ kinds = st.fixed_dictionaries(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=kinds,
-    misbehaviours=st.lists(st.sampled_from(MISBEHAVIOURS), max_size=2, unique=True),
+    misbehaviours=st.lists(st.sampled_from(SURVIVED), max_size=2, unique=True),
     place=st.sampled_from(PLACES),
     at=st.integers(0, 45),
 )

@@ -24,8 +24,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     gradient passes (detach, `.data`, `torch.no_grad()`, `.item()`, `.numpy()`, argmax, rounding, a comparison, an integer cast),
     the finding names that operation. Cuts that are meant are left alone: targets of the loss, straight-through estimators
     (`x + (q - x).detach()`), teachers run without gradient, and what is declared frozen. A whole submodule run under
-    `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable (an info
-    inside an installed library).
+    `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable. Cuts
+    inside an installed library are an info: its design, which its user should know of.
 
     ## Why is this bad?
     Everything before the cut keeps its initial random values, while the loss may still fall by what the layers behind can do.
@@ -79,9 +79,9 @@ def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
 
 
 def _level(cut: Op, flow: GradientFlow) -> Level | None:
-    if not flow.is_doubtful(cut):
-        return None
-    return Level.INFO if is_installed(cut.location) else Level.WARNING
+    if is_installed(cut.location):
+        return Level.INFO  # the library's design, which its user can only know of
+    return Level.WARNING if flow.is_doubtful(cut) else None
 
 
 def _is_no_grad(op: Op) -> bool:

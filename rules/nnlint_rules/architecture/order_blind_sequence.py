@@ -50,7 +50,7 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
         raise Skip("the inputs have no single axis of positions, or the outputs are constant")
     if order.change > _LIMIT:
         return
-    weak = _may_carry_positions(graph, attention, order)
+    weak = _may_carry_positions(attention, order)
     yield Finding(
         at=attention,
         level=Level.INFO if weak else None,
@@ -77,7 +77,7 @@ def _is_window(op: Op) -> bool:
     return op.is_kind("pool") and not op.is_kind("adaptive-pool")
 
 
-def _may_carry_positions(graph: Graph, attention: Op, order: OrderInfluence) -> bool:
+def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
     """Floating features straight from the input, or coordinates: the order may be in the numbers themselves."""
     if order.tokens:
         return False

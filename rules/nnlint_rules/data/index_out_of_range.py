@@ -17,7 +17,7 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
     """Token or category ids outside the range of an embedding.
 
     ## What it does
-    Follows integer inputs to the embeddings they index, through views and casts, and compares their largest and smallest value
+    Follows integer inputs to the embeddings they index, through views, casts and slices, and compares their largest and smallest value
     with the number of rows. It does so on a symbolic graph too, since torch raises for such ids on a CPU.
 
     ## Why is this bad?
@@ -37,7 +37,7 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
         if not route.tensor.is_integer or route.tensor.assumed or not route.tensor.values.numel():
             continue
         for op in route.first:
-            rows = _rows(op, parameters)
+            rows = _rows(op, parameters) if _reads_all(op) else None
             if rows is None or (route.tensor.min >= 0 and route.tensor.max < rows):
                 continue
             outside = int(((route.tensor.values < 0) | (route.tensor.values >= rows)).sum())
@@ -48,6 +48,24 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
                 evidence={"input": route.tensor.name, "min": route.tensor.min, "max": route.tensor.max, "rows": rows, "outside": outside},
                 fix=f"set num_embeddings to {int(route.tensor.max) + 1} or more (len(tokenizer), with added tokens), or mend the ids",
             )
+
+
+def _reads_all(op: Op) -> bool:
+    """Whether every id of the input reaches the embedding: not so where one column of several is picked for it."""
+    while op.activations:
+        op = op.activations[0]
+        if op.is_kind("input"):
+            return True
+        if not (op.is_kind("view", "identity", "cast") or _is_slice(op)):
+            return False
+    return False
+
+
+def _is_slice(op: Op) -> bool:
+    """Whether the op takes a range of positions, as where a language model leaves out the last token."""
+    index = op.leading[1] if op.name == "getitem" and len(op.leading) > 1 else 0
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, slice) for part in parts)
 
 
 def _rows(op: Op, parameters: Parameters) -> int | None:

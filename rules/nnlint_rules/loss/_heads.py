@@ -107,6 +107,36 @@ def last_layer(graph: Graph, op: Op) -> Op:
     return layer if layer is not None else graph.producer(op)
 
 
+def is_cosine(op: Op) -> bool:
+    """Whether the nearest products upstream are of unit vectors: cosines, which a temperature or margin scales on purpose."""
+    seen: set[Op] = set()
+    waiting = [op]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current.is_kind("linear-map", "matmul"):
+            if any(_is_unit(source) for source in current.inputs):
+                return True
+        elif not current.is_kind("recurrent", "attention", "embedding", "norm"):
+            waiting.extend(current.activations)
+    return False
+
+
+def _is_unit(op: Op) -> bool:
+    """Whether the values are vectors divided by their own length."""
+    while op.is_kind("view", "identity", "cast", "index") and op.activations:
+        op = op.activations[0]
+    lengths = ("norm", "vector_norm", "linalg_vector_norm", "linalg_norm")
+    return op.is_kind("unit-norm") or (op.name == "div" and any(part.name in lengths for part in op.inputs[1:]))
+
+
+def is_made_by_model(graph: Graph, op: Op | None) -> bool:
+    """Whether the values depend on parameters: the target of a loss between two outputs, not one of the data."""
+    return op is not None and any(found.parameters for found in (op, *graph.ancestors(op)))
+
+
 def softmax_dim(op: Op) -> int | None:
     """The dimension that a softmax (or `normalize`) runs over, without sign; the one torch picks where none is given."""
     rank = len(op.shape) if op.shape is not None else 0

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, Place, rule
-from nnlint_rules.loss._heads import last_layer
+from nnlint_rules.loss._heads import is_cosine, is_made_by_model, last_layer
 from nnlint_rules.loss._initial import Reading, read
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss, Op, Parameters
+    from nnlint import Graph, LossCalls, MeasuredLoss, Op, Parameters
 
 
 class InitialLoss(Options):
@@ -35,7 +35,8 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
     Compares the first loss of a freshly initialized model with its closed form: ln C for cross-entropy, ln 2 for binary
     losses, the loss of predicting 0 for regression, the margin for margin losses. For log-losses the excess is computed from
     the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
-    class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged.
+    class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged, nor
+    logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -58,7 +59,7 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
     found: dict[str, tuple[float, Finding]] = {}
     for call in losses:
         reading = read(call, trusted=trusted) if call.prediction is not None else None
-        if reading is None or call.prediction is None:
+        if reading is None or call.prediction is None or _is_own_scale(losses.graph, call, reading):
             continue
         layer = last_layer(losses.graph, call.prediction)
         judged = _too_high(call, layer, reading, options) or _too_low(call, layer, reading, options)
@@ -66,6 +67,13 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
+
+
+def _is_own_scale(graph: Graph, call: MeasuredLoss, reading: Reading) -> bool:
+    """Whether the loss has a scale of its own: cosines under a temperature, or two outputs of the model compared."""
+    if reading.excess is not None:
+        return call.prediction is not None and is_cosine(call.prediction)
+    return is_made_by_model(graph, call.target)
 
 
 def _too_high(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 class ExcessiveWeightDecay(Options):
     """Thresholds; calibration: docs/calibration.md#steps."""
 
-    share: float = Field(2.0, description="decay over gradient (L2), median over the weight tensors; 1 is reached at every optimum")
-    decoupled_share: float = Field(0.5, description="decay over the whole update, where it is decoupled from the gradient (AdamW)")
+    share: float = Field(
+        2.0, description="decay over gradient (L2), median over the weight tensors; 1 is reached at every optimum"
+    )
+    decoupled_share: float = Field(
+        0.5, description="decay over the whole update, where it is decoupled from the gradient (AdamW)"
+    )
 
 
 @rule("OPT009", "excessive-weight-decay", level="warning", since="0.1", explains=["TRN001"])
@@ -44,7 +48,9 @@ def check(steps: StepStats, options: ExcessiveWeightDecay) -> Iterator[Finding]:
     - Loshchilov and Hutter: Decoupled Weight Decay Regularization, 2019, arXiv:1711.05101
     """
     steps.require_own_optimizer()
-    decayed = [item for item in steps.parameters if item.dims > 1 and item.in_optimizer and item.decay_share is not None]
+    decayed = [
+        item for item in steps.parameters if item.dims > 1 and item.in_optimizer and item.decay_share is not None
+    ]
     shares = [item.decay_share for item in decayed if item.decay_share is not None]
     if not shares:
         return

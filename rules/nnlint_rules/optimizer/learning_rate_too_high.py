@@ -19,7 +19,9 @@ class LearningRateTooHigh(Options):
 
     ratio: float = Field(0.1, description="norm of an update over that of the weights, median over the tensors")
     fatal_ratio: float = Field(0.3, description="from here on an error")
-    margin: float = Field(3.0, description="with --deep: how far below the rate that diverges the configured rate has to be")
+    margin: float = Field(
+        3.0, description="with --deep: how far below the rate that diverges the configured rate has to be"
+    )
 
 
 FOLLOWERS = ["TRN002", "TRN004", "GRD002", "GRD005", "SIG001"]
@@ -54,9 +56,10 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     ratio = steps.median_update_ratio
     if ratio is not None and ratio > options.ratio and not steps.is_falling:
         yield _large_updates(ratio, steps, rates, options)
-    elif rates is not None and rates.diverges is not None and rates.configured is not None:
-        if rates.configured > rates.diverges / options.margin:
-            yield _near_divergence(rates, rates.configured, rates.diverges, options)
+    elif (
+        rates is not None and rates.diverges is not None and (rates.configured or 0.0) > rates.diverges / options.margin
+    ):
+        yield _near_divergence(rates, rates.configured or 0.0, rates.diverges, options)
 
 
 def _large_updates(
@@ -66,7 +69,9 @@ def _large_updates(
         outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
     else:
         outcome = f"the loss goes from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g}"
-    proposal = f"{rates.suggestion:.1e}" if rates is not None and rates.suggestion is not None else "a tenth of it or less"
+    proposal = (
+        f"{rates.suggestion:.1e}" if rates is not None and rates.suggestion is not None else "a tenth of it or less"
+    )
     return Finding(
         at=None,
         level=Level.ERROR if ratio > options.fatal_ratio else None,
@@ -83,13 +88,20 @@ def _large_updates(
     )
 
 
-def _near_divergence(rates: LearningRateRange, configured: float, diverges: float, options: LearningRateTooHigh) -> Finding:
+def _near_divergence(
+    rates: LearningRateRange, configured: float, diverges: float, options: LearningRateTooHigh
+) -> Finding:
     proposal = f"{rates.suggestion:.1e}" if rates.suggestion is not None else f"{diverges / 10.0:.1e}"
     return Finding(
         at=None,
         message=f"the configured lr {configured:g} is above a third of {diverges:.2g}, where short runs with {rates.optimizer} diverge "
         f"(limit {diverges / options.margin:.2g})",
-        evidence={"lr": configured, "diverges": diverges, "limit": diverges / options.margin, "suggestion": rates.suggestion},
+        evidence={
+            "lr": configured,
+            "diverges": diverges,
+            "limit": diverges / options.margin,
+            "suggestion": rates.suggestion,
+        },
         fix=f"lower the learning rate to about {proposal}, or warm it up",
     )
 

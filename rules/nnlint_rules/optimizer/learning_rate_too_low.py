@@ -18,8 +18,12 @@ class LearningRateTooLow(Options):
     """Thresholds; calibration: docs/calibration.md#steps and #learning-rate-range."""
 
     ratio: float = Field(1e-6, description="norm of an update over that of the weights, largest over the tensors")
-    margin: float = Field(10.0, description="with --deep: how far below the start of the fall the configured rate may be")
-    steps: float = Field(1e3, description="with --deep: steps until the loss would start to move, from which on it is an info")
+    margin: float = Field(
+        10.0, description="with --deep: how far below the start of the fall the configured rate may be"
+    )
+    steps: float = Field(
+        1e3, description="with --deep: steps until the loss would start to move, from which on it is an info"
+    )
     many_steps: float = Field(1e4, description="with --deep: from here on a warning")
 
 
@@ -54,7 +58,12 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
             at=None,
             message=f"{steps.optimizer} with lr {steps.learning_rate:g} changes no weight tensor by more than {largest:.1e} of its norm in "
             f"one update (limit {options.ratio:g})",
-            evidence={"update_ratio": largest, "limit": options.ratio, "lr": steps.learning_rate, "updates": steps.steps},
+            evidence={
+                "update_ratio": largest,
+                "limit": options.ratio,
+                "lr": steps.learning_rate,
+                "updates": steps.steps,
+            },
             fix="raise the learning rate: Adam 1e-4 to 1e-3, SGD 1e-3 to 1e-1 are usual; `nnlint lr TARGET` measures the interval",
         )
     elif rates is not None and rates.starts is not None and rates.configured is not None:

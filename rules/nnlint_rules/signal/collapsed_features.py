@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class CollapsedFeatures(Options):
     """Thresholds; calibration: docs/calibration.md#overfit."""
 
-    spread: float = Field(0.005, description="std over samples by the std of all values; healthy deep nets go down to 0.03")
+    spread: float = Field(
+        0.005, description="std over samples by the std of all values; healthy deep nets go down to 0.03"
+    )
     left: float = Field(0.5, description="share of the reachable improvement that the overfit probe has to leave")
     min_samples: int = Field(4, description="with fewer samples the spread says little")
 
@@ -56,8 +58,8 @@ def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures
         return
     yield Finding(
         at=layer,
-        message=f"the values of {layer.label} differ between samples by {layer.sample_spread:.1e} of their spread (limit {options.spread:g}): "
-        f"all {forward.samples} samples look alike from there on; {overfit.in_words}",
+        message=f"the values of {layer.label} differ between samples by {layer.sample_spread:.1e} of their spread "
+        f"(limit {options.spread:g}): all {forward.samples} samples look alike from there on; {overfit.in_words}",
         evidence={
             "sample_spread": layer.sample_spread,
             "limit": options.spread,

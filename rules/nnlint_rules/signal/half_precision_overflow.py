@@ -59,7 +59,8 @@ def check(
 def _measured(precision: PrecisionStats, options: HalfPrecisionOverflow) -> Iterator[Finding]:
     broken = next(iter(precision.overflowing), None)
     if broken is not None:
-        yield _finding(broken, f"overflows under {precision.precision} (largest value in float32: {broken.abs_max:.3g})", precision.precision)
+        what = f"overflows under {precision.precision} (largest value in float32: {broken.abs_max:.3g})"
+        yield _finding(broken, what, precision.precision)
         return
     lossy = next((layer for layer in precision.layers if layer.relative_error > options.relative_error), None)
     if lossy is not None:
@@ -71,7 +72,12 @@ def _finding(layer: LayerPrecision, what: str, precision: str) -> Finding:
     return Finding(
         at=layer,
         message=f"{layer.label} {what}",
-        evidence={"abs_max": layer.abs_max, "relative_error": layer.relative_error, "precision": precision, "largest": _LARGEST},
+        evidence={
+            "abs_max": layer.abs_max,
+            "relative_error": layer.relative_error,
+            "precision": precision,
+            "largest": _LARGEST,
+        },
         fix="scale the values down before the layer, or run it in float32: torch.autocast(..., enabled=False) around it"
         + (", or use bfloat16" if precision == "fp16" else ""),
     )
@@ -85,7 +91,13 @@ def _estimated(forward: ForwardStats, options: HalfPrecisionOverflow) -> Iterato
                 at=layer,
                 message=f"{layer.label} reaches {reached:.3g} (mean {layer.mean:.3g}, std {layer.std:.3g}); the largest number of fp16 is "
                 f"{_LARGEST:g}",
-                evidence={"reached": reached, "limit": _LARGEST, "mean": layer.mean, "std": layer.std, "precision": "fp16"},
+                evidence={
+                    "reached": reached,
+                    "limit": _LARGEST,
+                    "mean": layer.mean,
+                    "std": layer.std,
+                    "precision": "fp16",
+                },
                 fix="scale the values down before the layer, run it in float32 (torch.autocast(..., enabled=False)), or use bfloat16",
             )
             return

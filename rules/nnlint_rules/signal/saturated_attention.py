@@ -21,13 +21,15 @@ class SaturatedAttention(Options):
 
 
 @rule("SIG009", "saturated-attention", level="warning", since="0.1", explains=["GRD001", "TRN001"])
-def check(graph: Graph, forward: ForwardStats, parameters: Parameters, options: SaturatedAttention) -> Iterator[Finding]:
+def check(
+    graph: Graph, forward: ForwardStats, parameters: Parameters, options: SaturatedAttention
+) -> Iterator[Finding]:
     """Attention probabilities that are nearly one-hot before any training.
 
     ## What it does
     Measures, for every softmax between two matrix products and every fused attention, the largest probability of each
-    query with at least 8 keys to look at, and reports a mean above 0.9, or above 0.7 where nothing scales the scores. Only for freshly initialized weights: a trained
-    head may well have learned to pick one key.
+    query with at least 8 keys to look at, and reports a mean above 0.9, or above 0.7 where nothing scales the scores.
+    Only for freshly initialized weights: a trained head may well have learned to pick one key.
 
     ## Why is this bad?
     The product of two vectors of d unit-variance entries has standard deviation sqrt(d). Without the factor 1/sqrt(d) the
@@ -95,4 +97,3 @@ def _is_scaled(op: Op) -> bool:
     while op.is_kind("view", "identity", "cast") and op.activations:
         op = op.activations[0]
     return op.is_kind("mul", "div")
-

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class TrainEvalGap(Options):
     """Thresholds; calibration: docs/calibration.md#independence."""
 
-    size: float = Field(0.3, description="largest accepted difference, in standard deviations of the evaluation outputs")
+    size: float = Field(
+        0.3, description="largest accepted difference, in standard deviations of the evaluation outputs"
+    )
     noise: float = Field(0.8, description="least ratio of the mean difference to the noise of a single training pass")
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, Place, rule
 
 if TYPE_CHECKING:
+    from nnlint.finding import Evidence
     from nnlint.probes.step_stats import StepStats
 
 
@@ -45,7 +46,11 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
     """
     steps.require_own_optimizer()
     configured = f"{steps.optimizer}" + (f", lr {steps.learning_rate:g}" if steps.learning_rate is not None else "")
-    evidence = {"losses": list(steps.losses), "optimizer": steps.optimizer, "lr": steps.learning_rate}
+    evidence: dict[str, Evidence] = {
+        "losses": list(steps.losses),
+        "optimizer": steps.optimizer,
+        "lr": steps.learning_rate,
+    }
     if steps.non_finite_step is not None:
         at = f", first in {steps.non_finite_at}" if steps.non_finite_at else ""
         yield Finding(

@@ -18,7 +18,9 @@ class IgnoresInput(Options):
 
     advantage: float = Field(0.02, description="of the initial loss: what training on the real inputs has to gain")
     change: float = Field(1e-4, description="of the loss: what shuffled inputs have to change after training")
-    least_blind: float = Field(0.1, description="of the initial loss: below it a constant prediction is good enough to fit")
+    least_blind: float = Field(
+        0.1, description="of the initial loss: below it a constant prediction is good enough to fit"
+    )
 
 
 FOLLOWERS = ["TRN001", "ARC008", "ARC010", "ARC011", "GRD001", "GRD003", "SIG006", "SIG010"]

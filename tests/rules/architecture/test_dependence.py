@@ -66,7 +66,8 @@ def centred(net, x):
 def test_mixing_is_an_error_with_its_place() -> None:
     item = found(centred, rand(16, 12), targets=ids(16, high=5), fc=nn.Linear(12, 5))["ARC008", "error"]
     assert "mean" in item.message
-    assert item.location is not None and item.location.file.endswith("test_dependence.py")
+    assert item.location is not None
+    assert item.location.file.endswith("test_dependence.py")
     assert item.evidence["influence"] > item.evidence["limit"]
 
 
@@ -108,18 +109,29 @@ class Routed(nn.Module):
 @pytest.mark.parametrize(
     ("function", "parts", "declared", "reason"),
     [
-        (lambda net, x: F.normalize(net.fc(x)) @ F.normalize(net.fc(x)).t(), {}, (), "contrastive"),
-        (lambda net, x: torch.cdist(net.fc(x), net.fc(x)), {}, (), "contrastive"),
         (lambda net, x: net.ghost(x), {"ghost": GhostNorm}, (), "batch statistics"),
         (lambda net, x: net.routed(x), {"routed": Routed}, (), "capacity"),
         (centred, {}, ("set-input",), "set"),
     ],
-    ids=["contrastive", "distances", "batch statistics", "experts", "set"],
+    ids=["batch statistics", "experts", "set"],
 )
 def test_mixing_with_a_reason_is_a_warning(function, parts, declared, reason) -> None:
     built = {name: make() for name, make in parts.items()}
     items = found(function, rand(16, 12), declared=declared, fc=nn.Linear(12, 6), targets=ids(16, high=4), **built)
     assert reason in items["ARC008", "warning"].message
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net, x: F.normalize(net.fc(x)) @ F.normalize(net.fc(x)).t(),
+        lambda net, x: torch.cdist(net.fc(x), net.fc(x)),
+    ],
+    ids=["cosines", "distances"],
+)
+def test_batch_by_batch_outputs_are_a_note(function) -> None:
+    items = found(function, rand(16, 12), fc=nn.Linear(12, 6), targets=ids(16, high=4))
+    assert "contrastive" in items["ARC008", "info"].message
 
 
 def test_declared_mixing_is_silent() -> None:
@@ -128,7 +140,10 @@ def test_declared_mixing_is_silent() -> None:
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(12), nn.SyncBatchNorm(12), nn.BatchNorm1d(12, momentum=None)])
 def test_batch_norms_are_in_evaluation_by_then(norm) -> None:
-    assert "ARC008" not in {code for code, _ in found(lambda net, x: net.fc(net.norm(x)), rand(16, 12), norm=norm.eval(), fc=nn.Linear(12, 5))}  # fmt: skip
+    assert "ARC008" not in {
+        code
+        for code, _ in found(lambda net, x: net.fc(net.norm(x)), rand(16, 12), norm=norm.eval(), fc=nn.Linear(12, 5))
+    }
 
 
 def test_nodes_of_a_graph_are_skipped() -> None:
@@ -185,10 +200,15 @@ def test_decoder_layers_along_the_batch() -> None:
         (last, rand(16, 6, 8), ids(16, high=5), nn.LSTM(8, 8, batch_first=True)),
         (lambda net, x: net.fc(net.rnn(x)[0][-1]), rand(6, 16, 8), ids(16, high=5), nn.LSTM(8, 8)),
         (lambda net, x: net.fc(net.rnn(x.transpose(0, 1))[0][-1]), rand(16, 6, 8), ids(16, high=5), nn.LSTM(8, 8)),
-        (lambda net, x: net.fc(net.rnn(x.transpose(0, 1), x.transpose(0, 1), x.transpose(0, 1))[0][-1]), rand(16, 6, 8), ids(16, high=5), nn.MultiheadAttention(8, 2)),
+        (
+            lambda net, x: net.fc(net.rnn(x.transpose(0, 1), x.transpose(0, 1), x.transpose(0, 1))[0][-1]),
+            rand(16, 6, 8),
+            ids(16, high=5),
+            nn.MultiheadAttention(8, 2),
+        ),
     ],
     ids=["batch first", "time-major data", "transposed", "transposed attention"],
-)  # fmt: skip
+)
 def test_layouts_that_fit(function, inputs, targets, rnn) -> None:
     assert not found(function, inputs, targets=targets, rnn=rnn, fc=nn.Linear(8, 5))
 

@@ -43,7 +43,7 @@ def supervised(samples=16):
     [
         lambda net, x: net.fc(torch.zeros_like(x)),
         lambda net, x: net.one(net.fc(x)).softmax(dim=1),
-        lambda net, x: net.fc((net.fc.bias[:1] + 0 * x)),
+        lambda net, x: net.fc(net.fc.bias[:1] + 0 * x),
         lambda net, x: net.fc(torch.full_like(x, 3.0)) + 1e-9 * net.fc(x),
     ],
     ids=["zeros", "softmax of one", "overwritten", "faint"],

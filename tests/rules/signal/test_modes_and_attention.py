@@ -95,7 +95,17 @@ def test_a_missing_scale_is_told() -> None:
         lambda q, k, v: (100 * q).softmax(-1),
         lambda q, k, v: (100 * (q @ k.transpose(1, 2))).softmax(-1),
     ],
-    ids=["scaled", "causal", "diagonal mask", "scaled query", "fused", "fused causal", "gate", "head", "scores returned"],
+    ids=[
+        "scaled",
+        "causal",
+        "diagonal mask",
+        "scaled query",
+        "fused",
+        "fused causal",
+        "gate",
+        "head",
+        "scores returned",
+    ],
 )
 def test_healthy_attention(spelling) -> None:
     assert saturated(spelling) == ([], [])
