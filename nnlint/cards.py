@@ -53,22 +53,14 @@ class RuleCard:
         return self.doc.splitlines()[0]
 
 
-def cards() -> tuple[RuleCard, ...]:
-    """Every installed rule, in the order of the codes.
-
-    Raises:
-        RuleError: a pack without an index in date cannot be imported.
-    """
+def indexed_cards() -> tuple[RuleCard, ...] | None:
+    """Every installed rule, in the order of the codes; None where a pack has no index in date and must be imported."""
     found: dict[str, RuleCard] = {}
-    stale = False
     for pack in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         indexed = _indexed(find_spec(pack.module.partition(".")[0]))
-        stale = stale or indexed is None
-        found |= {card.code: card for card in indexed or ()}
-    if stale:
-        from nnlint import registry
-
-        found = {rule.code: card_of(rule) for rule in registry.load().rules}
+        if indexed is None:
+            return None
+        found |= {card.code: card for card in indexed}
     return tuple(found[code] for code in sorted(found))
 
 

@@ -87,7 +87,7 @@ def check(
     return report
 
 
-def _ignore(report: TargetReport) -> None:  # noqa: ARG001 - the signature of a progress callback
+def _ignore(report: TargetReport) -> None:
     """What becomes of partial reports that nobody asked for."""
 
 

@@ -50,4 +50,4 @@ def test_pack_without_index_has_no_cards_of_its_own(pack: Path) -> None:
 
 def test_unknown_rule_names_the_nearest() -> None:
     with pytest.raises(KeyError, match="did you mean softmax-before-cross-entropy"):
-        cards.find("softmax-before-crossentropy", cards.cards())
+        cards.find("softmax-before-crossentropy", [cards.card_of(rule) for rule in registry.load().rules])

@@ -1,6 +1,6 @@
 """Distributions of the evaluation and independence probes on healthy models and on the fixtures.
 
-Usage: python benchmarks/calibration/independence.py --zoo ../shared/zoo [--lib nn,timm] [--every 4] [--only TEXT] [--out rows.jsonl] [--write]
+Usage: python benchmarks/calibration/independence.py --zoo ../shared/zoo [--lib nn,timm] [--every 4] [--out rows.jsonl] [--write]
 
 Each model is measured in a process of its own, in training mode with a batch of eight. `--out` keeps the rows (those that are
 there are not measured again); `--write` puts the table into docs/calibration.md.
@@ -109,7 +109,7 @@ def fixture_rows() -> Iterator[dict[str, Any]]:
             continue
         folder = {"ARC": "architecture", "SIG": "signal"}[rule.family]
         for file in sorted((ROOT / "fixtures" / folder / rule.name.replace("-", "_")).glob("*.py")):
-            for function in re.findall(r"^def (build\w*)", file.read_text(encoding="utf-8"), re.M):
+            for function in re.findall(r"^def (build\w*)", file.read_text(encoding="utf-8"), re.MULTILINE):
                 setup = resolve(f"{file}:{function}", SetupOptions.from_settings(CheckSettings()))
                 fields = {
                     key: getattr(setup, key) for key in ("model", "inputs", "targets", "loss", "optimizer", "causal")
@@ -133,8 +133,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Count, smallest, median and largest of each number over the healthy models."""
     lines = ["| measurement | limit | models | smallest | median | 95 % | largest |", "|---|---|---|---|---|---|---|"]
     for column, meaning, limit in COLUMNS:
-        values = sorted(row[column] for row in rows if isinstance(row.get(column), (int, float)))
-        values = [value for value in values if math.isfinite(value)]
+        given = (row.get(column) for row in rows)
+        values = sorted(value for value in given if isinstance(value, (int, float)) and math.isfinite(value))
         if values:
             chosen = (
                 values[0],
@@ -160,24 +160,16 @@ def page(rows: list[dict[str, Any]]) -> str:
     lost = [row for row in rows if row["status"] != "ok"]
     counted = ", ".join(f"{count} {library}" for library, count in libraries.items())
     costs = sorted(row["probes_s"] / row["pass_s"] for row in healthy if row.get("pass_s"))
-    parts = [
-        HEADING,
-        "",
+    timed_out = f"{len(lost)} more ran into the time limit. " if lost else ""
+    intro = (
         f"Evaluation and independence probes on {len(healthy)} healthy public models ({counted}) in training mode, batch of 8, "
-        "on the first four samples (`benchmarks/calibration/independence.py`). " + (f"{len(lost)} more ran into the time limit. " if lost else "")
-        + f"Their cost: median {costs[len(costs) // 2]:.2f} recorded training passes.",
-        "",
-        table(healthy),
-        "",
-        f"Errors: {len(findings_of(healthy, 'error'))}. Warnings: {len(findings_of(healthy, 'warning'))}. "
-        f"Infos: {len(findings_of(healthy, 'info'))}.",
-        "",
-        *findings_of(healthy, "error"),
-        *findings_of(healthy, "warning"),
-        *findings_of(healthy, "info"),
-        "",
-        TEXT.strip(),
-    ]  # fmt: skip
+        f"on the first four samples (`benchmarks/calibration/independence.py`). {timed_out}"
+        f"Their cost: median {costs[len(costs) // 2]:.2f} recorded training passes."
+    )
+    found = {level: findings_of(healthy, level) for level in ("error", "warning", "info")}
+    counts = f"Errors: {len(found['error'])}. Warnings: {len(found['warning'])}. Infos: {len(found['info'])}."
+    listed = [*found["error"], *found["warning"], *found["info"]]
+    parts = [HEADING, "", intro, "", table(healthy), "", counts, "", *listed, "", TEXT.strip()]
     return "\n".join(parts) + "\n"
 
 
@@ -198,7 +190,7 @@ scaled ones 0.23 to 0.25. Attention between channels (DaViT) legitimately reache
 def write(section: str) -> None:
     """Replace the section in the page, or add it."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Calibration\n\n"
-    pattern = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.M | re.S)
+    pattern = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     section = section.rstrip() + "\n\n"
     text = pattern.sub(lambda _: section, text) if pattern.search(text) else text.rstrip() + "\n\n" + section
     PAGE.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -229,7 +221,9 @@ def main() -> None:
         sweep.preload()
         sweep.check_model = zoo_row  # what a worker process does with its model
         models = [(name, build) for name, build in sweep.zoo_models(options) if name not in known]
-        for row in sweep.run_all(models, sweep.Plan(False, {}), workers=options.workers, limit_s=options.limit_s):
+        for row in sweep.run_all(
+            models, sweep.Plan(build_only=False, settings={}), workers=options.workers, limit_s=options.limit_s
+        ):
             rows.append(row)
             print(row["model"], row["status"], *row.get("findings", ()), row.get("error", ""), flush=True)
             if options.out is not None:

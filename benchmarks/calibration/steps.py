@@ -24,9 +24,9 @@ from nnlint.setup import SetupOptions, coerce
 
 def spike(stats: StepStats) -> float:
     """Largest norm of the gradient over the median of those before it, as GRD005 reads it."""
-    norms = stats.gradient_norms
-    found = [norms[index] / median(norms[:index]) for index in range(3, len(norms)) if median(norms[:index]) > 0]
-    return max(found, default=0.0) if len(norms) >= 10 else math.nan
+    if len(stats.gradient_norms) < 10:
+        return math.nan
+    return stats.gradient_spike[1] if stats.gradient_spike is not None else 0.0
 
 
 def numbers(stats: StepStats) -> dict[str, float]:

@@ -22,13 +22,11 @@ def load_cards() -> tuple[RuleCard, ...]:
     Raises:
         Refusal: a rule pack does not load, or there is none.
     """
-    from nnlint.cards import cards
-    from nnlint.rule import RuleError
+    from nnlint.cards import card_of, indexed_cards
 
-    try:
-        found = cards()
-    except RuleError as error:
-        raise Refusal(str(error)) from error
+    found = indexed_cards()
+    if found is None:
+        found = tuple(card_of(rule) for rule in load_rules().rules)
     if not found:
         raise Refusal(_NONE)
     return found

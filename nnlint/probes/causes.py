@@ -59,7 +59,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"modified by an inplace operation"),
         lambda _: (
-            "an in-place operation (`+=`, `relu_`, `inplace=True`, indexing assignment) overwrote a value that backward needs: use the out-of-place form"
+            "an in-place operation (`+=`, `relu_`, `inplace=True`, indexing assignment) overwrote a value that backward "
+            "needs: use the out-of-place form"
         ),
     ),
     (

@@ -58,7 +58,15 @@ class ModuleView:
         return any(kind.__name__ in names or _qualified(kind) in names for kind in type(self._module).__mro__)
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute of the module (`"momentum"`, `"p"`, `"padding_idx"`); rules only read."""
+        """An attribute of the module (`"momentum"`, `"p"`, `"padding_idx"`); rules only read.
+
+        Of a parametrized tensor the original is given: computing the tensor runs the parametrization, and spectral norm
+        changes its state in that.
+        """
+        parametrized = getattr(self._module, "parametrizations", None)
+        if isinstance(parametrized, nn.ModuleDict) and name in parametrized:
+            held = parametrized[name]
+            return getattr(held, "original", getattr(held, "original1", default))  # weight norm: length and direction
         return getattr(self._module, name, default)
 
 

@@ -8,6 +8,7 @@ as two examples), calibrated in docs/calibration.md#overfit.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,24 +78,20 @@ def run_overfit(
     small = small_batch(setup, SAMPLES)
     call = single_call(losses)
     target = targets_of(call, small, sample_count(setup)) if call is not None else None
-    own = setup.optimizer is not None and steps >= _OWN_RUNG
     initial, reasons = _initial_loss(small, seed)
     floor = loss_floor(call, target)
     # A net that starts far above chance has not learned anything by coming down to it.
     reachable = min(initial, chance_loss(call, target) or math.inf) - floor
-    reasons += [
-        *limits(small, losses.graph, call, target),
-        *(["the loss starts below its floor"] if reachable <= 0 else []),
-    ]
-    blind = blind_floor(call, target)
-    climb = _Climb(small, guard, seed, floor, reachable, blind, on_step, steps // (len(LADDER) + own))
-    rungs: list[Rung] = []
-    if reachable > 0:
-        for rate in (*LADDER, *([None] if own else [])):
-            rungs.append(_rung(climb, rate))
-            if climb.fits(rungs[-1].best):
-                break
+    reasons += limits(small, losses.graph, call, target)
+    own = setup.optimizer is not None and steps >= _OWN_RUNG
+    each = steps // (len(LADDER) + own)
+    climb = _Climb(small, guard, seed, floor, reachable, blind_floor(call, target), on_step, each)
+    rungs = _ladder(climb, (*LADDER, *([None] if own else [])))
     best = min((rung.best for rung in rungs), default=initial)
+    if reachable <= 0:
+        reasons.append("the loss starts below its floor")
+    elif call is not None and best < floor - _FIT * reachable:
+        reasons.append("the loss falls below its floor")
     verdict = _verdict(rungs, best, climb, reasons)
     return OverfitRun(
         verdict=verdict,
@@ -104,11 +101,21 @@ def run_overfit(
         best_loss=best,
         floor=floor,
         reachable=reachable,
-        blind_loss=blind,
+        blind_loss=climb.blind,
         steps_to_fit=rungs[-1].steps if verdict == "fit" else None,
         known_plateau=known_plateau(call, target, best) if verdict == "plateau" else None,
         limits=tuple(reasons),
     )
+
+
+def _ladder(climb: _Climb, rates: Sequence[float | None]) -> list[Rung]:
+    """Climb until a rung fits; no further than the ground where there is nothing to reach."""
+    rungs: list[Rung] = []
+    for rate in rates if climb.reachable > 0 else ():
+        rungs.append(_rung(climb, rate))
+        if climb.fits(rungs[-1].best):
+            break
+    return rungs
 
 
 def _initial_loss(setup: TrainingSetup, seed: int) -> tuple[float, list[str]]:
@@ -161,6 +168,8 @@ def is_flat(losses: list[float], reachable: float) -> bool:
 
 
 def _verdict(rungs: list[Rung], best: float, climb: _Climb, reasons: list[str]) -> str:
+    if best < climb.floor and reasons:
+        return "inconclusive"
     if rungs and climb.fits(best):
         return "fit"
     stuck = best - climb.floor > _STUCK * climb.reachable

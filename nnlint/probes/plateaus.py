@@ -135,6 +135,8 @@ def _plateaus(call: MeasuredLoss, target: torch.Tensor | None) -> Iterator[tuple
                 math.log(math.e + classes - 1) - 1,
                 f"ln(e + C - 1) - 1 for C = {classes}: softmax or sigmoid before cross-entropy",
             )
+            bounded = math.log1p((classes - 1) * math.exp(-2.0))
+            yield bounded, f"ln(1 + (C - 1) e^-2) for C = {classes}: logits between -1 and 1 (tanh, or cosines without a scale)"
         yield math.log(classes), f"ln C for C = {classes}: nothing is learned"
         if blind is not None:
             yield blind, "the entropy of the labels: the output ignores the input"

@@ -85,9 +85,12 @@ class TrackedParameter:
 
     @property
     def decay_share(self) -> float | None:
-        """Weight decay over what the gradient does: over its norm, or over the step's where decay is decoupled."""
+        """Weight decay over what the gradient does: over its largest norm, or over the step's where decay is decoupled.
+
+        The largest: a small net has learned the batch after a few steps, and its gradient is gone.
+        """
         norms = [norm for norm in self.gradients if norm is not None and math.isfinite(norm)]
-        pull = self.moved / self.steps if self.decoupled and self.steps else median(norms) if norms else 0.0
+        pull = self.moved / self.steps if self.decoupled and self.steps else max(norms, default=0.0)
         if self.decay <= 0.0 or not math.isfinite(pull) or pull <= 0.0:
             return None
         return self.decay / pull
@@ -185,6 +188,19 @@ class StepStats:
             return False
         first = self.losses[0]
         return self.losses[-1] < first and max(self.losses) - first <= 0.5 * abs(first)
+
+    @property
+    def gradient_spike(self) -> tuple[int, float] | None:
+        """(step, ratio) where the gradient's norm is the largest of all and many times the median of those before it.
+
+        None where the largest norm is one of the first three: norms that die out as the batch is learned are no spikes.
+        """
+        norms = self.gradient_norms
+        if len(norms) < 4 or not all(map(math.isfinite, norms)):
+            return None
+        step = max(range(len(norms)), key=lambda index: norms[index])
+        before = median(norms[:step]) if step >= 3 else 0.0
+        return (step, norms[step] / before) if before > 0.0 else None
 
     @property
     def is_warming_up(self) -> bool:

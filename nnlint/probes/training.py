@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,7 +38,22 @@ class NoDropout(TorchFunctionMode):
             return args[0].clone()
         if "dropout_p" in kwargs:
             kwargs["dropout_p"] = 0.0
-        return func(*args, **kwargs)
+        return func(*_without_dropout(name, args), **kwargs)
+
+
+#: Where fused layers take their dropout among positional arguments; recurrent ones have it later for packed sequences.
+_POSITIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"multi_head_attention_forward": (10,), "scaled_dot_product_attention": (4,)}
+)
+_RECURRENT_POSITIONS = (5, 6)
+
+
+def _without_dropout(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    positions = _RECURRENT_POSITIONS if "recurrent" in ops.info(name).kinds else _POSITIONS.get(name, ())
+    for position in positions:
+        if len(args) > position and isinstance(args[position], float):
+            return (*args[:position], 0.0, *args[position + 1 :])
+    return args
 
 
 def small_batch(setup: TrainingSetup, samples: int) -> TrainingSetup:

@@ -20,6 +20,7 @@ from nnlint.setup.structure import describe
 from nnlint.setup.training_setup import TrainingSetup
 from nnlint.setup.training_step import TrainingStep
 
+_PACKAGES = frozenset({"lightning", "pytorch_lightning"})
 _UNSET = object()
 _MANUAL = (
     "manual optimization: training_step steps the optimizers itself, so that loss, gradients and steps were not measured "
@@ -39,7 +40,11 @@ def is_data_module(value: object) -> bool:
 
 
 def _has_base(value: object, name: str) -> bool:
-    return any(base.__name__ == name and "lightning" in base.__module__ for base in type(value).__mro__)
+    return any(base.__name__ == name and _is_lightnings(base) for base in type(value).__mro__)
+
+
+def _is_lightnings(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _PACKAGES
 
 
 def loaders_of(data_module: Any) -> dict[str, Any]:
@@ -208,7 +213,7 @@ def _overrides(owner: Any, name: str) -> bool:
     if name in vars(owner):
         return True
     defined = next((base for base in type(owner).__mro__ if name in vars(base)), None)
-    return defined is not None and "lightning" not in defined.__module__.split(".")[0]
+    return defined is not None and not _is_lightnings(defined)
 
 
 def _called(module: Any, name: str, *args: Any) -> Any:

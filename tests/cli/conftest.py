@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nnlint.finding import Finding
-from nnlint.registry import Registry
 from nnlint.options import Options
+from nnlint.registry import Registry
 from nnlint.rule import NEEDS, rule
 
 DOC = """{summary}

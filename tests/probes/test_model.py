@@ -131,3 +131,11 @@ def test_lazy_modules_are_no_obstacle() -> None:
     net = nn.Module()
     net.layers = [nn.LazyLinear(3)]
     assert Model(net).unregistered[0].values == 0
+
+
+def test_reading_a_parametrized_weight_runs_nothing() -> None:
+    """Spectral norm makes a step of its power iteration whenever the weight is read in training mode."""
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    assert Model(layer).root.attribute("weight") is layer.parametrizations.weight.original
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())

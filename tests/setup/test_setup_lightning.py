@@ -163,7 +163,8 @@ def test_static_checks_need_no_trainer_either():
     assert loud(nnlint.check((Classifier(), loader()), static=True)) == []
 
 
-def test_from_a_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["lit", "my_lightning_model", "lightning_module"])
+def test_from_a_file(name, tmp_path, monkeypatch):
     text = """
     import torch
     from lightning import LightningModule
@@ -186,12 +187,12 @@ def test_from_a_file(tmp_path, monkeypatch):
     def build():
         return Lit()
     """
-    (tmp_path / "lit.py").write_text(textwrap.dedent(text))
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
     monkeypatch.setattr("sys.path", list(__import__("sys").path))
-    setup = resolve("lit.py:build", SetupOptions(directory=tmp_path))
+    setup = resolve(f"{name}.py:build", SetupOptions(directory=tmp_path))
     assert isinstance(setup.optimizer, torch.optim.SGD)
     assert setup.run()[1].requires_grad
-    assert "lit.py" in setup.construction["net"].file
+    assert f"{name}.py" in setup.construction["net"].file
 
 
 # -------------------------------------------------------------------- training_step

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from statistics import median, quantiles
+from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -54,22 +53,15 @@ def check(backward: BackwardStats, steps: StepStats, options: ClipGradient) -> I
     norms = steps.gradient_norms
     if len(norms) < options.min_steps:
         raise Skip(f"{len(norms)} gradient norms are too few to see spikes")
-    if steps.non_finite_step is not None or not all(map(math.isfinite, norms)):
+    spike = steps.gradient_spike if steps.non_finite_step is None else None
+    if spike is None or spike[1] <= options.spike:
         return
-    # Norms that die out as the batch is learned are no tail: each is compared with those before it.
-    spikes = {
-        index: norm / median(norms[:index])
-        for index, norm in enumerate(norms)
-        if index >= options.min_steps // 3 and median(norms[:index]) > 0.0
-    }
-    worst = max(spikes, key=lambda index: spikes[index], default=None)
-    if worst is None or spikes[worst] <= options.spike or norms[worst] < max(norms):
-        return
+    worst, ratio = spike
     proposed = quantiles(norms, n=10, method="inclusive")[-1]
     yield Finding(
         at=None,
-        message=f"the gradient norm jumps to {norms[worst]:.3g} at step {worst + 1}, {spikes[worst]:.1f} times the median before it "
+        message=f"the gradient norm jumps to {norms[worst]:.3g} at step {worst + 1}, {ratio:.1f} times the median before it "
         f"(limit {options.spike:g}); 90 % of the {len(norms)} steps stay below {proposed:.3g}",
-        evidence={"norms": [*norms], "spike": spikes[worst], "limit": options.spike, "max_norm": proposed},
+        evidence={"norms": [*norms], "spike": ratio, "limit": options.spike, "max_norm": proposed},
         fix=f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={proposed:.2g}) between backward and step",
     )
