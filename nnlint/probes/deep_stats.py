@@ -85,8 +85,8 @@ class OverfitRun:
         if self.verdict == "plateau":
             return reached
         falling = any(not rung.is_flat for rung in self.rungs)
-        why = "; ".join(self.limits) or ("slow, but still falling" if falling else "at rest, but not far from the fit")
-        return f"{reached}: {why}"
+        at_rest = "too few steps to call it a plateau" if self.left > 0.5 else "at rest, with more than half of it learned"
+        return f"{reached}: {'; '.join(self.limits) or ('slow, but still falling' if falling else at_rest)}"
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first op whose output differs between two runs, in the graph of the second."""
+    """The first op whose output differs between two runs, in the graph of the second.
+
+    Attributes:
+        op: the op.
+        graph: of the second run.
+        parted: the runs make other operations from there on.
+    """
 
     op: Op
     graph: Graph
+    parted: bool = False
 
 
 @dataclass
@@ -112,8 +119,8 @@ def first_difference(setup: TrainingSetup, one: Run, other: Run, judge: Judge) -
     differing = {graph.of(node) for node in suspects}
     reached = [output for output in graph.outputs if output in differing] or list(graph.outputs)
     upstream = {op for output in reached for op in (output, *graph.ancestors(output))}
-    found = next((op for op in map(graph.of, suspects) if op in upstream), None)
-    return Difference(found, graph) if found is not None else None
+    found = next((node for node in suspects if graph.of(node) in upstream), None)
+    return Difference(graph.of(found), graph, found is second.parted) if found is not None else None
 
 
 def _recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:

@@ -7,8 +7,9 @@ is averaged out; an evaluation-only squashing of the outputs (softmax of the log
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from nnlint.probes.outputs import forward, relative_difference, zeroed
 from nnlint.probes.training import NoDropout
 
 if TYPE_CHECKING:
+    from nnlint.probes.fingerprints import Difference
     from nnlint.probes.session import Session
 
 #: Training passes whose mean stands for the expected output where training is random.
@@ -32,13 +34,17 @@ class TrainEvalGap:
         size: root mean square of the difference, relative to the standard deviation of the evaluation outputs.
         noise: the same of the difference between single training passes and their mean; 0 where training is not random.
         squashed: whether evaluation only squashes what training returns: the same order, or values brought into [0, 1].
-        op: the first op that differs; None where it could not be found, or where training is random.
+        op: the first op that differs between the modes or, where training is random, between two training passes; None
+            where it could not be found.
+        deliberate: other operations are made in one of the modes, or noise replaces values instead of scaling them
+            (masked training): somebody wrote that on purpose.
     """
 
     size: float
     noise: float
     squashed: bool
     op: Op | None
+    deliberate: bool
 
 
 def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap | None:
@@ -55,11 +61,14 @@ def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap
         return None
     means = [torch.stack(parts).mean(dim=0) for parts in zip(*draws, strict=True)]
     noise = _rms([_less(draw, means) for draw in draws]) * math.sqrt(len(draws) / max(len(draws) - 1, 1))
+    is_random = len(draws) > 1
+    where = _where(session, is_random=is_random)
     return TrainEvalGap(
         size=_rms([_less(means, evaluated)]) / scale,
         noise=noise / scale,
-        squashed=all(_squashed(a, zeroed(b), random=len(draws) > 1) for a, b in zip(means, evaluated, strict=True)),
-        op=_first_op(session) if len(draws) == 1 else None,
+        squashed=all(_squashed(a, zeroed(b), is_random=is_random) for a, b in zip(means, evaluated, strict=True)),
+        op=where.op if where is not None else None,
+        deliberate=where is not None and (not _is_scaled_by(where.op) if is_random else where.parted),
     )
 
 
@@ -82,20 +91,38 @@ def _draw(session: Session, number: int) -> list[torch.Tensor]:
     return outputs
 
 
-def _first_op(session: Session) -> Op | None:
+def _where(session: Session, *, is_random: bool) -> Difference | None:
+    """Where evaluation and training part, or two training passes with different seeds."""
     from nnlint import ops
     from nnlint.probes.fingerprints import Run, any_change, first_difference
 
-    def substitute(name: str) -> object:
+    def substitute(name: str) -> Callable[..., Any] | None:
         return (lambda value, *_, **__: value.clone()) if "dropout" in ops.info(name).kinds else None
 
+    def prepare() -> None:
+        training_without_noise(model)
+
     model, inputs, seed = session.setup.model, session.batch_inputs, session.plan.seed
-    evaluation = Run(inputs, seed, model.eval)
-    training = Run(inputs, seed, lambda: training_without_noise(model), substitute)  # type: ignore[arg-type]
-    found = session.measure(
-        "search for the gap", lambda: first_difference(session.setup, evaluation, training, any_change)
+    one = Run(inputs, seed, prepare, substitute) if is_random else Run(inputs, seed, model.eval)
+    other = Run(inputs, seed + 1, prepare, substitute)
+    found: Difference | None = session.measure(
+        "search for the gap", lambda: first_difference(session.setup, one, other, any_change)
     )
-    return found.op if found is not None else None
+    return found
+
+
+def _is_scaled_by(noise: Op) -> bool:
+    """Whether the noise, once it meets an activation, multiplies it: dropout by hand."""
+    pure, waiting = {noise}, [noise]
+    while waiting:
+        for user in waiting.pop().users:
+            if all(source in pure for source in user.activations):
+                if user not in pure:
+                    pure.add(user)
+                    waiting.append(user)
+            elif user.is_kind("mul", "div"):
+                return True
+    return False
 
 
 def _comparable(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -115,9 +142,9 @@ def _deviation(outputs: list[torch.Tensor]) -> float:
     return float(torch.cat([zeroed(tensor).flatten().double() for tensor in outputs]).std(unbiased=False))
 
 
-def _squashed(training: torch.Tensor, evaluation: torch.Tensor, *, random: bool) -> bool:
+def _squashed(training: torch.Tensor, evaluation: torch.Tensor, *, is_random: bool) -> bool:
     """Whether an output of evaluation is that of training squashed: as softmax or sigmoid of logits are."""
-    if random:  # noise alone changes the order
+    if is_random:  # noise alone changes the order
         return _in_unit_interval(evaluation) and not _in_unit_interval(training)
     if evaluation.dim() and evaluation.shape[-1] > 1:
         return torch.equal(training.argmax(dim=-1), evaluation.argmax(dim=-1))

@@ -62,12 +62,33 @@ def check(losses: LossCalls) -> Iterator[Finding]:
 
 
 def _units_last(op: Op) -> Op | None:
-    """The linear layer whose units are the last dimension of `op`, when nothing moved or regrouped dimensions since."""
+    """The layer whose units are the last dimension of `op`: linear, with nothing moved or regrouped since; or a convolution
+    whose channels were moved there."""
     while not op.is_kind("linear"):
+        if op.name in ("permute", "movedim", "moveaxis", "transpose") and op.activations and _is_moved_last(op):
+            return _convolution(op.activations[0])
         if op.name in _MOVING or not op.is_kind(*_KEEPING) or not op.activations:
             return None
         op = op.activations[0]
     return op
+
+
+def _is_moved_last(op: Op) -> bool:
+    """Whether dimension 1 becomes the last."""
+    given = op.leading[1:] or (op.argument("dims"),)
+    numbers = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+    last = len(op.shape or ()) - 1
+    if op.name == "permute":
+        return bool(numbers) and numbers[-1] == 1
+    if len(numbers) != 2 or numbers[1] not in (-1, last, 1):
+        return False
+    return numbers[0] == 1 or (op.name == "transpose" and numbers[1] == 1 and numbers[0] in (-1, last))
+
+
+def _convolution(op: Op) -> Op | None:
+    while op.is_kind(*_KEEPING) and op.activations:
+        op = op.activations[0]
+    return op if op.is_kind("conv") else None
 
 
 def _fits_last(call: MeasuredLoss, *, certain: bool) -> bool:

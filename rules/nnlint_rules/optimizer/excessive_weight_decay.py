@@ -49,7 +49,10 @@ def check(steps: StepStats, options: ExcessiveWeightDecay) -> Iterator[Finding]:
     """
     steps.require_own_optimizer()
     decayed = [
-        item for item in steps.parameters if item.dims > 1 and item.in_optimizer and item.decay_share is not None
+        item
+        for item in steps.parameters
+        # Where no gradient comes there is nothing to outweigh: that fault is another rule's.
+        if item.dims > 1 and item.in_optimizer and item.decay_share is not None and any(item.gradients)
     ]
     shares = [item.decay_share for item in decayed if item.decay_share is not None]
     if not shares:

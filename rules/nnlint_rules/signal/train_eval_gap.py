@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared
@@ -32,12 +32,14 @@ def check(evaluation: EvalStats, declared: Declared, options: TrainEvalGap) -> I
     mode. Both should agree. Where training is random beyond dropout (stochastic depth, noise, a sampled latent), the mean
     of 8 runs is compared, and must differ by more than 0.8 times that noise. A difference above 0.3 standard deviations of
     the outputs is reported, with the first operation that differs. Outputs of other shapes, and an evaluation-only squashing
-    of the outputs (softmax, sigmoid), are no reason. `declared={"stochastic"}` silences it.
+    of the outputs (softmax, sigmoid), are no reason. Where one mode makes other operations than the other, or noise replaces
+    values instead of scaling them (masked training), somebody wrote that on purpose: an info. `declared={"stochastic"}`
+    silences the rule.
 
     ## Why is this bad?
-    The weights are fitted to the training function and used with another one. Hand-written dropout without 1/(1 - p),
-    scaling that is applied in one mode only, and a layer skipped under `if self.training` do that; the validation score is
-    bad from the start and no amount of training repairs it.
+    The weights are fitted to the training function and used with another one. Hand-written dropout without 1/(1 - p), a
+    temperature or a scale that differs between the modes, and a layer skipped under `if self.training` do that; the
+    validation score is bad from the start and no amount of training repairs it.
 
     ## Example
         if self.training:
@@ -60,9 +62,10 @@ def check(evaluation: EvalStats, declared: Declared, options: TrainEvalGap) -> I
     start = f"; they part at {gap.op.label}" if gap.op is not None else ""
     yield Finding(
         at=gap.op,
+        level=Level.INFO if gap.deliberate else None,
         message=f"training and evaluation mode differ by {gap.size:.2g} standard deviations of the output (limit "
         f"{options.size:g}){noise}, with dropout off and batch statistics fixed in both{start}",
         evidence={"gap": gap.size, "limit": options.size, "noise": gap.noise},
         fix="look at what depends on self.training: whatever it scales or drops in one mode has to keep its mean in the other",
-        confidence="high" if not gap.noise else "medium",
+        confidence="low" if gap.deliberate else "medium" if gap.noise else "high",
     )

@@ -133,25 +133,34 @@ class Modes(nn.Module):
 def gaps(between, last=None, **fields):
     torch.manual_seed(1)
     setup = {"model": Modes(between, last), "inputs": torch.randn(32, 20), **fields}
-    return [item.message for item in nnlint.check(setup, select=["SIG010"]).results[0].findings]
+    return [item.level.value for item in nnlint.check(setup, select=["SIG010"]).results[0].findings]
 
 
 def by_hand(scale):
     return lambda net, h: h * (torch.rand_like(h) > 0.5) * scale if net.training else h
 
 
+def masked(net, h):
+    if not net.training:
+        return h
+    return torch.where(torch.rand_like(h) > 0.8, h, torch.ones_like(h))
+
+
 @pytest.mark.parametrize(
-    "between",
+    ("between", "level"),
     [
-        by_hand(1.0),
-        lambda net, h: h * torch.bernoulli(torch.full_like(h, 0.3)) if net.training else h,
-        lambda net, h: -h if net.training else h,
-        lambda net, h: torch.tanh(h.roll(7, 1)) if not net.training else h,
+        (by_hand(1.0), "warning"),
+        (lambda net, h: h * torch.bernoulli(torch.full_like(h, 0.3)) if net.training else h, "warning"),
+        (lambda net, h: h * torch.floor(0.2 + torch.rand_like(h)) if net.training else h, "warning"),
+        (lambda net, h: torch.sigmoid(h * (1.0 if net.training else -50.0)), "warning"),
+        (masked, "info"),
+        (lambda net, h: -h if net.training else h, "info"),
+        (lambda net, h: torch.tanh(h.roll(7, 1)) if not net.training else h, "info"),
     ],
-    ids=["dropout by hand", "more of it", "sign", "another function"],
+    ids=["dropout by hand", "bernoulli", "floor", "temperature", "masked training", "sign", "another function"],
 )
-def test_gaps(between) -> None:
-    assert len(gaps(between)) == 1
+def test_gaps(between, level) -> None:
+    assert gaps(between) == [level]
 
 
 @pytest.mark.parametrize(

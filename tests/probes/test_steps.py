@@ -1,0 +1,205 @@
+"""The steps probe: what moved, what did not, and where a training breaks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nnlint.finding import Skip
+from tests.probes.sessions import session
+
+
+def mlp(width=32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, 5))
+
+
+def stats(model, optimizer=None, *, loss=None, targets=None, inputs=None, **fields):
+    if targets is None:
+        targets = torch.arange(32) % 5
+    inputs = torch.randn(32, 20) if inputs is None else inputs
+    loss = loss or nn.CrossEntropyLoss()
+    return session(model, inputs, targets=targets, loss=loss, optimizer=optimizer, **fields).evidence("StepStats")
+
+
+class Regression(nn.Module):
+    """The article's regression net."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(20, 25, bias=False)
+        self.fc2 = nn.Linear(25, 1, bias=False)
+
+    def forward(self, x):
+        return self.fc2(F.relu(self.fc1(x)))
+
+
+class Clipped(torch.optim.SGD):
+    """SGD behind clip_grad_norm_, as the article cures its net."""
+
+    def step(self, closure=None):
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 4.0)
+        return super().step(closure)
+
+
+def regression(scale, seed, kind=torch.optim.SGD):
+    torch.manual_seed(seed)
+    inputs, weights = torch.randn(32, 20), 100 * torch.rand(20) * (torch.arange(20) < 10)
+    targets = (inputs @ weights)[:, None]
+    model = Regression()
+    optimizer = kind(model.parameters(), lr=0.01, momentum=0.9)
+    return stats(model, optimizer, loss=nn.MSELoss(), inputs=inputs, targets=targets / targets.std() * scale)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_articles_regression_breaks_within_a_dozen_steps(seed):
+    broken = regression(142.9, seed)
+    assert broken.non_finite_step is not None
+    assert 4 <= broken.non_finite_step <= 14
+    assert broken.non_finite_at is not None
+    assert broken.median_update_ratio > 0.3
+
+
+@pytest.mark.parametrize("cured", [{"scale": 1.0}, {"scale": 142.9, "kind": Clipped}], ids=["scaled target", "clipping"])
+def test_the_articles_cures(cured):
+    for seed in range(3):
+        found = regression(seed=seed, **cured)
+        assert found.non_finite_step is None
+        assert found.losses[-1] < found.losses[0]
+
+
+def test_a_small_net_gets_more_steps_than_a_large_one():
+    assert stats(mlp(), torch.optim.SGD(mlp().parameters(), lr=0.1)).steps > 10
+    wide = nn.Sequential(nn.Linear(20, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 5))
+    found = stats(wide)
+    assert (found.steps, len(found.losses), found.own_optimizer) == (3, 4, False)
+
+
+class Branch(nn.Module):
+    """A residual branch that starts at zero, an embedding of which few rows are used, and a layer behind a factor of zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(100, 16, padding_idx=0)
+        self.segments = nn.Embedding(2, 16, padding_idx=0)
+        self.branch = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+        self.gamma = nn.Parameter(torch.zeros(16))
+        self.never = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 5)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, tokens):
+        x = self.embed(tokens).mean(dim=1) + self.segments(torch.zeros_like(tokens)).mean(dim=1)
+        x = x + self.gamma * self.branch(x) + 0.0 * self.never(x)
+        return self.head(x)
+
+
+def test_what_wakes_up_is_no_dead_parameter():
+    torch.manual_seed(0)
+    model = Branch()
+    found = stats(model, torch.optim.SGD(model.parameters(), lr=0.1), inputs=torch.randint(1, 100, (32, 6)))
+    assert found.parameter("branch.0.weight").gradients[:2] == (0.0, 0.0)  # behind gamma, behind the head
+    assert [item.name for item in found.parameters if item.always_zero] == ["never.weight", "never.bias"]
+    assert found.parameter("segments.weight").gradients == (0.0,) * found.steps  # nothing but padding
+
+
+def test_a_warm_up_that_starts_at_zero_takes_its_first_step():
+    torch.manual_seed(0)
+    model = Branch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step / 1000, 1.0))
+    found = stats(model, optimizer, scheduler=scheduler, inputs=torch.randint(1, 100, (32, 6)))
+    assert found.learning_rate == pytest.approx(1e-4)
+    assert found.is_warming_up
+    assert not found.parameter("branch.0.weight").always_zero
+    assert optimizer.param_groups[0]["lr"] == 0.0
+    assert scheduler.last_epoch == 0
+
+
+def test_without_real_updates_nothing_is_called_dead():
+    model = Branch()
+    found = stats(model, torch.optim.SGD(model.parameters(), lr=0.0), inputs=torch.randint(1, 100, (32, 6)))
+    assert not any(item.always_zero for item in found.parameters)
+    assert found.update_ratios == ()
+
+
+def test_ratios_leave_out_vectors_and_what_starts_at_zero():
+    torch.manual_seed(0)
+    model = Branch()
+    found = stats(model, torch.optim.Adam(model.parameters(), lr=1e-3), inputs=torch.randint(1, 100, (32, 6)))
+    assert found.parameter("gamma").update_ratio is None
+    assert found.parameter("head.weight").update_ratio is None
+    assert found.parameter("branch.2.weight").update_ratio == pytest.approx(1e-3 / 0.144, rel=0.3)
+    assert 1e-4 < found.median_update_ratio < 0.1
+
+
+def test_an_optimizer_with_a_closure():
+    model = mlp()
+    found = stats(model, torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4))
+    assert found.losses[-1] < found.losses[0]
+
+
+def test_units_that_die():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(3, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12 * 10, 5))
+    with torch.no_grad():
+        model[0].bias[:4] = -100.0
+    found = stats(model, torch.optim.SGD(model.parameters(), lr=1e-3), inputs=torch.randn(32, 3, 12))
+    (layer,) = found.dead
+    assert (layer.units, layer.before, layer.after, layer.growth) == (12, 4, 4, 0.0)
+
+
+class Teacher(nn.Module):
+    """A student and the moving average of it, which the forward itself updates; and a view of a trainable weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.student = nn.Linear(20, 5)
+        self.teacher = nn.Linear(20, 5).requires_grad_(False)
+        self.alias = nn.Parameter(self.student.weight.data.view(-1)[:20], requires_grad=False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.teacher.weight.lerp_(self.student.weight, 0.1)
+        return self.student(x) + self.teacher(x) + self.alias.sum()
+
+
+def test_frozen_parameters_that_an_update_moves():
+    model = Teacher()
+    found = stats(model, torch.optim.SGD(model.student.parameters(), lr=0.1))
+    assert found.frozen_moved == ("alias",)
+
+
+def test_a_raising_step_is_a_reason():
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(Skip, match="a training step raised ZeroDivisionError"):
+        stats(model, optimizer)
+
+
+def test_without_a_loss_a_projection_stands_in():
+    found = session(mlp(), torch.randn(8, 20)).evidence("StepStats")
+    assert found.surrogate
+    assert any(item.moved > 0 for item in found.parameters)
+    with pytest.raises(Skip, match="no optimizer given"):
+        found.require_own_optimizer()
+
+
+def test_a_loss_of_the_models_own():
+    model = mlp()
+
+    def own(model, inputs, targets):
+        return F.cross_entropy(model(inputs), targets)
+
+    found = session(
+        model,
+        torch.randn(16, 20),
+        targets=torch.arange(16) % 5,
+        own_loss=own,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+    ).evidence("StepStats")
+    assert found.losses[-1] < found.losses[0]
+    assert not found.surrogate
