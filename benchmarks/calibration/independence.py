@@ -94,7 +94,8 @@ def zoo_row(name: str, build: Callable[[], Any], _plan: sweep.Plan) -> dict[str,
     torch.set_num_threads(1)
     fields = training_setup(name, build).fields
     if name.startswith("hf/") and CAUSAL.search(name):
-        fields["causal"] = True
+        # As the adapter for Hugging Face models does it: a BERT head for language modeling is bidirectional by default.
+        fields["causal"] = any(getattr(module, "is_causal", False) is True for module in fields["model"].modules())
     return {"model": name, "status": "ok"} | measured(fields)
 
 

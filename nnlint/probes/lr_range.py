@@ -131,16 +131,21 @@ def _sweep(run: _Range, rates: Sequence[float]) -> list[float]:
 
 
 def _trials(run: _Range, minimum: float, rates: Sequence[float], steps: int) -> list[Trial]:
-    """Try the minimum; from there down until a rate holds, or up until one does not."""
+    """Try the minimum; from there down until a rate holds, or up until one does not; then once between the two."""
     each = max(min(steps // 4, 8), 4)
     trials = [_trial(run, minimum, each)]
     factor = 1.0 / _FACTOR if trials[0].diverged else _FACTOR
-    while trials[-1].diverged == trials[0].diverged:
+
+    def is_affordable() -> bool:
+        return sum(len(trial.losses) - 1 for trial in trials) + each <= steps
+
+    while trials[-1].diverged == trials[0].diverged and is_affordable():
         rate = trials[-1].rate * factor
-        spent = sum(len(trial.losses) - 1 for trial in trials)
-        if not rates[0] <= rate <= rates[-1] * _FACTOR or spent + each > steps:
-            break
+        if not rates[0] <= rate <= rates[-1] * _FACTOR:
+            return trials
         trials.append(_trial(run, rate, each))
+    if trials[-1].diverged != trials[0].diverged and is_affordable():
+        trials.append(_trial(run, math.sqrt(trials[-1].rate * trials[-2].rate), each))
     return trials
 
 
@@ -201,15 +206,16 @@ def read_curve(rates: Sequence[float], losses: Sequence[float]) -> Curve:
     smooth = debiased([loss for loss in losses if math.isfinite(loss)])
     if len(smooth) < 4:
         return Curve(tuple(smooth), None, None, None)
-    level = _median(smooth[: max(len(smooth) // 10, 3)])
+    beginning = max(len(smooth) // 10, 3)
+    level = _median(smooth[:beginning])
     lowest = min(range(len(smooth)), key=lambda index: smooth[index])
     fall = level - smooth[lowest]
-    if fall < _LEAST_FALL * abs(level):
+    if lowest < beginning or fall < _LEAST_FALL * abs(level):
         return Curve(tuple(smooth), None, None, None)
-    below = _last(lambda index: smooth[index] > level - _MOVED * fall, lowest)
-    slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(1, lowest)}
+    starts = min(_last(lambda index: smooth[index] > level - _MOVED * fall, lowest) + 1, lowest)
+    slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(max(starts, 1), lowest)}
     steepest = min(slopes, key=lambda index: slopes[index]) if slopes else lowest
-    return Curve(tuple(smooth), rates[min(below + 1, lowest)], rates[steepest], rates[lowest])
+    return Curve(tuple(smooth), rates[starts], rates[steepest], rates[lowest])
 
 
 def _last(holds: Callable[[int], bool], end: int) -> int:

@@ -277,9 +277,25 @@ class Mixing:
 
     def _length(self, base: list[torch.Tensor]) -> int | None:
         count = self._session.samples
-        given = {tensor.shape[1] for _, tensor in self._sequences() if tensor.shape[0] == count}
-        returned = {tensor.shape[1] for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count}
+        axis = self._time_axis
+        given = {tensor.shape[axis] for _, tensor in self._sequences() if tensor.shape[0] == count and tensor.dim() > axis}
+        returned = {size for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count for size in tensor.shape[1:]}
         return max((length for length in given & returned if length > 1), default=None)
+
+    @cached_property
+    def _time_axis(self) -> int:
+        """The axis of time in the inputs: the last where a one-dimensional convolution reads them, else the second."""
+        graph = self._session.evidence("Graph")
+        first = (user for op in graph.inputs for user in graph.consumers(op, through=("identity", "cast", "dropout", "concat")))
+        return 2 if any(op.name in ("conv1d", "conv_transpose1d") for op in first) else 1
+
+    def _early(self, output: torch.Tensor, cut: int, length: int) -> torch.Tensor | None:
+        """The part of an output that belongs to times before `cut`; None where it has no axis of time."""
+        if output.dim() != 3 or output.shape[0] != self._session.samples or length not in output.shape[1:]:
+            return None
+        # (batch, time, features) or (batch, features, time): as in the inputs where both axes have the length.
+        axis = self._time_axis if output.shape[1] == output.shape[2] else 1 + list(output.shape[1:]).index(length)
+        return output.narrow(axis, 0, cut)
 
     def _with_other_future(self, length: int, cut: int) -> Any:
         """The batch with every sample's future taken from the sample before it; None where that changes nothing."""
@@ -287,14 +303,16 @@ class Mixing:
 
         from nnlint.probes.outputs import map_tensors
 
-        chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[1] == length}
+        axis = self._time_axis
+        chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[axis : axis + 1] == (length,)}
         differing = []
 
         def change(tensor: torch.Tensor) -> torch.Tensor:
             if id(tensor) not in chosen:
                 return tensor
             changed = tensor.clone()
-            changed[:, cut:] = tensor.roll(1, dims=0)[:, cut:]
+            later = changed.narrow(axis, cut, length - cut)
+            later.copy_(tensor.roll(1, dims=0).narrow(axis, cut, length - cut))
             differing.append(not torch.equal(changed, tensor))
             return changed
 
@@ -304,11 +322,9 @@ class Mixing:
     def _change_before(self, cut: int, length: int, changed: list[torch.Tensor]) -> float:
         from nnlint.probes.outputs import relative_difference
 
-        early = [
-            (a[:, :cut], b[:, :cut])
-            for a, b in zip(self._base(), changed, strict=False)
-            if a.shape == b.shape and a.dim() == 3 and a.shape[:2] == (self._session.samples, length)
-        ]
+        same = [(a, b) for a, b in zip(self._base(), changed, strict=False) if a.shape == b.shape]
+        both = [(self._early(a, cut, length), self._early(b, cut, length)) for a, b in same]
+        early = [(a, b) for a, b in both if a is not None and b is not None]
         return relative_difference([a for a, _ in early], [b for _, b in early])
 
     # ------------------------------------------------------------ order

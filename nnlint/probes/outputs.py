@@ -167,17 +167,25 @@ def batch_axis(tensor: torch.Tensor, samples: int) -> int | None:
 
 
 def are_nodes(inputs: Any, samples: int) -> bool:
-    """Whether the inputs are a graph: an index of edges, or a square or sparse adjacency, tells which samples are neighbours."""
-    for _, tensor in tensor_leaves(inputs):
-        edges = _are_edges(tensor, samples)
-        square = tensor.dim() == 2 and tuple(tensor.shape) == (samples, samples)
-        if tensor.layout is not torch.strided or edges or square:
-            return True
-    return False
+    """Whether the inputs are a graph: an index of edges, or an adjacency matrix, tells which samples are neighbours."""
+    tensors = [tensor for _, tensor in tensor_leaves(inputs)]
+    return len(tensors) > 1 and any(_is_of_edges(tensor, samples) for tensor in tensors)
 
 
-def _are_edges(tensor: torch.Tensor, samples: int) -> bool:
+def _is_edge_index(tensor: torch.Tensor, samples: int) -> bool:
     return not tensor.is_floating_point() and tensor.dim() == 2 and tensor.shape[0] == 2 != samples
+
+
+def _is_of_edges(tensor: torch.Tensor, samples: int) -> bool:
+    if tensor.layout is not torch.strided:
+        return True
+    if tensor.dim() != 2:
+        return False
+    if _is_edge_index(tensor, samples):
+        return True
+    # Neighbours are mutual, or a few of all: a table with as many columns as samples is neither.
+    square = tuple(tensor.shape) == (samples, samples)
+    return square and (torch.equal(tensor, tensor.t()) or bool((tensor >= 0).all() and (tensor == 0).any()))
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -186,10 +194,10 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
 
 
 def first_samples(inputs: Any, samples: int, keep: int) -> Any:
-    """The first `keep` samples of a batch; everything where a tensor has no batch axis."""
-    if keep >= samples or any(
-        batch_axis(tensor, samples) is None for _, tensor in tensor_leaves(inputs) if tensor.dim()
-    ):
+    """The first `keep` samples of a batch; everything where a tensor has no batch axis, or the samples are nodes of a graph."""
+    if keep >= samples or are_nodes(inputs, samples):
+        return inputs
+    if any(batch_axis(tensor, samples) is None for _, tensor in tensor_leaves(inputs) if tensor.dim()):
         return inputs
     return map_tensors(inputs, lambda t: t.narrow(axis, 0, keep) if (axis := batch_axis(t, samples)) is not None else t)
 
@@ -245,7 +253,7 @@ def rolled(tensor: torch.Tensor, samples: int) -> torch.Tensor:
 
     Of a list of edges only one row is moved: the edges in another order are the same graph.
     """
-    if _are_edges(tensor, samples):
+    if _is_edge_index(tensor, samples):
         return torch.stack([tensor[0].roll(1), tensor[1]])
     axis = batch_axis(tensor, samples)
     moved = tensor if axis is None else tensor.roll(1, dims=axis)

@@ -84,7 +84,8 @@ def run_overfit(
     reachable = min(initial, chance_loss(call, target) or math.inf) - floor
     reasons += limits(small, losses.graph, call, target)
     own = setup.optimizer is not None and steps >= _OWN_RUNG
-    each = steps // (len(LADDER) + own)
+    # Where a plateau would prove nothing, half the steps do: all they can say is that it fits.
+    each = steps // (len(LADDER) + own) // (2 if reasons else 1)
     climb = _Climb(small, guard, seed, floor, reachable, blind_floor(call, target), on_step, each)
     rungs = _ladder(climb, (*LADDER, *([None] if own else [])))
     best = min((rung.best for rung in rungs), default=initial)

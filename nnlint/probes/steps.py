@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Multiply-adds of all steps together; large models get the fewest that still judge a zero gradient (0, 1 and 2 updates done).
 _BUDGET = 1e9
-_FEWEST = 3
+_FEWEST = 2
 _MOST = 20
 #: From this many steps on every single update is measured: the model is small enough for a copy at each.
 _COMPARED = 6
@@ -103,7 +103,7 @@ def run_steps(
 
 
 def step_count(setup: TrainingSetup, forward: ForwardStats) -> int:
-    """Updates the probe makes: 3 for a large model, up to 20 for a small one."""
+    """Updates the probe makes: 2 for a large model (with gradients before, between and after), up to 20 for a small one."""
     work = forward_work(forward.graph, setup.model)
     return steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
 
@@ -125,10 +125,20 @@ def _run(run: _Steps, count: int) -> None:
         _note_gradients(run)
         _step(run)
         run.done += 1
+    _look_again(run, differentiate=count == _FEWEST)
+
+
+def _look_again(run: _Steps, *, differentiate: bool) -> None:
+    """The forward after the last update; after few updates its gradients count too: a zero is judged over three of them."""
+    for parameter in run.setup.model.parameters():
+        parameter.grad = None
     seed_everything(run.seed)
-    with torch.no_grad(), run.counts:
+    with torch.set_grad_enabled(differentiate), run.counts:
         loss = run.loss()
-    run.losses.append(float(loss))
+    run.losses.append(float(loss.detach()))
+    if differentiate and math.isfinite(run.losses[-1]):
+        loss.backward()
+        _note_gradients(run)
 
 
 def _step(run: _Steps) -> None:

@@ -17,7 +17,7 @@ def mlp(inputs=20, outputs=5):
 # -------------------------------------------------------------------- lost layers
 
 
-def build_result_of_a_layer_not_used():  # expect: ARC002 at second
+def build_result_of_a_layer_not_used():  # expect: ARC002
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -31,7 +31,7 @@ def build_result_of_a_layer_not_used():  # expect: ARC002 at second
     return classifier(Net(), table())
 
 
-def build_overwritten_branch():  # expect: ARC002 at left
+def build_overwritten_branch():  # expect: ARC002 at left.2
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -116,7 +116,7 @@ def build_detached_features():  # expect: ARC007
     return classifier(Net(), table())
 
 
-def build_encoder_under_no_grad():  # expect: ARC007
+def build_encoder_under_no_grad():  # expect: ARC007 warning at embedding
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -324,11 +324,11 @@ def build_layer_never_called():  # expect: ARC001 at spare
     return classifier(Net(), table())
 
 
-def build_two_linear_layers_in_a_row():  # expect: ARC005 at 1
+def build_two_linear_layers_in_a_row():  # expect: ARC005 at 0
     return classifier(nn.Sequential(nn.Linear(20, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 5)), table())
 
 
-def build_forgotten_functional_activation():  # expect: ARC005 at fc2
+def build_forgotten_functional_activation():  # expect: ARC005 at fc1
     class Net(nn.Module):
         def __init__(self):
             super().__init__()

@@ -181,6 +181,16 @@ def test_skips() -> None:
         ).samples
 
 
+def test_adjacency_matrices_and_tables_that_are_square() -> None:
+    def convolve(net, x, other):
+        return net.fc(other @ x) if net.graph else net.fc(x) + other.sum(1, keepdim=True)
+
+    adjacency = (rand(16, 16) > 1).float()
+    with pytest.raises(Skip, match="nodes of a graph"):
+        _ = mixing(convolve, (rand(16, 12), adjacency), fc=nn.Linear(12, CLASSES), graph=True).samples
+    assert mixing(convolve, (rand(16, 12), rand(16, 16)), fc=nn.Linear(12, CLASSES), graph=False).samples is None
+
+
 # -------------------------------------------------------------------- the axis of the samples
 
 

@@ -25,7 +25,9 @@ class GradientFlow:
         self.has_sink = bool(sinks)
         self._valued = _closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
         carrying = [op for op in sinks if op.requires_grad]
-        self._carrying = _closure(carrying, lambda op: [above for above in op.inputs if above.requires_grad])
+        self._carrying = _closure(
+            carrying, lambda op: [] if is_step(op) else [above for above in op.inputs if above.requires_grad]
+        )
 
     @cached_property
     def _trainable(self) -> tuple[Op, ...]:
@@ -52,9 +54,9 @@ class GradientFlow:
     def _cuts(self, parameter: Op) -> list[Op]:
         """Ops on the way to the loss that give up the gradient of the parameter."""
         reached = _closure(
-            [parameter], lambda op: [user for user in op.users if user in self._valued and op.requires_grad]
+            [parameter], lambda op: [] if _is_blocked(op) else [user for user in op.users if user in self._valued]
         )
-        return [op for op in reached if not op.requires_grad]
+        return [op for op in reached if _is_blocked(op)]
 
     def _numbers(self, parameter: Op) -> list[Op]:
         """Ops by which the parameter's value leaves torch, where a tensor without origin reaches the loss after that."""
@@ -104,6 +106,15 @@ class GradientFlow:
         if not self.with_gradient or cut.is_kind("integer", "compare", "escape"):
             return False
         return not self._feeds_layers(cut) if cut.is_kind("detach") else not cut.grad_enabled
+
+
+def is_step(op: Op) -> bool:
+    """Whether the op is a step function: autograd passes it, with a derivative of zero."""
+    return op.is_kind("round") and op.name != "frac"
+
+
+def _is_blocked(op: Op) -> bool:
+    return not op.requires_grad or is_step(op)
 
 
 def _is_shape_only(op: Op) -> bool:

@@ -16,6 +16,9 @@ def time_major_layer(found: SampleMixing | None, model: Model) -> ModuleView | N
     """The layer with `batch_first=False` where mixing starts; None where something else mixes."""
     if found is None or found.op is None or not found.op.is_kind("recurrent", "attention"):
         return None
+    given = found.op.activations[0].shape if found.op.activations else None
+    if given and found.samples in given[1:2] and given[0] != found.samples:
+        return None  # time comes first, as the layer wants it: something before it has mixed the samples up
     for path in dict.fromkeys((found.op.module_path, *reversed(found.op.modules))):
         view = model.find(path)
         if view is not None and view.attribute("batch_first") is not None:

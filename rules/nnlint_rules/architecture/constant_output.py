@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint.probes.eval_stats import EvalStats
 
 _LIMIT = 1e-6
-_EXPLAINED = ["ARC011", "ARC021", "LOS018", "SIG006", "TRN001", "TRN005"]
+_EXPLAINED = ["ARC011", "ARC021", "GRD003", "LOS018", "SIG006", "TRN001", "TRN005"]
 
 
 @rule("ARC010", "constant-output", level="error", since="0.1", explains=_EXPLAINED)
@@ -56,8 +56,17 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
         f"updates by {after:.1g}; limit {_LIMIT:g})"
         + (f": from {where.label} on the samples cannot be told apart" if where is not None else ""),
         evidence={"spread": spread, "spread_after_steps": after, "limit": _LIMIT},
+        modules=_upstream(forward, where),
         fix="follow the signal into this layer: its input has to reach the output through something that is not constant",
     )
+
+
+def _upstream(forward: ForwardStats, where: LayerStats | None) -> tuple[str, ...]:
+    """The modules whose work is lost: nothing of it reaches the output, and no gradient comes back."""
+    graph = forward.graph
+    ends = [where.op] if where is not None else graph.outputs
+    above = {op for end in ends for op in graph.ancestors(end)}
+    return tuple(dict.fromkeys(op.module_path for op in graph.ops if op in above and op.parameters))
 
 
 def _varies_in_training(forward: ForwardStats) -> bool:
