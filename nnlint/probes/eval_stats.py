@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.finding import Skip
+from nnlint.probes.noise import meets
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,11 @@ class Randomness:
     def from_dropout(self) -> bool:
         """Whether a dropout is what made the difference: one of its own, or the one inside a recurrent or attention layer."""
         return self.op is not None and self.op.is_kind("dropout", "recurrent", "attention")
+
+    @property
+    def meets(self) -> Op | None:
+        """The op where the noise meets an activation."""
+        return meets(self.op) if self.op is not None else None
 
 
 class EvalStats:

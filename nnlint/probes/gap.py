@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from nnlint.capture.graph import Op
+from nnlint.probes.noise import meets
 from nnlint.probes.outputs import forward, relative_difference, zeroed
 from nnlint.probes.training import NoDropout
 
@@ -68,7 +69,7 @@ def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap
         noise=noise / scale,
         squashed=all(_squashed(a, zeroed(b), is_random=is_random) for a, b in zip(means, evaluated, strict=True)),
         op=where.op if where is not None else None,
-        deliberate=where is not None and (not _is_scaled_by(where.op) if is_random else where.parted),
+        deliberate=where is not None and (not meets(where.op).is_kind("mul", "div") if is_random else where.parted),
     )
 
 
@@ -109,20 +110,6 @@ def _where(session: Session, *, is_random: bool) -> Difference | None:
         "search for the gap", lambda: first_difference(session.setup, one, other, any_change)
     )
     return found
-
-
-def _is_scaled_by(noise: Op) -> bool:
-    """Whether the noise, once it meets an activation, multiplies it: dropout by hand."""
-    pure, waiting = {noise}, [noise]
-    while waiting:
-        for user in waiting.pop().users:
-            if all(source in pure for source in user.activations):
-                if user not in pure:
-                    pure.add(user)
-                    waiting.append(user)
-            elif user.is_kind("mul", "div"):
-                return True
-    return False
 
 
 def _comparable(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:

@@ -95,8 +95,13 @@ class InputGradients:
     mixing: float | None
 
 
-def input_gradients(session: Session) -> InputGradients | None:
-    """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard."""
+def input_gradients(session: Session, base: list[torch.Tensor]) -> InputGradients | None:
+    """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard.
+
+    Args:
+        session: whose model is run.
+        base: outputs for `session.batch_inputs`: an axis of theirs is that of the samples if it shrinks with the batch.
+    """
     setup = session.setup
     inputs = first_samples(session.batch_inputs, session.samples, _DIFFERENTIATED)
     count = session.samples if inputs is session.batch_inputs else _DIFFERENTIATED
@@ -112,9 +117,14 @@ def input_gradients(session: Session) -> InputGradients | None:
     setup.model.eval()
     try:
         with torch.enable_grad():
-            outputs = forward(setup, map_tensors(inputs, as_leaf), seed=session.plan.seed, mode="evaluation")
-            loss, batched = _projection(outputs, count, seed=session.plan.seed)
-            if loss is None or not leaves or not loss.requires_grad:
+            given = map_tensors(inputs, as_leaf)
+            if not leaves:
+                return None
+            outputs = forward(setup, given, seed=session.plan.seed, mode="evaluation")
+            wholes = base if len(base) == len(outputs) else [None] * len(outputs)
+            follows = [_is_batched(a, count, b, session.samples) for a, b in zip(outputs, wholes, strict=True)]
+            loss, batched = _projection(outputs, follows, seed=session.plan.seed)
+            if loss is None:
                 return None
             found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     except Exception as error:
@@ -132,14 +142,19 @@ def _optional(gradients: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor | None,
     return gradients
 
 
-def _projection(outputs: list[torch.Tensor], count: int, *, seed: int) -> tuple[torch.Tensor | None, bool]:
+def _is_batched(tensor: torch.Tensor, count: int, whole: torch.Tensor | None, samples: int) -> bool:
+    """Whether the first axis is that of the samples: it has their number, and had it when there were more."""
+    return tensor.shape[:1] == (count,) and (whole is None or whole.shape[:1] == (samples,))
+
+
+def _projection(outputs: list[torch.Tensor], follows: list[bool], *, seed: int) -> tuple[torch.Tensor | None, bool]:
     """Projection of the last sample's outputs, and whether there is a batch axis to take it from.
 
     The last: a recurrent layer that runs along the batch hands nothing back.
     """
     generator = torch.Generator().manual_seed(seed)
     differentiable = [tensor for tensor in outputs if tensor.requires_grad]
-    rows = [tensor[-1:] for tensor in differentiable if tensor.dim() and tensor.shape[0] == count]
+    rows = [tensor[-1:] for tensor, batched in zip(outputs, follows, strict=True) if batched and tensor.requires_grad]
     terms = []
     for tensor in rows or differentiable:
         weights = torch.randn(tensor.shape, generator=generator).to(tensor)

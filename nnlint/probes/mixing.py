@@ -120,17 +120,20 @@ class Mixing:
         """
         from nnlint.probes.outputs import are_nodes, with_first_sample_replaced
 
-        base, session = self._base(), self._session
-        if are_nodes(session.batch_inputs, session.samples):
+        base, session, count = self._base(), self._session, self._session.samples
+        if are_nodes(session.batch_inputs, count):
             raise Skip("the samples are the nodes of a graph, which depend on each other")
-        inputs = with_first_sample_replaced(session.batch_inputs, session.samples)
+        inputs = with_first_sample_replaced(session.batch_inputs, count)
         if inputs is None:
             raise Skip("all samples of the batch are equal")
-        look = self._compared(base, session.evidence("EvalStats").replaced_outputs)
+        replaced = session.evidence("EvalStats").replaced_outputs
+        look = self._compared(base, replaced)
+        if look.influence > INFLUENCE:
+            look = self._compared(self._that_shrink(base), self._that_shrink(replaced))
         gradient = self._gradients.mixing if self._gradients is not None else None
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
-        if look.influence <= INFLUENCE and (gradient or 0.0) <= INFLUENCE:
+        if max(look.influence, gradient or 0.0) <= INFLUENCE:
             return None
         where = self._where(inputs)
         return SampleMixing(
@@ -138,9 +141,9 @@ class Mixing:
             gradient=gradient,
             op=where.op if where is not None else None,
             graph=where.graph if where is not None else None,
-            pairwise=look.pairwise and self._is_pairwise(),
+            pairwise=look.pairwise and (count - 1, count - 1) in self._shapes_with_fewer,
             settled=self._settled(),
-            samples=session.samples,
+            samples=count,
         )
 
     def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor]) -> _Look:
@@ -175,16 +178,23 @@ class Mixing:
 
         return second_look(session, "independence after steps", look, lambda seen: not seen.constant)
 
-    def _is_pairwise(self) -> bool:
-        """Whether the outputs of shape (batch, batch) have that shape for another batch too."""
+    @cached_property
+    def _shapes_with_fewer(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs for one sample fewer; none where the batch cannot be cut."""
         from nnlint.probes.outputs import first_samples
 
         count = self._session.samples
         fewer = first_samples(self._session.batch_inputs, count, count - 1)
         if fewer is self._session.batch_inputs:
-            return False
-        shapes = [tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer)]
-        return (count - 1, count - 1) in shapes
+            return ()
+        return tuple(tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer))
+
+    def _that_shrink(self, outputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The outputs whose first axis shrinks with the batch: as many layers as samples are no samples."""
+        fewer, shorter = self._shapes_with_fewer, (self._session.samples - 1,)
+        if len(fewer) != len(outputs):
+            return outputs
+        return [tensor for tensor, shape in zip(outputs, fewer, strict=True) if shape[:1] == shorter]
 
     def _settled(self) -> bool:
         """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
@@ -225,8 +235,9 @@ class Mixing:
     def _gradients(self) -> InputGradients | None:
         from nnlint.probes.influence import input_gradients
 
+        base = self._base()
         found: InputGradients | None = self._session.measure(
-            "gradients of the inputs", lambda: input_gradients(self._session)
+            "gradients of the inputs", lambda: input_gradients(self._session, base)
         )
         return found
 
@@ -278,15 +289,23 @@ class Mixing:
     def _length(self, base: list[torch.Tensor]) -> int | None:
         count = self._session.samples
         axis = self._time_axis
-        given = {tensor.shape[axis] for _, tensor in self._sequences() if tensor.shape[0] == count and tensor.dim() > axis}
-        returned = {size for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count for size in tensor.shape[1:]}
+        given = {
+            tensor.shape[axis] for _, tensor in self._sequences() if tensor.shape[0] == count and tensor.dim() > axis
+        }
+        returned = {
+            size for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count for size in tensor.shape[1:]
+        }
         return max((length for length in given & returned if length > 1), default=None)
 
     @cached_property
     def _time_axis(self) -> int:
         """The axis of time in the inputs: the last where a one-dimensional convolution reads them, else the second."""
         graph = self._session.evidence("Graph")
-        first = (user for op in graph.inputs for user in graph.consumers(op, through=("identity", "cast", "dropout", "concat")))
+        first = (
+            user
+            for op in graph.inputs
+            for user in graph.consumers(op, through=("identity", "cast", "dropout", "concat"))
+        )
         return 2 if any(op.name in ("conv1d", "conv_transpose1d") for op in first) else 1
 
     def _early(self, output: torch.Tensor, cut: int, length: int) -> torch.Tensor | None:

@@ -161,6 +161,15 @@ def test_pairwise_outputs_are_told_from_as_many_classes() -> None:
     assert not found.pairwise
 
 
+@pytest.mark.parametrize("layers", [2, 4])
+def test_outputs_with_as_many_layers_as_samples_are_not_taken_for_batched(layers) -> None:
+    def stacked(net, x):
+        h = net.fc(x)
+        return h, torch.stack([h * number for number in range(1, layers + 1)])
+
+    assert mixing(stacked, rand(16, 12), targets=None, fc=nn.Linear(12, CLASSES)).samples is None
+
+
 def test_skips() -> None:
     fc = nn.Linear(12, CLASSES)
     with pytest.raises(Skip, match="all samples of the batch are equal"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Skip, rule
+from nnlint import Finding, Level, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, LayerStats
@@ -52,6 +52,8 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
     where = _start(forward)
     yield Finding(
         at=where,
+        # A quantizer whose codebook is fresh gives every sample the same code until the codes have spread.
+        level=Level.INFO if where is not None and _is_quantized(where) else None,
         message=f"the output is the same for all samples (they differ by {spread:.1g} of the largest output, after a few "
         f"updates by {after:.1g}; limit {_LIMIT:g})"
         + (f": from {where.label} on the samples cannot be told apart" if where is not None else ""),
@@ -67,6 +69,10 @@ def _upstream(forward: ForwardStats, where: LayerStats | None) -> tuple[str, ...
     ends = [where.op] if where is not None else graph.outputs
     above = {op for end in ends for op in graph.ancestors(end)}
     return tuple(dict.fromkeys(op.module_path for op in graph.ops if op in above and op.parameters))
+
+
+def _is_quantized(layer: LayerStats) -> bool:
+    return any(source.is_kind("integer") or source.dtype.startswith("int") for source in layer.op.activations)
 
 
 def _varies_in_training(forward: ForwardStats) -> bool:

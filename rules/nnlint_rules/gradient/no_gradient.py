@@ -95,6 +95,8 @@ def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) 
     shown = _listed([item.name for item in dead])
     yield Finding(
         at=dead[0],
+        # Without a loss the outputs stand in for it, and not every output is meant to be trained.
+        level=Level.INFO if backward.surrogate else None,
         message=f"the gradient of {shown} is exactly zero at each of {steps.steps} steps, with updates between",
         evidence={"parameters": [item.name for item in dead], "steps": steps.steps},
         fix="look at what comes behind the layer: a dead ReLU, a factor of zero, a rounding, or a path that never runs",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Skip, rule
+from nnlint import Finding, Level, Skip, rule
 from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
@@ -46,9 +46,14 @@ def check(model: Model, parameters: Parameters) -> Iterator[Finding]:
     _require_fresh(parameters, suspects)
     for view, groups in suspects.items():
         copies = sum(len(rows) - 1 for rows in groups)
+        sizes = {len(rows) for rows in groups}
+        # Every row repeated equally often: the initialization of a sub-pixel convolution (ICNR, arXiv:1707.02937).
+        covered = sum(len(rows) for rows in groups) == view.shape[0]
+        repeated = len(view.shape) > 2 and len(groups) > 1 and len(sizes) == 1 and covered
         largest = max(groups, key=len)
         yield Finding(
             at=view,
+            level=Level.INFO if repeated else None,
             message=f"{copies} of {view.shape[0]} rows of {view.name} are copies of another row "
             f"(rows {', '.join(map(str, largest[:6]))}{', ...' if len(largest) > 6 else ''}): these units are one",
             evidence={"copies": copies, "rows": view.shape[0], "largest_group": list(largest[:20])},
@@ -77,6 +82,8 @@ def _is_judged(view: ParameterView, model: Model) -> bool:
     if not view.requires_grad or view.constant or not view.finite or len(view.shape) < 2:
         return False
     owner = model.find(view.module_path)
+    if not view.name.rpartition(".")[2].startswith(("weight", "original", "in_proj")):
+        return False  # a parameter of the model's own (the decay rates of a state space): no matrix of units
     groups = owner.attribute("groups", 1) if owner is not None else 1
     depthwise = isinstance(groups, int) and groups > 1 and view.shape[1] == 1
     return math.prod(view.shape[1:]) >= _SHORTEST_ROW and not depthwise

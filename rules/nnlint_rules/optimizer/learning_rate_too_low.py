@@ -53,7 +53,9 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     if steps.is_warming_up or not steps.learning_rate:
         return
     largest = max(steps.update_ratios, default=0.0)
-    if 0.0 < largest < options.ratio:
+    # Updates below the rounding of the weights change nothing at all, though there are gradients.
+    lost = steps.steps > 0 and any(any(item.gradients) for item in steps.parameters if item.in_optimizer)
+    if largest < options.ratio and (largest > 0.0 or lost):
         yield Finding(
             at=None,
             message=f"{steps.optimizer} with lr {steps.learning_rate:g} changes no weight tensor by more than {largest:.1e} of its norm in "

@@ -55,7 +55,12 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
     """
     for whole in scale_chains(forward):
         finite = finite_part(whole)
-        overflows = len(finite.links) < len(whole.links) and whole.links[len(finite.links)].value == float("inf")
+        # Scores with an added mask of -inf are not finite either; only what spoils the pass is an overflow.
+        overflows = (
+            forward.non_finite is not None
+            and len(finite.links) < len(whole.links)
+            and whole.links[len(finite.links)].value == float("inf")
+        )
         chain = up_to(finite, max)
         if len(chain.links) < 3 or not _explodes(chain, options, overflows=overflows) or _normalized_later(whole, forward):
             continue

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, rule
+from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared
-    from nnlint.probes.eval_stats import EvalStats
+    from nnlint.probes.eval_stats import EvalStats, Randomness
 
 _LIMIT = 1e-4
+_NORMAL = frozenset({"randn", "randn_like", "normal"})
 
 
 @rule("SIG007", "random-eval", level="error", since="0.1", explains=["SIG010"])
@@ -20,8 +21,10 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
 
     ## What it does
     Runs the model twice in evaluation mode on the same batch with different seeds and compares the outputs. A difference
-    above 1e-4 of the largest output is reported with the first operation that differs: noise drawn in forward, a sample of
-    a latent variable, a random crop or mask. Dropout has a rule of its own (ARC012). `declared={"stochastic"}` silences it.
+    above 1e-4 of the largest output is reported with the first operation that differs. Noise that is added to activations,
+    or a random mask that scales them, is an error. Noise that samples a latent variable (a normal draw times a computed
+    deviation), or chooses among values (random crops, masked autoencoders), may well be the model's way of working: a
+    warning. Dropout has a rule of its own (ARC012). `declared={"stochastic"}` silences it.
 
     ## Why is this bad?
     Validation scores and predictions change from call to call, and a fault cannot be reproduced. Noise that regularizes
@@ -44,10 +47,25 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     if found is None or found.from_dropout:
         return
     place = f"{found.op.label} is random in evaluation mode" if found.op is not None else "evaluation mode is random"
+    reason = _purpose(found)
     yield Finding(
         at=found.op,
-        message=f"{place}: two passes on the same batch differ by {found.difference:.2g} of the largest output (limit {_LIMIT:g})",
+        level=Level.WARNING if reason else None,
+        message=f"{place}: two passes on the same batch differ by {found.difference:.2g} of the largest output (limit {_LIMIT:g})"
+        + (f"; {reason}" if reason else ""),
         evidence={"difference": found.difference, "limit": _LIMIT},
         fix="draw the noise only `if self.training:`; where the model is meant to be stochastic, declare it: "
         '`declared={"stochastic"}`',
+        confidence="medium" if reason else "high",
     )
+
+
+def _purpose(found: Randomness) -> str:
+    """What the noise may be meant for; empty for noise that only disturbs."""
+    if found.op is None or found.meets is None:
+        return "what is random was not found"
+    if found.meets.is_kind("mul", "div"):
+        return "it samples a latent variable, and evaluation usually takes the mean" if found.op.name in _NORMAL else ""
+    if found.meets.is_kind("add", "sub"):
+        return ""
+    return "it chooses among values instead of disturbing them"

@@ -26,7 +26,7 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
     """The loss explodes or becomes NaN within the first steps of the training as configured.
 
     ## What it does
-    Makes a few updates (3 for a large model, up to 20 for a small one) with the given optimizer on the sample batch. NaN or Inf
+    Makes a few updates (2 for a large model, up to 20 for a small one) with the given optimizer on the sample batch. NaN or Inf
     in the loss is an error and names the operation that made it; so is a last loss of 10 times the first. From 3 times on it is
     a warning.
 
