@@ -176,7 +176,7 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 TEXT = """
 The limits: two passes that agree to 1e-4 differ by rounding of kernels that are not deterministic. 1e-5 for what must not
-depend on something is ten times the rounding of single precision, and a hundredth of the smallest dependence of the
+depend on something is ten times the rounding of single precision, and a thousandth of the smallest dependence in the
 fixtures. Outputs that vary by less than 1e-6 are the same but for rounding.
 
 Train/eval gap: hand-written dropout on nets of 1, 2 and 5 hidden layers of 64 and 512 units, p from .1 to .8. Rescaled, the

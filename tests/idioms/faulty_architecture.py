@@ -203,7 +203,7 @@ def build_transformer_on_batch_major_data():  # expect: ARC009
         def __init__(self):
             super().__init__()
             self.inputs, self.position = nn.Linear(8, 32), nn.Parameter(0.02 * torch.randn(12, 32))
-            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64), 1)
+            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64), 1, enable_nested_tensor=False)
             self.head = nn.Linear(32, 5)
 
         def forward(self, x):
@@ -396,7 +396,8 @@ def build_sequence_without_positions():  # expect: ARC021
             super().__init__()
             self.embedding = nn.Embedding(100, 32)
             layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
-            self.encoder, self.head = nn.TransformerEncoder(layer, 1), nn.Linear(32, 5)
+            self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+            self.head = nn.Linear(32, 5)
 
         def forward(self, ids):
             return self.head(self.encoder(self.embedding(ids)).mean(1))

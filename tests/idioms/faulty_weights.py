@@ -120,7 +120,7 @@ def build_tiny_weights():  # expect: INI004 at 0
 
 def build_copied_filters():  # expect: INI006 at 0
     model = convolutions()
-    model[0].weight.data[8:] = model[0].weight.data[:8]
+    model[0].weight.data[12:] = model[0].weight.data[:4]
     return classifier(model, images(32, 3, 16))
 
 
@@ -267,7 +267,7 @@ def build_noise_in_evaluation():  # expect: SIG007
     return classifier(Net(), table())
 
 
-def build_sampled_latents_in_evaluation():  # expect: SIG007
+def build_sampled_latents_in_evaluation():  # expect: SIG007 warning
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -279,6 +279,15 @@ def build_sampled_latents_in_evaluation():  # expect: SIG007
 
     x = table()
     return setup(Net(), x, x, nn.MSELoss())
+
+
+def build_weights_disturbed_in_every_forward():  # expect: SIG007
+    class Disturbed(nn.Linear):
+        def forward(self, x):
+            noise = 0.05 * torch.randn_like(self.weight)
+            return functional.linear(x, self.weight + noise, self.bias)
+
+    return classifier(nn.Sequential(Disturbed(20, 32), nn.ReLU(), nn.Linear(32, 5)), table())
 
 
 def build_dead_layer():  # expect: SIG001
@@ -326,11 +335,11 @@ def build_where_around_a_logarithm():  # expect: GRD004
             super().__init__()
             self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
 
-        def forward(self, x):
-            h = functional.hardtanh(self.body(x), 0.0, 1.0)
-            return self.head(torch.where(h > 0, torch.log(h) * h, torch.zeros_like(h)))
+        def forward(self, x, kept):
+            h = self.body(x).exp() * kept
+            return self.head(torch.where(kept > 0, torch.log(h), torch.zeros_like(h)))
 
-    return classifier(Net(), table())
+    return classifier(Net(), (table(), (torch.rand(64, 32) < 0.8).float()))
 
 
 def build_long_sigmoid_stack():  # expect: ARC024

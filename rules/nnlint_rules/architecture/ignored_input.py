@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from nnlint.probes.mixing import Mixing
 
 
+_BORDER = "the strided layers leave the end of these axes over"
+_COLOUR = "of a colour image one channel is used"
+
+
 class IgnoredInput(Options):
     """Thresholds; calibration: docs/calibration.md#independence."""
 
@@ -32,9 +36,9 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
     other input to the wrong samples. What shows no influence is changed again, through the training loss and after a few
     updates, before it is reported. Of a floating input every position of every axis is looked at: a channel, a column, a
     time step. A mask (any input with "mask" in its name) without effect is an error. Inputs and features that are the same
-    for all samples and cannot be judged, zeros (padding), and positions that a mask or a length hides are passed over.
-    The last positions of an axis, which a strided kernel leaves over, are an info. `declared={"unused-inputs"}` silences
-    the rule.
+    for all samples and cannot be judged, zeros (padding), and positions that a mask or a length hides are passed over. The
+    last positions of an axis, which a strided kernel leaves over, and two of three colour channels are an info.
+    `declared={"unused-inputs"}` silences the rule.
 
     ## Why is this bad?
     The model was given something to use and does not use it: a forgotten argument, a slice with the wrong bound, features
@@ -60,10 +64,11 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         if not found.matters:
             yield _whole(found, place)
         border = [features for features in found.ignored if _is_border(features, options)]
-        inner = [features for features in found.ignored if features not in border]
-        for group in (inner, border):
+        colours = [features for features in found.ignored if _is_colour(found, features)]
+        inner = [features for features in found.ignored if features not in (*border, *colours)]
+        for group, reason in ((inner, ""), (border, _BORDER), (colours, _COLOUR)):
             if group:
-                yield _features(found, group, place, is_border=group is border)
+                yield _features(found, group, place, reason)
 
 
 def _whole(found: InputInfluence, place: Op | Place) -> Finding:
@@ -84,13 +89,18 @@ def _is_border(features: IgnoredFeatures, options: IgnoredInput) -> bool:
     return features.at_end and len(features.indices) / features.size <= options.border
 
 
-def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, *, is_border: bool) -> Finding:
+def _is_colour(found: InputInfluence, features: IgnoredFeatures) -> bool:
+    """Whether one channel of a colour image is used: the model wants it grey."""
+    return len(found.shape) == 4 and features.axis == 1 and features.size == 3 and len(features.indices) == 2
+
+
+def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, reason: str) -> Finding:
     shown = ", ".join(f"{_ranges(item.indices)} of {item.size} along axis {item.axis}" for item in group)
     return Finding(
         at=place,
-        level=Level.INFO if is_border else None,
+        level=Level.INFO if reason else None,
         message=f"positions {shown} of {found.name} have no influence on the output"
-        + (": the strided layers leave the end of these axes over" if is_border else ""),
+        + (f": {reason}" if reason else ""),
         evidence={
             "input": found.name,
             "axes": [item.axis for item in group],
@@ -99,10 +109,10 @@ def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | P
             "share": max(len(item.indices) / item.size for item in group),
         },
         fix="pad or crop the input to a size that the strides divide"
-        if is_border
+        if reason == _BORDER
         else f"look for slices of {found.name} and for a receptive field that does not reach these positions; drop what is "
         "not meant to be used",
-        confidence="medium" if is_border else "high",
+        confidence="medium" if reason else "high",
     )
 
 

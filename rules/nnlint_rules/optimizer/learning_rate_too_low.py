@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,10 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     - CS231n, Neural Networks Part 3: ratio of weights to updates
     """
     steps.require_own_optimizer()
-    if steps.is_warming_up or not steps.learning_rate:
+    if steps.is_warming_up or not steps.learning_rate or steps.non_finite_step is not None:
         return
     largest = max(steps.update_ratios, default=0.0)
-    # Updates below the rounding of the weights change nothing at all, though there are gradients.
-    lost = steps.steps > 0 and any(any(item.gradients) for item in steps.parameters if item.in_optimizer)
-    if largest < options.ratio and (largest > 0.0 or lost):
+    if largest < options.ratio and (largest > 0.0 or _is_lost_in_rounding(steps)):
         yield Finding(
             at=None,
             message=f"{steps.optimizer} with lr {steps.learning_rate:g} changes no weight tensor by more than {largest:.1e} of its norm in "
@@ -70,6 +69,12 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
         )
     elif rates is not None and rates.starts is not None and rates.configured is not None:
         yield from _below_start(rates, rates.starts, rates.configured, options)
+
+
+def _is_lost_in_rounding(steps: StepStats) -> bool:
+    """Whether updates change nothing at all though there are gradients: they are below the precision of the weights."""
+    norms = [norm for item in steps.parameters if item.in_optimizer for norm in item.gradients if norm is not None]
+    return bool(steps.update_ratios) and any(norms) and all(math.isfinite(norm) for norm in norms)
 
 
 def _below_start(

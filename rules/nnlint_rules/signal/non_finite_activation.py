@@ -32,7 +32,7 @@ _OVERFLOW = "the values outgrow the number format: look at the scale of the weig
     "non-finite-activation",
     level="error",
     since="0.1",
-    explains=["ARC010", "GRD004", "LOS006", "LOS018", "LOS024", "OPT003", "SIG008", "TRN001", "TRN002"],
+    explains=["ARC010", "ARC011", "GRD004", "LOS006", "LOS018", "LOS024", "OPT003", "SIG008", "TRN001", "TRN002"],
 )
 def check(forward: ForwardStats) -> Iterator[Finding]:
     """NaN or Inf appears in the forward pass.

@@ -66,6 +66,6 @@ def _purpose(found: Randomness) -> str:
         return "what is random was not found"
     if found.meets.is_kind("mul", "div"):
         return "it samples a latent variable, and evaluation usually takes the mean" if found.op.name in _NORMAL else ""
-    if found.meets.is_kind("add", "sub"):
+    if found.meets.is_kind("add", "sub", "linear-map", "matmul"):  # added to the signal, or to the weights it meets
         return ""
     return "it chooses among values instead of disturbing them"

@@ -109,6 +109,12 @@ def test_the_border_that_strides_leave_over_is_an_info() -> None:
     assert set(found(lambda net, x: net.conv(x), rand(8, 3, 16, 16), conv=conv)) == {("ARC011", "info")}
 
 
+def test_one_channel_of_a_colour_image_is_an_info() -> None:
+    conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    items = found(lambda net, x: net.conv(x[:, :1]), rand(8, 3, 9, 9), conv=conv)
+    assert set(items) == {("ARC011", "info")}
+
+
 class Masked(nn.Module):
     def __init__(self, *, uses):
         super().__init__()
