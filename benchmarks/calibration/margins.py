@@ -8,6 +8,7 @@ Every model is one of the zoo, freshly initialized, in training mode, batch of 8
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 import sys
 import warnings
@@ -78,8 +79,8 @@ def _losses(session: Session) -> Iterator[tuple[str, float]]:
 
 def table(found: dict[str, list[tuple[float, str]]], models: int) -> str:
     """The worst and the median of each measure over the models."""
-    lines = [f"## Margins\n\nOf {models} freshly initialized models of the zoo, the worst layer of each "
-             "(`benchmarks/calibration/margins.py`):\n"]  # fmt: skip
+    head = f"Of {models} freshly initialized models of the zoo, the worst layer of each (`benchmarks/calibration/margins.py`):"
+    lines = [f"## Margins\n\n{head}\n"]
     for name, (what, side) in MEASURES.items():
         rows = sorted(found.get(name, ()), reverse=side == "high")
         if not name.endswith("-low"):
@@ -115,6 +116,8 @@ def main() -> None:
         except Exception as error:  # a model that does not run here is no healthy sample
             print(f"{name}: left out ({type(error).__name__}: {error})", file=sys.stderr)
             continue
+        del session  # model, snapshot and graph refer to each other: freed by the collector only
+        gc.collect()
         models += 1
         for measured in {key for key, _ in numbers}:
             values = [value for key, value in numbers if key == measured]

@@ -62,8 +62,10 @@ def check(losses: LossCalls) -> Iterator[Finding]:
 
 
 def _units_last(op: Op) -> Op | None:
-    """The layer whose units are the last dimension of `op`: linear, with nothing moved or regrouped since; or a convolution
-    whose channels were moved there."""
+    """The layer whose units are the last dimension of `op`.
+
+    That is a linear layer with nothing moved or regrouped since, or a convolution whose channels were moved there.
+    """
     while not op.is_kind("linear"):
         if op.name in ("permute", "movedim", "moveaxis", "transpose") and op.activations and _is_moved_last(op):
             return _convolution(op.activations[0])
