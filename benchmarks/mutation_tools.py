@@ -1,0 +1,257 @@
+"""What the mutation operators work with: a setup's layers as they are called, replacing one, and faulty layers to put in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+Fields = dict[str, Any]
+
+LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.Mish)
+#: Leaf modules that keep a composition of linear maps linear, and its widths.
+PASSING = (nn.Identity, nn.Dropout, nn.Flatten)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a leaf module in a training-mode forward."""
+
+    path: str
+    module: nn.Module
+    given: Any = field(repr=False)
+    returned: Any = field(repr=False)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether a tensor of one shape comes out as it went in."""
+        pair = (self.given, self.returned)
+        return all(isinstance(part, torch.Tensor) for part in pair) and self.given.shape == self.returned.shape
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The leaf calls of a forward in their order, and the prediction."""
+
+    calls: tuple[Call, ...]
+    prediction: torch.Tensor | None
+
+    def of(self, *kinds: type[nn.Module]) -> list[Call]:
+        """Calls of modules of these types that were called once."""
+        counts: dict[str, int] = {}
+        for call in self.calls:
+            counts[call.path] = counts.get(call.path, 0) + 1
+        return [call for call in self.calls if isinstance(call.module, kinds) and counts[call.path] == 1]
+
+    def head(self) -> Call | None:
+        """The linear layer whose output is the prediction, up to views and transpositions."""
+        if self.prediction is None:
+            return None
+        wanted = self.prediction.flatten().sort().values
+        for call in reversed(self.of(*LINEAR)):
+            values = call.returned
+            if isinstance(values, torch.Tensor) and values.numel() == wanted.numel():
+                if torch.equal(values.detach().flatten().sort().values, wanted):
+                    return call
+        return None
+
+    def before(self, call: Call) -> Call | None:
+        """The call whose very output the call was given."""
+        return next((other for other in self.calls if other.returned is call.given), None)
+
+    def after(self, call: Call) -> Call | None:
+        """The call that was given the call's very output, if it is the only one."""
+        readers = [other for other in self.calls if other.given is call.returned]
+        return readers[0] if len(readers) == 1 else None
+
+
+def trace(fields: Fields) -> Trace:
+    """Run the setup's model once in training mode and note the calls of its leaves; the model's state is kept."""
+    model: nn.Module = fields["model"]
+    calls: list[Call] = []
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    hooks = [
+        module.register_forward_hook(_noting(path, calls))
+        for path, module in model.named_modules()
+        if not any(True for _ in module.children())
+    ]
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            output = called(model, fields.get("inputs"))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.load_state_dict(state)
+    return Trace(tuple(calls), prediction_of(output))
+
+
+def _noting(path: str, calls: list[Call]) -> Callable[..., None]:
+    def note(module: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
+        calls.append(Call(path, module, given[0] if given else None, returned))
+
+    return note
+
+
+def called(model: nn.Module, inputs: Any) -> Any:
+    """The model's output on a tensor, a tuple of arguments or a dict of them."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def prediction_of(output: Any) -> torch.Tensor | None:
+    """The tensor that the loss is about: the output, its logits, or the first of several."""
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        for name in ("logits", "out", "kind"):
+            if isinstance(output.get(name), torch.Tensor):
+                return output[name]
+        return None
+    logits = getattr(output, "logits", None)
+    return logits if isinstance(logits, torch.Tensor) else None
+
+
+def replace(model: nn.Module, path: str, new: nn.Module) -> None:
+    """Put a module in the place of another."""
+    parent, _, name = path.rpartition(".")
+    owner = model.get_submodule(parent)
+    if isinstance(owner, (nn.Sequential, nn.ModuleList)):
+        owner[int(name)] = new
+    else:
+        setattr(owner, name, new)
+
+
+def renew(fields: Fields, **changes: Any) -> Fields:
+    """The fields with an optimizer of the same kind over the model's trainable parameters as they are now."""
+    old = fields.get("optimizer")
+    trainable = [parameter for parameter in fields["model"].parameters() if parameter.requires_grad]
+    kind = type(old) if old is not None else torch.optim.AdamW
+    given = {"lr": 1e-3} if old is None else {key: old.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in old.defaults}
+    kept = {key: value for key, value in fields.items() if key != "scheduler"}
+    return {**kept, "optimizer": kind(trainable or [nn.Parameter(torch.zeros(1))], **{**given, **changes})}
+
+
+# -------------------------------------------------------------------- targets
+
+
+def is_classification(fields: Fields) -> bool:
+    """Whether the loss is cross-entropy on class indices."""
+    loss = fields.get("loss")
+    if isinstance(loss, nn.CrossEntropyLoss) or loss is functional.cross_entropy:
+        targets = fields.get("targets")
+        return isinstance(targets, torch.Tensor) and not targets.is_floating_point()
+    return loss is None and _own_classes(fields)
+
+
+def _own_classes(fields: Fields) -> bool:
+    labels = labels_of(fields)
+    kinds = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForSequenceClassification", "ForImageClassification", "ForTokenClassification")
+    return labels is not None and not labels.is_floating_point() and type(fields["model"]).__name__.endswith(kinds)
+
+
+def labels_of(fields: Fields) -> torch.Tensor | None:
+    """The targets, or the labels among the inputs of a model with a loss of its own."""
+    inputs = fields.get("inputs")
+    found = inputs.get("labels") if isinstance(inputs, Mapping) else None
+    found = fields.get("targets") if found is None else found
+    return found if isinstance(found, torch.Tensor) else None
+
+
+def with_labels(fields: Fields, labels: torch.Tensor) -> Fields:
+    """The fields with other targets."""
+    inputs = fields.get("inputs")
+    if isinstance(inputs, Mapping) and "labels" in inputs:
+        return {**fields, "inputs": {**inputs, "labels": labels}}
+    return {**fields, "targets": labels}
+
+
+def float_inputs(fields: Fields) -> torch.Tensor | None:
+    """The input, where it is a single floating-point tensor."""
+    inputs = fields.get("inputs")
+    if isinstance(inputs, tuple) and len(inputs) == 1:
+        inputs = inputs[0]
+    return inputs if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() else None
+
+
+# -------------------------------------------------------------------- faulty layers
+
+
+class Wrapped(nn.Module):
+    """A layer with something done to what it gives or gets."""
+
+    def __init__(self, inner: nn.Module, *, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> None:
+        super().__init__()
+        self.inner = inner
+        self._before, self._after = before, after
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self._before is not None:
+            x = self._before(x)
+        out = self.inner(x, *args, **kwargs)
+        return out if self._after is None else self._after(out)
+
+
+class Discarded(nn.Module):
+    """Calls the layer and goes on with what it was given."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.inner(x)
+        return x
+
+
+class Listed(nn.Module):
+    """Keeps the layer in a python list."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.layers = [inner]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Created(nn.Module):
+    """Makes a new linear layer at every call."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.Linear(self.inputs, self.outputs)(x)
+
+
+class SwitchedOff(nn.Module):
+    """A second layer beside the first, multiplied by zero."""
+
+    def __init__(self, inner: nn.Linear) -> None:
+        super().__init__()
+        self.inner, self.extra = inner, nn.Linear(inner.in_features, inner.out_features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) + 0.0 * torch.tanh(self.extra(x))
+
+
+def class_dim(layer: nn.Module) -> int:
+    """The dimension in which a layer puts its units."""
+    return -1 if isinstance(layer, nn.Linear) else 1
+
+
+def weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor]]:
+    """Path, layer and weight of every linear and convolution layer with a plain weight."""
+    for path, module in model.named_modules():
+        if isinstance(module, LINEAR) and isinstance(vars(module)["_parameters"].get("weight"), nn.Parameter):
+            yield path, module, module.weight.data

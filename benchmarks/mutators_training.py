@@ -1,0 +1,281 @@
+"""Operators on weights, norms, optimizer and data; see benchmarks/mutators.py."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.mutation_tools import (
+    ACTIVATIONS,
+    LINEAR,
+    NORMS,
+    PASSING,
+    Fields,
+    SwitchedOff,
+    Trace,
+    Wrapped,
+    Call,
+    float_inputs,
+    is_classification,
+    labels_of,
+    renew,
+    replace,
+    trace,
+    weights,
+    with_labels,
+)
+from benchmarks.mutators import Mutant, chosen, on_head, operator, two_dimensional
+
+# -------------------------------------------------------------------- initialization
+
+
+def _initialized(fields: Fields, fill: Callable[[torch.Tensor], Any], smallest: int = 2) -> Mutant | None:
+    found = [(path, weight) for path, _, weight in weights(fields["model"]) if weight.shape[0] > 1]
+    if len(found) < smallest:
+        return None
+    for _, weight in found:
+        fill(weight)
+    return Mutant(fields, tuple(path for path, _ in found))
+
+
+def _fan_in(weight: torch.Tensor) -> int:
+    return math.prod(weight.shape[1:])
+
+
+def _is_plain_stack(fields: Fields) -> bool:
+    """Whether nothing renormalizes the signal: a wrong scale does its full harm."""
+    norms = (*NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
+    known = (*LINEAR, *ACTIVATIONS, *PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    leaves = [module for module in fields["model"].modules() if not any(True for _ in module.children())]
+    return all(isinstance(leaf, known) and not isinstance(leaf, norms) for leaf in leaves)
+
+
+@operator("all weights 0.01", "INI002")
+def constant(fields: Fields) -> Mutant | None:
+    return _initialized(fields, lambda weight: weight.fill_(0.01))
+
+
+@operator("all weights zero", "INI002")
+def zero(fields: Fields) -> Mutant | None:
+    return _initialized(fields, lambda weight: weight.zero_())
+
+
+@operator("weights of 12 times the He scale", "INI003")
+def oversized(fields: Fields) -> Mutant | None:
+    if not _is_plain_stack(fields):
+        return None
+    return _initialized(fields, lambda weight: weight.normal_(0.0, 12 * math.sqrt(2 / _fan_in(weight))))
+
+
+@operator("weights of a fortieth of the LeCun scale", "INI004")
+def undersized(fields: Fields) -> Mutant | None:
+    if not _is_plain_stack(fields):
+        return None
+    for module in fields["model"].modules():
+        if isinstance(module, LINEAR) and module.bias is not None:
+            module.bias.data.zero_()
+    return _initialized(fields, lambda weight: weight.normal_(0.0, 0.025 / math.sqrt(_fan_in(weight))), 3)
+
+
+@operator("NaN in a weight", "INI005")
+def not_a_number(fields: Fields) -> Mutant | None:
+    found = list(weights(fields["model"]))
+    if not found:
+        return None
+    path, _, weight = found[len(found) // 2]
+    weight.view(-1)[3] = float("nan")
+    return Mutant(fields, (path,))
+
+
+@operator("a bias that closes all units", "INI009")
+def closed(fields: Fields) -> Mutant | None:
+    found = trace(fields)
+    pairs = [(call, found.before(call)) for call in found.of(nn.ReLU)]
+    calls = [before for _, before in pairs if before is not None and isinstance(before.module, LINEAR) and before.module.bias is not None]
+    call = chosen(calls)
+    if call is None:
+        return None
+    call.module.bias.data.fill_(-50.0)
+    return Mutant(fields, (call.path,))
+
+
+@operator("rows of a weight copied", "INI006")
+def copied(fields: Fields) -> Mutant | None:
+    found = [(path, weight) for path, _, weight in weights(fields["model"]) if len(weight) >= 16 and _fan_in(weight) >= 8]
+    if not found:
+        return None
+    path, weight = found[len(found) // 2]
+    weight[len(weight) // 2 + 1 : len(weight) // 2 + 5] = weight[:4].clone()
+    return Mutant(fields, (path,))
+
+
+# -------------------------------------------------------------------- norms, signal, gradient
+
+
+@operator("dropout before batch norm", "NRM001")
+def dropout_before_norm(fields: Fields) -> Mutant | None:
+    found = trace(fields)
+    calls = [call for call in found.of(*NORMS) if (found.before(call) is not None and isinstance(found.before(call).module, LINEAR))]
+    call = chosen([call for call in calls if _follows_activation(found, call)])
+    if call is None:
+        return None
+    layer = found.before(call)
+    replace(fields["model"], layer.path, nn.Sequential(nn.Dropout(0.5), layer.module))
+    return Mutant(fields, (call.path, layer.path))
+
+
+def _follows_activation(found: Trace, norm: Call) -> bool:
+    """Whether the layer before the norm reads rectified values, which dropout shifts most."""
+    layer = found.before(norm)
+    source = found.before(layer) if layer is not None else None
+    return source is not None and isinstance(source.module, (nn.ReLU, nn.ReLU6))
+
+
+@operator("nine tenths dropped", "NRM005")
+def extreme_dropout(fields: Fields) -> Mutant | None:
+    call = chosen(trace(fields).of(nn.Dropout))
+    if call is None:
+        return None
+    call.module.p = 0.9
+    return Mutant(fields, (call.path,))
+
+
+@operator("momentum 0.99 in a batch norm", "NRM007")
+def momentum(fields: Fields) -> Mutant | None:
+    call = chosen(trace(fields).of(*NORMS))
+    if call is None:
+        return None
+    call.module.momentum = 0.99
+    return Mutant(fields, (call.path,))
+
+
+@operator("one batch norm left in eval", "NRM010")
+def left_in_eval(fields: Fields) -> Mutant | None:
+    found = trace(fields).of(*NORMS)
+    call = chosen(found)
+    if call is None or len(found) < 2 or call.module.weight is None or not call.module.weight.requires_grad:
+        return None
+    call.module.eval()
+    return Mutant(fields, (call.path,))
+
+
+@operator("batch norm on the logits", "NRM013")
+def norm_on_logits(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    return on_head(fields, lambda head: nn.Sequential(head, nn.BatchNorm1d(found.shape[1])))
+
+
+@operator("logarithm of values that may be zero", "SIG003")
+def log_of_zero(fields: Fields) -> Mutant | None:
+    return on_head(fields, lambda head: Wrapped(head, after=lambda x: torch.log(torch.relu(x))))
+
+
+@operator("noise in evaluation mode", "SIG007")
+def noisy(fields: Fields) -> Mutant | None:
+    return on_head(fields, lambda head: Wrapped(head, after=lambda x: x + 0.1 * torch.randn_like(x)))
+
+
+@operator("a branch multiplied by zero", "GRD003")
+def switched_off(fields: Fields) -> Mutant | None:
+    call = chosen(trace(fields).of(nn.Linear))
+    if call is None or (call.module.weight.requires_grad is False):
+        return None
+    replace(fields["model"], call.path, SwitchedOff(call.module))
+    return Mutant(renew(fields), (f"{call.path}.extra",))
+
+
+@operator("square root at zero", "GRD004")
+def root_at_zero(fields: Fields) -> Mutant | None:
+    return on_head(fields, lambda head: Wrapped(head, after=lambda x: x + torch.sqrt((x - x.detach()).pow(2).sum())))
+
+
+# -------------------------------------------------------------------- optimizer
+
+
+@operator("head replaced after the optimizer was made", "OPT002")
+def stale(fields: Fields) -> Mutant | None:
+    head = trace(fields).head()
+    if head is None or "optimizer" not in fields:
+        return None
+    replace(fields["model"], head.path, copy.deepcopy(head.module))
+    return Mutant(fields, (head.path,))
+
+
+@operator("optimizer without the head", "OPT001")
+def headless(fields: Fields) -> Mutant | None:
+    head = trace(fields).head()
+    if head is None:
+        return None
+    left_out = {id(parameter) for parameter in head.module.parameters()}
+    kept = [p for p in fields["model"].parameters() if p.requires_grad and id(p) not in left_out]
+    return Mutant({**fields, "optimizer": torch.optim.AdamW(kept, lr=1e-3)}, (head.path,)) if kept else None
+
+
+@operator("learning rate times 1000", "OPT003", "TRN002")
+def fast(fields: Fields) -> Mutant | None:
+    old = fields.get("optimizer")
+    return None if old is None else Mutant(renew(fields, lr=1000 * old.defaults["lr"]))
+
+
+@operator("learning rate 1e-10", "OPT004")
+def slow(fields: Fields) -> Mutant | None:
+    return Mutant(renew(fields, lr=1e-10))
+
+
+@operator("learning rate 0", "OPT005")
+def stopped(fields: Fields) -> Mutant | None:
+    return Mutant(renew(fields, lr=0.0))
+
+
+# -------------------------------------------------------------------- data
+
+
+def _with_inputs(fields: Fields, change: Callable[[torch.Tensor], torch.Tensor]) -> Mutant | None:
+    found = float_inputs(fields)
+    return None if found is None else Mutant({**fields, "inputs": change(found.clone())})
+
+
+@operator("NaN in the inputs", "DAT003")
+def missing_value(fields: Fields) -> Mutant | None:
+    def change(x: torch.Tensor) -> torch.Tensor:
+        x.view(-1)[7] = float("nan")
+        return x
+
+    return _with_inputs(fields, change)
+
+
+@operator("pixels from 0 to 255", "DAT001")
+def unscaled(fields: Fields) -> Mutant | None:
+    found = float_inputs(fields)
+    if found is None or found.dim() != 4:
+        return None
+    return _with_inputs(fields, lambda x: (x - x.min()) / (x.max() - x.min()) * 255)
+
+
+@operator("one class for all samples", "DAT012")
+def constant_target(fields: Fields) -> Mutant | None:
+    labels = labels_of(fields)
+    if labels is None or not is_classification(fields) or len(labels) < 8:
+        return None
+    return Mutant(with_labels(fields, torch.ones_like(labels)))
+
+
+@operator("an id beyond the embedding", "DAT013")
+def id_out_of_range(fields: Fields) -> Mutant | None:
+    call = chosen(trace(fields).of(nn.Embedding, nn.EmbeddingBag), 0.0)
+    inputs = fields.get("inputs")
+    ids = inputs.get("input_ids") if isinstance(inputs, dict) else inputs
+    if call is None or not isinstance(ids, torch.Tensor) or call.given is not ids:
+        return None
+    changed = ids.clone()
+    changed.view(-1)[0] = call.module.num_embeddings
+    if isinstance(inputs, dict):
+        return Mutant({**fields, "inputs": {**inputs, "input_ids": changed}}, (call.path,))
+    return Mutant({**fields, "inputs": changed}, (call.path,))
