@@ -36,7 +36,7 @@ def _is_at(item: Mapping[str, Any], places: list[str] | None) -> bool:
 
 
 def _nested(one: str, other: str) -> bool:
-    return one == other or bool(one and other) and (one.startswith(f"{other}.") or other.startswith(f"{one}."))
+    return one == other or (bool(one and other) and (one.startswith(f"{other}.") or other.startswith(f"{one}.")))
 
 
 def judged(rows: Iterable[Row]) -> list[Row]:

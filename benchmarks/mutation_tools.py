@@ -29,6 +29,11 @@ class Call:
     returned: Any = field(repr=False)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether a gradient goes through it: no part of a frozen teacher, and nothing that only sees inputs."""
+        return isinstance(self.returned, torch.Tensor) and self.returned.requires_grad
+
+    @property
     def keeps_shape(self) -> bool:
         """Whether a tensor of one shape comes out as it went in."""
         pair = (self.given, self.returned)
@@ -43,17 +48,18 @@ class Trace:
     prediction: torch.Tensor | None
 
     def of(self, *kinds: type[nn.Module]) -> list[Call]:
-        """Calls of modules of these types that were called once."""
+        """Calls of trained modules of exactly these types that were called once."""
         counts: dict[str, int] = {}
         for call in self.calls:
             counts[call.path] = counts.get(call.path, 0) + 1
-        return [call for call in self.calls if isinstance(call.module, kinds) and counts[call.path] == 1]
+        once = [call for call in self.calls if counts[call.path] == 1]
+        return [call for call in once if type(call.module) in kinds and call.is_trained]
 
     def head(self) -> Call | None:
         """The linear layer whose output is the prediction, up to views and transpositions."""
         if self.prediction is None:
             return None
-        wanted = self.prediction.flatten().sort().values
+        wanted = self.prediction.detach().flatten().sort().values
         for call in reversed(self.of(*LINEAR)):
             values = call.returned
             if isinstance(values, torch.Tensor) and values.numel() == wanted.numel():
@@ -82,7 +88,7 @@ def trace(fields: Fields) -> Trace:
         if not any(True for _ in module.children())
     ]
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(), torch.enable_grad():
             output = called(model, fields.get("inputs"))
     finally:
         for hook in hooks:
@@ -251,7 +257,8 @@ def class_dim(layer: nn.Module) -> int:
 
 
 def weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor]]:
-    """Path, layer and weight of every linear and convolution layer with a plain weight."""
+    """Path, layer and weight of every trainable linear and convolution layer with a plain weight."""
     for path, module in model.named_modules():
-        if isinstance(module, LINEAR) and isinstance(vars(module)["_parameters"].get("weight"), nn.Parameter):
-            yield path, module, module.weight.data
+        weight = vars(module)["_parameters"].get("weight")
+        if type(module) in LINEAR and isinstance(weight, nn.Parameter) and weight.requires_grad:
+            yield path, module, weight.data

@@ -273,6 +273,8 @@ def hidden_softmax(fields: Fields) -> Mutant | None:
 
 @operator("a layer that is never called", "ARC001")
 def unused_layer(fields: Fields) -> Mutant | None:
+    if isinstance(fields["model"], nn.Sequential):
+        return None  # it would be called
     fields["model"].spare_layer = nn.Linear(16, 16)
     return Mutant(renew(fields), ("spare_layer",))
 
@@ -339,7 +341,7 @@ def zeroed(fields: Fields) -> Mutant | None:
 
 @operator("functional dropout without training=", "ARC012")
 def always_dropped(fields: Fields) -> Mutant | None:
-    call = chosen([call for call in trace(fields).of(nn.Linear)], 0.4)
+    call = chosen([call for call in trace(fields).of(nn.Linear) if bool(call.returned.any())], 0.4)
     if call is None:
         return None
     replace(fields["model"], call.path, Wrapped(call.module, after=lambda x: functional.dropout(x, 0.2)))
@@ -360,12 +362,19 @@ def shared_norm(fields: Fields) -> Mutant | None:
 @operator("[layer] * n", "ARC017")
 def repeated_layer(fields: Fields) -> Mutant | None:
     found = [call for call in trace(fields).of(nn.Linear) if call.keeps_shape]
-    pairs = [(a, b) for a, b in zip(found, found[1:], strict=False) if a.module.weight.shape == b.module.weight.shape]
+    pairs = [(a, b) for a, b in zip(found, found[1:], strict=False) if _are_siblings(fields, a, b)]
     if not pairs:
         return None
     first, second = pairs[0]
     replace(fields["model"], second.path, first.module)
     return Mutant(renew(fields), (first.path, second.path))
+
+
+def _are_siblings(fields: Fields, one: Call, other: Call) -> bool:
+    """Whether both are of one size and in one sequence."""
+    parents = {call.path.rpartition(".")[0] for call in (one, other)}
+    in_sequence = len(parents) == 1 and isinstance(fields["model"].get_submodule(parents.pop()), nn.Sequential)
+    return in_sequence and one.module.weight.shape == other.module.weight.shape
 
 
 @operator("everything frozen", "ARC020")

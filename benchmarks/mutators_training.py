@@ -15,11 +15,11 @@ from benchmarks.mutation_tools import (
     LINEAR,
     NORMS,
     PASSING,
+    Call,
     Fields,
     SwitchedOff,
     Trace,
     Wrapped,
-    Call,
     float_inputs,
     is_classification,
     labels_of,
@@ -60,8 +60,11 @@ def constant(fields: Fields) -> Mutant | None:
     return _initialized(fields, lambda weight: weight.fill_(0.01))
 
 
-@operator("all weights zero", "INI002")
+@operator("all weights and biases zero", "INI002")
 def zero(fields: Fields) -> Mutant | None:
+    for _, module, _ in weights(fields["model"]):
+        if module.bias is not None:
+            module.bias.data.zero_()
     return _initialized(fields, lambda weight: weight.zero_())
 
 

@@ -1,6 +1,6 @@
 """How near healthy models come to the limits of the loss, weight and normalization rules.
 
-Usage: margins.py [--zoo FOLDER] [--every N] [--write]   (--write: put the table into docs/calibration.md)
+Usage: margins.py [--zoo FOLDER] [--lib NAMES] [--every N] [--write]   (--write: put the table into docs/calibration.md)
 
 Every model is one of the zoo, freshly initialized, in training mode, batch of 8, with the loss of benchmarks/zoo_setup.py.
 """
@@ -98,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo")
     parser.add_argument("--every", type=int, default=6)
+    parser.add_argument("--lib", default="nn,torchvision,timm,hf,pyg")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.zoo))
@@ -107,7 +108,7 @@ def main() -> None:
 
     found: dict[str, list[tuple[float, str]]] = {}
     models = 0
-    for number, (name, build) in enumerate(zoo.zoo()):
+    for number, (name, build) in enumerate(zoo.zoo(tuple(arguments.lib.split(",")))):
         if not name.startswith("nn/") and number % arguments.every:
             continue
         try:

@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 #: What calling one operation costs besides its arithmetic, in multiply-adds (docs/calibration.md#effort).
 _CALL = 1_000_000
-#: What updating one parameter costs, in multiply-adds.
+#: What updating one parameter, and what writing one number of an output costs, in multiply-adds.
 _UPDATE = 10
+_WRITE = 10
 
 
 def forward_work(graph: Graph, model: nn.Module) -> int:
     """Multiply-adds of the recorded forward, calls and the update of the parameters included."""
     sizes = {name: parameter.shape.numel() for name, parameter in model.named_parameters() if parameter.dim() > 1}
     calls = [op for op in graph.ops if not op.is_kind("input", "parameter", "buffer")]
-    arithmetic = sum(_multiply_adds(op, sizes) for op in calls)
+    arithmetic = sum(_multiply_adds(op, sizes) + _WRITE * math.prod(op.shape or ()) for op in calls)
     return arithmetic + _CALL * len(calls) + _UPDATE * sum(sizes.values())
 
 
 def _multiply_adds(op: Op, sizes: dict[str, int]) -> int:
-    """Every weight is used once for each output position; a table look-up uses none."""
-    if not op.shape or not op.is_kind("linear-map", "recurrent"):
+    """Every weight is used once for each output position; a product of two activations is as long as their last dimension."""
+    if not op.shape:
+        return 0
+    if op.is_kind("matmul", "attention") and not op.is_kind("linear-map"):
+        shape = op.input.shape if op.input is not None else None
+        return math.prod(op.shape) * (shape[-1] if shape else 1) * (2 if op.is_kind("attention") else 1)
+    if not op.is_kind("linear-map", "recurrent"):
         return 0
     weights = sum(sizes.get(name, 0) for name in op.parameters)
     channels = op.shape[1] if op.is_kind("conv") and len(op.shape) > 2 else op.shape[-1]

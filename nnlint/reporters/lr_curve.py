@@ -90,7 +90,7 @@ def curve(measured: Mapping[str, Any], width: int) -> list[str]:
         f"{_short(labels[index]) if index in labels else '':>{_MARGIN - 2}} |{''.join(cells)}".rstrip()
         for index, cells in enumerate(grid)
     ]
-    return [*rows, " " * (_MARGIN - 1) + "+" + "-" * columns, *_axis(measured, rates, columns)]
+    return [*rows, " " * (_MARGIN - 1) + "+" + "-" * columns, *_axis(measured, rates, columns), *_legend(width)]
 
 
 def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> Iterator[str]:
@@ -113,7 +113,11 @@ def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> 
         if measured[name] is not None and 0 <= column(measured[name]) < columns:
             marks[column(measured[name])] = letter
     yield (" " * _MARGIN + "".join(marks)).rstrip()
-    yield " " * _MARGIN + "= interval, s suggestion, c configured, m minimum; loss over learning rate"
+
+
+def _legend(width: int) -> list[str]:
+    text = "= interval, s suggestion, c configured, m minimum; loss over learning rate"
+    return textwrap.wrap(text, width, initial_indent=" " * _MARGIN, subsequent_indent=" " * _MARGIN)
 
 
 def _at(values: Sequence[float], share: float) -> float:

@@ -51,9 +51,11 @@ def check(backward: BackwardStats, steps: StepStats, options: ClipGradient) -> I
     backward.require_loss()
     steps.require_own_optimizer()
     norms = steps.gradient_norms
+    if steps.non_finite_step is not None:
+        return
     if len(norms) < options.min_steps:
         raise Skip(f"{len(norms)} gradient norms are too few to see spikes")
-    spike = steps.gradient_spike if steps.non_finite_step is None else None
+    spike = steps.gradient_spike
     if spike is None or spike[1] <= options.spike:
         return
     worst, ratio = spike

@@ -33,9 +33,9 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
 
     ## What it does
     Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
-    median over the weight tensors above 0.1 is a warning, above 0.3 an error, where the loss also fails to fall smoothly:
-    small nets with adaptive optimizers move fast at first and learn. Vectors and tensors that start at zero (LayerScale,
-    zero-initialized branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a
+    median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
+    optimizers move fast at first and learn. Above 0.3 it is an error where the loss ends no lower than it began. Vectors and
+    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a
     configured rate above a third of the lowest that diverges is a warning.
 
     ## Why is this bad?
@@ -65,16 +65,17 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
 def _large_updates(
     ratio: float, steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh
 ) -> Finding:
+    recovered = steps.non_finite_step is None and steps.losses[-1] < steps.losses[0]
     if steps.non_finite_step is not None:
         outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
     else:
-        outcome = f"the loss goes from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g}"
+        outcome = f"the loss goes from {steps.losses[0]:.4g} over {max(steps.losses):.4g} to {steps.losses[-1]:.4g}"
     proposal = (
         f"{rates.suggestion:.1e}" if rates is not None and rates.suggestion is not None else "a tenth of it or less"
     )
     return Finding(
         at=None,
-        level=Level.ERROR if ratio > options.fatal_ratio else None,
+        level=Level.ERROR if ratio > options.fatal_ratio and not recovered else None,
         message=f"{steps.optimizer} with lr {_shown(steps.learning_rate)} changes the weights by {ratio:.2g} of their norm in one update "
         f"(median over {len(steps.update_ratios)} tensors; limit {options.ratio:g}), and {outcome}",
         evidence={

@@ -1,0 +1,206 @@
+"""OPT003, OPT004 and OPT009: rates and decays that the steps and the range test speak against."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+
+
+def mlp(width=64):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 5))
+
+
+def result(code, model, optimizer, **fields):
+    settings = {name: fields.pop(name) for name in ("deep", "probes", "rules") if name in fields}
+    torch.manual_seed(1)
+    fields = {"inputs": torch.randn(64, 20), "targets": torch.arange(64) % 5, "loss": nn.CrossEntropyLoss(), **fields}
+    return nnlint.check({"model": model, "optimizer": optimizer, **fields}, select=[code], **settings).results[0]
+
+
+def found(code, model, optimizer, **fields):
+    checked = result(code, model, optimizer, **fields)
+    assert [entry.reason for entry in checked.skipped] == []
+    return [(finding.level.value, finding.message) for finding in checked.findings]
+
+
+def sgd(model, **settings):
+    return torch.optim.SGD(model.parameters(), **{"lr": 0.01, **settings})
+
+
+# ------------------------------------------------------------------ OPT003
+
+
+def test_updates_as_large_as_the_weights():
+    model = mlp()
+    ((level, message),) = found("OPT003", model, sgd(model, lr=10.0, momentum=0.9))
+    assert level == "error"
+    assert "of their norm in one update" in message
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: torch.optim.Adam(p, lr=1e-2),
+        lambda p: torch.optim.AdamW(p, lr=1e-3),
+        lambda p: torch.optim.RMSprop(p, lr=1e-3),
+        lambda p: torch.optim.Adagrad(p, lr=1e-2),
+    ],
+)
+def test_usual_rates(make):
+    model = mlp()
+    assert found("OPT003", model, make(model.parameters())) == []
+
+
+class Scaled(nn.Module):
+    """LayerScale, a branch that starts at zero, a head that starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.branch, self.back = nn.Linear(20, 64), nn.Linear(64, 64), nn.Linear(64, 64)
+        self.scale = nn.Parameter(torch.full((64,), 1e-6))
+        self.head = nn.Linear(64, 5)
+        nn.init.zeros_(self.back.weight)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.scale * torch.relu(self.branch(x)) + self.back(torch.relu(x))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 5e-3])
+def test_layer_scale_and_zero_initialized_tensors(rate):
+    model = Scaled()
+    assert found("OPT003", model, torch.optim.Adam(model.parameters(), lr=rate)) == []
+
+
+def test_the_range_test_speaks_against_a_rate_near_divergence():
+    model = mlp()
+    settings = {"probes": ("lr-range",), "rules": {"OPT003": {"ratio": 1e9}}}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    ((level, message),) = found("OPT003", model, optimizer, **settings)
+    assert level == "warning"
+    assert "above a third of" in message
+    calm = mlp()
+    assert found("OPT003", calm, torch.optim.AdamW(calm.parameters(), lr=1e-3), **settings) == []
+
+
+def test_a_spike_that_is_made_good_is_a_warning():
+    model = mlp()
+    ((level, message),) = found("OPT003", model, torch.optim.AdamW(model.parameters(), lr=0.1))
+    assert level == "warning"
+    assert "over" in message
+
+
+def test_without_deep_the_steps_alone_decide():
+    model = mlp()
+    assert found("OPT003", model, torch.optim.AdamW(model.parameters(), lr=0.03)) == []
+    torch.manual_seed(0)
+    checked = nnlint.check({"model": mlp(), "inputs": torch.randn(8, 20)}, select=["OPT003"]).results[0]
+    assert [entry.reason for entry in checked.skipped] == ["no optimizer given"]
+
+
+# ------------------------------------------------------------------ OPT004
+
+
+def test_updates_that_change_nothing():
+    model = mlp()
+    ((level, message),) = found("OPT004", model, torch.optim.Adam(model.parameters(), lr=1e-9))
+    assert level == "warning"
+    assert "limit 1e-06" in message
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 1000 * 1e6),
+        lambda optimizer: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-3, total_iters=20),
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=100, div_factor=1e6),
+        lambda optimizer: torch.optim.lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-3, total_iters=10),
+                torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 90),
+            ],
+            milestones=[10],
+        ),
+    ],
+    ids=["lambda", "linear", "one cycle", "sequential"],
+)
+@pytest.mark.parametrize("probes", [(), ("lr-range",)], ids=["steps", "deep"])
+def test_a_warm_up_starts_low(make, probes):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-9)
+    assert found("OPT004", model, optimizer, scheduler=make(optimizer), probes=probes) == []
+
+
+def test_a_schedule_that_only_falls_is_no_excuse():
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-9)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+    assert len(found("OPT004", model, optimizer, scheduler=scheduler)) == 1
+
+
+@pytest.mark.parametrize(("rate", "levels"), [(1e-7, ["warning"]), (2e-6, ["info"]), (1e-4, [])])
+def test_the_range_test_says_how_long_it_would_take(rate, levels):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    assert [level for level, _ in found("OPT004", model, optimizer, probes=("lr-range",))] == levels
+
+
+def test_a_rate_of_zero_and_a_dead_net_are_other_rules():
+    model = mlp()
+    assert found("OPT004", model, sgd(model, lr=0.0)) == []
+    dead = mlp()
+    nn.init.constant_(dead[0].bias, -100.0)
+    dead[-1].bias.requires_grad_(False)
+    dead[2].bias.requires_grad_(False)
+    assert found("OPT004", dead, sgd(dead)) == []
+
+
+# ------------------------------------------------------------------ OPT009
+
+
+@pytest.mark.parametrize(
+    ("make", "fires"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.01, weight_decay=0.5), True),
+        (lambda p: torch.optim.Adam(p, lr=1e-3, weight_decay=0.5), True),
+        (lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=30.0), True),
+        (lambda p: torch.optim.SGD(p, lr=0.01, weight_decay=5e-4), False),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4), False),
+        (lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.1), False),
+        (lambda p: torch.optim.AdamW(p, lr=1e-4, weight_decay=0.3), False),
+        (lambda p: torch.optim.Adam(p, lr=1e-3), False),
+    ],
+)
+def test_decay_against_the_gradient(make, fires):
+    model = mlp()
+    assert bool(found("OPT009", model, make(model.parameters()))) is fires
+
+
+def test_groups_without_decay_do_not_count():
+    model = mlp()
+    groups = [
+        {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": 0.0},
+        {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 5.0},
+    ]
+    assert found("OPT009", model, torch.optim.SGD(groups, lr=0.01)) == []
+
+
+def test_a_net_at_its_regularized_optimum_is_at_balance():
+    model = nn.Linear(20, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, weight_decay=0.05)
+    torch.manual_seed(1)
+    inputs, targets = torch.randn(64, 20), torch.arange(64) % 5
+    for _ in range(300):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    assert found("OPT009", model, optimizer, inputs=inputs, targets=targets) == []
