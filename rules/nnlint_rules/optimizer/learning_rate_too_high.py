@@ -35,8 +35,8 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
     median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
     optimizers move fast at first and learn. Above 0.3 it is an error where the loss ends no lower than it began. Vectors and
-    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a
-    configured rate above a third of the lowest that diverges is a warning.
+    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate
+    range test adds short runs at other rates; a configured rate above a third of the lowest that diverges is a warning.
 
     ## Why is this bad?
     Healthy updates are about a thousandth of the weights, a tenth at most in the first steps of Adam. Larger ones jump across
