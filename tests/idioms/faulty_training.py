@@ -174,7 +174,7 @@ def build_maximized_loss():  # expect: OPT005
     return classifier(model, table(), optimizer=torch.optim.SGD(model.parameters(), lr=0.05, maximize=True))
 
 
-def build_rate_of_one_third_with_adam():  # expect: OPT003 error
+def build_rate_of_one_third_with_adam():  # expect: OPT003
     model = mlp()
     return classifier(model, table(), optimizer=torch.optim.AdamW(model.parameters(), lr=0.3))
 

@@ -47,7 +47,8 @@ def check(steps: StepStats, options: UnitsDie) -> Iterator[Finding]:
     for layer in steps.dead:
         if layer.units < options.min_units or layer.growth <= options.growth:
             continue
-        few = steps.samples < options.min_samples
+        # Adam's first step moves every weight by the whole rate: two updates of a large model are weak evidence.
+        few = steps.samples < options.min_samples or steps.steps < 3
         yield Finding(
             at=layer,
             level=Level.INFO if few else None,
