@@ -1,31 +1,45 @@
-"""Healthy models times ordinary optimizers: what no rule about training may accuse. Plain torch, seeded, small."""
+"""Healthy models times ordinary optimizers: what no rule may accuse. Plain torch, seeded, small.
+
+    python -m benchmarks.calibration.grid [--samples 32] [--seeds 1] [--profile default --profile deep]
+
+Checks each of the 20 setups with every rule and prints what is said, the overfit probe's result and the number of false alarms
+(findings at warning or above). Tables: docs/calibration.md#overfit.
+"""
 
 from __future__ import annotations
 
+import argparse
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from tabulate import tabulate
 from torch import nn
 from torch.nn import functional
 
+import nnlint
 from benchmarks.models import BasicBlock
+from nnlint import Level
 
 Fields = dict[str, Any]
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
-    "SGD .01": lambda parameters: torch.optim.SGD(parameters, lr=0.01),
     "SGD .01 + .9": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
-    "AdamW 1e-4": lambda parameters: torch.optim.AdamW(parameters, lr=1e-4),
-    "Adam 3e-4": lambda parameters: torch.optim.Adam(parameters, lr=3e-4),
-}
-#: The issue's further optimizers, for the distributions of the steps.
-USUAL: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
-    **OPTIMIZERS,
     "SGD .1 + .9": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
     "Adam 1e-3": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
     "AdamW 3e-4": lambda parameters: torch.optim.AdamW(parameters, lr=3e-4),
-    "SGD .05 + .9, decay 5e-4": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4),
+}
+#: Others that are in use, for the distributions of the steps and of the learning rates.
+USUAL: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    **OPTIMIZERS,
+    "SGD .01": lambda parameters: torch.optim.SGD(parameters, lr=0.01),
+    "AdamW 1e-4": lambda parameters: torch.optim.AdamW(parameters, lr=1e-4),
+    "Adam 3e-4": lambda parameters: torch.optim.Adam(parameters, lr=3e-4),
+    "SGD .05 + .9, decay 5e-4": lambda parameters: torch.optim.SGD(
+        parameters, lr=0.05, momentum=0.9, weight_decay=5e-4
+    ),
     "AdamW 1e-3, decay .1": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
 }
 
@@ -107,7 +121,12 @@ def cnn(samples: int) -> Fields:
     """Three convolutions with batch norm."""
     layers: list[nn.Module] = []
     for width_in, width in ((3, 16), (16, 32), (32, 64)):
-        layers += [nn.Conv2d(width_in, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [
+            nn.Conv2d(width_in, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 16, 10))
     return {
         "model": model,
@@ -165,3 +184,51 @@ def setups(
             torch.manual_seed(seed)
             fields = build(samples)
             yield model_name, optimizer_name, {**fields, "optimizer": make(fields["model"].parameters())}
+
+
+def reached(report: nnlint.Report) -> str:
+    """The overfit probe in a few words."""
+    run = report.results[0].measurements["overfit"]
+    if "skipped" in run:
+        return f"skipped: {run['skipped']}"
+    if run["verdict"] == "fit":
+        return f"fit in {run['steps_to_fit']}"
+    return f"{run['verdict']}: {run['initial_loss']:.3g} to {run['best_loss']:.3g} in {run['steps']}"
+
+
+def check_grid(profile: str, samples: int, seeds: int) -> None:
+    """Check every setup in one profile and print the table."""
+    cells: dict[str, dict[str, str]] = {name: {} for name in MODELS}
+    alarms = runs = 0
+    for seed in range(seeds):
+        for model, optimizer, fields in setups(OPTIMIZERS, samples=samples, seed=seed):
+            start = time.perf_counter()
+            report = nnlint.check(fields, deep=profile == "deep", seed=seed)
+            runs += 1
+            alarms += any(found.level.at_least(Level.WARNING) for found in report.findings)
+            said = ", ".join(f"{found.level.value} {found.code}" for found in report.findings)
+            shown = [said or "nothing", *([reached(report)] if profile == "deep" else [])]
+            cells[model][optimizer] = "; ".join(shown)
+            for found in report.findings:
+                print(f"{model}, {optimizer}, seed {seed}: {found.level.value} {found.code} {found.message}")
+            print(f"{model}, {optimizer}, seed {seed}: {cells[model][optimizer]} ", end="")
+            print(f"({time.perf_counter() - start:.0f} s)", flush=True)
+    rows = [[model, *(by_optimizer.get(name, "") for name in OPTIMIZERS)] for model, by_optimizer in cells.items()]
+    print(tabulate(rows, headers=[f"{profile}, {samples} samples, last seed", *OPTIMIZERS], tablefmt="github"))
+    print(f"{profile}, {samples} samples: false alarms in {alarms} of {runs} runs", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--profile", action="append", choices=["default", "deep"])
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for profile in options.profile or ("default", "deep"):
+        check_grid(profile, options.samples, options.seeds)
+
+
+if __name__ == "__main__":
+    main()

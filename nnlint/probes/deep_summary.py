@@ -13,7 +13,7 @@ from nnlint.finding import Location, Skip
 #: What the values of dataclasses do not show by themselves.
 _PROPERTIES = {
     "OverfitRun": ("steps", "in_words"),
-    "LearningRateRange": ("interval", "suggestion", "minimum_diverged", "position"),
+    "LearningRateRange": ("interval", "suggestion", "minimum_diverged", "position", "steps_to_move"),
 }
 
 

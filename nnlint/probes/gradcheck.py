@@ -11,6 +11,7 @@ import torch
 from torch.autograd.gradcheck import GradcheckError
 
 from nnlint.capture.frames import user_location
+from nnlint.capture.functions import observed_functions
 from nnlint.finding import Location, Skip
 from nnlint.probes.deep_stats import CustomGradient, GradientCheck
 from nnlint.probes.guard_process import seed_everything
@@ -53,7 +54,6 @@ def run_gradcheck(setup: TrainingSetup, *, seed: int) -> GradientCheck:
 
 @contextmanager
 def _caught(calls: dict[str, _Call], setup: TrainingSetup, stop: Any) -> Iterator[None]:
-    original = torch.autograd.Function.__dict__["apply"]
     running: list[str] = []
     names = {id(module): path for path, module in setup.model.named_modules()}
 
@@ -63,20 +63,19 @@ def _caught(calls: dict[str, _Call], setup: TrainingSetup, stop: Any) -> Iterato
     def leave(*_: Any) -> None:
         running.pop()
 
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    def observe(cls: Any, bound: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not kwargs and not cls.__module__.startswith(_OF_TORCH) and cls.__qualname__ not in calls:
             kept = tuple(_kept(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             place = running[-1] if running else ""
             calls[cls.__qualname__] = _Call(cls, kept, user_location(stop, depth=1), place)
-        return original.__get__(None, cls)(*args, **kwargs)
+        return bound(*args, **kwargs)
 
     hooks = [module.register_forward_pre_hook(enter) for module in setup.model.modules()]
     hooks += [module.register_forward_hook(leave, always_call=True) for module in setup.model.modules()]
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
     try:
-        yield
+        with observed_functions(observe):
+            yield
     finally:
-        torch.autograd.Function.apply = original  # type: ignore[method-assign]
         for hook in hooks:
             hook.remove()
 

@@ -82,6 +82,10 @@ class RectifierCounts(TorchFunctionMode):
             return None
         return (output.amax(dim=[dim for dim in range(output.dim()) if dim != axis]) <= 0).sum()
 
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self._found.clear()
+
     def settle(self) -> list[int | None]:
         """Never active units of each rectifier call; None where the call is not the expected one."""
         return [int(dead) if dead is not None else None for dead in self._found]

@@ -36,6 +36,10 @@ _MOVED = 0.05  # of the whole fall, before the loss counts as moving
 _LEAST_FALL = 0.05  # of the first loss; less is noise
 _FACTOR = math.sqrt(10.0)
 _RISEN = 0.3  # of the first loss, back up from the lowest
+#: Steps that a run gets to come back from an overshoot where its divergence would speak against the configured rate.
+_PATIENCE = 20
+_NEAR = 3.0  # times the configured rate: a divergence up to there does
+_LOST = 30.0  # times the first loss: this run will not come back
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class _Range:
     ratios: tuple[float, ...]
     seed: int
     chance: float
+    configured: float
     on_step: OnStep | None
 
     def begin(self) -> None:
@@ -88,7 +93,9 @@ def run_lr_range(
         raise Skip("the optimizer has no learning rate above zero to change")
     # The groups keep their ratios to each other.
     ratios = tuple(rate / scale for rate in base)
-    run = _Range(setup, guard, optimizer, ratios, seed, chance or 0.0, on_step)
+    run = _Range(
+        setup, guard, optimizer, ratios, seed, chance or 0.0, scale if setup.optimizer is not None else 0.0, on_step
+    )
     rates = sweep_rates(steps * 3 // 5, highest=_HIGHEST * (_SHARPER if type(optimizer).__name__ == "SGD" else 1.0))
     losses = _sweep(run, rates)
     curve = read_curve(rates[: len(losses)], losses)
@@ -150,14 +157,26 @@ def _trials(run: _Range, minimum: float, rates: Sequence[float], steps: int) -> 
 
 
 def _trial(run: _Range, rate: float, steps: int) -> Trial:
+    """A short run; a longer one before a divergence that speaks against the configured rate is believed: momentum overshoots."""
+    losses = _run(run, rate, steps, lambda losses: _is_far_above(losses, run.chance))
+    diverged = has_diverged(losses, run.chance)
+    if diverged and math.isfinite(losses[-1]) and rate <= _NEAR * run.configured and steps < _PATIENCE:
+        short = len(losses)
+
+        def is_decided(losses: list[float]) -> bool:
+            return losses[-1] > _LOST * max(abs(losses[0]), run.chance) or (
+                len(losses) >= short and losses[-1] < (1.0 - _RISEN) * losses[0]
+            )
+
+        losses = _run(run, rate, _PATIENCE, is_decided)
+        diverged = has_diverged(losses, run.chance)
+    return Trial(rate, tuple(losses), diverged)
+
+
+def _run(run: _Range, rate: float, steps: int, stop: Callable[[list[float]], bool]) -> list[float]:
     run.begin()
     run.set_rate(rate)
-
-    def stop(losses: list[float]) -> bool:
-        return _is_far_above(losses, run.chance)
-
-    losses = train(run.setup, run.optimizer, steps, stop=stop, on_step=run.on_step)
-    return Trial(rate, tuple(losses), has_diverged(losses, run.chance))
+    return train(run.setup, run.optimizer, steps, stop=stop, on_step=run.on_step)
 
 
 def _is_far_above(losses: Sequence[float], chance: float) -> bool:

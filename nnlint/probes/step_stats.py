@@ -190,6 +190,17 @@ class StepStats:
         return self.losses[-1] < first and max(self.losses) - first <= 0.5 * abs(first)
 
     @property
+    def is_coming_back(self) -> bool:
+        """Whether the loss rose and is on its way down again, with most of the rise behind it when the steps ended.
+
+        Momentum overshoots so in its first steps at rates that nets with batch norm go on to train well with.
+        """
+        if self.non_finite_step is not None or len(self.losses) < 4:
+            return False
+        first, last, peak = self.losses[0], self.losses[-1], max(self.losses)
+        return last < self.losses[-2] < peak and last - first < 0.25 * (peak - first)
+
+    @property
     def gradient_spike(self) -> tuple[int, float] | None:
         """(step, ratio) where the gradient's norm is the largest of all and many times the median of those before it.
 

@@ -7,7 +7,7 @@ judged over several steps with real updates between: zero-initialized branches w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 _BUDGET = 1e9
 _FEWEST = 2
 _MOST = 20
+#: Multiply-adds of the further steps where the loss has risen, before it counts as risen for good, and the fewest of them.
+_PATIENCE = 2e10
+_FEWEST_MORE = 6
+_RISEN = 0.1  # of the first loss, or of the loss of chance where that is larger
+_LOST = 30.0  # times it: this loss will not come back
 #: From this many steps on every single update is measured: the model is small enough for a copy at each.
 _COMPARED = 6
 _NEUTRAL_RATE = 1e-3
@@ -47,6 +52,7 @@ class _Steps:
     surrogate: bool
     counts: RectifierCounts
     compared: bool
+    chance: float
     losses: list[float] = field(default_factory=list)
     gradients: dict[str, list[float | None]] = field(default_factory=dict)
     updates: dict[str, list[float]] = field(default_factory=dict)
@@ -84,17 +90,18 @@ def run_steps(
     Raises:
         Skip: the optimizer or the model raised while stepping.
     """
-    count = step_count(setup, forward)
     counts = RectifierCounts([layer.units or 0 for layer in forward.rectifiers()])
+    work = forward_work(forward.graph, setup.model)
+    count = steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
     optimizer = setup.optimizer or torch.optim.SGD(trainable(setup.model), lr=_NEUTRAL_RATE)
-    run = _Steps(setup, guard, optimizer, seed, surrogate, counts, compared=count >= _COMPARED)
+    run = _Steps(setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0)
     if not setup.model.training:
         setup.model.train()
     for name, parameter in setup.model.named_parameters():
         parameter.grad = first_gradients.pop(name, None)  # nothing else may keep them: they are as large as the model
     run.losses.append(forward.loss if forward.loss is not None else math.nan)
     try:
-        _run(run, count)
+        _run(run, count, steps_within(work, _PATIENCE, least=_FEWEST_MORE, most=_MOST))
     except BaseException as error:
         if is_fatal(error) or isinstance(error, Skip):
             raise
@@ -102,30 +109,55 @@ def run_steps(
     return replace(_collected(run, forward), chance=chance)
 
 
-def step_count(setup: TrainingSetup, forward: ForwardStats) -> int:
-    """Updates the probe makes: 2 for a large model (with gradients before, between and after), up to 20 for a small one."""
-    work = forward_work(forward.graph, setup.model)
-    return steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
-
-
-def _run(run: _Steps, count: int) -> None:
+def _run(run: _Steps, count: int, more: int) -> None:
+    """Make `count` updates, for a large model 2 (with gradients before, between and after), and more where the loss has risen."""
     _leave_zero_rate(run)
     run.learning_rate = _rate(run.optimizer)
-    for number in range(count):
-        if number:
+    _train(run, count)
+    if not math.isfinite(run.losses[-1]):
+        return
+    _look_again(run, differentiate=count == _FEWEST)
+    last = min(run.done + more, _MOST)
+    if run.done < last and _is_up(run):
+        # Momentum overshoots at first: a rise is judged when there was time to come back from it.
+        _take_back_the_look(run)
+        _train(run, last, until=lambda: not _is_up(run))
+        if math.isfinite(run.losses[-1]):
+            _look_again(run, differentiate=False)
+
+
+def _train(run: _Steps, count: int, until: Callable[[], bool] | None = None) -> None:
+    """Update until there are `count` updates in all, or the loss is not finite, hopeless, or as wanted."""
+    while run.done < count:
+        if run.done:
             for parameter in run.setup.model.parameters():
                 parameter.grad = None
             run.optimizer.zero_grad(set_to_none=True)
-            seed_everything(run.seed + number)
+            seed_everything(run.seed + run.done)
             loss = run.loss()
             run.losses.append(float(loss.detach()))
             if not math.isfinite(run.losses[-1]):
+                return
+            if until is not None and (until() or run.losses[-1] > _LOST * max(abs(run.losses[0]), run.chance)):
+                run.losses.pop()  # the look that follows measures it
                 return
             loss.backward()
         _note_gradients(run)
         _step(run)
         run.done += 1
-    _look_again(run, differentiate=count == _FEWEST)
+
+
+def _is_up(run: _Steps) -> bool:
+    """Whether the loss is above where it began by more than noise."""
+    first, last = run.losses[0], run.losses[-1]
+    return math.isfinite(last) and last - first > _RISEN * max(abs(first), run.chance)
+
+
+def _take_back_the_look(run: _Steps) -> None:
+    run.losses.pop()
+    run.counts.clear()
+    for norms in run.gradients.values():
+        del norms[run.done :]
 
 
 def _look_again(run: _Steps, *, differentiate: bool) -> None:

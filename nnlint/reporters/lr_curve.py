@@ -11,9 +11,9 @@ from nnlint.report import TargetReport
 
 _HEIGHT = 12
 _MARGIN = 10  # columns left of the curve
+_TICK = 5  # of a rate below it, the last of which begins at its end
 _STANDS = {
     "inside": "inside the interval",
-    "below": "below the interval: training will be slow",
     "above": "above the interval: training may diverge",
 }
 
@@ -43,13 +43,20 @@ def _said(measured: Mapping[str, Any], width: int) -> Iterator[str]:
     if measured["configured"] is None:
         yield from _fact("configured", f"no optimizer given: measured with {measured['optimizer']}", width)
     else:
-        stands = _STANDS.get(measured["position"])
-        yield from _fact("configured", _rate(measured["configured"]) + (f", {stands}" if stands else ""), width)
+        yield from _fact("configured", _rate(measured["configured"]) + _stands(measured), width)
     if measured["minimum"] is not None:
         yield from _fact("minimum", f"{_rate(measured['minimum'])}, of the curve{_judged(measured)}", width)
     tried = ", ".join(f"{_rate(trial['rate'])} {_outcome(trial)}" for trial in measured["trials"])
     if tried:
         yield from _fact("tried", tried, width)
+
+
+def _stands(measured: Mapping[str, Any]) -> str:
+    """Where the configured rate stands. Below the interval is slow only where many steps go by before the loss moves."""
+    if measured["position"] == "below":
+        return f", below the interval: the loss starts to move after about {_short(measured['steps_to_move'])} steps at this rate"
+    stands = _STANDS.get(measured["position"])
+    return f", {stands}" if stands else ""
 
 
 def _judged(measured: Mapping[str, Any]) -> str:
@@ -76,7 +83,7 @@ def curve(measured: Mapping[str, Any], width: int) -> list[str]:
     rates, smoothed = measured["rates"], [_number(value) for value in measured["smoothed"]]
     if len(smoothed) < 2:
         return []
-    columns = min(width - _MARGIN - 1, 80)
+    columns = min(width - _MARGIN - _TICK, 80)
     # What lies far above the start belongs to the divergence and would press the rest flat.
     top = min(max(smoothed), smoothed[0] + 0.25 * (max(smoothed[0] - min(smoothed), 1e-12)))
     low = min(smoothed)
@@ -100,10 +107,10 @@ def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> 
     def column(rate: float) -> int:
         return round(math.log10(rate / rates[0]) / span * (columns - 1))
 
-    ticks = [" "] * (columns + 6)
+    ticks = [" "] * (columns + _TICK)
     for decade in range(math.ceil(math.log10(rates[0]) - 1e-9), math.floor(math.log10(rates[-1]) + 1e-9) + 1):
         start = column(10.0**decade)
-        ticks[start : start + 5] = f"{10.0**decade:.0e}"
+        ticks[start : start + _TICK] = f"{10.0**decade:.0e}"
     yield (" " * _MARGIN + "".join(ticks)).rstrip()
     marks = [" "] * columns
     if measured["interval"] is not None:

@@ -26,6 +26,10 @@ class Double(torch.autograd.Function):
         return gradient * 2
 
 
+#: As torch's documentation has it: bound before anything is recorded.
+double = Double.apply
+
+
 class Reversed(torch.autograd.Function):
     """Returns its input itself."""
 
@@ -204,6 +208,7 @@ IDIOMS = {
     "scripted function": (lambda net, x: net.b(net.f(net.a(x))), AB | {"f": lambda: torch.jit.script(twice)}),
     "scripted module": (lambda net, x: net.m(net.a(x)), {"a": linear, "m": lambda: torch.jit.script(Scripted())}),
     "custom function": (lambda net, x: net.b(Double.apply(net.a(x))), AB),
+    "custom function bound at module level": (lambda net, x: net.b(double(net.a(x))), AB),
     "custom function returning its input": (lambda net, x: net.b(Reversed.apply(net.a(x))), AB),
     "compiled function": (compiled, A),
     "compiled module": (

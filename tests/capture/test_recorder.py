@@ -15,7 +15,7 @@ def patched():
     return (
         nn.Module.__call__,
         nn.Parameter.__dict__["__new__"],
-        torch.autograd.Function.__dict__["apply"],
+        torch.autograd.function._SingleLevelFunction.__dict__.get("apply"),
         torch._C.ScriptFunction.__dict__["__call__"],
         torch._functorch.apis.vmap_impl,
         torch._functorch.eager_transforms.grad_impl,

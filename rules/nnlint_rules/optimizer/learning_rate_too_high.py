@@ -34,9 +34,10 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     ## What it does
     Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
     median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
-    optimizers move fast at first and learn. Above 0.3 it is an error where the loss ends no lower than it began. Vectors and
-    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate
-    range test adds short runs at other rates; a configured rate above a third of the lowest that diverges is a warning.
+    optimizers move fast at first and learn. Above 0.3 it is an error where the loss ends no lower than it began; up to there an
+    info where the loss rose but is most of the way back, as momentum makes it at rates that nets train well with. Vectors and
+    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate range test
+    adds short runs at other rates; a configured rate above a third of the lowest that diverges is a warning.
 
     ## Why is this bad?
     Healthy updates are about a thousandth of the weights, a tenth at most in the first steps of Adam. Larger ones jump across
@@ -66,6 +67,7 @@ def _large_updates(
     ratio: float, steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh
 ) -> Finding:
     recovered = steps.non_finite_step is None and steps.losses[-1] < steps.losses[0]
+    returning = ratio <= options.fatal_ratio and steps.is_coming_back
     if steps.non_finite_step is not None:
         outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
     else:
@@ -75,7 +77,7 @@ def _large_updates(
     )
     return Finding(
         at=None,
-        level=Level.ERROR if ratio > options.fatal_ratio and not recovered else None,
+        level=Level.INFO if returning else Level.ERROR if ratio > options.fatal_ratio and not recovered else None,
         message=f"{steps.optimizer} with lr {_shown(steps.learning_rate)} changes the weights by {ratio:.2g} of their norm in one update "
         f"(median over {len(steps.update_ratios)} tensors; limit {options.ratio:g}), and {outcome}",
         evidence={

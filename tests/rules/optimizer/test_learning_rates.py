@@ -81,14 +81,25 @@ def test_layer_scale_and_zero_initialized_tensors(rate):
 
 
 def test_the_range_test_speaks_against_a_rate_near_divergence():
-    model = mlp()
-    settings = {"probes": ("lr-range",), "rules": {"OPT003": {"ratio": 1e9}}}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    ((level, message),) = found("OPT003", model, optimizer, **settings)
+    torch.manual_seed(0)
+    model, inputs = nn.Linear(20, 1), torch.randn(64, 20)
+    fields = {"inputs": inputs, "targets": inputs[:, :3].sum(dim=1, keepdim=True), "loss": nn.MSELoss()}
+    ((level, message),) = found("OPT003", model, sgd(model, lr=0.3), probes=("lr-range",), **fields)
     assert level == "warning"
     assert "above a third of" in message
-    calm = mlp()
-    assert found("OPT003", calm, torch.optim.AdamW(calm.parameters(), lr=1e-3), **settings) == []
+    assert found("OPT003", model, sgd(model, lr=0.05), probes=("lr-range",), **fields) == []
+
+
+def test_an_overshoot_that_momentum_comes_back_from_is_no_divergence():
+    """At twice the configured rate the loss of the first steps triples, and then falls below where it began."""
+    model, images = overshooting(0)
+    fields = {"inputs": images, "targets": torch.arange(32) % 10}
+    settings = {"probes": ("lr-range",), "rules": {"OPT003": {"ratio": 1e9}}}
+    checked = result("OPT003", model, sgd(model, lr=0.05, momentum=0.9), **settings, **fields)
+    assert checked.findings == []
+    near = [trial for trial in checked.measurements["lr-range"]["trials"] if trial["rate"] <= 0.15]
+    assert any(max(trial["losses"]) > 2 * trial["losses"][0] for trial in near)
+    assert not any(trial["diverged"] for trial in near)
 
 
 def test_a_spike_that_is_made_good_is_a_warning():
@@ -96,6 +107,26 @@ def test_a_spike_that_is_made_good_is_a_warning():
     ((level, message),) = found("OPT003", model, torch.optim.AdamW(model.parameters(), lr=0.1))
     assert level == "warning"
     assert "over" in message
+
+
+def overshooting(seed):
+    """A small convolutional net that momentum at 0.1 throws off at first, and that trains to zero all the same."""
+    torch.manual_seed(seed)
+    layers = []
+    for width_in, width in ((3, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 16, 10)), torch.randn(32, 3, 32, 32)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_loss_on_its_way_back_is_no_warning(seed):
+    model, images = overshooting(seed)
+    fields = {"inputs": images, "targets": torch.arange(32) % 10}
+    (entry,) = result("OPT003", model, sgd(model, lr=0.08, momentum=0.9), **fields).findings
+    assert entry.level.value == "info"
+    losses = entry.evidence["losses"]
+    assert losses[-1] < losses[-2] < max(losses)
+    assert max(losses) > 1.5 * losses[0]  # it is not silent for a loss that only falls
 
 
 def test_without_deep_the_steps_alone_decide():

@@ -1,0 +1,210 @@
+"""SIG006 and SIG008: samples that become one and the same, and values that half precision cannot hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import nnlint
+
+# ------------------------------------------------------------------ SIG006
+
+
+def margin(scores, targets):
+    """No known loss: that it is stuck is the overfit probe's to say, what it could reach is not."""
+    right = scores.gather(1, targets[:, None])
+    return torch.relu(1.0 + scores - right).sum(dim=1).mean() - 1.0
+
+
+def collapsed(model, inputs, **changes):
+    settings = {"select": ["SIG006"], "probes": ("overfit",), **changes}
+    fields = {"targets": torch.arange(len(inputs)) % 8, "loss": margin, **settings.pop("fields", {})}
+    return nnlint.check({"model": model, "inputs": inputs, **fields}, **settings).results[0]
+
+
+def alike(samples=64, difference=0.002):
+    """Embeddings that share one large common vector."""
+    torch.manual_seed(0)
+    return torch.randn(48) + difference * torch.randn(samples, 48)
+
+
+def mlp(*first):
+    torch.manual_seed(0)
+    return nn.Sequential(*first, nn.Linear(48, 64), nn.ReLU(), nn.Linear(64, 8))
+
+
+class Smoothed(nn.Module):
+    """Averages over the nodes of each graph again and again; `skip` keeps what was there."""
+
+    def __init__(self, depth, *, skip):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(48, 48) for _ in range(depth))
+        self.head, self.skip = nn.Linear(48, 8), skip
+
+    def forward(self, x):
+        mixing = torch.softmax(0.1 * x @ x.t().detach() * 0, dim=1)
+        for layer in self.layers:
+            mixed = mixing @ torch.tanh(layer(x))
+            x = x + mixed if self.skip else mixed
+        return self.head(x)
+
+
+def test_samples_that_differ_by_thousandths():
+    (finding,) = collapsed(mlp(), alike()).findings
+    assert (finding.level.value, finding.module) == ("warning", "0")
+    assert 0.0 < finding.evidence["sample_spread"] < finding.evidence["limit"] == 0.005
+    assert finding.evidence["overfit"] == "inconclusive"
+    assert "all 64 samples look alike from there on" in finding.message
+
+
+def test_averages_over_averages_and_the_skip_connection():
+    torch.manual_seed(0)
+    inputs = torch.randn(16, 48)
+    (finding,) = collapsed(Smoothed(6, skip=False), inputs).findings
+    assert finding.evidence["sample_spread"] < 1e-4
+    assert collapsed(Smoothed(6, skip=True), inputs).findings == []
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (mlp(nn.BatchNorm1d(48)), alike()),
+        (mlp(), alike(difference=1.0)),
+        (
+            nn.Sequential(*[layer for _ in range(3) for layer in (nn.Linear(48, 48), nn.Sigmoid())], nn.Linear(48, 8)),
+            alike(difference=1.0),
+        ),
+    ],
+    ids=["norm", "different samples", "sigmoids"],
+)
+def test_samples_that_can_be_told_apart(model, inputs):
+    result = collapsed(model, inputs)
+    assert (result.findings, result.skipped) == ([], [])
+
+
+def test_what_is_learned_in_spite_of_a_small_spread_is_no_fault():
+    """The difference is small and the net learns all the same: with cross-entropy the probe sees that it fits."""
+    result = collapsed(mlp(), alike(8, 0.05), fields={"loss": nn.CrossEntropyLoss()}, rules={"SIG006": {"spread": 1.0}})
+    assert result.measurements["overfit"]["verdict"] == "fit"
+    assert (result.findings, result.skipped) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "changes", "reason"),
+    [
+        (alike(2), {}, "2 samples are too few to compare"),
+        (alike(), {"probes": ()}, "needs --deep or --probe overfit"),
+        (alike(), {"fields": {"loss": None, "targets": None}}, "no loss given"),
+    ],
+    ids=["samples", "not deep", "no loss"],
+)
+def test_what_cannot_be_judged_says_so(inputs, changes, reason):
+    result = collapsed(mlp(), inputs, **changes)
+    assert result.findings == []
+    assert reason in result.skipped[0].reason
+
+
+def test_the_limit_is_an_option():
+    assert collapsed(mlp(), alike(), rules={"SIG006": {"spread": 1e-5}}).findings == []
+
+
+# ------------------------------------------------------------------ SIG008
+
+
+class Net(nn.Module):
+    """Two layers with something between that `between` does."""
+
+    def __init__(self, between):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.norm, self.head = nn.Linear(20, 32), nn.LayerNorm(32), nn.Linear(32, 5)
+        self.between = between
+
+    def forward(self, x):
+        return self.head(self.norm(self.between(self.body(x))))
+
+
+def lowered(between, precision="fp16", **settings):
+    torch.manual_seed(1)
+    fields = {"inputs": torch.randn(16, 20), "targets": torch.arange(16) % 5, "loss": nn.CrossEntropyLoss()}
+    if precision is not None:
+        fields |= {"precision": precision, "grad_scaler": True}
+    return nnlint.check({"model": Net(between), **fields}, select=["SIG008"], **settings).results[0]
+
+
+def times(factor):
+    return lambda h: F.linear(h, factor * torch.eye(32))
+
+
+huge = times(1e6)
+
+
+def unscaled(h):
+    """Scores of long vectors, unscaled: a matrix product is computed in half precision."""
+    long = (100.0 * h).repeat(1, 100)
+    return h + torch.softmax(long @ long.t(), dim=1) @ h
+
+
+def cancelling(h):
+    """A small difference of large numbers: bfloat16 has three digits."""
+    return F.linear(h + 1e4, torch.eye(32)) - 1e4
+
+
+def scores(h):
+    return F.linear(F.linear(200.0 * h, torch.eye(32)) @ (200.0 * h).t(), torch.ones(32, 16))
+
+
+@pytest.mark.parametrize(("between", "place"), [(huge, "linear"), (scores, "matmul")], ids=["weights", "scores"])
+def test_values_beyond_the_range_are_estimated_without_deep(between, place):
+    (finding,) = lowered(between).findings
+    assert finding.level.value == "warning"
+    assert "the largest number of fp16 is 65504" in finding.message
+    assert finding.evidence["reached"] > 65504
+    assert place in finding.message
+
+
+@pytest.mark.parametrize(
+    ("between", "precision"),
+    [
+        (times(1e3), "fp16"),
+        (huge, "bf16"),
+        (huge, None),
+        (lambda h: h, "fp16"),
+    ],
+    ids=["within", "bfloat16", "full precision", "plain"],
+)
+def test_values_that_fit(between, precision):
+    result = lowered(between, precision)
+    assert (result.findings, result.skipped) == ([], [])
+
+
+def test_the_measured_overflow_names_the_first_infinite_layer():
+    (finding,) = lowered(unscaled, deep=True).findings
+    assert "overflows under fp16" in finding.message
+    assert "matmul" in finding.message
+    assert finding.evidence["abs_max"] > 65504
+    assert "or use bfloat16" in finding.fix
+
+
+def test_what_is_lost_in_bfloat16_is_measured():
+    (finding,) = lowered(cancelling, "bf16", deep=True).findings
+    assert "differs from float32 by" in finding.message
+    assert finding.evidence["relative_error"] > 0.5
+    assert "bfloat16" not in finding.fix
+    assert lowered(cancelling, "bf16").findings == []  # the estimate is of fp16's range alone
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_healthy_net_in_either_precision(precision):
+    result = lowered(F.gelu, precision, deep=True)
+    assert (result.findings, result.skipped) == ([], [])
+
+
+def test_limits_are_options():
+    strict = {"SIG008": {"relative_error": 1e-6}}
+    assert len(lowered(F.gelu, "bf16", deep=True, rules=strict).findings) == 1
+    assert lowered(times(2e4), rules={"SIG008": {"deviations": 0.1}}).findings == []
+    assert len(lowered(times(2e4), rules={"SIG008": {"deviations": 40.0}}).findings) == 1
