@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from nnlint.capture.graph import Op
-from nnlint.probes.noise import meets
+from nnlint.probes.noise import is_added, meets
 from nnlint.probes.outputs import forward, relative_difference, zeroed
 from nnlint.probes.training import NoDropout
 
@@ -37,8 +37,8 @@ class TrainEvalGap:
         squashed: whether evaluation only squashes what training returns: the same order, or values brought into [0, 1].
         op: the first op that differs between the modes or, where training is random, between two training passes; None
             where it could not be found.
-        deliberate: other operations are made in one of the modes, or noise replaces values instead of scaling them
-            (masked training): somebody wrote that on purpose.
+        deliberate: other operations are made in one of the modes, or noise replaces values (masked training) or
+            is added to them (a sampled latent) instead of scaling them: somebody wrote that on purpose.
     """
 
     size: float
@@ -69,8 +69,13 @@ def measure_gap(session: Session, evaluated: list[torch.Tensor]) -> TrainEvalGap
         noise=noise / scale,
         squashed=all(_squashed(a, zeroed(b), is_random=is_random) for a, b in zip(means, evaluated, strict=True)),
         op=where.op if where is not None else None,
-        deliberate=where is not None and (not meets(where.op).is_kind("mul", "div") if is_random else where.parted),
+        deliberate=where is not None and (not _scales(where.op) if is_random else where.parted),
     )
+
+
+def _scales(noise: Op) -> bool:
+    """Whether the noise multiplies a signal, as dropout written by hand does."""
+    return meets(noise).is_kind("mul", "div") and not is_added(noise)
 
 
 def training_without_noise(model: nn.Module) -> None:

@@ -93,6 +93,8 @@ def recognize(weight: Tensor, moments: Moments, fans: Fans) -> InitFamily | None
         return InitFamily(name, "constant", 0.0)
     if _is_identity(weight, moments):
         return InitFamily("identity", "identity", moments.std)
+    if _has_two_values(weight, moments):
+        return InitFamily("two values", "identity", moments.std)
     if _is_orthogonal(weight):
         return InitFamily("orthogonal", "orthogonal", moments.std)
     block = block_of(weight)
@@ -187,6 +189,11 @@ def _is_identity(weight: Tensor, moments: Moments) -> bool:
         return False
     ones = int((weight == 1).sum())
     return ones == int((weight != 0).sum()) and ones <= weight.shape[0]
+
+
+def _has_two_values(weight: Tensor, moments: Moments) -> bool:
+    """Gains at one beside shifts at zero, a transformation that starts as the identity: written down, never trained to."""
+    return moments.count > 2 and bool(((weight == moments.low) | (weight == moments.high)).all())
 
 
 def _is_orthogonal(weight: Tensor) -> bool:

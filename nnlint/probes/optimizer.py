@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from nnlint.finding import Location, Skip
@@ -152,7 +153,7 @@ class Optimizer:
         ]
         times = Counter(key for key, _ in held)
         groups = tuple(
-            _group(index, group, tuple(view for _, view in held if view.group == index), type(inner).__name__)
+            _group(index, group, tuple(view for _, view in held if view.group == index), type(inner))
             for index, group in enumerate(raw)
         )
         trainable = {name: id(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -188,7 +189,7 @@ def _tensor(tensor: Tensor, names: Mapping[int, str], group: int) -> OptimizedTe
     return OptimizedTensor(names.get(id(tensor)), shape, dtype, bool(tensor.requires_grad), group)
 
 
-def _group(index: int, group: Mapping[str, Any], tensors: tuple[OptimizedTensor, ...], kind: str) -> ParameterGroup:
+def _group(index: int, group: Mapping[str, Any], tensors: tuple[OptimizedTensor, ...], kind: type) -> ParameterGroup:
     options = {key: _plain(value) for key, value in group.items() if key not in {"params", "param_names"}}
     betas = options.get("betas")
     return ParameterGroup(
@@ -201,9 +202,21 @@ def _group(index: int, group: Mapping[str, Any], tensors: tuple[OptimizedTensor,
         betas=tuple(float(beta) for beta in betas) if isinstance(betas, tuple) else None,
         eps=_number(options.get("eps")),
         maximize=bool(options.get("maximize", False)),
-        decoupled=bool(options.get("decoupled_weight_decay", kind.endswith("W"))),
+        decoupled=decouples(kind, group),
         options=options,
     )
+
+
+def decouples(optimizer: type, group: Mapping[str, Any]) -> bool:
+    """Whether weight decay is taken off the weights instead of being added to the gradient.
+
+    Torch's own optimizers say so, or their names do. Those that others wrote from scratch (Lion, Lamb) follow AdamW.
+    """
+    for name in ("decoupled_weight_decay", "decoupled_decay", "weight_decouple"):
+        if name in group:
+            return bool(group[name])
+    known = [base for base in optimizer.__mro__ if base.__module__.startswith("torch.optim.")]
+    return known in ([], [torch.optim.Optimizer]) or any(base.__name__.endswith("W") for base in known)
 
 
 def _plain(value: Any) -> Any:

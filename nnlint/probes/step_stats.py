@@ -84,6 +84,13 @@ class TrackedParameter:
         return (median(finite) if finite else self.moved / self.steps) / self.weight_norm
 
     @property
+    def largest_update_ratio(self) -> float | None:
+        """The same for the largest update: a solver that has arrived (LBFGS) changes nothing more."""
+        if self.update_ratio is None:
+            return None
+        return max(self.update_ratio, *(norm / self.weight_norm for norm in self.updates if math.isfinite(norm)), 0.0)
+
+    @property
     def decay_share(self) -> float | None:
         """Weight decay over what the gradient does: over its largest norm, or over the step's where decay is decoupled.
 
@@ -167,6 +174,13 @@ class StepStats:
         held = (parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
         ratios = (parameter.update_ratio for parameter in held)
         return tuple(ratio for ratio in ratios if ratio is not None and math.isfinite(ratio))
+
+    @property
+    def largest_update_ratio(self) -> float:
+        """The largest update of any weight tensor over its norm; 0.0 where no tensor has a ratio."""
+        held = (parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
+        ratios = (parameter.largest_update_ratio for parameter in held)
+        return max((ratio for ratio in ratios if ratio is not None and math.isfinite(ratio)), default=0.0)
 
     @property
     def median_update_ratio(self) -> float | None:

@@ -19,6 +19,7 @@ from nnlint.probes.causes import is_fatal, one_line
 from nnlint.probes.effort import forward_work, steps_within
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import RectifierCounts, forward_loss
+from nnlint.probes.optimizer import decouples
 from nnlint.probes.step_stats import DeadGrowth, StepStats, TrackedParameter
 from nnlint.probes.training import trainable, update
 from nnlint.probes.training_pass import find_non_finite
@@ -317,7 +318,7 @@ def _decay(optimizer: torch.optim.Optimizer, group: dict[str, Any] | None) -> tu
     """How much of a weight one step's decay takes: added to the gradient, or (decoupled) off the weight itself."""
     settings = group or {}
     factor = float(settings.get("weight_decay") or 0.0)
-    if settings.get("decoupled_weight_decay", type(optimizer).__name__.endswith("W")):
+    if decouples(type(optimizer), settings):
         return factor * float(settings.get("lr") or 0.0), True
     return factor, False
 

@@ -20,11 +20,13 @@ class Route:
 
     Attributes:
         tensor: the input.
-        first: the ops that its values reach unchanged; empty where the graph does not show the input.
+        source: the op that stands for it in the graph; None where the graph does not show the input.
+        first: the ops that its values reach unchanged.
         passed: the ops in between: views, casts, concatenations.
     """
 
     tensor: BatchTensor
+    source: Op | None
     first: tuple[Op, ...]
     passed: tuple[Op, ...]
 
@@ -68,4 +70,9 @@ def _route(tensor: BatchTensor, source: Op | None) -> Route:
             waiting.extend(op.users)
         else:
             first[op.index] = op
-    return Route(tensor, tuple(first[index] for index in sorted(first)), tuple(passed[index] for index in sorted(passed)))
+    return Route(
+        tensor,
+        source,
+        first=tuple(first[index] for index in sorted(first)),
+        passed=tuple(passed[index] for index in sorted(passed)),
+    )

@@ -27,7 +27,12 @@ def hashes(batch: Batch) -> list[int]:
 
 def _is_varied(tensors: list[Tensor]) -> bool:
     """Whether samples carry more than a few bits: tables of flags and small counts repeat by chance."""
-    return any(len(tensor[: 64].unique()) > DISTINCT_ENTRIES for tensor in tensors)
+    return any(len(_numbers(tensor[:64]).unique()) > DISTINCT_ENTRIES for tensor in tensors)
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """Complex values as pairs: torch has no order for them, which `unique` needs."""
+    return tensor.resolve_conj().view(tensor.real.dtype) if tensor.is_complex() else tensor
 
 
 def _hash(sample: Tensor, weights: Tensor) -> int:

@@ -10,6 +10,7 @@ from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
     from nnlint import Batch, Graph, Op, Parameters
+    from nnlint_rules.data._inputs import Route
 
 
 @rule("DAT013", "index-out-of-range", level="error", since="0.1")
@@ -37,7 +38,7 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
         if not route.tensor.is_integer or route.tensor.assumed or not route.tensor.values.numel():
             continue
         for op in route.first:
-            rows = _rows(op, parameters) if _reads_all(op) else None
+            rows = _rows(op, parameters) if _reads_all(op, route) else None
             if rows is None or (route.tensor.min >= 0 and route.tensor.max < rows):
                 continue
             outside = int(((route.tensor.values < 0) | (route.tensor.values >= rows)).sum())
@@ -50,12 +51,15 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
             )
 
 
-def _reads_all(op: Op) -> bool:
-    """Whether every id of the input reaches the embedding: not so where one column of several is picked for it."""
+def _reads_all(op: Op, route: Route) -> bool:
+    """Whether every id of the input is looked up.
+
+    Not so where one column of several is picked, and where the input tells the embedding something else (where bags start).
+    """
     while op.activations:
         op = op.activations[0]
         if op.is_kind("input"):
-            return True
+            return route.source is not None and op.index == route.source.index
         if not (op.is_kind("view", "identity", "cast") or _is_slice(op)):
             return False
     return False

@@ -53,7 +53,7 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     steps.require_own_optimizer()
     if steps.is_warming_up or not steps.learning_rate or steps.non_finite_step is not None:
         return
-    largest = max(steps.update_ratios, default=0.0)
+    largest = steps.largest_update_ratio
     if largest < options.ratio and (largest > 0.0 or _is_lost_in_rounding(steps)):
         yield Finding(
             at=None,

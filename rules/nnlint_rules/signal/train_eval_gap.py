@@ -33,7 +33,8 @@ def check(evaluation: EvalStats, declared: Declared, options: TrainEvalGap) -> I
     of 8 runs is compared, and must differ by more than 0.8 times that noise. A difference above 0.3 standard deviations of
     the outputs is reported, with the first operation that differs. Outputs of other shapes, and an evaluation-only squashing
     of the outputs (softmax, sigmoid), are no reason. Where one mode makes other operations than the other, or noise replaces
-    values instead of scaling them (masked training), somebody wrote that on purpose: an info. `declared={"stochastic"}`
+    values (masked training) or is added to them (a sampled latent) instead of scaling them, somebody wrote that on purpose: an
+    info. `declared={"stochastic"}`
     silences the rule.
 
     ## Why is this bad?
