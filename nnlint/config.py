@@ -62,8 +62,8 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CheckSettings(_Settings):
-    """How one target is checked: what the engine needs to know, wherever it was said."""
+class _Shared(_Settings):
+    """The keys of a configuration file that the command line and the Python API know too."""
 
     select: tuple[str, ...] = Field(default=(), description="rules to run: codes, names, prefixes, ALL; empty for all")
     extend_select: tuple[str, ...] = Field(default=(), description="rules to run besides those of `select`")
@@ -101,6 +101,13 @@ class CheckSettings(_Settings):
         return seconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
 
+class CheckSettings(_Shared):
+    """How one target is checked: what the engine needs to know, wherever it was said."""
+
+    default_input: tuple[str, ...] = Field(default=(), description="example inputs where the target has none of its own")
+    directory: Path | None = Field(default=None, description="what relative targets start from; the working directory")
+
+
 class Override(_Settings):
     """Findings that are not reported for some targets or modules, and why."""
 
@@ -110,7 +117,7 @@ class Override(_Settings):
     reason: str = Field(min_length=1)
 
 
-class FileSettings(CheckSettings):
+class FileSettings(_Shared):
     """Every key of `[tool.nnlint]`."""
 
     targets: tuple[str, ...] = ()
@@ -151,13 +158,24 @@ class Config:
         """The overrides, and the expected findings as overrides."""
         return (*self.values.overrides, *(_expected(key, reason) for key, reason in self.values.expect.items()))
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that relative paths in the file start from; None where it is the working directory."""
+        folder = self.file.resolve().parent if self.file is not None else None
+        return None if folder == Path.cwd() else folder
+
     def settings(self, changes: Mapping[str, object]) -> CheckSettings:
         """The settings of the file with `changes` from the command line.
+
+        The file's `input` speaks for every target, so it is used only where a target has no inputs of its own.
 
         Raises:
             ConfigError: a changed value is not valid.
         """
-        kept = {name: getattr(self.values, name) for name in CheckSettings.model_fields}
+        kept = {name: getattr(self.values, name) for name in _Shared.model_fields}
+        kept |= {"input": (), "default_input": self.values.input}
+        if self.folder is not None and self.values.weights is not None:
+            kept["weights"] = str(self.folder / Path(self.values.weights).expanduser())
         try:
             return CheckSettings.model_validate({**kept, **changes})
         except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nnlint.config import PROBES
 from nnlint.finding import Location
 from nnlint.probes.deep_summary import deep_summary
+from nnlint.probes.step_stats import StepStats
 from nnlint.report import SourceLocation
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def source_location(location: Location) -> SourceLocation:
 
 
 def subject_of(session: Session) -> dict[str, Any]:
-    """Model class, parameter count, batch, loss and optimizer."""
+    """Model class, parameter count, device, batch, loss and optimizer."""
     setup = session.setup
     subject: dict[str, Any] = {
         "model": type(setup.model).__name__,
@@ -43,10 +44,20 @@ def subject_of(session: Session) -> dict[str, Any]:
     if setup.loss is not None or setup.own_loss is not None:
         loss = setup.loss if setup.loss is not None else setup.own_loss
         subject["loss"] = getattr(loss, "__name__", type(loss).__name__)
+    device = next((parameter.device for parameter in setup.model.parameters()), None)
+    if device is not None:
+        subject["device"] = str(device)
     if setup.optimizer is not None:
         rates = sorted({float(group["lr"]) for group in setup.optimizer.param_groups if "lr" in group})
         subject["optimizer"] = f"{type(setup.optimizer).__name__} lr {', '.join(f'{rate:g}' for rate in rates)}"
     return subject
+
+
+def training_steps(session: Session) -> dict[str, float]:
+    """What the probes took, in warm training steps of this setup, as an entry of the timings; nothing where none was made."""
+    made = session.measured().get("StepStats")
+    step = made.step_seconds if isinstance(made, StepStats) else None
+    return {"training_steps": sum(session.timings.values()) / step} if step else {}
 
 
 def _numel(parameter: Any) -> int:

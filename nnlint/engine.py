@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint import registry as registries
 from nnlint.config import PROBES
-from nnlint.describe import measurements_of, source_location, subject_of
+from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.failure import Failure, Failures
 from nnlint.finding import Finding, Level, Skip
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import NEEDS, Rule
+from nnlint.suppress import accepted_by_modules
 from nnlint.triage import Raised, ordinals, triage
 
 if TYPE_CHECKING:
@@ -240,18 +241,23 @@ def _raise_failures(running: _Check, registry: Registry) -> None:
 
 def _report(running: _Check) -> TargetReport:
     session = running.session
-    kept = triage(running.raised)
-    failed = bool(running.failures)
-    return TargetReport(
+    report = TargetReport(
         target=running.name,
-        status="failed" if failed else "ok",
-        subject=subject_of(session) if session is not None else {},
-        assumptions=list(session.setup.assumptions) if session is not None else [],
-        findings=list(_findings(running.name, kept)),
+        status="failed" if running.failures else "ok",
+        findings=list(_findings(running.name, triage(running.raised))),
         skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
-        measurements=measurements_of(session) if session is not None else {},
-        timings={**(session.timings if session is not None else {}), "total": time.perf_counter() - running.started},
+        timings={"total": time.perf_counter() - running.started},
     )
+    if session is None:
+        return report
+    timings = {**session.timings, **report.timings, **training_steps(session)}
+    described = {
+        "subject": subject_of(session),
+        "assumptions": list(session.setup.assumptions),
+        "measurements": measurements_of(session),
+        "timings": timings,
+    }
+    return accepted_by_modules(report.model_copy(update=described), session.setup.model.named_modules(), running.rules)
 
 
 def _findings(target: str, kept: list[Raised]) -> Iterator[ReportedFinding]:

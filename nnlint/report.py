@@ -74,7 +74,9 @@ class TargetReport(_Model):
     findings: list[ReportedFinding] = Field(default_factory=list)
     skipped: list[Skipped] = Field(default_factory=list)
     measurements: dict[str, Any] = Field(default_factory=dict)
-    timings: dict[str, float] = Field(default_factory=dict)
+    timings: dict[str, float] = Field(
+        default_factory=dict, description="seconds; `training_steps` is what the probes took in warm steps of this setup"
+    )
 
     def count(self, level: Level) -> int:
         """Number of findings of exactly this level."""

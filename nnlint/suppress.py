@@ -1,19 +1,23 @@
-"""Findings the user has accepted: `overrides` and `expect` of the configuration, `# nnlint: disable=` in the source.
+"""Findings the user has accepted: in the configuration, in a comment of the source, or by an attribute of a module.
 
+They are `overrides` and `expect`, `# nnlint: disable=CODE reason`, and `module.nnlint_disable = {"CODE": "reason"}`.
 A suppressed finding leaves a line in the report's assumptions, so that a clean report tells what it does not show.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from nnlint.config import Override
 from nnlint.report import ReportedFinding, SourceLocation, TargetReport
+from nnlint.rule import Rule
 
+#: The attribute of a module that says which findings at it are accepted, and why.
+ATTRIBUTE = "nnlint_disable"
 _COMMENT = re.compile(r"#\s*nnlint:\s*disable=([\w-]+(?:\s*,\s*[\w-]+)*)[ \t]*(.*)")
 
 
@@ -47,6 +51,59 @@ def apply(results: Sequence[TargetReport], overrides: Sequence[Override] = ()) -
         cleaned.append(_without(result, kept, lines))
     unused = (entry for number, entry in enumerate(overrides) if number not in used)
     return Suppressed(tuple(cleaned), tuple(_unused(unused, results)))
+
+
+def accepted_by_modules(
+    result: TargetReport, modules: Iterable[tuple[str, object]], rules: Iterable[Rule]
+) -> TargetReport:
+    """Take out the findings that a module of the model accepts, for itself and for what is inside it.
+
+    `module.nnlint_disable = {"SIG001": "reason"}`. An entry that accepts nothing is told, where every rule that it names was
+    run and evaluated, and so is a value of another form.
+
+    Args:
+        result: the report of one target.
+        modules: the paths and modules of the model.
+        rules: what was run.
+    """
+    entries, lines = _module_entries(modules)
+    used: set[Override] = set()
+    kept = []
+    for finding in result.findings:
+        inside = [entry for entry in entries if _is_inside(finding.module, entry.module)]
+        number = _override(result.target, finding, [entry.model_copy(update={"module": "*"}) for entry in inside])
+        if number is None:
+            kept.append(finding)
+        else:
+            used.add(inside[number])
+            lines.append(_line(finding, inside[number].reason))
+    skipped = {rule.code for rule in result.skipped}
+    judged = [rule for rule in rules if rule.code not in skipped]
+    for entry in entries:
+        if entry in used or result.status == "failed":
+            continue
+        named = [rule for rule in rules if names(entry.ignore[0], rule.code, rule.name)]
+        if named and all(rule in judged for rule in named):
+            lines.append(f"nothing to suppress for {entry.ignore[0]} at {entry.module or 'the model'} ({entry.reason}): remove it")
+    return _without(result, kept, lines)
+
+
+def _module_entries(modules: Iterable[tuple[str, object]]) -> tuple[list[Override], list[str]]:
+    """What the modules accept, with their paths as they are, and what is to be said about values that say nothing."""
+    entries, lines = [], []
+    for path, module in modules:
+        given = getattr(module, ATTRIBUTE, None)
+        if given is None:
+            continue
+        if isinstance(given, Mapping) and all(isinstance(part, str) and part for pair in given.items() for part in pair):
+            entries += [Override(module=path, ignore=(selector,), reason=reason) for selector, reason in given.items()]
+        else:
+            lines.append(f"{ATTRIBUTE} of {path or 'the model'} is no dict of rule and reason: it suppresses nothing")
+    return entries, lines
+
+
+def _is_inside(path: str, owner: str) -> bool:
+    return not owner or path == owner or path.startswith(f"{owner}.")
 
 
 def names(selector: str, code: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Every snippet of the documentation runs: files are written, Python is executed, commands give what the page says."""
+"""The documentation holds: every snippet runs and gives what the page says, and every section that is named exists."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from nnlint import registry
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PAGES = ("getting-started", "build-fn", "report", "configuration", "capture")
@@ -79,3 +81,44 @@ def test_article_page_shows_what_nnlint_prints() -> None:
     paths = os.pathsep.join([str(root), str(root / "rules")])
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
     _run([sys.executable, str(root / "scripts" / "gen_article.py"), "--check"], root, environment, status=0)
+
+
+_ANCHOR = re.compile(r"calibration\.md#([\w-]+)|(?<=and )#([\w-]+)")
+
+
+def _sections() -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", (_DOCS / "calibration.md").read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_sections_of_the_calibration_that_are_named_exist() -> None:
+    files = [file for folder in ("nnlint", "rules") for file in (_DOCS.parent / folder).rglob("*.py")]
+    files += (_DOCS / "rules").glob("*.md")
+    known = _sections()
+    missing = {
+        f"{file.relative_to(_DOCS.parent)}: #{anchor}"
+        for file in files
+        for line in file.read_text().splitlines()
+        if "calibration.md#" in line
+        for anchor in map("".join, _ANCHOR.findall(line))
+        if anchor not in known
+    }
+    assert not missing
+
+
+def test_every_threshold_names_its_calibration() -> None:
+    for rule in registry.load().rules:
+        numbers = [
+            name
+            for name, option in (rule.options.model_fields if rule.options is not None else {}).items()
+            if isinstance(option.default, (int, float)) and not isinstance(option.default, bool)
+        ]
+        said = (rule.options.__doc__ or "") if rule.options is not None else ""
+        explained = re.search(r"No calibration: \w[\w ,]{10,}", said)
+        assert not numbers or explained or "calibration: docs/calibration.md#" in said, f"{rule.code}: {', '.join(numbers)}"
+
+
+def test_measured_tables_are_filled_in() -> None:
+    text = (_DOCS / "calibration.md").read_text()
+    for name, table in re.findall(r"<!-- (.+?): start -->(.*?)<!-- \1: end -->", text, flags=re.DOTALL):
+        assert table.strip(), f"nothing was measured for {name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -65,6 +66,22 @@ def test_same_seed_same_report() -> None:
         return result.model_dump(exclude={"timings"})
 
     assert dumped() == dumped()
+
+
+def test_device_and_cost_in_training_steps_are_reported() -> None:
+    (result,) = nnlint.check(_classifier()).results
+    assert result.subject["device"] == "cpu"
+    assert 1.0 < result.timings["training_steps"] < math.inf
+    (static,) = nnlint.check(_classifier(), static=True).results
+    assert "training_steps" not in static.timings
+
+
+def test_findings_at_a_module_are_accepted_by_its_attribute() -> None:
+    setup = _classifier(nn.Softmax(dim=1))
+    setup["model"].nnlint_disable = {"LOS001": "meant"}
+    (result,) = nnlint.check(setup, select=["LOS"]).results
+    assert result.findings == []
+    assert next(line for line in result.assumptions if "suppressed" in line).endswith("is suppressed: meant")
 
 
 def test_ignore_takes_precedence_over_select() -> None:

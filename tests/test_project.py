@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -60,6 +61,24 @@ def test_every_option_says_what_it_means(rules: Registry) -> None:
         if rule.options is not None:
             assert all(rule.options.meanings().values()), f"{rule.code}: an option without description or comment"
             rule.options()  # every option has a default
+
+
+@pytest.mark.parametrize("folder", ["nnlint", "rules", "scripts", "benchmarks"])
+def test_modules_and_functions_are_short(repository: Path, folder: str) -> None:
+    """400 lines a module; 40 lines a function, its docstring (a rule's is a page of the documentation) not counted."""
+    long = []
+    for file in sorted((repository / folder).rglob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        if len(source.splitlines()) > 400:
+            long.append(f"{file}: {len(source.splitlines())} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = node.body[0]
+                page = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) and first.end_lineno else 0
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1 - page
+                if lines > 40:
+                    long.append(f"{file}:{node.lineno} {node.name}: {lines} lines")
+    assert not long
 
 
 class Thresholds(Options):

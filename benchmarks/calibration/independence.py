@@ -38,6 +38,15 @@ PROBES = (
 )  # fmt: skip
 
 
+def _peak(forward: Any) -> float | None:
+    return max((layer.peak for layer in forward.layers if layer.peak is not None), default=None)
+
+
+def _costs(timings: dict[str, float]) -> dict[str, float | None]:
+    probes = sum(value for name, value in timings.items() if name.startswith(PROBES))
+    return {"probes_s": probes, "pass_s": timings.get("training pass")}
+
+
 def measured(fields: dict[str, Any]) -> dict[str, Any]:
     """The numbers of one setup, what was skipped, and the findings of the rules."""
     from nnlint.config import CheckSettings
@@ -71,15 +80,10 @@ def measured(fields: dict[str, Any]) -> dict[str, Any]:
     note("order", lambda: getattr(mixing().order, "change", None))
     note("gap", lambda: getattr(evaluation().gap, "size", 0.0))
     note("gap noise", lambda: getattr(evaluation().gap, "noise", 0.0))
-    note(
-        "peak",
-        lambda: max((x.peak for x in session.evidence("ForwardStats").layers if x.peak is not None), default=None),
-    )
+    note("peak", lambda: _peak(session.evidence("ForwardStats")))
     if fields.get("causal"):
         note("future", lambda: getattr(mixing().future, "influence", None))
-    timings = session.timings
-    row["probes_s"] = sum(value for name, value in timings.items() if name.startswith(PROBES))
-    row["pass_s"] = timings.get("training pass")
+    row |= _costs(session.timings)
     report = check(fields, settings)
     row["findings"] = [f"{item.level.value} {item.code} {item.message}" for item in report.findings]
     return row

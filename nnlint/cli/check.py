@@ -73,7 +73,7 @@ def _prepared(targets: tuple[str, ...], options: Mapping[str, Any]) -> _Run:
 
     try:
         config = load(options["config"])
-        settings = config.settings(_changes(options, config))
+        settings = config.settings(_changes(options, config) | _place(targets, options, config))
     except ConfigError as error:
         raise Refusal(str(error)) from error
     chosen = targets or config.targets
@@ -92,6 +92,16 @@ def _changes(options: Mapping[str, Any], config: Config) -> dict[str, object]:
     for name in _ADDED:
         changes[name] = (*getattr(config.values, name), *options[name])
     return changes
+
+
+def _place(targets: tuple[str, ...], options: Mapping[str, Any], config: Config) -> dict[str, object]:
+    """Targets of the configuration start from its folder, whatever the working directory is; paths typed here do not."""
+    if targets or config.folder is None:
+        return {}
+    place: dict[str, object] = {"directory": config.folder}
+    if options["weights"] is not None:
+        place["weights"] = str(Path.cwd() / Path(options["weights"]).expanduser())
+    return place
 
 
 def _checked(run: _Run, options: Mapping[str, Any]) -> Report:

@@ -89,10 +89,7 @@ def run_overfit(
     climb = _Climb(small, guard, seed, floor, reachable, blind_floor(call, target), on_step, each)
     rungs = _ladder(climb, (*LADDER, *([None] if own else [])))
     best = min((rung.best for rung in rungs), default=initial)
-    if reachable <= 0:
-        reasons.append("the loss starts below its floor")
-    elif call is not None and best < floor - _FIT * reachable:
-        reasons.append("the loss falls below its floor")
+    reasons += _below_floor(climb, best) if call is not None or reachable <= 0 else []
     verdict = _verdict(rungs, best, climb, reasons)
     return OverfitRun(
         verdict=verdict,
@@ -107,6 +104,13 @@ def run_overfit(
         known_plateau=known_plateau(call, target, best) if verdict == "plateau" else None,
         limits=tuple(reasons),
     )
+
+
+def _below_floor(climb: _Climb, best: float) -> list[str]:
+    """Why the floor cannot be one."""
+    if climb.reachable <= 0:
+        return ["the loss starts below its floor"]
+    return ["the loss falls below its floor"] if best < climb.floor - _FIT * climb.reachable else []
 
 
 def _ladder(climb: _Climb, rates: Sequence[float | None]) -> list[Rung]:

@@ -139,6 +139,7 @@ class StepStats:
         schedule: that rate and those that the scheduler would set next; only that rate where there is no scheduler.
         gradient_norms: norm of the whole gradient before each update.
         chance: the loss of a prediction that says nothing (ln C, the mean of y squared), where it is known.
+        step_seconds: time of the fastest forward, backward and update without any measuring; no rule may judge by it.
     """
 
     parameters: tuple[TrackedParameter, ...]
@@ -159,6 +160,7 @@ class StepStats:
     schedule: tuple[float, ...] = ()
     gradient_norms: tuple[float, ...] = ()
     chance: float | None = None
+    step_seconds: float | None = None
 
     def require_own_optimizer(self) -> StepStats:
         """This, or Skip where the user gave no optimizer or no loss."""

@@ -7,6 +7,7 @@ judged over several steps with real updates between: zero-initialized branches w
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class _Steps:
     updates: dict[str, list[float]] = field(default_factory=dict)
     frozen_moved: tuple[str, ...] = ()
     done: int = 0
+    seconds: list[float] = field(default_factory=list)
     learning_rate: float | None = None
 
     def loss(self) -> torch.Tensor:
@@ -135,6 +137,7 @@ def _train(run: _Steps, count: int, until: Callable[[], bool] | None = None) -> 
                 parameter.grad = None
             run.optimizer.zero_grad(set_to_none=True)
             seed_everything(run.seed + run.done)
+            started = _now(run.setup)
             loss = run.loss()
             run.losses.append(float(loss.detach()))
             if not math.isfinite(run.losses[-1]):
@@ -143,6 +146,7 @@ def _train(run: _Steps, count: int, until: Callable[[], bool] | None = None) -> 
                 run.losses.pop()  # the look that follows measures it
                 return
             loss.backward()
+            run.seconds.append(_now(run.setup) - started)
         _note_gradients(run)
         _step(run)
         run.done += 1
@@ -179,7 +183,10 @@ def _step(run: _Steps) -> None:
     before = {name: p.detach().clone() for name, p in named if p.requires_grad} if run.compared else {}
     frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
     moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
+    started = _now(run.setup)
     update(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
+    if run.seconds:
+        run.seconds[-1] += _now(run.setup) - started
     if frozen:
         moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))
         run.frozen_moved = tuple(moved)
@@ -187,6 +194,14 @@ def _step(run: _Steps) -> None:
         changes = norms_of(p.detach() - before[name] for name, p in named if name in before)
         for name, change in zip(before, changes, strict=True):
             run.updates.setdefault(name, []).append(change)
+
+
+def _now(setup: TrainingSetup) -> float:
+    """The clock, once the device has done what it was given."""
+    device = next((parameter.device for parameter in setup.model.parameters()), None)
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _leave_zero_rate(run: _Steps) -> None:
@@ -268,6 +283,7 @@ def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
         learning_rate=run.learning_rate,
         schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
         gradient_norms=_whole_norms(run),
+        step_seconds=min(run.seconds, default=None),
         **place,
     )
 

@@ -19,6 +19,7 @@ _MEASURED_FAMILIES = {"SIG", "GRD", "INI"}
 _MEASURED_CODES = {"ARC024"}
 _NAMED_MODULES = 4
 _NAMED_RULES = 8
+_COUNTED_STEPS = 100.0
 _TRACE_LINES = 16
 _NARROWEST = 60
 
@@ -177,7 +178,8 @@ def _closing(result: TargetReport, seed: int, width: int) -> Iterator[str]:
     spent = total if total is not None else sum(v for k, v in result.timings.items() if k != "training_steps")
     if result.timings:
         steps = result.timings.get("training_steps")
-        counted = f" ({steps:.1f} training steps)" if steps is not None else ""
+        # Beside the step of a tiny net nothing but nnlint's own start is seen, and it is as long for every model.
+        counted = f" ({steps:.1f} training steps)" if steps is not None and steps < _COUNTED_STEPS else ""
         device = f" on {result.subject['device']}" if result.subject.get("device") else ""
         yield f"measured in {spent:.2f} s{counted}{device}, seed {seed}"
 

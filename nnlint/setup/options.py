@@ -44,11 +44,13 @@ class SetupOptions:
         """The part of a check's settings that shapes the setup."""
         return cls(
             inputs=settings.input,
+            default_inputs=settings.default_input,
             loss=settings.loss,
             batch_size=settings.batch_size,
             classes=settings.classes,
             device=settings.device,
             seed=settings.seed,
+            directory=settings.directory,
             weights=settings.weights,
         )
 

@@ -112,3 +112,26 @@ def test_durations(text, value):
 def test_bad_durations(text):
     with pytest.raises(ValueError, match="is not"):
         seconds(text)
+
+
+def test_inputs_of_the_file_are_only_a_default(tmp_path):
+    config = load(written(tmp_path, '[tool.nnlint]\ninput = ["3x8x8"]\n'))
+    assert (config.settings({}).input, config.settings({}).default_input) == ((), ("3x8x8",))
+    typed = config.settings({"input": ("1x4",)})
+    assert (typed.input, typed.default_input) == (("1x4",), ("3x8x8",))
+
+
+@pytest.mark.parametrize("key", ["default-input", "directory"])
+def test_what_the_command_line_fills_in_is_no_key(tmp_path, key):
+    with pytest.raises(ConfigError, match=f"unknown key {key}"):
+        load(written(tmp_path, f'[tool.nnlint]\n{key} = "x"\n'))
+
+
+def test_paths_of_the_file_start_from_its_folder(tmp_path, monkeypatch):
+    file = written(tmp_path, '[tool.nnlint]\nweights = "net.pt"\n')
+    elsewhere = load(file)
+    assert elsewhere.folder == tmp_path
+    assert elsewhere.settings({}).weights == str(tmp_path / "net.pt")
+    monkeypatch.chdir(tmp_path)
+    assert load().folder is None
+    assert load().settings({}).weights == "net.pt"

@@ -6,8 +6,9 @@ import pytest
 
 from nnlint.config import Override
 from nnlint.finding import Level
+from nnlint.registry import load
 from nnlint.report import ReportedFinding, Skipped, SourceLocation, TargetReport
-from nnlint.suppress import apply
+from nnlint.suppress import accepted_by_modules, apply
 
 
 def result(*, code: str = "LOS001", module: str = "head", text: str | None = None, **fields: object) -> TargetReport:
@@ -87,3 +88,57 @@ UNUSED = Override(module="body", ignore=("SIG001",), reason="known")
 def test_unused_entries_are_told_where_it_is_known(override, fields, told):
     expected = ("nothing to suppress for SIG001 at body (known): remove the entry",) if told else ()
     assert apply([result(**fields)], [override]).warnings == expected
+
+
+class Layer:
+    """Stands for a module of a model."""
+
+    def __init__(self, disable: object = None) -> None:
+        if disable is not None:
+            self.nnlint_disable = disable
+
+
+def by_module(path: str, disable: object, given: TargetReport) -> TargetReport:
+    rules = [rule for rule in load().rules if rule.code in {"LOS001", "SIG001"}]
+    return accepted_by_modules(given, [("", Layer()), (path, Layer(disable))], rules)
+
+
+@pytest.mark.parametrize("selector", ["LOS001", "los", "ALL"])
+@pytest.mark.parametrize(("path", "module"), [("head", "head"), ("head", "head.0.fc"), ("", "head")])
+def test_a_module_accepts_findings_at_it_and_inside_it(selector, path, module):
+    cleaned = by_module(path, {selector: "meant"}, result(module=module))
+    assert cleaned.findings == []
+    assert cleaned.assumptions == [f"LOS001 a-name at {module} is suppressed: meant"]
+
+
+@pytest.mark.parametrize(("path", "module"), [("head", "header"), ("head.0", "head"), ("body", "head")])
+def test_a_module_accepts_nothing_elsewhere_and_the_useless_entry_is_told(path, module):
+    given = result(module=module)
+    cleaned = by_module(path, {"LOS001": "meant"}, given)
+    assert cleaned.findings == given.findings
+    assert cleaned.assumptions == [f"nothing to suppress for LOS001 at {path} (meant): remove it"]
+
+
+@pytest.mark.parametrize(
+    ("disable", "fields"),
+    [
+        ({"SIG001": "meant"}, {"skipped": [Skipped(code="SIG001", name="dead-units", reason="r")]}),
+        ({"SIG001": "meant"}, {"status": "failed"}),
+        ({"NRM001": "meant"}, {}),  # not run: nobody knows
+    ],
+)
+def test_an_entry_that_nobody_could_judge_is_not_called_useless(disable, fields):
+    given = result(**fields)
+    assert by_module("head", disable, given) == given
+
+
+@pytest.mark.parametrize("disable", ["LOS001", ["LOS001"], {"LOS001": ""}, {1: "meant"}])
+def test_a_value_without_rule_and_reason_suppresses_nothing_and_is_told(disable):
+    cleaned = by_module("head", disable, result())
+    assert [finding.code for finding in cleaned.findings] == ["LOS001"]
+    assert cleaned.assumptions == ["nnlint_disable of head is no dict of rule and reason: it suppresses nothing"]
+
+
+def test_a_module_never_accepts_that_the_check_could_not_run():
+    given = result(code="RUN002", status="failed")
+    assert by_module("head", {"ALL": "no"}, given) == given

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NarrowBottleneck(Options):
-    """Thresholds."""
+    """Thresholds; calibration: docs/calibration.md#architecture."""
 
     narrowing: int = Field(default=4, description="how many times wider the layer's input is")
     classes: int = Field(default=1000, description="with more classes (vocabularies) narrow layers are the rule")

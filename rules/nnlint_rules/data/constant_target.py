@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Skip, rule
+from nnlint import Finding, Level, Options, Skip, rule
 from nnlint_rules.data._labels import BATCHES
 
 if TYPE_CHECKING:
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class ConstantTarget(Options):
-    """Thresholds."""
+    """Thresholds; calibration: docs/calibration.md#constant-target."""
 
     samples: int = Field(16, description="samples needed to judge")
+    rare: int = Field(256, description="class labels from which on it is an error: a rare class may be missing in fewer")
 
 
 _EXPLAINED = ["ARC010", "DAT006", "LOS010", "LOS018", "LOS019", "LOS024", "TRN005"]
@@ -31,7 +32,8 @@ def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
 
     ## What it does
     Looks at the targets of up to 16 batches, and at those of the dataset as a whole where they are at hand (sorted data has
-    many batches of one class). Needs at least 16 samples.
+    many batches of one class). Needs at least 16 samples; for class labels it is an error from 256 on, since a batch may lack
+    a rare class.
 
     ## Why is this bad?
     A bias alone reaches a loss of zero: the training looks perfect and nothing about the inputs is learned. Mostly a label
@@ -60,8 +62,9 @@ def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
     value = float(seen[0].reshape(-1)[0])
     yield Finding(
         at=batch,
+        level=Level.WARNING if value.is_integer() and samples < options.rare else None,
         message=f"the target is {value:g} in all {samples} samples that were looked at: a bias alone fits it",
-        evidence={"value": value, "samples": samples},
+        evidence={"value": value, "samples": samples, "limit": options.rare},
         fix="look at how the targets are read: a column that is not filled, a filter that leaves one class, a wrong index",
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SplitOverlap(Options):
-    """Thresholds."""
+    """No calibration: every shared sample is reported; the share only tells an error from a warning."""
 
     share: float = Field(0.02, description="share of the validation samples from which on it is an error")
 

@@ -16,7 +16,7 @@ _SMALLEST = 2.0**-24  # the smallest subnormal number of fp16
 
 
 class HalfPrecisionUnderflow(Options):
-    """Thresholds."""
+    """No calibration: what fp16 rounds to zero is known, and the share says "most of them"."""
 
     share: float = Field(0.5, description="share of the gradients that fp16 rounds to zero")
 

@@ -18,7 +18,7 @@ _MEANT = frozenset({"one-vs-rest", "multilabel", "multi-label"})
 class OneHotRows(Options):
     """Thresholds; calibration: docs/calibration.md#one-hot-targets."""
 
-    rows: int = 16  # fewer may sum to 1 by chance
+    rows: int = 32  # fewer may sum to 1 by chance
 
 
 @rule("LOS012", "binary-loss-for-multiclass", level="warning", since="0.1")

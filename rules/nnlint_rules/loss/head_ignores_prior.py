@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.loss._heads import class_count, counted_targets, last_layer
+from nnlint_rules.loss._heads import class_count, counted_targets, is_cosine, last_layer
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Parameters
@@ -40,7 +40,8 @@ def check(losses: LossCalls, parameters: Parameters, options: PriorBias) -> Iter
     ## What it does
     On fresh weights, compares the loss of the input-independent part of the head with that of the best bias: log of the class
     frequencies for cross-entropy, log-odds for binary losses, the mean for squared error. Says which bias to set and what it
-    saves.
+    saves. Cosines under a temperature have no bias to set, and labels that are all the same have no frequencies: both are left
+    alone.
 
     ## Why is this bad?
     It is not wrong. The first steps are spent on learning one number for each class, and the large gradients of those steps
@@ -61,6 +62,8 @@ def check(losses: LossCalls, parameters: Parameters, options: PriorBias) -> Iter
     for call in losses.of("cross_entropy", *_BINARY, "mse_loss"):
         if call.prediction is None or call.prediction_value is None or call.target_value is None:
             continue
+        if is_cosine(call.prediction) or _is_constant(call.target_value):
+            continue
         prior = _prior(call, options)
         if prior is None:
             continue
@@ -79,6 +82,11 @@ def check(losses: LossCalls, parameters: Parameters, options: PriorBias) -> Iter
             },
             fix=f"set the bias of {layer.label} to [{shown}] before training",
         )
+
+
+def _is_constant(targets: Any) -> bool:
+    """Whether the labels are all the same: of frequencies they say nothing (a discriminator's real and generated samples)."""
+    return targets.numel() == 0 or bool((targets == targets.reshape(-1)[0]).all())
 
 
 def _prior(call: MeasuredLoss, options: PriorBias) -> _Prior | None:

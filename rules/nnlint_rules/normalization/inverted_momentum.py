@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class InvertedMomentum(Options):
-    """Thresholds: torch's default is 0.1, the other frameworks' 0.9 to 0.999."""
+    """Thresholds; calibration: docs/calibration.md#momentum."""
 
     largest: float = Field(default=0.9, description="smallest momentum that is reported as inverted")
 

@@ -18,7 +18,7 @@ _LENGTHS = {"OneCycleLR": ("total_steps", True), "CosineAnnealingLR": ("T_max", 
 
 
 class ScheduleMismatch(Options):
-    """Thresholds."""
+    """No calibration: two lengths that the user gave are compared, with room for another count of epochs."""
 
     factor: float = Field(3.0, description="how many times shorter or longer than the planned steps")
     vanished: float = Field(1e-6, description="share of the learning rate that counts as none")

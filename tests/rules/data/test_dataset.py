@@ -200,6 +200,17 @@ def test_constant_regression_target() -> None:
     assert check("DAT012", model=net(1), loss=nn.MSELoss(), inputs=INPUTS, targets=torch.zeros(512, 1)) == ["error"]
 
 
+@pytest.mark.parametrize(("samples", "level"), [(64, "warning"), (256, "error")])
+def test_class_that_may_be_rare_is_no_error(samples, level) -> None:
+    targets = torch.zeros(samples, dtype=torch.long)
+    assert check("DAT012", inputs=INPUTS[:samples], targets=targets) == [level]
+    assert check("DAT012", data=loader(targets)) == [level]
+
+
+def test_constant_quantity_is_an_error_in_any_batch() -> None:
+    assert check("DAT012", model=net(1), loss=nn.MSELoss(), inputs=INPUTS[:64], targets=torch.full((64, 1), 0.3)) == ["error"]
+
+
 def test_constant_target_of_few_samples_is_a_skip() -> None:
     assert "too few" in report("DAT012", inputs=INPUTS[:4], targets=torch.zeros(4, dtype=torch.long)).skipped[0].reason
 

@@ -54,6 +54,30 @@ def test_prior_of_classes() -> None:
     assert "set the bias" in found.fix
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_labels_that_are_all_the_same_have_no_prior(label: float) -> None:
+    assert not findings("LOS019", setup(None, nn.BCEWithLogitsLoss(), torch.full((200, 1), label), outputs=1))
+    assert not findings("LOS019", setup(None, F.cross_entropy, torch.full((200,), int(label)), outputs=2))
+
+
+class Cosines(nn.Module):
+    """A classifier on the sphere, with a temperature of 0.05."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(12, 16)
+        self.prototypes = nn.Parameter(torch.randn(2, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 20 * F.linear(F.normalize(self.body(x), dim=1), F.normalize(self.prototypes, dim=1))
+
+
+def test_cosines_have_no_bias_to_set() -> None:
+    torch.manual_seed(0)
+    case = {"model": Cosines(), "inputs": torch.randn(200, 12), "targets": RARE, "loss": nn.CrossEntropyLoss()}
+    assert not findings("LOS019", case)
+
+
 def test_prior_of_a_binary_head() -> None:
     (found,) = findings("LOS019", setup(None, nn.BCEWithLogitsLoss(), RARE.float().unsqueeze(1), outputs=1))
     assert found.evidence["bias"] == pytest.approx([-2.9], abs=0.2)

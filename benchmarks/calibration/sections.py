@@ -1,0 +1,18 @@
+"""Sections of docs/calibration.md: hand-written text around what the scripts measured, between two markers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+
+
+def put(name: str, text: str) -> bool:
+    """Replace what stands between the markers of `name`; False where the page has none."""
+    page = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {re.escape(name)}: start -->\n).*?(<!-- {re.escape(name)}: end -->)", re.DOTALL)
+    if not pattern.search(page):
+        return False
+    PAGE.write_text(pattern.sub(lambda found: f"{found[1]}\n{text.strip()}\n\n{found[2]}", page), encoding="utf-8")
+    return True
