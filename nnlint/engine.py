@@ -161,6 +161,14 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline, _step_reporter(running))
     running.session = session = Session(setup, plan)
     running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
+    with contextlib.closing(session):
+        _judge(running, session)
+    running.failures += session.failures
+
+
+def _judge(running: _Check, session: Session) -> None:
+    """Run the rules, and with them the probes that they need."""
+    settings = running.settings
     for rule in running.rules:
         measured = len(session.timings)
         _run_rule(rule, running, session)
@@ -171,7 +179,6 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
             session.evidence(PROBES[name])
     # A failed pass is a failure of the check even where no selected rule needed it.
     _ = session.training_pass
-    running.failures += session.failures
 
 
 def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:

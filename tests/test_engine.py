@@ -228,3 +228,24 @@ def test_fingerprints_are_stable_and_distinct() -> None:
         f.fingerprint for f in second.findings if f.code == "LOS001"
     ]
     assert len({finding.fingerprint for finding in first.findings}) == len(first.findings)
+
+
+class DoublesItsWeightUncounted(nn.Module):
+    """Writes through `.data` in evaluation mode, where torch does not count it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(256, 256)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            self.linear.weight.data.mul_(2.0)
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("select", [("ARC012",), ("ALL",)])
+def test_writes_in_evaluation_mode_are_undone_at_the_end(select: tuple[str, ...]) -> None:
+    model = DoublesItsWeightUncounted()
+    before = model.linear.weight.detach().clone()
+    engine.check({"model": model, "inputs": torch.randn(8, 256)}, CheckSettings(select=select))
+    assert torch.equal(model.linear.weight, before)

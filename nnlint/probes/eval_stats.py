@@ -117,10 +117,12 @@ class EvalStats:
             first = evaluate(session.setup, inputs, seed=seed)
             if replaced is None:
                 return first, None
-            session.guard.rewind()
+            session.guard.rewind(after_reading=True)
             return first, evaluate(session.setup, replaced, seed=seed + 1)
 
-        found: tuple[list[torch.Tensor], list[torch.Tensor] | None] = session.measure("evaluation passes", run)
+        found: tuple[list[torch.Tensor], list[torch.Tensor] | None] = session.measure(
+            "evaluation passes", run, reads_only=True
+        )
         return found
 
     @property
@@ -144,7 +146,9 @@ class EvalStats:
         others = other_samples(*self._passes, samples=session.samples)
         if others is not None and relative_difference(*others) <= SAME:
             return None
-        again = session.measure("evaluation passes", lambda: evaluate(session.setup, inputs, seed=seed + 1))
+        again = session.measure(
+            "evaluation passes", lambda: evaluate(session.setup, inputs, seed=seed + 1), reads_only=True
+        )
         difference = relative_difference(self.outputs, again)
         if difference <= SAME:
             return None

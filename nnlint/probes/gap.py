@@ -93,7 +93,7 @@ def _draw(session: Session, number: int) -> list[torch.Tensor]:
             found = forward(session.setup, session.batch_inputs, seed=session.plan.seed + number, mode="training")
         return [zeroed(tensor.detach()) for tensor in found]
 
-    outputs: list[torch.Tensor] = session.measure("training pass with fixed statistics", run)
+    outputs: list[torch.Tensor] = session.measure("training pass with fixed statistics", run, reads_only=True)
     return outputs
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class StateGuard:
         data = data or {}
         self._data = tuple(pair for name, value in data.items() for pair in named_tensors(value, name))
         self._changed: dict[str, None] = {}
+        self._owed = False
         reach = Reach((model, *others, *data.values()))
         with torch.no_grad():
             self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
@@ -99,18 +101,46 @@ class StateGuard:
         """Whether a tensor's contents are now other than when the snapshot was taken."""
         return self._tensors.differs(tensor)
 
-    def rewind(self) -> None:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Like the `with` block of the guard itself, for a probe that is not meant to write to weights.
+
+        Afterwards everything is put back, but large tensors that torch counts no write to are not compared. The whole is
+        owed: `settle` does it before the caller gets the state back.
+        """
+        self._tensors.isolate_gradients()
+        try:
+            yield
+        except BaseException:
+            self.restore()
+            raise
+        self.restore(after_reading=True)
+
+    def settle(self) -> None:
+        """Compare and restore all that `reading` left out.
+
+        Raises:
+            RestoreError: something could not be put back; everything else was.
+        """
+        if self._owed:
+            self.restore()
+
+    def rewind(self, *, after_reading: bool = False) -> None:
         """Restore, and take the gradients off again: the next probe starts where the first did."""
-        self.restore()
+        self.restore(after_reading=after_reading)
         self._tensors.isolate_gradients()
 
-    def restore(self) -> None:
+    def restore(self, *, after_reading: bool = False) -> None:
         """Put everything back as it was when the snapshot was taken. May be called any number of times.
+
+        Args:
+            after_reading: leave out the large tensors that torch counts no write to; see `reading`.
 
         Raises:
             RestoreError: something could not be put back; everything else was.
         """
         failures: list[Exception] = []
+        self._owed = after_reading
         for restorer in self._restorers:
             _attempt(restorer, failures)
         for name, tensor in self._data:
@@ -122,7 +152,7 @@ class StateGuard:
         for module, flag in self._training:
             if module.training is not flag:
                 _attempt(lambda module=module, flag=flag: setattr(module, "training", flag), failures)
-        failures += self._tensors.restore()
+        failures += self._tensors.restore(after_reading=after_reading)
         if failures:
             raise RestoreError(f"could not restore the model's state: {failures[0]}") from failures[0]
 

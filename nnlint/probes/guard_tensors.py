@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from nnlint.probes.guard_walk import ContainerState
 
 _HOOK_TABLES = ("_backward_hooks", "_post_accumulate_grad_hooks")
+#: Bytes from which a region is only compared by the version counters of its tensors when a probe has just read.
+_LARGE = 1 << 16
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -62,6 +64,8 @@ class Region:
     start: int
     stop: int
     saved: Tensor | None = None
+    tensors: tuple[Tensor, ...] = ()
+    versions: tuple[int, ...] | None = None
 
     def live(self) -> Tensor:
         """The bytes as they are now, as the widest integers that fit."""
@@ -73,6 +77,13 @@ class Region:
     def save(self) -> None:
         """Copy the bytes."""
         self.saved = self.live().clone()
+        self.versions = _versions(self.tensors)
+
+    def seems_unchanged(self) -> bool:
+        """Whether nothing was written as far as torch counts: it misses writes through `.data` and to statistics of norms."""
+        if self.stop - self.start < _LARGE or self.versions is None:
+            return False
+        return _versions(self.tensors) == self.versions
 
     def restore(self) -> None:
         """Write the bytes back where they differ."""
@@ -81,6 +92,14 @@ class Region:
         live = self.live()
         if not torch.equal(live, self.saved):
             live.copy_(self.saved)
+        self.versions = _versions(self.tensors)
+
+
+def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...] | None:
+    """How often each was written to; None where torch does not count."""
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple(tensor._version for tensor in tensors)
 
 
 @dataclass
@@ -237,15 +256,20 @@ class TensorStore:
                 if record.leaf and record.grad is not None:
                     record.tensor.grad = None
 
-    def restore(self) -> list[Exception]:
-        """Put everything back; what could not be is returned."""
+    def restore(self, *, after_reading: bool = False) -> list[Exception]:
+        """Put everything back; what could not be is returned.
+
+        Args:
+            after_reading: large tensors that nobody has written to, as far as torch counts, are not compared.
+        """
         failures: list[Exception] = []
         with _plain(), torch.no_grad():
             for storage, size in self._sizes.values():
                 if storage.nbytes() != size:
                     storage.resize_(size)
             for region in self._regions:
-                _attempt(region.restore, failures)
+                if not (after_reading and region.seems_unchanged()):
+                    _attempt(region.restore, failures)
             for record in self.records:
                 _attempt(record.restore_geometry, failures)
                 if record.copy is not None:
@@ -283,7 +307,7 @@ def _by_storage(regions: list[Region]) -> dict[int, list[Region]]:
 
 def _regions(records: list[Record]) -> list[Region]:
     """The stretches of storage under the records' tensors; overlapping ones (tied parameters, views) once."""
-    ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    ranges: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)
     storages: dict[int, torch.UntypedStorage] = {}
     for record in records:
         if record.geometry is None or record.storage is None:
@@ -292,18 +316,22 @@ def _regions(records: list[Record]) -> list[Region]:
         if stop > start:
             size = record.storage.nbytes()
             # Rounded to eight bytes where the storage allows it: compared as long integers, five times as fast.
-            ranges[_key(record.storage)].append((start - start % 8, min(stop + -stop % 8, size)))
+            found = (start - start % 8, min(stop + -stop % 8, size), record.tensor)
+            ranges[_key(record.storage)].append(found)
             storages[_key(record.storage)] = record.storage
-    regions = []
-    for key, found in ranges.items():
-        current: tuple[int, int] | None = None
-        for start, stop in sorted(found):
-            if current is not None and start < current[1]:
-                current = (current[0], max(current[1], stop))
-                continue
-            if current is not None:
-                regions.append(Region(storages[key], *current))
-            current = (start, stop)
+    return [region for key, found in ranges.items() for region in _joined(storages[key], found)]
+
+
+def _joined(storage: torch.UntypedStorage, ranges: list[tuple[int, int, Tensor]]) -> Iterator[Region]:
+    """The regions of one storage: ranges that overlap are one."""
+    current: Region | None = None
+    for start, stop, tensor in sorted(ranges, key=lambda found: found[:2]):
+        if current is not None and start < current.stop:
+            current.stop = max(current.stop, stop)
+            current.tensors += (tensor,)
+            continue
         if current is not None:
-            regions.append(Region(storages[key], *current))
-    return regions
+            yield current
+        current = Region(storage, start, stop, tensors=(tensor,))
+    if current is not None:
+        yield current

@@ -105,7 +105,7 @@ class Mixing:
 
         session = self._session
         found: list[torch.Tensor] = session.measure(
-            label, lambda: evaluate(session.setup, inputs, seed=session.plan.seed)
+            label, lambda: evaluate(session.setup, inputs, seed=session.plan.seed), reads_only=True
         )
         return found
 
@@ -237,7 +237,7 @@ class Mixing:
 
         base = self._base()
         found: InputGradients | None = self._session.measure(
-            "gradients of the inputs", lambda: input_gradients(self._session, base)
+            "gradients of the inputs", lambda: input_gradients(self._session, base), reads_only=True
         )
         return found
 

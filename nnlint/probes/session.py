@@ -108,8 +108,13 @@ class Session:
         """Whether only shapes may be computed."""
         return self.plan.static or needs_fake(self.setup.model)
 
-    def measure(self, name: str, probe: Callable[[], Any]) -> Any:
+    def measure(self, name: str, probe: Callable[[], Any], *, reads_only: bool = False) -> Any:
         """Run a probe inside the state guard and note its time.
+
+        Args:
+            name: of the timing.
+            probe: what to run.
+            reads_only: the probe makes no backward into weights and no update: see `StateGuard.reading`.
 
         Raises:
             Skip: the time budget is used up.
@@ -118,12 +123,17 @@ class Session:
             raise Skip("the time budget was used up before this probe")
         start = time.perf_counter()
         try:
-            with self.guard, warnings.catch_warnings():
+            with self.guard.reading() if reads_only else self.guard, warnings.catch_warnings():
                 # What the user's own run warns of is not repeated for every probe, nor turned into an exception by a filter.
                 warnings.simplefilter("ignore")
                 return probe()
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+    def close(self) -> None:
+        """The caller's state again, bit for bit: what probes that only read left uncompared is compared now."""
+        if "guard" in vars(self):
+            self.guard.settle()
 
     def measured(self) -> Mapping[str, Any]:
         """The evidence had so far, by type name; `Skip` for what could not be had."""

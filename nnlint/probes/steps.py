@@ -119,7 +119,7 @@ def _run(run: _Steps, count: int, more: int) -> None:
     _train(run, count)
     if not math.isfinite(run.losses[-1]):
         return
-    _look_again(run, differentiate=count == _FEWEST)
+    _look_again(run, differentiate=count == _FEWEST and _has_zero_gradient(run))
     last = min(run.done + more, _MOST)
     if run.done < last and _is_up(run):
         # Momentum overshoots at first: a rise is judged when there was time to come back from it.
@@ -163,6 +163,11 @@ def _take_back_the_look(run: _Steps) -> None:
     run.counts.clear()
     for norms in run.gradients.values():
         del norms[run.done :]
+
+
+def _has_zero_gradient(run: _Steps) -> bool:
+    """Whether some parameter had no gradient in any step so far: a third look decides."""
+    return any(not any(norms) for norms in run.gradients.values())
 
 
 def _look_again(run: _Steps, *, differentiate: bool) -> None:

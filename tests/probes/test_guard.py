@@ -431,3 +431,49 @@ def test_seeded_repeats_and_leaves_the_generators_alone() -> None:
             draws.append((random.random(), float(numpy.random.rand()), float(torch.rand(()))))
     assert draws[0] == draws[1]
     assert (random.getstate(), str(numpy.random.get_state()), bits(torch.get_rng_state())) == states
+
+
+class WritesInEvaluation(nn.Module):
+    """Writes to a weight larger than what is always compared: through autograd's counter, past it, or not at all."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(256, 256)
+        self.norm = nn.BatchNorm1d(256)
+        self.way = way
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.way == "counted":
+            with torch.no_grad():
+                self.linear.weight.mul_(2.0)
+        elif self.way == "uncounted":
+            self.linear.weight.data.mul_(2.0)
+        elif self.way == "raises":
+            self.linear.weight.data.mul_(2.0)
+            raise Broken
+        return self.norm(self.linear(x))
+
+
+@pytest.mark.parametrize("way", ["nothing", "counted", "uncounted", "raises"])
+def test_what_a_reading_probe_leaves_is_settled(way: str) -> None:
+    model = WritesInEvaluation(way)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    guard = StateGuard(model)
+    with contextlib.suppress(Broken), guard.reading():
+        model(torch.randn(4, 256))
+    after_reading = dict(model.state_dict())
+    for name in ("norm.running_mean", "norm.num_batches_tracked"):
+        assert torch.equal(after_reading[name], before[name]), "statistics are small, and always compared"
+    assert torch.equal(model.linear.weight, before["linear.weight"]) == (way != "uncounted")
+    guard.settle()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_write_is_noticed_again_after_it_was_undone() -> None:
+    model = WritesInEvaluation("counted")
+    before = model.linear.weight.detach().clone()
+    guard = StateGuard(model)
+    for _ in range(3):
+        with guard.reading():
+            model(torch.randn(4, 256))
+        assert torch.equal(model.linear.weight, before)
