@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ ZOO = (
     "hf/BertForMaskedLM", "hf/GPT2LMHeadModel", "hf/LlamaForCausalLM", "hf/AlbertForMaskedLM", "hf/ViTForImageClassification",
     "hf/ResNetForImageClassification", "hf/MistralForCausalLM", "hf/ElectraForCausalLM",
 )  # fmt: skip
+
+
+#: TorchScript takes neither hooks nor other layers.
+UNCHANGEABLE = {"build_scripted"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def idioms() -> Iterator[Subject]:
         sys.modules[file.stem] = module
         spec.loader.exec_module(module)
         for name, build in vars(module).items():
-            if name.startswith("build_"):
+            if name.startswith("build_") and name not in UNCHANGEABLE:
                 yield Subject(f"idioms/{name.removeprefix('build_')}", build)
 
 
@@ -103,18 +108,20 @@ def _classified(name: str, fields: dict[str, Any]) -> dict[str, Any]:
 # -------------------------------------------------------------------- one subject
 
 
-def rows_of(subject: Subject, wanted: str, limit_s: int) -> list[dict[str, Any]]:
-    """The unmutated twin and every mutant of a subject."""
-    from benchmarks import mutators_training
-    from benchmarks.mutators import OPERATORS
+def rows_of(subject: Subject, wanted: str, limit_s: int, share: float = 1.0) -> list[dict[str, Any]]:
+    """The unmutated twin of a subject and its mutants, or a fixed share of them."""
+    from benchmarks.mutation_operators import OPERATORS
 
-    assert mutators_training.__name__  # imported for its operators
     rows = [_row(subject, "", (), lambda fields: (fields, None), limit_s)]
     for operator in OPERATORS:
-        if wanted in operator.name or wanted in operator.codes:
+        if (wanted in operator.name or wanted in operator.codes) and _is_sampled(subject.name, operator.name, share):
             row = _row(subject, operator.name, operator.codes, _applied(operator), limit_s)
             rows += [row] if row["status"] != "not applicable" else []
     return rows
+
+
+def _is_sampled(subject: str, operator: str, share: float) -> bool:
+    return zlib.crc32(f"{subject} {operator}".encode()) < share * 2**32
 
 
 def _applied(operator: Any) -> Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...] | None] | None]:
@@ -128,6 +135,7 @@ def _applied(operator: Any) -> Callable[[dict[str, Any]], tuple[dict[str, Any], 
 def _row(subject: Subject, name: str, codes: tuple[str, ...], apply: Callable[..., Any], limit_s: int) -> dict[str, Any]:
     import torch
 
+    from benchmarks.mutation_tools import NotApplicable
     from nnlint.config import CheckSettings
     from nnlint.engine import check
 
@@ -141,6 +149,8 @@ def _row(subject: Subject, name: str, codes: tuple[str, ...], apply: Callable[..
             return row | {"status": "not applicable"}
         fields, places = made
         report = check(fields, CheckSettings())
+    except NotApplicable:
+        return row | {"status": "not applicable"}
     except TimeUp:
         return row | {"status": "timeout"}
     except Exception as error:
@@ -161,12 +171,12 @@ def _row(subject: Subject, name: str, codes: tuple[str, ...], apply: Callable[..
     }
 
 
-def _work(task: tuple[int, str, int]) -> list[dict[str, Any]]:
-    index, wanted, limit_s = task
+def _work(task: tuple[int, str, int, float]) -> list[dict[str, Any]]:
+    index, wanted, limit_s, share = task
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _time_up)
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
-    return rows_of(_SUBJECTS[index], wanted, limit_s)
+    return rows_of(_SUBJECTS[index], wanted, limit_s, share)
 
 
 def _time_up(number: int, frame: Any) -> None:
@@ -184,6 +194,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="TEXT", default="", help="subjects whose name holds TEXT")
     parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name or code holds TEXT")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N subjects")
+    parser.add_argument("--share", type=float, default=1.0, help="check this share of the mutants, the same ones every time")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=int, default=120, metavar="SECONDS", help="for one check")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mutation.jsonl")
@@ -194,12 +205,14 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
-    subjects = [*idioms(), *([] if arguments.no_zoo else zoo_models(arguments.zoo))]
+    # The zoo first: it completes torchvision, which the idioms' libraries then import as it is.
+    zoo = [] if arguments.no_zoo else list(zoo_models(arguments.zoo))
+    subjects = [*idioms(), *zoo]
     _SUBJECTS.extend([subject for subject in subjects if arguments.only in subject.name][: arguments.limit])
     from nnlint import registry
 
     rules = {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules}
-    tasks = [(index, arguments.operator, arguments.time_limit) for index in range(len(_SUBJECTS))]
+    tasks = [(index, arguments.operator, arguments.time_limit, arguments.share) for index in range(len(_SUBJECTS))]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with arguments.out.open("w", encoding="utf-8") as out:
@@ -214,7 +227,7 @@ def main() -> int:
 
     print(summary(rows, rules))
     if not arguments.no_page:
-        arguments.page.write_text(page(rows, rules), encoding="utf-8")
+        arguments.page.write_text(page(rows, rules, arguments.share), encoding="utf-8")
         print(f"wrote {arguments.page}")
     return 0
 

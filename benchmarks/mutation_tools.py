@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -31,7 +33,8 @@ class Call:
     @property
     def is_trained(self) -> bool:
         """Whether a gradient goes through it: no part of a frozen teacher, and nothing that only sees inputs."""
-        return isinstance(self.returned, torch.Tensor) and self.returned.requires_grad
+        own = list(self.module.parameters(recurse=False))
+        return isinstance(self.returned, torch.Tensor) and self.returned.requires_grad and all(p.requires_grad for p in own)
 
     @property
     def keeps_shape(self) -> bool:
@@ -77,8 +80,20 @@ class Trace:
         return readers[0] if len(readers) == 1 else None
 
 
+class NotApplicable(Exception):
+    """The setup offers no place for a fault."""
+
+
 def trace(fields: Fields) -> Trace:
-    """Run the setup's model once in training mode and note the calls of its leaves; the model's state is kept."""
+    """Run the setup's model once in training mode and note the calls of its leaves; the model's state is kept.
+
+    Tied and declared frozen layers are left out, and those that their parent does not call but reads the weights of.
+
+    Raises:
+        NotApplicable: the batch comes from a loader, or the model takes no hooks (TorchScript).
+    """
+    if fields.get("inputs") is None:
+        raise NotApplicable
     model: nn.Module = fields["model"]
     calls: list[Call] = []
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -94,7 +109,15 @@ def trace(fields: Fields) -> Trace:
         for hook in hooks:
             hook.remove()
         model.load_state_dict(state)
-    return Trace(tuple(calls), prediction_of(output))
+    usable = [call for call in calls if not _is_bound(fields, call)]
+    return Trace(tuple(usable), prediction_of(output))
+
+
+def _is_bound(fields: Fields, call: Call) -> bool:
+    """Whether the layer cannot be replaced: what it holds is another's too, frozen, or read by its parent."""
+    model, parent = fields["model"], call.path.rpartition(".")[0]
+    reads = isinstance(model.get_submodule(parent), (nn.TransformerEncoderLayer, nn.MultiheadAttention))
+    return reads or is_declared_frozen(fields, call.path) or is_shared(model, call.module)
 
 
 def _noting(path: str, calls: list[Call]) -> Callable[..., None]:
@@ -111,6 +134,22 @@ def called(model: nn.Module, inputs: Any) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
+def mixes(fields: Fields) -> bool:
+    """Whether the samples of the unmutated model are meant to depend on each other (nodes of a graph, elements of a set)."""
+    model, inputs = fields["model"], fields.get("inputs")
+    if "set-input" in fields.get("declared", ()) or not isinstance(inputs, torch.Tensor) or len(inputs) < 2:
+        return True
+    was_training = model.training
+    model.eval()
+    changed = inputs.clone()
+    changed[0] = inputs[-1]
+    with torch.no_grad():
+        pair = [prediction_of(called(model, given)) for given in (inputs, changed)]
+    model.train(was_training)
+    one, other = pair
+    return one is None or other is None or one.shape[:1] != inputs.shape[:1] or not torch.allclose(one[1:], other[1:], atol=1e-5)
+
+
 def prediction_of(output: Any) -> torch.Tensor | None:
     """The tensor that the loss is about: the output, its logits, or the first of several."""
     if isinstance(output, torch.Tensor):
@@ -125,23 +164,81 @@ def prediction_of(output: Any) -> torch.Tensor | None:
 
 
 def replace(model: nn.Module, path: str, new: nn.Module) -> None:
-    """Put a module in the place of another."""
+    """Put a module in the place of another, in its precision.
+
+    Raises:
+        NotApplicable: there is nothing around the module.
+    """
+    if not path:
+        raise NotApplicable  # the model is the layer itself
     parent, _, name = path.rpartition(".")
-    owner = model.get_submodule(parent)
-    if isinstance(owner, (nn.Sequential, nn.ModuleList)):
-        owner[int(name)] = new
-    else:
-        setattr(owner, name, new)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    model.get_submodule(parent).register_module(name, new if dtype == torch.float32 else new.to(dtype))
 
 
 def renew(fields: Fields, **changes: Any) -> Fields:
     """The fields with an optimizer of the same kind over the model's trainable parameters as they are now."""
     old = fields.get("optimizer")
-    trainable = [parameter for parameter in fields["model"].parameters() if parameter.requires_grad]
     kind = type(old) if old is not None else torch.optim.AdamW
     given = {"lr": 1e-3} if old is None else {key: old.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in old.defaults}
+    return optimized(fields, kind, **{**given, **changes})
+
+
+def optimized(fields: Fields, kind: Any, **settings: Any) -> Fields:
+    """The fields with another optimizer over the model's trainable parameters.
+
+    Raises:
+        NotApplicable: the optimizer refuses the settings, or needs more.
+    """
     kept = {key: value for key, value in fields.items() if key != "scheduler"}
-    return {**kept, "optimizer": kind(trainable or [nn.Parameter(torch.zeros(1))], **{**given, **changes})}
+    try:
+        return {**kept, "optimizer": kind(trained(fields) or [nn.Parameter(torch.zeros(1))], **settings)}
+    except (TypeError, ValueError) as error:
+        raise NotApplicable from error
+
+
+def gradients(fields: Fields) -> int:
+    """How many trained parameters the prediction sends a gradient to."""
+    model: nn.Module = fields["model"]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.random.fork_rng(), torch.enable_grad():
+        prediction = prediction_of(called(model, fields["inputs"]))
+    if prediction is None or not prediction.requires_grad:
+        return 0
+    found = torch.autograd.grad(prediction.sum(), trained(fields), allow_unused=True)
+    model.load_state_dict(state)
+    return sum(gradient is not None for gradient in found)
+
+
+def trained(fields: Fields) -> list[nn.Parameter]:
+    """The parameters that are to be trained: those that neither say otherwise nor are declared frozen."""
+    named = fields["model"].named_parameters()
+    return [parameter for name, parameter in named if parameter.requires_grad and not is_declared_frozen(fields, name)]
+
+
+def is_declared_frozen(fields: Fields, name: str) -> bool:
+    """Whether a glob of the setup covers the name of a parameter or module."""
+    globs = fields.get("frozen", ())
+    return any(fnmatchcase(name, f"{glob}*") for glob in ((globs,) if isinstance(globs, str) else globs))
+
+
+def copied(module: nn.Module) -> Any:
+    """A copy of a module.
+
+    Raises:
+        NotApplicable: it cannot be copied (the older weight norm).
+    """
+    try:
+        return copy.deepcopy(module)
+    except RuntimeError as error:
+        raise NotApplicable from error
+
+
+def is_shared(model: nn.Module, module: nn.Module) -> bool:
+    """Whether another module of the model has one of the module's parameters too (a tied head)."""
+    own = {id(parameter) for parameter in module.parameters(recurse=False)}
+    others = (other for other in model.modules() if other is not module)
+    return any(id(parameter) in own for other in others for parameter in other.parameters(recurse=False))
 
 
 # -------------------------------------------------------------------- targets
@@ -259,6 +356,15 @@ def class_dim(layer: nn.Module) -> int:
 def weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor]]:
     """Path, layer and weight of every trainable linear and convolution layer with a plain weight."""
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) or is_shared(model, module):
+            continue
         weight = vars(module)["_parameters"].get("weight")
         if type(module) in LINEAR and isinstance(weight, nn.Parameter) and weight.requires_grad:
             yield path, module, weight.data
+
+
+def is_plain_stack(model: nn.Module) -> bool:
+    """Whether nothing renormalizes the signal: a wrong scale does its full harm."""
+    known = (*LINEAR, *ACTIVATIONS, *PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    return all(isinstance(leaf, known) for leaf in leaves)

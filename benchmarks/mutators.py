@@ -11,16 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.mutation_tools import (
-    ACTIVATIONS,
     LINEAR,
-    NORMS,
-    PASSING,
     Call,
-    Created,
-    Discarded,
     Fields,
-    Listed,
-    Trace,
     Wrapped,
     class_dim,
     is_classification,
@@ -85,6 +78,15 @@ def on_head(fields: Fields, change: Callable[[nn.Module], nn.Module], **more: An
     return Mutant(renew({**fields, **more}), (head.path,))
 
 
+def inner_layer(fields: Fields, *kinds: type[nn.Module]) -> Call | None:
+    """A trained linear map in front of the head."""
+    found = trace(fields)
+    head = found.head()
+    if head is None:
+        return None
+    return chosen([call for call in found.of(*(kinds or LINEAR)) if call.path != head.path])
+
+
 # -------------------------------------------------------------------- loss and head
 
 
@@ -146,7 +148,8 @@ def ignore_all(fields: Fields) -> Mutant | None:
     labels = labels_of(fields)
     if labels is None or not is_classification(fields):
         return None
-    return Mutant(with_labels(fields, torch.full_like(labels, -100)))
+    ignored = getattr(fields.get("loss"), "ignore_index", -100)
+    return Mutant(with_labels(fields, torch.full_like(labels, ignored)))
 
 
 @operator("several labels through cross-entropy", "LOS013")
@@ -175,7 +178,11 @@ def detached_loss(fields: Fields) -> Mutant | None:
 def _detached(output: Any) -> Any:
     if isinstance(output, torch.Tensor):
         return output.detach()
-    return {name: value.detach() for name, value in output.items()}
+    if isinstance(output, tuple):
+        return tuple(map(_detached, output))
+    for name in [name for name, value in output.items() if isinstance(value, torch.Tensor)]:
+        output[name] = output[name].detach()
+    return output
 
 
 @operator("sigmoid before BCE with logits", "LOS005")
@@ -224,160 +231,3 @@ def two_dimensional(fields: Fields) -> torch.Tensor | None:
         return None
     found = prediction_of_setup(fields)
     return found if found is not None and found.dim() == 2 and found.shape[1] > 1 else None
-
-
-# -------------------------------------------------------------------- architecture
-
-
-def _between_linear(found: Trace) -> list[Call]:
-    """Activations whose loss joins two linear maps, with no rank lost between them."""
-    return [call for call in found.of(*ACTIVATIONS) if (pair := _neighbours(found, call)) and _is_redundant(*pair)]
-
-
-def _neighbours(found: Trace, call: Call) -> tuple[nn.Module, nn.Module] | None:
-    before, after = found.before(call), found.after(call)
-    while before is not None and isinstance(before.module, PASSING):
-        before = found.before(before)
-    while after is not None and isinstance(after.module, PASSING):
-        after = found.after(after)
-    if before is None or after is None or type(before.module) is not type(after.module):
-        return None
-    return (before.module, after.module) if isinstance(before.module, nn.Linear) else None
-
-
-def _is_redundant(first: nn.Module, second: nn.Module) -> bool:
-    """Whether the product of both has no smaller rank than either could have alone."""
-    inner = first.weight.shape[0]
-    return bool(inner >= min(first.weight.shape[1], second.weight.shape[0]))
-
-
-@operator("drop an activation between linear layers", "ARC005")
-def drop_activation(fields: Fields) -> Mutant | None:
-    found = trace(fields)
-    call = chosen(_between_linear(found))
-    if call is None:
-        return None
-    before, after = found.before(call), found.after(call)
-    replace(fields["model"], call.path, nn.Identity())
-    return Mutant(fields, tuple(other.path for other in (before, after) if other is not None))
-
-
-@operator("softmax as a hidden activation", "ARC019")
-def hidden_softmax(fields: Fields) -> Mutant | None:
-    call = chosen(_between_linear(trace(fields)))
-    if call is None:
-        return None
-    replace(fields["model"], call.path, nn.Softmax(dim=-1))
-    return Mutant(fields, (call.path,))
-
-
-@operator("a layer that is never called", "ARC001")
-def unused_layer(fields: Fields) -> Mutant | None:
-    if isinstance(fields["model"], nn.Sequential):
-        return None  # it would be called
-    fields["model"].spare_layer = nn.Linear(16, 16)
-    return Mutant(renew(fields), ("spare_layer",))
-
-
-@operator("the result of a layer not used", "ARC002")
-def discarded(fields: Fields) -> Mutant | None:
-    call = chosen([call for call in trace(fields).of(*LINEAR) if call.keeps_shape])
-    if call is None:
-        return None
-    replace(fields["model"], call.path, Discarded(call.module))
-    return Mutant(fields, (call.path,))
-
-
-@operator("a layer in a python list", "ARC003")
-def listed(fields: Fields) -> Mutant | None:
-    call = chosen(trace(fields).of(nn.Linear))
-    if call is None:
-        return None
-    replace(fields["model"], call.path, Listed(call.module))
-    return Mutant(renew(fields), (call.path,))
-
-
-@operator("a layer made in forward", "ARC004")
-def created(fields: Fields) -> Mutant | None:
-    call = chosen(trace(fields).of(nn.Linear))
-    if call is None:
-        return None
-    replace(fields["model"], call.path, Created(call.module.in_features, call.module.out_features))
-    return Mutant(renew(fields), (call.path,))
-
-
-@operator("detach in the middle", "ARC007")
-def detached(fields: Fields) -> Mutant | None:
-    found = trace(fields)
-    head = found.head()
-    inner = [call for call in found.of(*LINEAR) if head is None or call.path != head.path]
-    call = chosen([call for call in inner if isinstance(call.returned, torch.Tensor)])
-    if call is None or head is None:
-        return None
-    replace(fields["model"], call.path, Wrapped(call.module, after=lambda x: x.detach()))
-    return Mutant(fields, (call.path,))
-
-
-@operator("centred by the batch in evaluation too", "ARC008")
-def mixed(fields: Fields) -> Mutant | None:
-    return on_head(fields, lambda head: Wrapped(head, before=lambda x: x - x.mean(0, keepdim=True)))
-
-
-@operator("batch_first flipped", "ARC009")
-def flipped(fields: Fields) -> Mutant | None:
-    kinds = (nn.RNNBase, nn.MultiheadAttention)
-    found = [(path, module) for path, module in fields["model"].named_modules() if isinstance(module, kinds) and module.batch_first]
-    if not found:
-        return None
-    path, module = found[0]
-    module.batch_first = False
-    return Mutant(fields, (path,))
-
-
-@operator("output multiplied by zero", "ARC010")
-def zeroed(fields: Fields) -> Mutant | None:
-    return on_head(fields, lambda head: Wrapped(head, after=lambda x: x * torch.zeros(())))
-
-
-@operator("functional dropout without training=", "ARC012")
-def always_dropped(fields: Fields) -> Mutant | None:
-    call = chosen([call for call in trace(fields).of(nn.Linear) if bool(call.returned.any())], 0.4)
-    if call is None:
-        return None
-    replace(fields["model"], call.path, Wrapped(call.module, after=lambda x: functional.dropout(x, 0.2)))
-    return Mutant(fields, (call.path,))
-
-
-@operator("one norm for two places", "ARC016")
-def shared_norm(fields: Fields) -> Mutant | None:
-    found = trace(fields).of(*NORMS)
-    pairs = [(a, b) for a, b in zip(found, found[1:], strict=False) if a.module.num_features == b.module.num_features]
-    if not pairs:
-        return None
-    first, second = pairs[0]
-    replace(fields["model"], second.path, first.module)
-    return Mutant(renew(fields), (first.path, second.path))
-
-
-@operator("[layer] * n", "ARC017")
-def repeated_layer(fields: Fields) -> Mutant | None:
-    found = [call for call in trace(fields).of(nn.Linear) if call.keeps_shape]
-    pairs = [(a, b) for a, b in zip(found, found[1:], strict=False) if _are_siblings(fields, a, b)]
-    if not pairs:
-        return None
-    first, second = pairs[0]
-    replace(fields["model"], second.path, first.module)
-    return Mutant(renew(fields), (first.path, second.path))
-
-
-def _are_siblings(fields: Fields, one: Call, other: Call) -> bool:
-    """Whether both are of one size and in one sequence."""
-    parents = {call.path.rpartition(".")[0] for call in (one, other)}
-    in_sequence = len(parents) == 1 and isinstance(fields["model"].get_submodule(parents.pop()), nn.Sequential)
-    return in_sequence and one.module.weight.shape == other.module.weight.shape
-
-
-@operator("everything frozen", "ARC020")
-def frozen(fields: Fields) -> Mutant | None:
-    fields["model"].requires_grad_(False)
-    return Mutant({key: value for key, value in fields.items() if key not in ("optimizer", "scheduler", "frozen")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,21 +10,22 @@ import torch
 from torch import nn
 
 from benchmarks.mutation_tools import (
-    ACTIVATIONS,
     LINEAR,
     NORMS,
-    PASSING,
     Call,
     Fields,
     SwitchedOff,
     Trace,
     Wrapped,
+    copied,
     float_inputs,
     is_classification,
+    is_plain_stack,
     labels_of,
     renew,
     replace,
     trace,
+    trained,
     weights,
     with_labels,
 )
@@ -47,37 +47,39 @@ def _fan_in(weight: torch.Tensor) -> int:
     return math.prod(weight.shape[1:])
 
 
-def _is_plain_stack(fields: Fields) -> bool:
-    """Whether nothing renormalizes the signal: a wrong scale does its full harm."""
-    norms = (*NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
-    known = (*LINEAR, *ACTIVATIONS, *PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-    leaves = [module for module in fields["model"].modules() if not any(True for _ in module.children())]
-    return all(isinstance(leaf, known) and not isinstance(leaf, norms) for leaf in leaves)
-
-
 @operator("all weights 0.01", "INI002")
 def constant(fields: Fields) -> Mutant | None:
-    return _initialized(fields, lambda weight: weight.fill_(0.01))
+    return _initialized(fields, lambda weight: weight.fill_(0.01)) if _holds_all_matrices(fields) else None
 
 
 @operator("all weights and biases zero", "INI002")
 def zero(fields: Fields) -> Mutant | None:
+    if not _holds_all_matrices(fields):
+        return None
     for _, module, _ in weights(fields["model"]):
         if module.bias is not None:
             module.bias.data.zero_()
     return _initialized(fields, lambda weight: weight.zero_())
 
 
+def _holds_all_matrices(fields: Fields) -> bool:
+    """Whether every trained matrix is the weight of a linear map or an embedding: random ones elsewhere set units apart."""
+    tables = [module.weight for module in fields["model"].modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
+    known = {id(tensor) for tensor in tables} | {weight.data_ptr() for _, _, weight in weights(fields["model"])}
+    matrices = [parameter for parameter in trained(fields) if parameter.dim() >= 2]
+    return all(id(matrix) in known or matrix.data_ptr() in known for matrix in matrices)
+
+
 @operator("weights of 12 times the He scale", "INI003")
 def oversized(fields: Fields) -> Mutant | None:
-    if not _is_plain_stack(fields):
+    if not is_plain_stack(fields["model"]):
         return None
     return _initialized(fields, lambda weight: weight.normal_(0.0, 12 * math.sqrt(2 / _fan_in(weight))))
 
 
 @operator("weights of a fortieth of the LeCun scale", "INI004")
 def undersized(fields: Fields) -> Mutant | None:
-    if not _is_plain_stack(fields):
+    if not is_plain_stack(fields["model"]):
         return None
     for module in fields["model"].modules():
         if isinstance(module, LINEAR) and module.bias is not None:
@@ -91,7 +93,7 @@ def not_a_number(fields: Fields) -> Mutant | None:
     if not found:
         return None
     path, _, weight = found[len(found) // 2]
-    weight.view(-1)[3] = float("nan")
+    weight[(0,) * weight.dim()] = float("nan")
     return Mutant(fields, (path,))
 
 
@@ -108,7 +110,7 @@ def closed(fields: Fields) -> Mutant | None:
 
 
 @operator("rows of a weight copied", "INI006")
-def copied(fields: Fields) -> Mutant | None:
+def copied_rows(fields: Fields) -> Mutant | None:
     found = [(path, weight) for path, _, weight in weights(fields["model"]) if len(weight) >= 16 and _fan_in(weight) >= 8]
     if not found:
         return None
@@ -207,7 +209,7 @@ def stale(fields: Fields) -> Mutant | None:
     head = trace(fields).head()
     if head is None or "optimizer" not in fields:
         return None
-    replace(fields["model"], head.path, copy.deepcopy(head.module))
+    replace(fields["model"], head.path, copied(head.module))
     return Mutant(fields, (head.path,))
 
 
@@ -217,7 +219,7 @@ def headless(fields: Fields) -> Mutant | None:
     if head is None:
         return None
     left_out = {id(parameter) for parameter in head.module.parameters()}
-    kept = [p for p in fields["model"].parameters() if p.requires_grad and id(p) not in left_out]
+    kept = [parameter for parameter in trained(fields) if id(parameter) not in left_out]
     return Mutant({**fields, "optimizer": torch.optim.AdamW(kept, lr=1e-3)}, (head.path,)) if kept else None
 
 
@@ -248,7 +250,7 @@ def _with_inputs(fields: Fields, change: Callable[[torch.Tensor], torch.Tensor])
 @operator("NaN in the inputs", "DAT003")
 def missing_value(fields: Fields) -> Mutant | None:
     def change(x: torch.Tensor) -> torch.Tensor:
-        x.view(-1)[7] = float("nan")
+        x[(-1,) * x.dim()] = float("nan")
         return x
 
     return _with_inputs(fields, change)

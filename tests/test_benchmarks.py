@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import models
+from benchmarks import models, mutation
+from benchmarks.mutation_page import false_alarms, is_diagnosed
+from benchmarks.mutation_page import page as mutation_page
 from benchmarks.sweep_page import page
+from nnlint import registry
+from tests.libraries import library
 
 ZOO = """
 import time
@@ -74,3 +78,44 @@ def test_page_counts_models_not_findings() -> None:
     assert [cell.strip() for cell in cells["LOS001"]] == ["softmax", "1", "", "", "1"]
     assert [cell.strip() for cell in cells["NRM004"]] == ["bias", "", "", "2", "2"]
     assert text.count("LOS001 error, timm/a, `head`: m") == 2
+
+
+def test_mutants_of_one_idiom_are_diagnosed() -> None:
+    library("transformers")  # one of the files of idioms is written with it
+    subject = next(subject for subject in mutation.idioms() if subject.name == "idioms/module")
+    wanted = ("append softmax before cross-entropy", "drop an activation between linear layers", "learning rate 0")
+    rows = [row for name in wanted for row in mutation.rows_of(subject, name, 60)]
+    rules = {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules}
+    assert [(row["operator"], row["status"]) for row in rows if row["operator"]] == [(name, "ok") for name in wanted]
+    assert [row["operator"] for row in rows if row["operator"] and not is_diagnosed(row, rules)] == []
+    assert false_alarms(rows) == {}
+    text = mutation_page(rows, rules, 0.5)
+    assert "3 operators each put one fault into 1 healthy models" in text
+    assert "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |" in text
+
+
+def test_mutation_page_says_where_a_fault_was_missed() -> None:
+    rules = {"LOS001": ("softmax-before-cross-entropy", "error"), "OPT003": ("learning-rate-too-high", "warning")}
+    at_head = {"code": "LOS001", "level": "error", "module": "head", "modules": [], "message": "m"}
+    noted = {"code": "OPT003", "level": "info", "module": "", "modules": [], "message": "m"}
+    row = {"subject": "idioms/a", "status": "ok", "skipped": {}}
+    rows = [
+        {**row, "operator": "", "codes": [], "findings": [at_head]},
+        {**row, "operator": "softmax", "codes": ["LOS001"], "places": ["head.0"], "findings": [at_head]},
+        {**row, "operator": "softmax", "codes": ["LOS001"], "places": ["body"], "findings": [at_head]},
+        {**row, "operator": "fast", "codes": ["OPT003"], "places": None, "findings": [noted]},
+    ]
+    assert [is_diagnosed(one, rules) for one in rows[1:]] == [True, False, False]
+    text = mutation_page(rows, rules)
+    assert "| error | 2 | 100.0% | 50.0% | 95% |" in text
+    assert "| warning | 1 | 0.0% | 0.0% | 85% |" in text
+    assert "| LOS001 | softmax | idioms/a, at `body` | LOS001 as error at `head` |" in text
+    assert "- LOS001: idioms/a" in text
+
+
+def test_every_operator_names_rules_that_exist() -> None:
+    from benchmarks.mutation_operators import OPERATORS
+
+    known = {rule.code for rule in registry.load().rules}
+    assert {code for operator in OPERATORS for code in operator.codes} <= known
+    assert len({operator.name for operator in OPERATORS}) == len(OPERATORS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from nnlint.capture.graph import Graph, Op
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Outputs of two evaluation passes that differ by less, relative to their largest value, are the same but for rounding.
 SAME = 1e-4
+#: Seeds that are tried where the model draws random numbers: by chance, two masks over a few outputs may be the same.
+_RETRIES = 4
 #: Samples whose outputs differ by less, relative to their largest value, are told apart by rounding only.
 CONSTANT = 1e-6
 
@@ -46,6 +48,15 @@ class Randomness:
     def meets(self) -> Op | None:
         """The op where the noise meets an activation."""
         return meets(self.op) if self.op is not None else None
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Outputs of one evaluation pass, of another, and whether the first drew random numbers."""
+
+    first: list[torch.Tensor]
+    replaced: list[torch.Tensor] | None
+    drawing: bool
 
 
 class EvalStats:
@@ -101,58 +112,64 @@ class EvalStats:
     # ------------------------------------------------------------ eval against eval
 
     @cached_property
-    def _passes(self) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
+    def _passes(self) -> _Passes:
         """Outputs of one pass, and of another with another seed and the first sample replaced.
 
         The second answers two questions at once: where the other samples' outputs agree, evaluation is neither random nor
         does it mix samples. None where all samples are equal.
         """
+        from nnlint.probes.guard_process import draws
         from nnlint.probes.outputs import evaluate, with_first_sample_replaced
 
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
         replaced = with_first_sample_replaced(inputs, session.samples) if session.samples > 1 else None
 
-        def run() -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
-            first = evaluate(session.setup, inputs, seed=seed)
+        def run() -> _Passes:
+            drawing, first = draws(lambda: evaluate(session.setup, inputs, seed=seed), seed=seed)
             if replaced is None:
-                return first, None
+                return _Passes(first, None, drawing)
             session.guard.rewind(after_reading=True)
-            return first, evaluate(session.setup, replaced, seed=seed + 1)
+            return _Passes(first, evaluate(session.setup, replaced, seed=seed + 1), drawing)
 
-        found: tuple[list[torch.Tensor], list[torch.Tensor] | None] = session.measure(
-            "evaluation passes", run, reads_only=True
-        )
+        found: _Passes = session.measure("evaluation passes", run, reads_only=True)
         return found
 
     @property
     def outputs(self) -> list[torch.Tensor]:
         """Floating outputs of one evaluation pass (detached)."""
-        return self._passes[0]
+        return self._passes.first
 
     @property
     def replaced_outputs(self) -> list[torch.Tensor] | None:
         """The same with another seed and the first sample replaced; None where all samples are equal."""
-        return self._passes[1]
+        return self._passes.replaced
 
     @cached_property
     def randomness(self) -> Randomness | None:
         """How two evaluation passes with different seeds differ; None when they agree."""
-        from nnlint.probes.fingerprints import Difference, Run, any_change, first_difference
         from nnlint.probes.outputs import evaluate, other_samples, relative_difference
 
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
-        others = other_samples(*self._passes, samples=session.samples)
-        if others is not None and relative_difference(*others) <= SAME:
+        others = other_samples(self.outputs, self.replaced_outputs, samples=session.samples)
+        agree = others is not None and relative_difference(*others) <= SAME
+        if agree and not self._passes.drawing:
             return None
-        again = session.measure(
-            "evaluation passes", lambda: evaluate(session.setup, inputs, seed=seed + 1), reads_only=True
-        )
-        difference = relative_difference(self.outputs, again)
-        if difference <= SAME:
-            return None
-        runs = [Run(inputs, seed + number, session.setup.model.eval) for number in (0, 1)]
+        for other in range(seed + 1, seed + 1 + (_RETRIES if self._passes.drawing else 1)):
+            run = partial(evaluate, session.setup, inputs, seed=other)
+            again: list[torch.Tensor] = session.measure("evaluation passes", run, reads_only=True)
+            difference = relative_difference(self.outputs, again)
+            if difference > SAME:
+                return self._at(difference, other)
+        return None
+
+    def _at(self, difference: float, other: int) -> Randomness:
+        """The place of a difference that the other seed makes."""
+        from nnlint.probes.fingerprints import Difference, Run, any_change, first_difference
+
+        session = self._session
+        runs = [Run(session.batch_inputs, seed, session.setup.model.eval) for seed in (session.plan.seed, other)]
         found: Difference | None = session.measure(
             "search for the random op", lambda: first_difference(session.setup, runs[0], runs[1], any_change)
         )

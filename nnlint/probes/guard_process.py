@@ -8,9 +8,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 #: Device types whose autocast state user code can leave switched on.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -146,6 +148,20 @@ def seed_everything(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if _cuda_initialized():
         torch.cuda.manual_seed_all(seed)
+
+
+def draws(run: Callable[[], T], *, seed: int) -> tuple[bool, T]:
+    """Whether a run that begins with `seed_everything(seed)` draws random numbers of python or torch, and its result."""
+    seed_everything(seed)
+    python, torch_states = random.getstate(), _torch_states()
+    result = run()
+    drawn = _torch_states()
+    same = len(drawn) == len(torch_states) and all(map(torch.equal, torch_states, drawn))
+    return not same or random.getstate() != python, result
+
+
+def _torch_states() -> list[torch.Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _cuda_initialized() else [])]
 
 
 @contextmanager

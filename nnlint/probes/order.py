@@ -26,9 +26,11 @@ def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluenc
         return None
     length, sequence, moved = found
     generator = torch.Generator().manual_seed(session.plan.seed)
-    order = torch.randperm(length, generator=generator)
-    if torch.equal(order, torch.arange(length)):
-        order = order.flip(0)
+    # The first position stays: where it is the one read out (a class token), another token there would be another question.
+    rest = 1 + torch.randperm(length - 1, generator=generator)
+    if torch.equal(rest, torch.arange(1, length)):
+        rest = rest.flip(0)
+    order = torch.cat([torch.zeros(1, dtype=rest.dtype), rest])
     shuffled = map_tensors(session.batch_inputs, lambda t: _taken(t, order, 1) if id(t) in moved else t)
     setup, seed = session.setup, session.plan.seed
 

@@ -26,12 +26,29 @@ class GradientFlow:
         self._valued = _closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
         carrying = [op for op in sinks if op.requires_grad]
         self._carrying = _closure(
-            carrying, lambda op: [] if is_step(op) else [above for above in op.inputs if above.requires_grad]
+            carrying, lambda op: [] if is_step(op) else [above for above in op.inputs if above.requires_grad and self._counts(above)]
         )
+
+    def _counts(self, op: Op) -> bool:
+        """Whether the op is no penalty on parameters: computed in the loss, and from nothing of the data."""
+        return not op.in_loss or op in self._of_data or self._graph.loss not in self._of_data
+
+    @cached_property
+    def _of_data(self) -> frozenset[Op]:
+        """What depends on an input of the model."""
+        return _closure(self._graph.inputs, lambda op: op.users)
 
     @cached_property
     def _trainable(self) -> tuple[Op, ...]:
         return tuple(op for op in self._graph.ops if op.is_kind("parameter") and op.requires_grad)
+
+    @cached_property
+    def is_cut_by_loss(self) -> bool:
+        """Whether the loss has no gradient although it is made from outputs of the model that have one."""
+        loss = self._graph.loss
+        return loss is not None and not loss.requires_grad and any(
+            op.requires_grad and op in self._valued for op in self._graph.outputs
+        )
 
     @cached_property
     def with_gradient(self) -> tuple[Op, ...]:
@@ -102,10 +119,12 @@ class GradientFlow:
         )
 
     def is_doubtful(self, cut: Op) -> bool:
-        """Whether the cut may be a way of freezing: the whole of a module ran without gradient, or nothing trained lies behind it."""
+        """Whether the cut may be a way of freezing: a layer ran without gradient, or nothing trained lies behind it."""
         if not self.with_gradient or cut.is_kind("integer", "compare", "escape"):
             return False
-        return not self._feeds_layers(cut) if cut.is_kind("detach") else not cut.grad_enabled
+        if cut.is_kind("detach"):
+            return not self._feeds_layers(cut)
+        return not cut.grad_enabled and bool(cut.parameters)
 
 
 def is_step(op: Op) -> bool:

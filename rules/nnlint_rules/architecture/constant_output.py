@@ -51,7 +51,7 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
         return
     where = _start(forward)
     yield Finding(
-        at=where,
+        at=where or next((op for op in forward.graph.outputs if op.shape and not op.in_loss), None),
         # A quantizer whose codebook is fresh gives every sample the same code until the codes have spread.
         level=Level.INFO if where is not None and _is_quantized(where) else None,
         message=f"the output is the same for all samples (they differ by {spread:.1g} of the largest output, after a few "
@@ -88,16 +88,17 @@ def _varies_in_training(forward: ForwardStats) -> bool:
 
 
 def _start(forward: ForwardStats) -> LayerStats | None:
-    """The first measured layer upstream of the outputs where samples that could be told apart before cannot be any more."""
+    """The first measured layer from which on nothing tells the samples apart.
+
+    What is flat and is followed by something that is not (a zero-initialized branch, the first state of a recurrence) is
+    no cause.
+    """
     graph = forward.graph
     upstream = {op for output in graph.outputs for op in (output, *graph.ancestors(output))}
-    for layer in forward.layers:
-        if layer.op not in upstream or not _is_flat(layer, forward.samples):
-            continue
-        before = forward.before(layer)
-        if before is None or not _is_flat(before, forward.samples):
-            return layer
-    return None
+    measured = [layer for layer in forward.layers if layer.op in upstream]
+    varying = [layer.op for layer in measured if not _is_flat(layer, forward.samples)]
+    alive = {above for op in varying for above in graph.ancestors(op)}
+    return next((layer for layer in measured if layer.op not in alive and _is_flat(layer, forward.samples)), None)
 
 
 def _is_flat(layer: LayerStats, samples: int) -> bool:

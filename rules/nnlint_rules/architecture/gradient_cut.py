@@ -46,6 +46,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     flow = GradientFlow(graph)
     if not flow.has_sink:
         raise Skip("neither a loss nor an output that requires grad")
+    if flow.is_cut_by_loss:
+        return  # LOS020: the model's answer carries a gradient, and the loss has none
     groups: dict[Op, list[str]] = defaultdict(list)
     for parameter in flow.without_gradient:
         if not any(fnmatchcase(parameter.name, f"{glob}*") for glob in declared.frozen):

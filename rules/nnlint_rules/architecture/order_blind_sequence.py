@@ -21,9 +21,10 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
 
     ## What it does
     For models with attention and no convolution, pooling window or recurrence: shuffles the positions of the input sequence
-    and compares the evaluation-mode outputs (shuffled back where they have positions). No change beyond rounding, also
-    after a few updates, is reported. Where the positions may be in the features (floating inputs that go straight into
-    attention, or that look like coordinates) it is an info. `declared={"set-input"}` silences the rule.
+    (but the first, which may be a class token) and compares the evaluation-mode outputs (shuffled back where they have
+    positions). No change beyond rounding, also after a few updates, is reported. Where the positions may be in the features
+    (floating inputs that go straight into attention, or that look like coordinates) it is an info.
+    `declared={"set-input"}` silences the rule.
 
     ## Why is this bad?
     Attention treats its input as a set. Without an embedding of the positions "man bites dog" and "dog bites man" are the

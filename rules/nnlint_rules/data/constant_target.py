@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nnlint import Batch
+    from nnlint.probes.batch import BatchTensor
 
 
 class ConstantTarget(Options):
@@ -48,14 +49,15 @@ def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
     ## References
     - Karpathy: A Recipe for Training Neural Networks, 2019, step 1
     """
-    batch.require_real_targets()
+    if not _targets(batch):
+        batch.require_real_targets()
     whole = batch.dataset_targets
     seen = [whole] if whole is not None else []
     # Targets of several tensors (boxes, masks) are constant only where each of them is.
-    seen += [view.tensor for one in batch.batches(BATCHES) for view in one.targets] if not _varies(seen) else []
+    seen += [view.tensor for one in batch.batches(BATCHES) for view in _targets(one)] if not _varies(seen) else []
     if _varies(seen):
         return
-    samples = max((view.samples for view in batch.targets), default=0) if whole is None else len(whole)
+    samples = max((view.samples for view in _targets(batch)), default=0) if whole is None else len(whole)
     samples = max(samples, sum(one.samples for one in batch.batches(BATCHES)))
     if samples < options.samples:
         raise Skip(f"{samples} samples are too few to call their targets constant ({options.samples} are needed)")
@@ -67,6 +69,13 @@ def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
         evidence={"value": value, "samples": samples, "limit": options.rare},
         fix="look at how the targets are read: a column that is not filled, a filter that leaves one class, a wrong index",
     )
+
+
+def _targets(batch: Batch) -> tuple[BatchTensor, ...]:
+    """The targets, or the labels that a model with a loss of its own is given among its inputs."""
+    if batch.targets and not batch.targets_assumed:
+        return batch.targets
+    return () if batch.assumed else tuple(view for view in batch.inputs if view.name.endswith("['labels']"))
 
 
 def _varies(tensors: list[Tensor]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     values = {layer.op: layer.weight.value for layer in found}
     constant = [layer for layer in found if _is_suspect(layer)]
     equal = [layer for layer in constant if layer.weight.value]
-    zero = [layer for layer in constant if not layer.weight.value and not _may_be_zero(layer)]
+    nothing = _are_all_zero(graph, found)
+    zero = [layer for layer in constant if not layer.weight.value and (nothing or not _may_be_zero(layer))]
     stuck = [_case(layer) for layer in equal if _has_equal_neighbour(layer, values)]
-    dead = [_case(layer) for layer in zero if _is_dead(layer, values, parameters)]
+    dead = [_case(layer) for layer in zero if nothing or _is_dead(layer, values, parameters)]
     if stuck:
         why = "the layer beside it is constant too: the units get the same gradient, and only their biases tell them apart"
         yield _finding(stuck, why, None)
@@ -125,6 +126,12 @@ def _is_dead(layer: Layer, values: dict[Op, float | None], parameters: Parameter
         layer.activation.is_kind("sigmoid") or layer.activation.name == "softplus"
     )
     return passes_zero and bool(below) and all(values.get(op) == 0.0 for op in below)
+
+
+def _are_all_zero(graph: Graph, found: Sequence[Layer]) -> bool:
+    """Whether every layer is zero, with its bias, and one feeds another: no branch goes around them, none sends anything back."""
+    zero = all(layer.weight.value == 0.0 for layer in found)
+    return zero and any(graph.reaches(one.op, other.op) for one in found for other in found if one is not other)
 
 
 def _may_be_zero(layer: Layer) -> bool:

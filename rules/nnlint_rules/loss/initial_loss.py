@@ -115,6 +115,7 @@ def _high(
         message=f"{call.label} at initialization should be about {reading.words}; {measured}",
         evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
         fix=fix,
+        modules=(layer.module_path,),
     )
     return amount, finding
 
@@ -136,6 +137,7 @@ def _too_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLo
         f"{reading.words} (limit {limit:.3g}): the output of {layer.label} knows the targets already",
         evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
         fix="look for the target in the input (a label column, an unshifted sequence, a skip connection from input to output)",
+        modules=(layer.module_path,),
     )
     return limit - reading.measured, finding
 

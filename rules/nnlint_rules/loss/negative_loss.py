@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
+from nnlint.ops import VALUE_PRESERVING
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls
+    from nnlint import LossCalls, MeasuredLoss, Op
 
 _NON_NEGATIVE = (
     "cross_entropy",
@@ -43,7 +44,9 @@ def check(losses: LossCalls, options: Sign) -> Iterator[Finding]:
 
     ## What it does
     Looks at the value of every loss function that cannot be negative on valid arguments (cross-entropies, squared and absolute
-    errors, KL divergence, margin losses). Gaussian and Poisson likelihoods and hand-written losses may be negative.
+    errors, KL divergence, margin losses), and whether the loss as a whole is the negative of such a value. Gaussian and Poisson
+    likelihoods and hand-written losses may be negative; so may the negative of a loss whose targets are all the same (the
+    generator of an adversarial pair).
 
     ## Why is this bad?
     Something it was given is out of its domain: weights or targets below 0, probabilities above 1, scores where
@@ -71,3 +74,31 @@ def check(losses: LossCalls, options: Sign) -> Iterator[Finding]:
             evidence={"mean": mean, "lowest": lowest, "limit": -options.tolerance},
             fix="look at its arguments: weights and targets have to be non-negative, predictions in the domain of the loss",
         )
+    negated = _negated(losses)
+    if negated is not None:
+        yield Finding(
+            at=losses,
+            message=f"the loss is the negative of {negated.label} ({losses.value:.4g}): minimizing it drives the predictions away "
+            "from their targets, without bound",
+            evidence={"mean": losses.value, "limit": -options.tolerance},
+            fix="return the loss itself: the optimizer minimizes it",
+        )
+
+
+def _negated(losses: LossCalls) -> MeasuredLoss | None:
+    """The loss function whose value, negated, is what backward starts from; None where its targets are all the same."""
+    op = losses.op
+    if op is None or not (losses.value or 0.0) < 0.0 or not _changes_sign(op) or len(op.activations) != 1:
+        return None
+    source = losses.graph.producer(op.activations[0], through=VALUE_PRESERVING | {"reduce"})
+    for call in losses.of(*_NON_NEGATIVE):
+        if call.op is source and call.target_value is not None and call.target_value.numel():
+            values = call.target_value
+            return call if bool((values != values.reshape(-1)[0]).any()) else None
+    return None
+
+
+def _changes_sign(op: Op) -> bool:
+    """Whether the op is a minus sign, or a product with a negative number."""
+    numbers = [part for part in op.leading if isinstance(part, (int, float))]
+    return op.name == "neg" or (op.is_kind("mul", "div") and any(number < 0 for number in numbers))

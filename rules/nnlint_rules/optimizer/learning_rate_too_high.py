@@ -19,6 +19,7 @@ class LearningRateTooHigh(Options):
 
     ratio: float = Field(0.1, description="norm of an update over that of the weights, median over the tensors")
     fatal_ratio: float = Field(0.3, description="from here on an error")
+    overwriting: float = Field(1.0, description="from here on reported even where the loss falls")
     margin: float = Field(
         3.0, description="with --deep: how far below the rate that diverges the configured rate has to be"
     )
@@ -34,10 +35,11 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     ## What it does
     Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
     median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
-    optimizers move fast at first and learn. Above 0.3 it is an error where the loss ends no lower than it began; up to there an
-    info where the loss rose but is most of the way back, as momentum makes it at rates that nets train well with. Vectors and
-    tensors that start at zero (LayerScale, zero-initialized branches) are left out. With `--deep` the learning-rate range test
-    adds short runs at other rates; a configured rate above a third of the lowest that diverges is a warning.
+    optimizers move fast at first and learn. Above 1, where each update replaces the weights, it is one in any case. Above 0.3 it
+    is an error where the loss ends no lower than it began; up to there an info where the loss rose but is most of the way back,
+    as momentum makes it at rates that nets train well with. Vectors and tensors that start at zero (LayerScale, zero-initialized
+    branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a configured rate above a
+    third of the lowest that diverges is a warning.
 
     ## Why is this bad?
     Healthy updates are about a thousandth of the weights, a tenth at most in the first steps of Adam. Larger ones jump across
@@ -55,7 +57,7 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     """
     steps.require_own_optimizer()
     ratio = steps.median_update_ratio
-    if ratio is not None and ratio > options.ratio and not steps.is_falling:
+    if ratio is not None and ratio > options.ratio and (ratio > options.overwriting or not steps.is_falling):
         yield _large_updates(ratio, steps, rates, options)
     elif (
         rates is not None and rates.diverges is not None and (rates.configured or 0.0) > rates.diverges / options.margin

@@ -1,0 +1,8 @@
+"""All mutation operators: importing this module registers those of every module."""
+
+from benchmarks import mutators_data, mutators_layers, mutators_losses, mutators_structure, mutators_training
+from benchmarks.mutators import OPERATORS, Mutant, Operator
+
+MODULES = (mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data)
+
+__all__ = ["MODULES", "OPERATORS", "Mutant", "Operator"]

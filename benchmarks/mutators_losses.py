@@ -1,0 +1,190 @@
+"""More operators on the loss and what reaches it; see benchmarks/mutators.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.mutation_tools import Fields, Wrapped, class_dim, is_classification, labels_of, trace
+from benchmarks.mutators import Mutant, on_head, operator, two_dimensional
+
+
+def _labels(fields: Fields) -> torch.Tensor | None:
+    """The class indices of a classifier with one prediction for each sample."""
+    found, labels = two_dimensional(fields), labels_of(fields)
+    return labels if found is not None and labels is not None and labels.shape == found.shape[:1] else None
+
+
+def _narrowed(head: nn.Module) -> nn.Module:
+    """A linear layer with the inputs of the head and a single unit."""
+    assert isinstance(head, nn.Linear)
+    return nn.Linear(head.in_features, 1)
+
+
+def _one_unit(fields: Fields, last: nn.Module, **more: Any) -> Mutant | None:
+    """A classifier whose head is a linear layer of one unit, and something behind it."""
+    head, labels = trace(fields).head(), _labels(fields)
+    if head is None or labels is None or not isinstance(head.module, nn.Linear):
+        return None
+    return on_head(fields, lambda layer: nn.Sequential(_narrowed(layer), last), **more)
+
+
+@operator("softmax over one unit", "LOS007")
+def softmax_over_one(fields: Fields) -> Mutant | None:
+    labels = _labels(fields)
+    if labels is None:
+        return None
+    return _one_unit(fields, nn.Softmax(dim=-1), targets=(labels % 2).float()[:, None], loss=nn.BCELoss())
+
+
+@operator("one logit for two classes", "LOS011")
+def one_logit(fields: Fields) -> Mutant | None:
+    labels = _labels(fields)
+    return None if labels is None else _one_unit(fields, nn.Identity(), targets=torch.zeros_like(labels), loss=nn.CrossEntropyLoss())
+
+
+@operator("probabilities into NLL", "LOS003")
+def nll_on_probabilities(fields: Fields) -> Mutant | None:
+    if fields.get("loss") is None:
+        return None
+    return on_head(fields, lambda head: nn.Sequential(head, nn.Softmax(dim=class_dim(head))), loss=nn.NLLLoss())
+
+
+@operator("probabilities into KL divergence", "LOS022")
+def kl_of_probabilities(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    loss, targets = nn.KLDivLoss(reduction="batchmean"), torch.randn(found.shape).softmax(-1)
+    made = on_head(fields, lambda head: nn.Sequential(head, nn.Softmax(dim=-1)), loss=loss, targets=targets)
+    return made and Mutant(made.fields)  # the loss call is the place
+
+
+@operator("logits into KL divergence", "LOS022")
+def kl_of_logits(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    return Mutant({**fields, "loss": nn.KLDivLoss(reduction="batchmean"), "targets": torch.randn(found.shape).softmax(-1)})
+
+
+@operator("classes last in a square picture", "LOS023")
+def classes_last(fields: Fields) -> Mutant | None:
+    found = trace(fields)
+    head, prediction = found.head(), found.prediction
+    if head is None or prediction is None or prediction.dim() != 4 or prediction.shape[2] != prediction.shape[3]:
+        return None
+    if not is_classification(fields) or fields.get("loss") is None or not isinstance(head.module, nn.Conv2d):
+        return None
+    size = prediction.shape[2]
+    wide = nn.Conv2d(head.module.in_channels, size, head.module.kernel_size, padding=head.module.padding)
+    return on_head(fields, lambda _: Wrapped(wide, after=lambda x: x.permute(0, 2, 3, 1)))
+
+
+@operator("class numbers in one-hot places", "LOS026")
+def numbers_as_one_hot(fields: Fields) -> Mutant | None:
+    found, labels = two_dimensional(fields), _labels(fields)
+    if found is None or labels is None or found.shape[1] < 3 or found.shape[1] > 100:
+        return None
+    targets = functional.one_hot(labels, found.shape[1]).float() * torch.arange(found.shape[1])
+    return Mutant({**fields, "loss": nn.CrossEntropyLoss(), "targets": targets})
+
+
+@operator("BCE on one-hot classes", "LOS012")
+def bce_on_one_hot(fields: Fields) -> Mutant | None:
+    return _on_one_hot(fields, nn.BCEWithLogitsLoss())
+
+
+@operator("squared error on one-hot classes", "LOS014")
+def squares_on_one_hot(fields: Fields) -> Mutant | None:
+    return _on_one_hot(fields, nn.MSELoss())
+
+
+def _on_one_hot(fields: Fields, loss: nn.Module) -> Mutant | None:
+    found, labels = two_dimensional(fields), _labels(fields)
+    if found is None or labels is None or found.shape[1] < 3:
+        return None
+    return Mutant({**fields, "loss": loss, "targets": functional.one_hot(labels, found.shape[1]).float()})
+
+
+@operator("squared error on class numbers", "LOS014")
+def squares_on_numbers(fields: Fields) -> Mutant | None:
+    labels = _labels(fields)
+    if labels is None:
+        return None
+    loss = lambda output, target: functional.mse_loss(output[:, 0], target)  # noqa: E731
+    return Mutant({**fields, "loss": loss})
+
+
+@operator("a confident head", "LOS018")
+def confident(fields: Fields) -> Mutant | None:
+    """Logits of standard deviation 3 by weights of the head: an excess of 4 nats, below the scale of INI003."""
+    found, head = two_dimensional(fields), trace(fields).head()
+    if found is None or head is None or not isinstance(head.module, nn.Linear) or found.shape[1] < 4:
+        return None
+    spread = float(found.detach().std(dim=1).mean())
+    factor = 3.0 / spread if spread > 0 else math.inf
+    he = math.sqrt(2 / head.module.in_features)
+    if not 1 < factor < 8 * he / float(head.module.weight.detach().std()):
+        return None
+    head.module.weight.data.mul_(factor)
+    return Mutant(fields, (head.path,))
+
+
+@operator("negative class weights", "LOS024")
+def negative_weights(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    weight = torch.full((found.shape[1],), math.log(0.05))  # the logarithms of the frequencies where their ratio is meant
+    return Mutant({**fields, "loss": nn.BCEWithLogitsLoss(pos_weight=weight), "targets": torch.randint(0, 2, found.shape).float()})
+
+
+@operator("negated loss", "LOS024")
+def negated(fields: Fields) -> Mutant | None:
+    loss = fields.get("loss")
+    if loss is None or not is_classification(fields):
+        return None
+    return Mutant({**fields, "loss": lambda output, target: -loss(output, target)})
+
+
+@operator("loss without a reduction", "LOS020")
+def unreduced(fields: Fields) -> Mutant | None:
+    if not isinstance(fields.get("loss"), nn.CrossEntropyLoss):
+        return None
+    return Mutant({**fields, "loss": nn.CrossEntropyLoss(reduction="none")})
+
+
+@operator("loss made of a number", "LOS020")
+def rebuilt(fields: Fields) -> Mutant | None:
+    loss = fields.get("loss")
+    if loss is None or not is_classification(fields):
+        return None
+    return Mutant({**fields, "loss": lambda output, target: torch.tensor(loss(output, target).item(), requires_grad=True)})
+
+
+@operator("sigmoid for ratings from 1 to 5", "LOS016")
+def squashed_regression(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    more = {"loss": nn.L1Loss(), "targets": 1 + 4 * torch.rand(found.shape)}
+    return on_head(fields, lambda head: nn.Sequential(head, nn.Sigmoid()), **more)
+
+
+@operator("tanh before BCE", "LOS006")
+def tanh_before_bce(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    more = {"loss": nn.BCELoss(), "targets": torch.randint(0, 2, found.shape).float()}
+    return on_head(fields, lambda head: nn.Sequential(head, nn.Tanh()), **more)
+
+
+@operator("log_softmax before cross-entropy", "LOS004")
+def redundant_log_softmax(fields: Fields) -> Mutant | None:
+    return on_head(fields, lambda head: nn.Sequential(head, nn.LogSoftmax(dim=class_dim(head))))
