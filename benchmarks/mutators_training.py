@@ -226,7 +226,9 @@ def headless(fields: Fields) -> Mutant | None:
 @operator("learning rate times 1000", "OPT003", "TRN002")
 def fast(fields: Fields) -> Mutant | None:
     old = fields.get("optimizer")
-    return None if old is None else Mutant(renew(fields, lr=1000 * old.defaults["lr"]))
+    if old is None or (fields.get("loss") is None and not is_classification(fields)):
+        return None  # without a loss no update can be judged
+    return Mutant(renew(fields, lr=1000 * old.defaults["lr"]))
 
 
 @operator("learning rate 1e-10", "OPT004")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint.probes.mixing import Mixing
 
 _LIMIT = 1e-5
-_EXPLAINED = ["ARC008", "ARC010", "ARC011", "ARC018", "LOS008", "TRN001"]
+_EXPLAINED = ["ARC008", "ARC010", "ARC011", "ARC018", "ARC021", "LOS008", "TRN001"]
 
 
 @rule("ARC009", "rnn-batch-first", level="error", since="0.1", explains=_EXPLAINED)

@@ -46,7 +46,7 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     values = {layer.op: layer.weight.value for layer in found}
     constant = [layer for layer in found if _is_suspect(layer)]
     equal = [layer for layer in constant if layer.weight.value]
-    nothing = _are_all_zero(graph, found)
+    nothing = _are_all_zero(graph, parameters, found)
     zero = [layer for layer in constant if not layer.weight.value and (nothing or not _may_be_zero(layer))]
     stuck = [_case(layer) for layer in equal if _has_equal_neighbour(layer, values)]
     dead = [_case(layer) for layer in zero if nothing or _is_dead(layer, values, parameters)]
@@ -128,9 +128,10 @@ def _is_dead(layer: Layer, values: dict[Op, float | None], parameters: Parameter
     return passes_zero and bool(below) and all(values.get(op) == 0.0 for op in below)
 
 
-def _are_all_zero(graph: Graph, found: Sequence[Layer]) -> bool:
+def _are_all_zero(graph: Graph, parameters: Parameters, found: Sequence[Layer]) -> bool:
     """Whether every layer is zero, with its bias, and one feeds another: no branch goes around them, none sends anything back."""
-    zero = all(layer.weight.value == 0.0 for layer in found)
+    biases = [bias_of(layer, parameters) for layer in found]
+    zero = all(view.value == 0.0 for view in (*(layer.weight for layer in found), *biases) if view is not None)
     return zero and any(graph.reaches(one.op, other.op) for one in found for other in found if one is not other)
 
 

@@ -273,6 +273,12 @@ def test_tokens_without_positions() -> None:
     assert not found(classify, ids(16, 7), declared=("set-input",), **parts)
 
 
+def test_the_rest_has_an_order_even_where_the_first_position_is_read_out() -> None:
+    parts = {"embed": nn.Embedding(20, 8), "layer": encoder(), "fc": nn.Linear(8, 5)}
+    read_out = lambda net, x: net.fc(net.layer(net.embed(x))[:, 0])  # noqa: E731
+    assert set(found(read_out, ids(16, 7), **parts)) == {("ARC021", "warning")}
+
+
 def test_features_that_are_lifted_first_count_and_bare_ones_may_hold_their_positions() -> None:
     parts = {"layer": encoder(), "fc": nn.Linear(8, 5)}
     lifted = found(classify, rand(16, 7, 6), embed=nn.Linear(6, 8), **parts)
@@ -288,10 +294,10 @@ def test_features_that_are_lifted_first_count_and_bare_ones_may_hold_their_posit
         lambda net, x: net.fc(net.layer(net.embed(x) + net.zeros).mean(1)),
         lambda net, x: net.fc(net.layer(net.rnn(net.embed(x))[0]).mean(1)),
         lambda net, x: net.fc(net.layer(net.conv(net.embed(x).transpose(1, 2)).transpose(1, 2)).mean(1)),
-        lambda net, x: net.fc(net.layer(net.embed(x)).flatten(1)[:, :8]),
+        lambda net, x: net.fc(net.layer(net.embed(x)).flatten(1)[:, -8:]),
         lambda net, x: net.fc(net.embed(x).mean(1)),
     ],
-    ids=["learned positions", "positions from zero", "recurrent", "convolution", "first position", "no attention"],
+    ids=["learned positions", "positions from zero", "recurrent", "convolution", "last position", "no attention"],
 )
 def test_order_is_seen_or_does_not_matter(function) -> None:
     parts = {

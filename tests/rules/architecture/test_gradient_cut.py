@@ -140,3 +140,31 @@ def test_frozen_parts():
 def test_without_a_loss_the_outputs_count():
     assert levels("ARC007", Net(lambda net, x: net.b(net.a(x).detach()), a=linear(), b=linear())) == {"": "error"}
     assert not found("ARC007", Net(lambda net, x: (net.a(x), net.a(x).argmax(-1)), a=linear()))
+
+
+def rescaled(net, x):
+    h = net.a(x)
+    with torch.no_grad():
+        h = 0.9 * h
+    return net.b(h)
+
+
+def test_arithmetic_under_no_grad_freezes_nothing_on_purpose():
+    assert levels("ARC007", Net(rescaled, a=linear(), b=linear()), loss=F.cross_entropy) == {"": "error"}
+
+
+def test_a_penalty_on_the_weights_is_no_way_for_the_gradient():
+    net = Net(lambda net, x: net.b(net.a(x).detach()), a=linear(), b=linear())
+    penalized = lambda o, y: F.cross_entropy(o, y) + 1e-4 * sum(p.square().sum() for p in net.parameters())  # noqa: E731
+    (finding,) = found("ARC007", net, loss=penalized)
+    assert finding.evidence["operation"] == "detach"
+    assert finding.modules == ["a"]
+
+
+def test_a_cut_in_the_loss_is_not_looked_for_in_the_model():
+    def packed(net, x):
+        h = nn.utils.rnn.pack_padded_sequence(net.a(x).unflatten(0, (4, 4)), torch.tensor([4, 3, 2, 1]), batch_first=True)
+        return net.b(h.data)
+
+    net = Net(packed, a=linear(), b=linear())
+    assert not found("ARC007", net, loss=lambda o, y: F.cross_entropy(o.detach(), y), targets=torch.arange(10) % 8)

@@ -63,6 +63,17 @@ def test_the_layer_where_samples_become_one_is_named() -> None:
     assert "relu" in found(flat, rand(16, 12), fc=fc, head=nn.Linear(8, 5))["ARC010", "error"].message
 
 
+def test_a_flat_branch_that_varies_again_is_not_named() -> None:
+    def silenced(net, x):
+        h = net.fc(x) + net.branch(x)  # a zero-initialized branch
+        return net.head(torch.relu(h)) * 0.0
+
+    branch = nn.Linear(12, 8)
+    nn.init.zeros_(branch.weight)
+    item = found(silenced, rand(16, 12), fc=nn.Linear(12, 8), branch=branch, head=nn.Linear(8, 5))["ARC010", "error"]
+    assert "branch" not in item.message
+
+
 @pytest.mark.parametrize("zero", ["head", "gate"])
 def test_zero_initialized_parts_are_no_fault(zero) -> None:
     def gated(net, x):
@@ -221,3 +232,9 @@ def test_dropout_that_stays_on(model, inputs) -> None:
 def test_random_evaluation(between, declared, expected) -> None:
     items = found(lambda net, x: net.fc(between(x)), rand(16, 12), declared=declared, fc=nn.Linear(12, 5))
     assert set(items) == expected
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_dropout_on_few_outputs_is_seen_although_two_masks_may_be_equal(share) -> None:
+    items = found(lambda net, x: F.dropout(net.fc(x), share), rand(32, 20), fc=nn.Linear(20, 5), **supervised(32))
+    assert ("ARC012", "error") in items

@@ -196,6 +196,24 @@ def test_constant_target(targets, fires) -> None:
     assert check("DAT012", inputs=INPUTS, targets=targets) == (["error"] if fires else [])
 
 
+class OwnLoss(nn.Module):
+    """Takes the labels among its inputs, like the models of transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net(3)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.net(x)
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.mark.parametrize(("labels", "levels"), [(torch.ones(512, dtype=torch.long), ["error"]), (torch.arange(512) % 3, [])])
+def test_constant_labels_among_the_inputs(labels, levels) -> None:
+    fields = {"model": OwnLoss(), "loss": lambda output, _: output["loss"], "inputs": {"x": INPUTS, "labels": labels}}
+    assert check("DAT012", **fields) == levels
+
+
 def test_constant_regression_target() -> None:
     assert check("DAT012", model=net(1), loss=nn.MSELoss(), inputs=INPUTS, targets=torch.zeros(512, 1)) == ["error"]
 

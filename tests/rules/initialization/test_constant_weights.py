@@ -180,3 +180,14 @@ def test_zero_offsets_with_a_bias_of_their_own_are_no_fault() -> None:
     nn.init.zeros_(model.offsets.weight)
     nn.init.zeros_(model.head.weight)
     assert [level for level, _ in places(found("INI002", model, features(), labels()))] == ["info"]
+
+
+def test_zeros_everywhere_are_an_error_even_before_a_gate() -> None:
+    """Each could be the end of a branch; nothing is left beside the branches."""
+    torch.manual_seed(0)
+    parts = {"value": nn.Linear(20, 32), "gate": nn.Linear(20, 32), "head": nn.Linear(32, 5)}
+    for layer in parts.values():
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    model = Functional(lambda m, x: m.head(m.value(x) * torch.tanh(m.gate(x))), **parts)
+    assert [level for level, _ in places(found("INI002", model, features(), labels()))] == ["error"]

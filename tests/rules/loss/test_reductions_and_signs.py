@@ -82,3 +82,27 @@ def test_losses_that_may_be_negative_are_silent(
     head: Callable[..., Any] | None, loss: Callable[..., Any], targets: torch.Tensor
 ) -> None:
     assert not findings("LOS024", setup(head, loss, targets))
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (lambda o, t: -F.cross_entropy(o, t), LABELS),
+        (lambda o, t: -1.0 * F.mse_loss(o, t, reduction="none").mean(), Y),
+    ],
+)
+def test_the_negative_of_a_loss(loss: Callable[..., Any], targets: torch.Tensor) -> None:
+    (finding,) = findings("LOS024", setup(None, loss, targets))
+    assert "is the negative of" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (lambda o, t: -F.binary_cross_entropy_with_logits(o, t), torch.zeros(40, 5)),  # the generator of a pair
+        (lambda o, t: F.cross_entropy(o, t) - 0.1 * torch.special.entr(o.softmax(1)).sum(1).mean() - 2, LABELS),
+        (lambda o, t: 2.0 * F.cross_entropy(o, t), LABELS),
+    ],
+)
+def test_a_minus_sign_that_is_meant(loss: Callable[..., Any], targets: torch.Tensor) -> None:
+    assert not findings("LOS024", setup(None, loss, targets))

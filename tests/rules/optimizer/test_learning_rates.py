@@ -74,6 +74,25 @@ class Scaled(nn.Module):
         return self.head(x)
 
 
+class Collapsing(nn.Module):
+    """Two views are to agree, which any collapse satisfies: the loss falls at every rate."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        h = self.net(x)
+        return (h - h.mean(0)).square().mean() / (1 + h.square().mean())
+
+
+def test_weights_that_each_update_replaces_although_the_loss_falls():
+    model = Collapsing()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)
+    report = result("OPT003", model, optimizer, loss=lambda output, _: output)
+    assert [finding.code for finding in report.findings] == ["OPT003"]
+
+
 @pytest.mark.parametrize("rate", [1e-3, 5e-3])
 def test_layer_scale_and_zero_initialized_tensors(rate):
     model = Scaled()
