@@ -194,7 +194,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="TEXT", default="", help="subjects whose name holds TEXT")
     parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name or code holds TEXT")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N subjects")
-    parser.add_argument("--share", type=float, default=1.0, help="check this share of the mutants, the same ones every time")
+    parser.add_argument("--share", type=float, default=1.0, help="check this share of the idioms' mutants, the same ones every time")
+    parser.add_argument("--zoo-share", type=float, default=1.0, help="the same for the models of the zoo, which are larger")
+    parser.add_argument("--rows", type=Path, nargs="*", metavar="FILE", help="write the page of these rows and check nothing")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=int, default=120, metavar="SECONDS", help="for one check")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mutation.jsonl")
@@ -205,14 +207,32 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
-    # The zoo first: it completes torchvision, which the idioms' libraries then import as it is.
-    zoo = [] if arguments.no_zoo else list(zoo_models(arguments.zoo))
-    subjects = [*idioms(), *zoo]
-    _SUBJECTS.extend([subject for subject in subjects if arguments.only in subject.name][: arguments.limit])
+    from benchmarks.mutation_page import page, summary
     from nnlint import registry
 
     rules = {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules}
-    tasks = [(index, arguments.operator, arguments.time_limit, arguments.share) for index in range(len(_SUBJECTS))]
+    rows = _checked(arguments) if arguments.rows is None else _read(arguments.rows)
+    print(summary(rows, rules))
+    if not arguments.no_page:
+        arguments.page.write_text(page(rows, rules, arguments.share, arguments.zoo_share), encoding="utf-8")
+        print(f"wrote {arguments.page}")
+    return 0
+
+
+def _read(files: list[Path]) -> list[dict[str, Any]]:
+    """The rows of earlier runs."""
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _checked(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of this run, written as they come."""
+    # The zoo first: it completes torchvision, which the idioms' libraries then import as it is.
+    zoo = [] if arguments.no_zoo else list(zoo_models(arguments.zoo))
+    _SUBJECTS.extend([subject for subject in (*idioms(), *zoo) if arguments.only in subject.name][: arguments.limit])
+    tasks = [
+        (index, arguments.operator, arguments.time_limit, arguments.share if _is_idiom(subject) else arguments.zoo_share)
+        for index, subject in enumerate(_SUBJECTS)
+    ]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with arguments.out.open("w", encoding="utf-8") as out:
@@ -223,13 +243,11 @@ def main() -> int:
             out.flush()
             print(f"{made[0]['subject']}: {len(made) - 1} mutants", flush=True)
         pool.close()
-    from benchmarks.mutation_page import page, summary
+    return rows
 
-    print(summary(rows, rules))
-    if not arguments.no_page:
-        arguments.page.write_text(page(rows, rules, arguments.share), encoding="utf-8")
-        print(f"wrote {arguments.page}")
-    return 0
+
+def _is_idiom(subject: Subject) -> bool:
+    return subject.name.startswith("idioms/")
 
 
 if __name__ == "__main__":

@@ -94,11 +94,11 @@ def _unfinished(rows: list[Row]) -> list[str]:
     return [f"{row['status']}: {row['operator'] or 'unmutated'} in {row['subject']}: {row.get('error', '')}" for row in failed]
 
 
-def page(rows: list[Row], rules: Rules, share: float = 1.0) -> str:
+def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_share: float = 1.0) -> str:
     """The page."""
     return "\n".join(
         [
-            *_head(rows, rules, share),
+            *_head(rows, rules, share, zoo_share),
             *_table(rows, rules),
             *_missed(rows, rules),
             "",
@@ -114,10 +114,10 @@ def page(rows: list[Row], rules: Rules, share: float = 1.0) -> str:
     )
 
 
-def _head(rows: list[Row], rules: Rules, share: float) -> list[str]:
+def _head(rows: list[Row], rules: Rules, share: float, zoo_share: float) -> list[str]:
     mutants, subjects = judged(rows), {row["subject"] for row in rows}
     operators = {row["operator"] for row in mutants}
-    sample = "" if share >= 1 else f" A fixed sample of {share:.0%} of the pairs of model and operator was checked."
+    sample = "" if min(share, zoo_share) >= 1 else f" They are a fixed sample: {share:.0%} for the idioms, {zoo_share:.0%} for the zoo."
     lines = [
         "# Mutation tests",
         "",
