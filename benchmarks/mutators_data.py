@@ -131,6 +131,16 @@ def imbalanced(fields: Fields) -> Mutant | None:
     return Mutant({**fields, "inputs": made[0], "targets": labels})
 
 
+@operator("one class for all samples", "DAT012")
+def constant_target(fields: Fields) -> Mutant | None:
+    """Over 256 samples: a rare class may be missing in a single batch."""
+    made = _repeated(fields, 256)
+    if made is None:
+        return None
+    kept = {key: value for key, value in fields.items() if key not in ("inputs", "targets")}
+    return Mutant({**kept, "data": DataLoader(TensorDataset(made[0], torch.ones_like(made[1])), batch_size=32)})
+
+
 @operator("regression targets of hundreds", "DAT010")
 def large_targets(fields: Fields) -> Mutant | None:
     found = two_dimensional(fields)

@@ -21,13 +21,11 @@ from benchmarks.mutation_tools import (
     float_inputs,
     is_classification,
     is_plain_stack,
-    labels_of,
     renew,
     replace,
     trace,
     trained,
     weights,
-    with_labels,
 )
 from benchmarks.mutators import Mutant, chosen, on_head, operator, two_dimensional
 
@@ -264,14 +262,6 @@ def unscaled(fields: Fields) -> Mutant | None:
     if found is None or found.dim() != 4:
         return None
     return _with_inputs(fields, lambda x: (x - x.min()) / (x.max() - x.min()) * 255)
-
-
-@operator("one class for all samples", "DAT012")
-def constant_target(fields: Fields) -> Mutant | None:
-    labels = labels_of(fields)
-    if labels is None or not is_classification(fields) or len(labels) < 8:
-        return None
-    return Mutant(with_labels(fields, torch.ones_like(labels)))
 
 
 @operator("an id beyond the embedding", "DAT013")
