@@ -126,7 +126,7 @@ def _is_sampled(subject: str, operator: str, share: float) -> bool:
 
 def _applied(operator: Any) -> Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...] | None] | None]:
     def apply(fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | None] | None:
-        made = operator.apply(fields)
+        made = operator.apply(fields) if isinstance(fields, dict) else None  # a tuple has no field to change
         return None if made is None else (made.fields, made.places)
 
     return apply

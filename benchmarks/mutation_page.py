@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -116,13 +116,15 @@ def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_share: float = 1
 
 def _head(rows: list[Row], rules: Rules, share: float, zoo_share: float) -> list[str]:
     mutants, subjects = judged(rows), {row["subject"] for row in rows}
+    sources = Counter(subject.partition("/")[0] for subject in subjects)
+    counts = ", ".join(f"{count} of {source}" for source, count in sources.most_common())
     operators = {row["operator"] for row in mutants}
     sample = "" if min(share, zoo_share) >= 1 else f" They are a fixed sample: {share:.0%} for the idioms, {zoo_share:.0%} for the zoo."
     lines = [
         "# Mutation tests",
         "",
-        f"{len(operators)} operators each put one fault into {len(subjects)} healthy models, where the model offers a place for",
-        f"it: {len(mutants)} mutants.{sample} Written by `python benchmarks/mutation.py`; the operators are in",
+        f"{len(operators)} operators each put one fault into {len(subjects)} healthy models ({counts}),",
+        f"where the model offers a place for it: {len(mutants)} mutants.{sample} Written by `python benchmarks/mutation.py`; the operators are in",
         "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and a part of the zoo.",
         "",
         "*Found*: a rule that the fault belongs to fires, at warning or above unless it is a note by itself. *Diagnosed*: it fires",

@@ -90,7 +90,7 @@ def test_mutants_of_one_idiom_are_diagnosed() -> None:
     assert [row["operator"] for row in rows if row["operator"] and not is_diagnosed(row, rules)] == []
     assert false_alarms(rows) == {}
     text = mutation_page(rows, rules, 0.5, 0.1)
-    assert "3 operators each put one fault into 1 healthy models" in text
+    assert "3 operators each put one fault into 1 healthy models (1 of idioms)" in text
     assert "a fixed sample: 50% for the idioms, 10% for the zoo" in text
     assert "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |" in text
 
