@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
+from nnlint_rules.data._labels import BATCHES
 
 if TYPE_CHECKING:
     from nnlint import Batch
@@ -22,8 +23,8 @@ def check(batch: Batch) -> Iterator[Finding]:
     """NaN or Inf among the inputs or targets.
 
     ## What it does
-    Counts NaN and Inf in every tensor of the batch. A float mask (-inf where attention is forbidden, one other value elsewhere)
-    is no fault.
+    Counts NaN and Inf in every tensor of the batch and, where none has any, of the first 16 batches of the data. A float
+    mask (-inf where attention is forbidden, one other value elsewhere) is no fault.
 
     ## Why is this bad?
     One NaN in one sample makes the loss of its batch NaN, and after the step every weight.
@@ -38,14 +39,14 @@ def check(batch: Batch) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.isfinite`, `torch.nan_to_num`
     """
-    for tensors, real in ((batch.inputs, not batch.assumed), (batch.targets, not batch.targets_assumed)):
-        for tensor in tensors if real else ():
-            if not tensor.is_floating or tensor.finite or _is_mask(tensor):
-                continue
+    for number, one in enumerate((batch, *batch.batches(BATCHES))):
+        faulty = [tensor for tensor in _given(one) if not (tensor.finite or _is_mask(tensor))]
+        for tensor in faulty:
             samples = _samples(tensor)
+            where = f"batch {number} of the data: " if number else ""
             yield Finding(
                 at=batch,
-                message=f"{tensor.name} holds {tensor.nan_count} NaN and {tensor.inf_count} Inf among {tensor.values.numel()} "
+                message=f"{where}{tensor.name} holds {tensor.nan_count} NaN and {tensor.inf_count} Inf among {tensor.values.numel()} "
                 f"values, in {len(samples)} of {tensor.samples} samples (first: {samples[0]})",
                 evidence={
                     "tensor": tensor.name,
@@ -55,6 +56,15 @@ def check(batch: Batch) -> Iterator[Finding]:
                 },
                 fix="fill or drop missing values where the data is read; check divisions and logarithms in the preprocessing",
             )
+        if faulty:
+            return
+
+
+def _given(batch: Batch) -> tuple[BatchTensor, ...]:
+    """The floating tensors that the user gave."""
+    inputs = () if batch.assumed else batch.inputs
+    targets = () if batch.targets_assumed else batch.targets
+    return tuple(tensor for tensor in (*inputs, *targets) if tensor.is_floating)
 
 
 def _is_mask(tensor: BatchTensor) -> bool:

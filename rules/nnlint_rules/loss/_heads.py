@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: A clamp keeps the values that matter: probabilities clamped away from 0 and 1 are probabilities still.
 SQUASHED_THROUGH = VALUE_PRESERVING | {"clamp"}
+#: Averages of probabilities are probabilities: of the members of an ensemble, of the positions of a map.
+_AVERAGES = ("mean", "avg-pool")
 SOFTMAX_LOSSES = ("cross_entropy",)
 SIGMOID_LOSSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
 _ENTRIES = 1 << 22  # of a tensor of predictions or targets that are looked at
@@ -71,15 +73,15 @@ def squashed_heads(losses: LossCalls, sinks: Iterator[LogitSink], *kinds: str) -
     """Ops of these kinds whose values are taken as logits, each once, with the first taker."""
     seen: set[int] = set()
     for sink in sinks:
-        for head in heads_of(losses.graph, sink.value):
+        for head in heads_of(losses.graph, sink.value, through=SQUASHED_THROUGH.union(_AVERAGES)):
             if head.is_kind(*kinds) and head.index not in seen:
                 seen.add(head.index)
                 yield head, sink
 
 
-def heads_of(graph: Graph, op: Op) -> tuple[Op, ...]:
+def heads_of(graph: Graph, op: Op, through: frozenset[str] = SQUASHED_THROUGH) -> tuple[Op, ...]:
     """The ops whose values `op` hands on: one, or each part of a concatenation."""
-    head = graph.producer(op, through=SQUASHED_THROUGH)
+    head = graph.producer(op, through=through)
     if head.is_kind("concat") and head.activations:
         parts = tuple(graph.producer(part, through=SQUASHED_THROUGH) for part in head.activations)
         return parts if len({part.name for part in parts}) == 1 else (head,)

@@ -114,4 +114,5 @@ def _finding(call: MeasuredLoss, head: Op, rows: _Rows | None, options: LogProba
         fix="replace softmax by log_softmax, or give the logits to cross_entropy"
         if probabilities
         else "apply F.log_softmax(..., dim=1) before nll_loss, or use cross_entropy on the logits",
+        modules=(call.module_path,),
     )

@@ -25,8 +25,8 @@ def check(losses: LossCalls) -> Iterator[Finding]:
 
     ## What it does
     Follows the prediction of every `cross_entropy`, and the input of every `log_softmax` on the way to the loss, back through
-    operations that keep its values (view, reshape, squeeze, transpose, dropout, cast, clamp, indexing, concatenation) and
-    reports a softmax found there, whether it is a module, a function or a method. Only the tensor that the loss is computed
+    operations that keep its values (view, reshape, squeeze, transpose, dropout, cast, clamp, indexing, concatenation, averages)
+    and reports a softmax found there, whether it is a module, a function or a method. Only the tensor that the loss is computed
     from counts: a softmax for a metric, or returned beside the logits, is none of its business.
 
     ## Why is this bad?

@@ -1,0 +1,56 @@
+"""Faults around Hugging Face models: their labels, their configurations, heads put upon them."""
+
+import torch
+import transformers
+from _parts import labels, setup, tokens
+from torch import nn
+from torch.nn import functional
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 100}
+
+
+def batch(**more):
+    return {"input_ids": tokens(), "attention_mask": torch.ones(32, 16, dtype=torch.long), **more}
+
+
+def encoder(**settings):
+    return transformers.BertForSequenceClassification(transformers.BertConfig(**SIZES, **settings))
+
+
+class Pooled(nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.encoder, self.head = transformers.BertModel(transformers.BertConfig(**SIZES)), head
+
+    def forward(self, input_ids, attention_mask):
+        return self.head(self.encoder(input_ids, attention_mask=attention_mask).pooler_output)
+
+
+def build_softmax_on_the_pooled_output():  # expect: LOS001 at head.1
+    return setup(Pooled(nn.Sequential(nn.Linear(32, 5), nn.Softmax(-1))), batch(), labels(), nn.CrossEntropyLoss())
+
+
+def build_softmax_of_the_logits_in_the_loss():  # expect: LOS001
+    loss = lambda output, y: functional.cross_entropy(output.logits.softmax(-1), y)
+    return setup(encoder(num_labels=5), batch(), labels(), loss)
+
+
+def build_labels_beyond_the_configuration():  # expect: LOS009, RUN002
+    return {"model": encoder(num_labels=3), "inputs": batch(labels=labels())}
+
+
+def build_every_label_ignored():  # expect: LOS025
+    model = transformers.BertForTokenClassification(transformers.BertConfig(**SIZES, num_labels=4))
+    return {"model": model, "inputs": batch(labels=torch.full((32, 16), -100))}
+
+
+def build_tokens_of_a_larger_tokenizer():  # expect: RUN002 at bert.embeddings.word_embeddings
+    inputs = batch(labels=labels()) | {"input_ids": tokens(vocabulary=140)}
+    return {"model": encoder(num_labels=5), "inputs": inputs}
+
+
+def build_optimizer_made_before_the_new_head():  # expect: OPT002 at classifier
+    model = encoder(num_labels=2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+    model.classifier, model.num_labels, model.config.num_labels = nn.Linear(32, 5), 5, 5
+    return {"model": model, "inputs": batch(labels=labels()), "optimizer": optimizer}
