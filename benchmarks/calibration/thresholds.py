@@ -41,11 +41,11 @@ FACTORS = (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 10.0)
 SHOWN = FACTORS[1:-1]
 ANCHOR = re.compile(r"calibration\.md#([\w-]+)")
 #: Options from which on a finding is an error: counted by their errors.
-GRAVE = re.compile(r"grave|fatal|gross|rare")
+GRAVE = re.compile(r"grave|fatal|rare")
 TEXT = """The tables with `x` columns are by `benchmarks/calibration/thresholds.py`: each rule with one of its limits multiplied
-by the factor above, on healthy models and on its faulty fixtures and idioms. A cell counts the healthy models accused (at
-warning or above; for rules whose level is info, by any finding; options that make an error of a warning count errors) and the
-faulty ones found; beside the option, how many of both the rule was evaluated on."""
+by the factor above, on healthy models and on its faulty fixtures and idioms. A cell counts the healthy models accused (by any
+finding, a note as well; options that make an error of a warning count errors) and the faulty ones found; beside the option, how
+many of both the rule was evaluated on."""
 Subject = tuple[str, Callable[[], Any], frozenset[str]]  # name, build, codes that are expected
 
 
@@ -110,8 +110,8 @@ def judge(session: Session, rule: Rule, counts: dict[str, Counts], subject: str,
             if options is None:
                 continue
             try:
-                # A warning that was lowered to an info accuses nobody; what makes an error is counted by errors.
-                least = Level.ERROR if GRAVE.match(name) else min(rule.level, Level.WARNING, key=lambda level: level.rank)
+                # Any finding counts, a note as well; what makes an error is counted by errors.
+                least = Level.ERROR if GRAVE.match(name) else Level.INFO
                 found = rule.check(**given, **{rule.options_parameter: options})
                 fired = any((finding.level or rule.level).at_least(least) for finding in found)
             except Skip:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules.loss._heads import is_cosine, is_made_by_model, last_layer
 from nnlint_rules.loss._initial import Reading, read
+from nnlint_rules.loss._input_scale import input_scale, rescaled
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LossCalls, MeasuredLoss, Op, Parameters
+    from nnlint import Batch, Graph, LossCalls, MeasuredLoss, Op, Parameters
 
 
 class InitialLoss(Options):
@@ -28,7 +30,9 @@ class InitialLoss(Options):
 
 
 @rule("LOS018", "initial-loss", level="warning", since="0.1", explains=["TRN002"])
-def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, parameters: Parameters, batch: Batch | None, options: InitialLoss
+) -> Iterator[Finding]:
     """Loss at initialization far from what an uninformed prediction has.
 
     ## What it does
@@ -36,7 +40,8 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
     losses, the loss of predicting 0 for regression, the margin for margin losses. For log-losses the excess is computed from
     the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
     class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged, nor
-    logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model.
+    logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
+    unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -63,10 +68,19 @@ def check(losses: LossCalls, parameters: Parameters, options: InitialLoss) -> It
             continue
         layer = last_layer(losses.graph, call.prediction)
         judged = _too_high(call, layer, reading, options) or _too_low(call, layer, reading, options)
+        scale = input_scale(batch, losses.graph, call.prediction)
+        if judged is not None and scale > 1.0 and _is_calm(rescaled(call, scale), layer, options, trusted=trusted):
+            judged = judged[0], replace(judged[1], level=Level.WARNING)
         # The same head often has a loss at every scale or position: the worst stands for all.
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
+
+
+def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:
+    """Whether nothing is left of a high loss: its cause is elsewhere, and that finding is no error."""
+    reading = read(call, trusted=trusted)
+    return reading is not None and _too_high(call, layer, reading, options) is None
 
 
 def _is_own_scale(graph: Graph, call: MeasuredLoss, reading: Reading) -> bool:

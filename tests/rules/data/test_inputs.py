@@ -122,3 +122,41 @@ def test_float_attention_mask_is_silent() -> None:
 
     mask = nn.Transformer.generate_square_subsequent_mask(6)
     assert check("DAT003", Model(), (torch.randn(4, 6, 16), mask)) == []
+
+
+def _pixels(scale: float, head: float | None = None) -> dict[str, object]:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16 * 16, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+    if head is not None:
+        nn.init.normal_(model[-1].weight, std=head)
+    return {
+        "model": model,
+        "inputs": torch.rand(64, 3, 16, 16) * scale,
+        "targets": torch.arange(64) % 10,
+        "loss": nn.CrossEntropyLoss(),
+    }
+
+
+def _grave(setup: dict[str, object]) -> dict[str, set[str]]:
+    """The findings at warning and above, each with the codes under it."""
+    (result,) = nnlint.check(setup, select=["DAT001", "LOS018"]).results
+    return {found.code: {under.code for under in found.symptoms} for found in result.findings}
+
+
+def test_high_first_loss_is_a_symptom_of_unscaled_pixels() -> None:
+    assert _grave(_pixels(255.0)) == {"DAT001": {"LOS018"}}
+    assert _grave(_pixels(1.0)) == {}
+
+
+def test_loud_head_behind_unscaled_pixels_stays_a_finding() -> None:
+    assert _grave(_pixels(1.0, head=10.0)) == {"LOS018": set()}
+    assert _grave(_pixels(255.0, head=10.0)) == {"DAT001": set(), "LOS018": set()}
+
+
+def test_norm_takes_the_scale_of_the_inputs_away() -> None:
+    """Behind a norm the inputs explain nothing: the head alone is loud."""
+    setup = _pixels(255.0, head=10.0)
+    setup["model"].insert(1, nn.BatchNorm2d(16))  # type: ignore[union-attr]
+    assert _grave(setup) == {"DAT001": set(), "LOS018": set()}
