@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from nnlint.finding import Location, Skip
 from nnlint.probes.init_families import Fans
@@ -26,22 +27,30 @@ _FRESH_SHARE = 0.8
 class Parameters:
     """All parameters of the model, and whether they look as they were initialized."""
 
-    def __init__(self, model: nn.Module, tree: Model | None = None, loaded: LoadedWeights | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tree: Model | None = None,
+        loaded: LoadedWeights | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         """Look at a model.
 
         Args:
             model: the model.
             tree: its module tree, where it is known.
             loaded: what a checkpoint loaded by nnlint left undone.
+            optimizer: what trains the model; one that has made steps tells that the weights are not as initialized.
         """
         self._model = model
         self._tree = tree or Model(model)
         self.loaded = loaded
+        self.stepped = optimizer is not None and _has_stepped(optimizer)
 
     @classmethod
     def from_setup(cls, setup: TrainingSetup) -> Parameters:
         """The parameters of the setup's model."""
-        return cls(setup.model, Model.from_setup(setup), setup.weights)
+        return cls(setup.model, Model.from_setup(setup), setup.weights, setup.optimizer)
 
     def __iter__(self) -> Iterator[ParameterView]:
         return iter(self.all)
@@ -145,7 +154,7 @@ class Parameters:
     @property
     def fresh(self) -> bool:
         """Whether the model looks as it was initialized, not trained or loaded."""
-        return all(
+        return not self.stepped and all(
             not total or known / total >= _FRESH_SHARE
             for known, total in (self.known_weights, self.known_norms, self.known_biases)
         )
@@ -158,6 +167,8 @@ class Parameters:
         """
         if self.fresh:
             return
+        if self.stepped:
+            raise Skip("weights are trained: the optimizer has made steps")
         known, total = self.known_weights
         if self.fresh_share < _FRESH_SHARE:
             raise Skip(f"weights look trained: only {known} of {total} weight tensors match a known initialization")
@@ -186,6 +197,15 @@ class Parameters:
             _tensor=tensor,
             _padding=padding if isinstance(padding, int) else None,
         )
+
+
+def _has_stepped(optimizer: Optimizer) -> bool:
+    """Whether the optimizer counts steps or keeps a momentum; state that is there from the start (Adagrad) proves nothing."""
+    return any(
+        float(state.get("step") or 0) > 0 or state.get("momentum_buffer") is not None
+        for state in optimizer.state.values()
+        if isinstance(state, dict)
+    )
 
 
 def _location(tree: Model, owner: ModuleView) -> Location | None:

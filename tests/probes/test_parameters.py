@@ -331,3 +331,27 @@ def test_parameters_without_values() -> None:
     for view in (lazy, meta):
         with pytest.raises(Skip, match="has no values"):
             _ = view.moments
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-6),
+        lambda parameters: torch.optim.SGD(parameters, lr=1e-6, momentum=0.9),
+        lambda parameters: torch.optim.Adagrad(parameters, lr=1e-6),
+    ],
+    ids=["Adam", "SGD with momentum", "Adagrad"],
+)
+def test_an_optimizer_that_has_made_steps_tells_of_training(make) -> None:
+    """However small the steps were: nothing of them is seen in the values."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5))
+    optimizer = make(model.parameters())
+    assert Parameters(model, optimizer=optimizer).fresh
+    model(torch.randn(8, 20)).sum().backward()
+    optimizer.step()
+    assert Parameters(model).fresh
+    trained = Parameters(model, optimizer=optimizer)
+    assert not trained.fresh
+    with pytest.raises(Skip, match="the optimizer has made steps"):
+        trained.require_fresh()
