@@ -94,7 +94,7 @@ def build_padding_id_of_minus_one():  # expect: DAT013, RUN002
     return classifier(Net(), ids)
 
 
-def build_unscaled_pixels():  # expect: DAT001, LOS018 error
+def build_unscaled_pixels():  # expect: DAT001
     model = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
     return classifier(model, torch.randint(0, 256, (32, 3, 16, 16)).float())
 
