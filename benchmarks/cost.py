@@ -1,6 +1,8 @@
 """What a check costs, beside the training step of the same model: time, peak memory, and the commands without torch.
 
-Usage: python benchmarks/cost.py [--repeats 5] [--json]
+Usage: python benchmarks/cost.py [--repeats 5] [--json] [--deep]
+
+With `--deep` only the deep profile is measured, in CPU time beside steps in the same run, and its training steps are counted.
 """
 
 from __future__ import annotations
@@ -44,11 +46,44 @@ def step(setup: dict[str, Any]) -> None:
     setup["optimizer"].step()
 
 
-def check(setup: dict[str, Any]) -> Any:
+def check(setup: dict[str, Any], *, deep: bool = False) -> Any:
     from nnlint.config import CheckSettings
     from nnlint.engine import check as run
 
-    return run(setup, CheckSettings())
+    return run(setup, CheckSettings(deep=deep))
+
+
+def cpu_seconds(action: Callable[[], object]) -> float:
+    begun = time.process_time()
+    action()
+    return time.process_time() - begun
+
+
+def deep_cost(name: str, repeats: int) -> dict[str, float]:
+    """CPU time of a check with --deep in training steps of the same warm model, and the steps that its longer probes make."""
+    setup = build(name)
+    setup["model"].train()
+    measured = check(setup, deep=True).measurements
+    steps: list[float] = []
+    checks: list[float] = []
+    for _ in range(repeats):
+        steps += [cpu_seconds(lambda: step(setup)) for _ in range(10)]
+        checks.append(cpu_seconds(lambda: check(setup, deep=True)))
+        step(setup)  # the caches are the training loop's again before the next steps are timed
+        steps += [cpu_seconds(lambda: step(setup)) for _ in range(10)]
+    one, whole = statistics.median(steps), statistics.median(checks)
+    return {"step_s": one, "deep_s": whole, "deep_steps": whole / one, **steps_made(measured)}
+
+
+def steps_made(measured: dict[str, Any]) -> dict[str, float]:
+    """Training steps of each longer probe, from the report."""
+    rates = measured["lr-range"]
+    curves = [rates["losses"], *(trial["losses"] for trial in rates["trials"])]
+    return {
+        "overfit": measured["overfit"]["steps"],
+        "lr-range": sum(len(curve) - 1 for curve in curves),
+        "input-dependence": 2 * measured["input-dependence"]["steps"],
+    }
 
 
 def time_of_check(name: str, repeats: int) -> dict[str, float]:
@@ -126,15 +161,38 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return tabulate(rows, heads) + "\n\n" + tabulate(times, ["command", "wall time"])
 
 
+def deep_table(found: dict[str, dict[str, float]]) -> str:
+    from tabulate import tabulate
+
+    heads = ["overfit", "lr-range", "input-dependence"]
+    rows = [
+        [
+            name,
+            f"{row['step_s'] * 1e3:.2f} ms",
+            f"{row['deep_s']:.2f} s",
+            f"{row['deep_steps']:.0f}",
+            *(row[head] for head in heads),
+        ]
+        for name, row in found.items()
+    ]
+    times = ["model", "step (CPU time)", "check --deep", "in steps"]
+    return tabulate(rows, [*times, *(f"steps of {head}" for head in heads)], tablefmt="github")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="What a check costs.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--deep", action="store_true", help="measure --deep alone")
     parser.add_argument("--peak", choices=["step", "check"], help=argparse.SUPPRESS)
     parser.add_argument("--model", default="resnet18", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         print_own_peak(arguments.model, arguments.peak)
+        return 0
+    if arguments.deep:
+        deep = {name: deep_cost(name, arguments.repeats) for name in MODELS}
+        print(json.dumps(deep, indent=2) if arguments.json else deep_table(deep))
         return 0
     found = measure(arguments.repeats)
     print(json.dumps(found, indent=2) if arguments.json else table(found))

@@ -35,7 +35,12 @@ def overfit(model, inputs=None, *, targets=None, loss=None, plan=None, **fields)
     inputs = torch.randn(16, 32) if inputs is None else inputs
     targets = torch.arange(16) % 10 if targets is None else targets
     asked = session(
-        model, inputs, targets=targets, loss=loss or nn.CrossEntropyLoss(), plan=plan or Plan(probes=("overfit",)), **fields
+        model,
+        inputs,
+        targets=targets,
+        loss=loss or nn.CrossEntropyLoss(),
+        plan=plan or Plan(probes=("overfit",)),
+        **fields,
     )
     return asked.evidence("OverfitRun")
 
@@ -77,34 +82,6 @@ def test_a_broadcast_rests_at_the_variance():
     assert run.verdict == "plateau"
     assert "Var(y)" in run.known_plateau
     assert run.best_loss == pytest.approx(float(targets[:8].var(correction=0)), rel=0.05)
-
-
-class Article(nn.Module):
-    """The article's Net and NetwithIssue."""
-
-    def __init__(self, activation):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3, bias=False), nn.Conv2d(32, 64, 3, bias=False)
-        self.fc1, self.fc2 = nn.Linear(9216, 128, bias=False), nn.Linear(128, 10, bias=False)
-        self.activation = activation
-
-    def forward(self, x):
-        x = F.max_pool2d(self.activation(self.conv2(self.activation(self.conv1(x)))), 2)
-        return F.log_softmax(self.fc2(self.activation(self.fc1(x.flatten(1)))), dim=1)
-
-
-def test_the_sigmoid_net_takes_ten_times_the_steps_of_its_relu_twin(monkeypatch):
-    monkeypatch.setattr(deep_providers, "_OVERFIT", (4e10, 64, 120))
-    runs = {}
-    for activation in (torch.relu, torch.sigmoid):
-        torch.manual_seed(0)
-        images = F.interpolate(torch.randn(8, 1, 7, 7), size=28, mode="bilinear")
-        model = Article(activation)
-        runs[activation] = overfit(model, images, targets=torch.arange(8), loss=nn.NLLLoss())
-    healthy, slow = runs[torch.relu], runs[torch.sigmoid]
-    assert healthy.verdict == "fit"
-    assert slow.verdict == "inconclusive"  # slow, not impossible
-    assert slow.steps >= 10 * healthy.steps_to_fit
 
 
 def test_capacity_is_no_fault():
