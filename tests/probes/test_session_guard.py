@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nnlint.finding import Skip
+from nnlint.probes import deep_providers
 from nnlint.probes.session import PROVIDERS, Plan, Session
 from nnlint.setup.training_setup import TrainingSetup
 from tests.probes.test_guard import MISBEHAVIOURS, Broken, build, fingerprint, shrink_storage
@@ -166,6 +167,52 @@ def test_deep_probes_leave_nothing_behind(name, place, at) -> None:
     with contextlib.suppress(Broken):
         everything(checked.session, (name,))
     checked.assert_unchanged()
+
+
+@contextlib.contextmanager
+def few_steps():
+    """Enough for every stage of the longer probes, and quick on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("_OVERFIT", "_RANGE", "_DEPENDENCE", "_VALIDATION"):
+            patch.setattr(deep_providers, limit, (0.0, 24, 24))
+        yield
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=kinds,
+    misbehaviours=st.lists(st.sampled_from(SURVIVED), max_size=2, unique=True),
+    names=st.lists(st.sampled_from(DEEP), min_size=1, max_size=2, unique=True),
+    place=st.sampled_from(PLACES),
+    at=st.integers(0, 60),
+)
+def test_deep_probes_of_any_net_leave_nothing_behind(kind, misbehaviours, names, place, at) -> None:
+    Clock.set(place, at)
+    checked = Checked(misbehaviours=misbehaviours, **kind)
+    with few_steps(), contextlib.suppress(Broken, RuntimeError, TypeError, NotImplementedError, IndexError):
+        everything(checked.session, tuple(names))
+    checked.assert_unchanged()
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("at", [4, 12])
+def test_an_interrupt_of_a_deep_probe_leaves_nothing_behind(name, at) -> None:
+    torch.manual_seed(0)
+    Clock.set("forward", at, KeyboardInterrupt)
+    checked = Checked(conv=False, tied=False, warm=True, kind="sgd")
+    with few_steps(), contextlib.suppress(KeyboardInterrupt):  # a probe of few forwards ends before
+        everything(checked.session, (name,))
+    checked.assert_unchanged()
+
+
+def test_the_fuses_reach_the_longer_probes() -> None:
+    """The tests of deep probes mean something: steps are made, with the fuse in their way."""
+    for name in ("OverfitRun", "LearningRateRange", "InputDependence", "ValidationGap"):
+        torch.manual_seed(0)
+        Clock.set("backward", 10**9)
+        with few_steps():
+            everything(Checked(conv=False, tied=False, warm=True, kind="adam").session, (name,))
+        assert Clock.ticks > 3, name
 
 
 @pytest.mark.parametrize("at", [0, 3, 6, 9])
