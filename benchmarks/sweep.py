@@ -166,6 +166,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timm-per-family", type=int, default=1, metavar="N")
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--deep", action="store_true")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="for the probes of one model")
     parser.add_argument("--build-only", action="store_true", help="build and run each model forward; no check")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS", help="for one model")
@@ -186,7 +187,8 @@ def main() -> int:
     done = {row["model"] for row in rows}
     models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
     names = {} if arguments.build_only else preload()
-    plan = Plan(arguments.build_only, {"static": arguments.static, "deep": arguments.deep})
+    settings = {"static": arguments.static, "deep": arguments.deep, "budget": arguments.budget}
+    plan = Plan(arguments.build_only, settings)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("a" if arguments.resume else "w", encoding="utf-8") as out:
         for count, row in enumerate(run_all(models, plan, workers=arguments.workers, limit_s=arguments.time_limit), 1):

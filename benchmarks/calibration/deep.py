@@ -20,6 +20,7 @@ from torch import nn
 
 from benchmarks.calibration.grid import MODELS, OPTIMIZERS, Fields, transformer
 from benchmarks.models import mlp, resnet18
+from nnlint.finding import Skip
 from nnlint.probes import deep_providers
 from nnlint.probes.deep import run_input_dependence
 from nnlint.probes.deep_stats import InputDependence
@@ -66,7 +67,14 @@ def dependence(samples: int, seeds: int) -> Rows:
             gained = [(one.blind - one.real) / one.initial for one in found]
             changed = [abs((one.shuffled or 0.0) - one.trained) / one.trained for one in found]
             which = f"{name}, input times 0" if masked else name
-            yield [which, found[0].steps, f"{min(gained):.3g}", f"{max(gained):.3g}", f"{min(changed):.3g}", f"{max(changed):.3g}"]
+            yield [
+                which,
+                found[0].steps,
+                f"{min(gained):.3g}",
+                f"{max(gained):.3g}",
+                f"{min(changed):.3g}",
+                f"{max(changed):.3g}",
+            ]
 
 
 def _dependence_of(made: Session, seed: int, steps: int) -> Callable[[], InputDependence]:
@@ -80,12 +88,25 @@ def precision(samples: int, seeds: int) -> Rows:
             errors, values = [], []
             for seed in range(seeds):
                 torch.manual_seed(seed)
-                stats = session({**build(samples), "precision": kind}, "precision", seed).evidence("PrecisionStats")
+                try:
+                    stats = session({**build(samples), "precision": kind}, "precision", seed).evidence("PrecisionStats")
+                except Skip as skip:
+                    print(f"{name}, {kind}: {skip.reason}")
+                    continue
                 errors += [layer.relative_error for layer in stats.layers]
                 values += [layer.abs_max for layer in stats.layers]
+            if not errors:
+                continue
             ordered = sorted(errors)
             high = ordered[int(0.95 * (len(ordered) - 1))]
-            yield [name, kind, f"{statistics.median(ordered):.2g}", f"{high:.2g}", f"{ordered[-1]:.2g}", f"{max(values):.3g}"]
+            yield [
+                name,
+                kind,
+                f"{statistics.median(ordered):.2g}",
+                f"{high:.2g}",
+                f"{ordered[-1]:.2g}",
+                f"{max(values):.3g}",
+            ]
 
 
 def validation(samples: int, seeds: int) -> Rows:
@@ -114,10 +135,17 @@ def effort(samples: int, seeds: int) -> Rows:
         made = session(build(samples), "overfit", 0)
         work = work_of(made)
         seconds = _step_seconds(build(samples))
-        limits = (deep_providers._OVERFIT, deep_providers._RANGE, deep_providers._DEPENDENCE, deep_providers._VALIDATION)
+        limits = (
+            deep_providers._OVERFIT,
+            deep_providers._RANGE,
+            deep_providers._DEPENDENCE,
+            deep_providers._VALIDATION,
+        )
         share = min(8 / len(made.setup.targets), 1.0)
         counts = [
-            steps_within(work * (share if limit is deep_providers._OVERFIT else 1.0), limit[0], least=limit[1], most=limit[2])
+            steps_within(
+                work * (share if limit is deep_providers._OVERFIT else 1.0), limit[0], least=limit[1], most=limit[2]
+            )
             for limit in limits
         ]
         yield [name, f"{work:.2g}", f"{seconds * 1e3:.2f} ms", f"{seconds / work * 1e12:.1f}", *counts]

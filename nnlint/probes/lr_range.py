@@ -138,29 +138,45 @@ def _sweep(run: _Range, rates: Sequence[float]) -> list[float]:
 
 
 def _trials(run: _Range, minimum: float, rates: Sequence[float], steps: int) -> list[Trial]:
-    """Try the minimum; from there down until a rate holds, or up until one does not; then once between the two."""
+    """Try the minimum; from there down until a rate holds, or up until one does not; then once between the two.
+
+    One divergence that speaks against the configured rate gets a longer run: momentum overshoots at first.
+    """
     each = max(min(steps // 4, 8), 4)
-    trials = [_trial(run, minimum, each)]
-    factor = 1.0 / _FACTOR if trials[0].diverged else _FACTOR
+    trials: list[Trial] = []
 
     def is_affordable() -> bool:
-        return sum(len(trial.losses) - 1 for trial in trials) + each <= steps
+        return sum(min(len(trial.losses) - 1, each) for trial in trials) + each <= steps
 
-    while trials[-1].diverged == trials[0].diverged and is_affordable():
+    def is_near(rate: float) -> bool:
+        return rate <= _NEAR * run.configured
+
+    def has_patience() -> bool:
+        return all(len(trial.losses) - 1 <= each for trial in trials)
+
+    def try_rate(rate: float) -> bool:
+        """Whether it diverges."""
+        trials.append(_trial(run, rate, each, is_patient=is_near(rate) and has_patience()))
+        return trials[-1].diverged
+
+    first = try_rate(minimum)
+    factor = 1.0 / _FACTOR if first else _FACTOR
+    last = first
+    while last == first and is_affordable():
         rate = trials[-1].rate * factor
         if not rates[0] <= rate <= rates[-1] * _FACTOR:
             return trials
-        trials.append(_trial(run, rate, each))
-    if trials[-1].diverged != trials[0].diverged and is_affordable():
-        trials.append(_trial(run, math.sqrt(trials[-1].rate * trials[-2].rate), each))
+        last = try_rate(rate)
+    between = math.sqrt(trials[-1].rate * trials[-2].rate) if last != first else math.inf
+    if math.isfinite(between) and is_affordable() and (has_patience() or not is_near(between)):
+        try_rate(between)
     return trials
 
 
-def _trial(run: _Range, rate: float, steps: int) -> Trial:
-    """A short run; a longer one before a divergence that speaks against the configured rate is believed: momentum overshoots."""
+def _trial(run: _Range, rate: float, steps: int, *, is_patient: bool) -> Trial:
     losses = _run(run, rate, steps, lambda losses: _is_far_above(losses, run.chance))
     diverged = has_diverged(losses, run.chance)
-    if diverged and math.isfinite(losses[-1]) and rate <= _NEAR * run.configured and steps < _PATIENCE:
+    if is_patient and diverged and math.isfinite(losses[-1]) and steps < _PATIENCE:
         short = len(losses)
 
         def is_decided(losses: list[float]) -> bool:

@@ -10,6 +10,7 @@ from statistics import median
 from nnlint.finding import Location, Skip
 
 _SMALLEST_RMS = 1e-4
+_DIED_OUT = 1e-3  # of the first norm of the gradient: the batch is learned
 
 
 @dataclass(frozen=True)
@@ -218,15 +219,17 @@ class StepStats:
 
     @property
     def gradient_spike(self) -> tuple[int, float] | None:
-        """(step, ratio) where the gradient's norm is the largest of all and many times the median of those before it.
+        """(step, ratio) where the gradient's norm is the largest of all, over the median of those before it.
 
-        None where the largest norm is one of the first three: norms that die out as the batch is learned are no spikes.
+        None where the largest norm is one of the first three: norms that die out as the batch is learned are no spikes. And
+        what comes after they have died out is compared with those before.
         """
         norms = self.gradient_norms
         if len(norms) < 4 or not all(map(math.isfinite, norms)):
             return None
         step = max(range(len(norms)), key=lambda index: norms[index])
-        before = median(norms[:step]) if step >= 3 else 0.0
+        alive = [norm for norm in norms[:step] if norm > _DIED_OUT * norms[0]] if step >= 3 else []
+        before = median(alive) if alive else 0.0
         return (step, norms[step] / before) if before > 0.0 else None
 
     @property

@@ -28,8 +28,8 @@ def check(backward: BackwardStats, steps: StepStats, options: ClipGradient) -> I
 
     ## What it does
     Looks at the norm of the whole gradient before each of the first updates (10 or more: small models). Where one is more than
-    5 times the median of those before it, proposes the 90th percentile as `max_norm`. A training that ends in NaN is another
-    rule's (diverges): no norm to clip to can be read off it.
+    5 times the median of those before it (without those below a thousandth of the first: the batch was learned), proposes the
+    90th percentile as `max_norm`. A training that ends in NaN is another rule's (diverges): no norm to clip to can be read off it.
 
     ## Why is this bad?
     One such step moves the weights further than all steps around it together. Recurrent nets and nets on the edge of their

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import quantiles
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import nnlint
+from nnlint.probes.step_stats import StepStats
 
 # ------------------------------------------------------------------ GRD005
 
@@ -77,6 +79,14 @@ class Clipping(torch.optim.SGD):
 def test_norms_without_spikes(changes):
     result = clipped(**changes)
     assert (result.findings, result.skipped) == ([], [])
+
+
+def test_a_jump_after_the_batch_was_learned_is_measured_by_what_was_before():
+    norms = [30.0, 10.0, 40.0, *[1e-9] * 10, 60.0]
+    stats = StepStats(parameters=(), losses=(1.0,), steps=len(norms), own_optimizer=True, gradient_norms=tuple(norms))
+    assert stats.gradient_spike == (13, 2.0)
+    tenfold = replace(stats, gradient_norms=(*norms[:-1], 300.0))
+    assert tenfold.gradient_spike == (13, 10.0)
 
 
 def test_a_loss_that_is_no_number_is_another_rules():

@@ -148,6 +148,18 @@ def test_a_loss_on_its_way_back_is_no_warning(seed):
     assert max(losses) > 1.5 * losses[0]  # it is not silent for a loss that only falls
 
 
+def test_few_samples_that_are_learned_in_spite_of_large_updates():
+    """Batch norm over two samples: the loss jumps between zero and far above where it began."""
+    fields = {"targets": torch.arange(2)}
+    for least, expected in ((8, "info"), (2, "warning")):
+        model, images = overshooting(0)
+        settings = {"rules": {"OPT003": {"min_samples": least, "ratio": 1e-6, "fatal_ratio": 1e-5}}}
+        fields["inputs"] = images[:2]
+        (entry,) = result("OPT003", model, sgd(model, lr=0.1, momentum=0.9), **settings, **fields).findings
+        assert entry.evidence["losses"][-1] < entry.evidence["losses"][0] < max(entry.evidence["losses"])
+        assert entry.level.value == expected
+
+
 def test_without_deep_the_steps_alone_decide():
     model = mlp()
     assert found("OPT003", model, torch.optim.AdamW(model.parameters(), lr=0.03)) == []
