@@ -30,6 +30,14 @@ from nnlint.setup import SetupOptions, coerce
 
 Rows = Iterator[list[Any]]
 
+#: Budget, fewest and most steps of each probe: overfit, lr-range, input-dependence, validation.
+LIMITS = [vars(deep_providers)[name] for name in ("_OVERFIT", "_RANGE", "_DEPENDENCE", "_VALIDATION")]
+
+
+def steps_of(limits: tuple[float, int, int], work: float) -> int:
+    budget, least, most = limits
+    return steps_within(work, budget, least=least, most=most)
+
 
 class Masked(nn.Module):
     """Sees nothing of its input in training: what the limits have to tell from healthy nets."""
@@ -61,8 +69,7 @@ def dependence(samples: int, seeds: int) -> Rows:
                 if masked:
                     fields["model"] = Masked(fields["model"])
                 made = session(fields, "input-dependence", seed)
-                budget, least, most = deep_providers._DEPENDENCE
-                steps = steps_within(work_of(made), budget, least=least, most=most)
+                steps = steps_of(LIMITS[2], work_of(made))
                 found.append(made.measure("calibration", _dependence_of(made, seed, steps)))
             gained = [(one.blind - one.real) / one.initial for one in found]
             changed = [abs((one.shuffled or 0.0) - one.trained) / one.trained for one in found]
@@ -135,19 +142,9 @@ def effort(samples: int, seeds: int) -> Rows:
         made = session(build(samples), "overfit", 0)
         work = work_of(made)
         seconds = _step_seconds(build(samples))
-        limits = (
-            deep_providers._OVERFIT,
-            deep_providers._RANGE,
-            deep_providers._DEPENDENCE,
-            deep_providers._VALIDATION,
-        )
         share = min(8 / len(made.setup.targets), 1.0)
-        counts = [
-            steps_within(
-                work * (share if limit is deep_providers._OVERFIT else 1.0), limit[0], least=limit[1], most=limit[2]
-            )
-            for limit in limits
-        ]
+        shares = (share, 1.0, 1.0, 1.0)  # overfit runs on eight samples
+        counts = [steps_of(limits, work * part) for limits, part in zip(LIMITS, shares, strict=True)]
         yield [name, f"{work:.2g}", f"{seconds * 1e3:.2f} ms", f"{seconds / work * 1e12:.1f}", *counts]
 
 

@@ -71,8 +71,8 @@ def _large_updates(
     ratio: float, steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh
 ) -> Finding:
     recovered = steps.non_finite_step is None and steps.losses[-1] < steps.losses[0]
-    returning = (
-        ratio <= options.fatal_ratio and steps.is_coming_back or recovered and steps.samples < options.min_samples
+    returning = (ratio <= options.fatal_ratio and steps.is_coming_back) or (
+        recovered and steps.samples < options.min_samples
     )
     if steps.non_finite_step is not None:
         outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
