@@ -38,8 +38,8 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
     optimizers move fast at first and learn. Above 1, where each update replaces the weights, it is one in any case. Above 0.3 it
     is an error where the loss ends no lower than it began; up to there an info where the loss rose but is most of the way back,
-    as momentum makes it at rates that nets train well with. On batches of fewer than 8 samples, whose gradients say little, every
-    loss that ends lower than it began makes it an info. Vectors and tensors that start at zero (LayerScale, zero-initialized
+    as momentum makes it at rates that nets train well with. On batches of fewer than 8 samples, whose gradients say little, a
+    loss that ends lower than it began makes it an info up to 1. Vectors and tensors that start at zero (LayerScale, zero-initialized
     branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a configured rate above a
     third of the lowest that diverges is a warning.
 
@@ -71,9 +71,8 @@ def _large_updates(
     ratio: float, steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh
 ) -> Finding:
     recovered = steps.non_finite_step is None and steps.losses[-1] < steps.losses[0]
-    returning = (ratio <= options.fatal_ratio and steps.is_coming_back) or (
-        recovered and steps.samples < options.min_samples
-    )
+    few = steps.samples < options.min_samples and ratio <= options.overwriting
+    returning = (ratio <= options.fatal_ratio and steps.is_coming_back) or (recovered and few)
     if steps.non_finite_step is not None:
         outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
     else:
