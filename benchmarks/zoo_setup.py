@@ -1,4 +1,4 @@
-"""A model of the zoo as one would train it: train mode, a batch of eight, an optimizer, a loss where one is known."""
+"""A model of the zoo as one would train it: train mode, a batch of eight (two where samples are large), an optimizer, a loss where one is known."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 BATCH = 8
+#: Of samples with more values than this (images of 1024 x 1024, clips) two make a batch: eight need tens of gigabytes.
+LARGE, FEW = 1_000_000, 2
 #: Inputs of these are (time, batch, ...), or nodes and edges: there is no dimension 0 to widen.
 NOT_BATCH_FIRST = ("nn/decoder", "pyg/")
 TOKENS = ("input_ids", "decoder_input_ids")
@@ -42,11 +44,19 @@ def training_setup(name: str, build: Callable[[], Any]) -> ZooSetup:
             fields["inputs"], kind = kwargs | {"labels": labels}, "own"
     elif name.startswith(("timm/", "torchvision/")):
         output = _forward(model, args, kwargs)
-        if isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[0] == BATCH and output.shape[1] > 1:
-            fields |= {"targets": torch.randint(0, output.shape[1], (BATCH,)), "loss": nn.CrossEntropyLoss()}
+        if isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[0] > 1 and output.shape[1] > 1:
+            fields |= {"targets": torch.randint(0, output.shape[1], (len(output),)), "loss": _classification_loss}
             kind = "cross_entropy"
     model.train()
     return ZooSetup(fields, kind)
+
+
+def _classification_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy; with auxiliary heads, which Inception and GoogLeNet have in training mode, 0.4 of theirs on top."""
+    if isinstance(output, torch.Tensor):
+        return nn.functional.cross_entropy(output, targets)
+    heads = [nn.functional.cross_entropy(head, targets) for head in output if head is not None]
+    return heads[0] + 0.4 * torch.stack(heads[1:]).sum() if len(heads) > 1 else heads[0]
 
 
 def _widened(
@@ -57,8 +67,9 @@ def _widened(
     if not tensors:
         return args, kwargs
     size = tensors[0].shape[0]
-    wide_args = tuple(_rows(f"{index}", value, size) for index, value in enumerate(args))
-    wide_kwargs = {key: _rows(key, value, size) for key, value in kwargs.items()}
+    batch = FEW if max(tensor.numel() // max(size, 1) for tensor in tensors) > LARGE else BATCH
+    wide_args = tuple(_rows(f"{index}", value, size, batch) for index, value in enumerate(args))
+    wide_kwargs = {key: _rows(key, value, size, batch) for key, value in kwargs.items()}
     try:
         _forward(model, wide_args, wide_kwargs)
     except Exception:
@@ -66,16 +77,16 @@ def _widened(
     return wide_args, wide_kwargs
 
 
-def _rows(key: str, value: Any, size: int) -> Any:
+def _rows(key: str, value: Any, size: int, batch: int) -> Any:
     if not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape[0] != size:
         return value
-    shape = (BATCH, *value.shape[1:])
+    shape = (batch, *value.shape[1:])
     if value.is_floating_point():
         unit = value.numel() > 0 and bool(value.min() >= 0) and bool(value.max() <= 1)
         return (torch.rand if unit else torch.randn)(shape, dtype=value.dtype)
     if key in TOKENS or key.isdecimal():  # other integers (boxes, masks, positions) have a structure of their own
         return torch.randint(int(value.min()), int(value.max()) + 1, shape, dtype=value.dtype)
-    return value[torch.arange(BATCH) % size]
+    return value[torch.arange(batch) % size]
 
 
 def _forward(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,7 +109,8 @@ def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> torch.Tensor | None
     classes = int(getattr(config, "num_labels", 0) or 2)
     # The next token, not the same one: a decoder that is given its own labels has nothing to learn.
     forms = [kwargs[key].roll(-1, -1) for key in reversed(TOKENS) if key in kwargs]
-    forms += [torch.randint(0, classes, (BATCH,)), torch.randint(1, 20, (BATCH, 5))]
+    batch = next((len(value) for value in kwargs.values() if isinstance(value, torch.Tensor) and value.dim()), BATCH)
+    forms += [torch.randint(0, classes, (batch,)), torch.randint(1, 20, (batch, 5))]
     for labels in forms:
         try:
             loss = getattr(_forward(model, (), kwargs | {"labels": labels}), "loss", None)

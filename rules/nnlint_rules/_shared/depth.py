@@ -121,8 +121,8 @@ class Depth:
         return None
 
     def _carrier(self, op: Op) -> Op | None:
-        """The input that carries most of the op's output."""
-        inputs = op.activations
+        """The input that carries most of the op's output; what carries no gradient (coordinates) does so only alone."""
+        inputs = tuple(above for above in op.activations if above.requires_grad) or op.activations
         if len(inputs) < 2:
             return inputs[0] if inputs else None
         if op.is_kind("mul", "matmul"):

@@ -55,7 +55,15 @@ def _is_layer_of(layer: Op, op: Op, graph: Graph) -> bool:
     """Whether `layer` is a linear layer or convolution that takes the softmax's output as its data."""
     if not layer.is_kind("linear", "conv") or layer.in_loss or not layer.activations or not layer.parameters:
         return False  # with fixed weights the layer takes the mean of a distribution
-    return graph.producer(layer.activations[0], through=VALUE_PRESERVING) is op
+    if graph.producer(layer.activations[0], through=VALUE_PRESERVING) is not op:
+        return False
+    return not _is_weight(layer, graph)
+
+
+def _is_weight(layer: Op, graph: Graph) -> bool:
+    """Whether what the layer makes of the softmax still weighs values, as heads of attention that are mixed do."""
+    users = graph.consumers(layer, through=VALUE_PRESERVING)
+    return bool(users) and all(user.is_kind("matmul", "mul") and len(user.activations) > 1 for user in users)
 
 
 def _has_layer_before(op: Op, graph: Graph) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Level, Options, rule
+from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, input_rms, layers, listed
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     Compares the deviation (or the mean, for weights of one sign) of every fresh linear or convolution weight with He
     initialization, sqrt(2 / fan_in), and measures how much the values grow through the layer. Reports a layer where
     both exceed a factor of ten. Embeddings, layers whose output stays small (one-hot inputs) and layers that a norm
-    follows are left out.
+    follows are left out. A warning where an installed library built the layers: weights are usually loaded next.
 
     ## Why is this bad?
     Every such layer multiplies the signal, and the gradient on its way back, by ten or more. Three of them make a
@@ -66,6 +67,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     layer, scale, growth = found[0]
     yield Finding(
         at=layer.op,
+        level=Level.WARNING if all(initialized_by_library(other.op, graph) for other, _, _ in found) else None,
         message=f"the weights are {scale:.3g}x the He scale (limit {options.times_he:g}x) and the values grow {growth:.3g}x "
         "through the layer"
         + (f"; likewise {listed(other.op.label for other, _, _ in found[1:])}" if len(found) > 1 else ""),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, Place, rule
+from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules.loss._heads import is_cosine, is_made_by_model, last_layer
 from nnlint_rules.loss._initial import Reading, read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
@@ -41,7 +42,8 @@ def check(
     the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
     class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged, nor
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
-    unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning.
+    unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
+    what an installed library built: weights are usually loaded over it.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -69,7 +71,10 @@ def check(
         layer = last_layer(losses.graph, call.prediction)
         judged = _too_high(call, layer, reading, options) or _too_low(call, layer, reading, options)
         scale = input_scale(batch, losses.graph, call.prediction)
-        if judged is not None and scale > 1.0 and _is_calm(rescaled(call, scale), layer, options, trusted=trusted):
+        if judged is not None and (
+            initialized_by_library(layer, losses.graph)
+            or (scale > 1.0 and _is_calm(rescaled(call, scale), layer, options, trusted=trusted))
+        ):
             judged = judged[0], replace(judged[1], level=Level.WARNING)
         # The same head often has a loss at every scale or position: the worst stands for all.
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:

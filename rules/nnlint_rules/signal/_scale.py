@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
     """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached.
 
-    Branches that end in a gate (squeeze-excite) are left out: they look at pooled values, and their scale is not the signal's.
+    Left out are branches that end in a gate (squeeze-excite: they look at pooled values, and their scale is not the
+    signal's), and what stands behind frozen norms: their statistics come with the weights that are loaded next.
     """
 
     def std(op: Op) -> float | None:
@@ -26,7 +27,16 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
         return layer.std if math.isfinite(layer.std) else math.inf
 
     chains = Depth(forward.graph, std, barriers=RESCALING).chains()
-    yield from (chain for chain in chains if not feeds_gate(chain.last.op))
+    yield from (
+        chain
+        for chain in chains
+        if not feeds_gate(chain.last.op) and not any(map(_is_of_frozen_norm, forward.graph.ancestors(chain.last.op)))
+    )
+
+
+def _is_of_frozen_norm(op: Op) -> bool:
+    """Part of a `FrozenBatchNorm2d`, as torchvision, DETR and its kin call it."""
+    return "Frozen" in op.module_type and "Norm" in op.module_type
 
 
 def finite_part(chain: Chain) -> Chain:

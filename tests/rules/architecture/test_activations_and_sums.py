@@ -75,6 +75,13 @@ def mixture(net, x):
     return net.b((weights[:, :, None] * x[:, None]).sum(1))
 
 
+def mixed_heads(net, x):
+    """A layer mixes the attention weights of the heads; they still weigh the values."""
+    heads = torch.stack([net.a(x), net.b(x)], dim=-1)
+    weights = net.mix((heads @ heads.transpose(-1, -2)).flatten(1)[:, :8].softmax(-1))
+    return (weights[:, None] @ net.c(x)[:, :, None]).squeeze(-1)
+
+
 def codebook(net, x):
     return net.b(net.a(x).softmax(-1) @ net.memory)
 
@@ -94,16 +101,17 @@ def cascade(net, x):
     [
         attention,
         mixture,
+        mixed_heads,
         codebook,
         expectation,
         cascade,
         lambda net, x: net.b(F.gumbel_softmax(net.a(x))),
         lambda net, x: net.a(x).softmax(-1),
     ],
-    ids=["attention", "mixture", "memory", "expectation", "returned too", "gumbel", "output"],
+    ids=["attention", "mixture", "talking heads", "memory", "expectation", "returned too", "gumbel", "output"],
 )
 def test_softmax_weights(forward):
-    net = Net(forward, a=linear(), b=linear(), c=linear(), memory=nn.Parameter(torch.randn(8, 8)))
+    net = Net(forward, a=linear(), b=linear(), c=linear(), mix=linear(), memory=nn.Parameter(torch.randn(8, 8)))
     assert not found("ARC019", net, torch.randn(16, 8))
 
 

@@ -88,6 +88,24 @@ def test_normalized_nets_are_silent(norm, gain) -> None:
     assert check(Stack(lambda: nn.Sequential(scaled(gain)(), norm(48)), 12)) == []
 
 
+class FrozenBatchNorm1d(nn.Module):
+    """As detectors write it: statistics and scale are buffers that come with the weights."""
+
+    def __init__(self, features):
+        super().__init__()
+        for name, start in {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}.items():
+            self.register_buffer(name, torch.full((features,), start))
+
+    def forward(self, x):
+        scale = self.weight * (self.running_var + 1e-5).rsqrt()
+        return x * scale + (self.bias - self.running_mean * scale)
+
+
+@pytest.mark.parametrize("gain", [0.1, 8.0])
+def test_nets_with_frozen_norms_await_their_statistics(gain) -> None:
+    assert check(Stack(lambda: nn.Sequential(scaled(gain)(), FrozenBatchNorm1d(48)), 12)) == []
+
+
 def test_layer_scale_and_zero_branches_are_silent() -> None:
     assert check(Stack(lambda: LayerScale(scaled(1.0)()), 12)) == []
     assert check(Stack(lambda: Residual(scaled(0.0)()), 12)) == []

@@ -1,0 +1,72 @@
+"""INI003 and LOS018: an initialization that an installed library chose is a warning, one that the user chose an error."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+
+SOURCE = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+        for layer in (self.first, self.head):
+            nn.init.normal_(layer.weight, std=4.0)
+
+    def forward(self, x):
+        return self.head(self.first(x).relu())
+"""
+
+
+@pytest.fixture(params=["site-packages", "src"])
+def package(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleType]:
+    """The same model, as an installed library's and as the user's own."""
+    file = tmp_path / request.param / "pretend_zoo.py"
+    file.parent.mkdir()
+    file.write_text(SOURCE, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("pretend_zoo", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pretend_zoo"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["pretend_zoo"]
+
+
+@pytest.mark.parametrize("code", ["INI003", "LOS018"])
+def test_the_library_chose(package: ModuleType, code: str) -> None:
+    assert level_of(code, package.Net) == ("warning" if "site-packages" in str(package.__file__) else "error")
+
+
+@pytest.mark.parametrize("code", ["INI003", "LOS018"])
+def test_the_user_chose_the_head(package: ModuleType, code: str) -> None:
+    def build() -> nn.Module:
+        model: nn.Module = package.Net()
+        nn.init.kaiming_normal_(model.first.weight)
+        model.head = nn.Linear(64, 10)
+        nn.init.normal_(model.head.weight, std=8.0)
+        return model
+
+    assert level_of(code, build) == "error"
+
+
+def level_of(code: str, make: Callable[[], nn.Module]) -> str:
+    def build() -> dict[str, object]:
+        torch.manual_seed(0)
+        targets = torch.arange(32) % 10
+        return {"model": make(), "inputs": torch.randn(32, 64), "targets": targets, "loss": nn.CrossEntropyLoss()}
+
+    (finding,) = nnlint.check(build, select=[code]).results[0].findings
+    return finding.level.value
