@@ -193,7 +193,9 @@ def _is_identity(weight: Tensor, moments: Moments) -> bool:
 
 def _has_two_values(weight: Tensor, moments: Moments) -> bool:
     """Gains at one beside shifts at zero, a transformation that starts as the identity: written down, never trained to."""
-    return moments.count > 2 and bool(((weight == moments.low) | (weight == moments.high)).all())
+    if moments.count <= 2 or (moments.low, moments.high) != (0.0, 1.0):  # two other values are what a quantizer leaves
+        return False
+    return bool(((weight == 0.0) | (weight == 1.0)).all())
 
 
 def _is_orthogonal(weight: Tensor) -> bool:
