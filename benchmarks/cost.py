@@ -1,8 +1,9 @@
 """What a check costs, beside the training step of the same model: time, peak memory, and the commands without torch.
 
-Usage: python benchmarks/cost.py [--repeats 5] [--json] [--deep]
+Usage: python benchmarks/cost.py [--repeats 5] [--json] [--deep | --write]
 
-With `--deep` only the deep profile is measured, in CPU time beside steps in the same run, and its training steps are counted.
+Times are CPU times of one thread, checks and steps taken in turn in one run. With `--deep` only the deep profile is measured, and
+its training steps are counted. `--write` measures both and writes docs/cost.md.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def deep_cost(name: str, repeats: int) -> dict[str, float]:
     return {"step_s": one, "deep_s": whole, "deep_steps": whole / one, **steps_made(measured)}
 
 
+def deep_costs(repeats: int) -> dict[str, dict[str, float]]:
+    return {name: deep_cost(name, repeats) for name in MODELS}
+
+
 def steps_made(measured: dict[str, Any]) -> dict[str, float]:
     """Training steps of each longer probe, from the report."""
     rates = measured["lr-range"]
@@ -90,14 +95,14 @@ def time_of_check(name: str, repeats: int) -> dict[str, float]:
     """Medians of interleaved training steps and checks of one warm model."""
     setup = build(name)
     setup["model"].train()
-    first = seconds(lambda: check(setup))
+    first = cpu_seconds(lambda: check(setup))
     for _ in range(3):
         step(setup)
     steps: list[float] = []
     checks: list[float] = []
     for _ in range(repeats):
-        steps += [seconds(lambda: step(setup)) for _ in range(5)]
-        checks.append(seconds(lambda: check(setup)))
+        steps += [cpu_seconds(lambda: step(setup)) for _ in range(5)]
+        checks.append(cpu_seconds(lambda: check(setup)))
         step(setup)  # the caches are the training loop's again before the next steps are timed
     one, whole = statistics.median(steps), statistics.median(checks)
     return {"step_s": one, "check_s": whole, "check_steps": whole / one, "first_check_s": first}
@@ -158,7 +163,8 @@ def table(found: dict[str, dict[str, float]]) -> str:
         )
     heads = ["model", "step", "check", "steps a check", "first check", "peak of a step", "peak of a check"]
     times = [[shown, f"{value:.3f} s"] for shown, value in found["commands"].items()]
-    return tabulate(rows, heads) + "\n\n" + tabulate(times, ["command", "wall time"])
+    commands = tabulate(times, ["command", "wall time"], tablefmt="github")
+    return tabulate(rows, heads, tablefmt="github") + "\n\n" + commands
 
 
 def deep_table(found: dict[str, dict[str, float]]) -> str:
@@ -179,11 +185,33 @@ def deep_table(found: dict[str, dict[str, float]]) -> str:
     return tabulate(rows, [*times, *(f"steps of {head}" for head in heads)], tablefmt="github")
 
 
+def page(found: dict[str, dict[str, float]], deep: dict[str, dict[str, float]]) -> str:
+    """docs/cost.md."""
+    return f"""<!-- Written by benchmarks/cost.py --write. -->
+
+# Cost
+
+What a check costs beside the training step of the same model: `resnet18` has 11.7 million parameters and a batch of 8 x 3 x 64 x 64,
+`mlp` 5,800 parameters and a batch of 64 (`benchmarks/models.py`). CPU time of one thread, medians, checks and warm training steps
+in turn in one run; `first check` is the first in a process, imports of rules and probes included. Peaks are those of a
+process that imports torch, builds the model and takes one training step, or checks it instead.
+
+## The default profile
+
+{table(found)}
+
+## `--deep`
+
+{deep_table(deep)}
+"""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="What a check costs.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--deep", action="store_true", help="measure --deep alone")
+    parser.add_argument("--write", action="store_true", help="measure both profiles and write docs/cost.md")
     parser.add_argument("--peak", choices=["step", "check"], help=argparse.SUPPRESS)
     parser.add_argument("--model", default="resnet18", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -191,10 +219,12 @@ def main() -> int:
         print_own_peak(arguments.model, arguments.peak)
         return 0
     if arguments.deep:
-        deep = {name: deep_cost(name, arguments.repeats) for name in MODELS}
+        deep = deep_costs(arguments.repeats)
         print(json.dumps(deep, indent=2) if arguments.json else deep_table(deep))
         return 0
     found = measure(arguments.repeats)
+    if arguments.write:
+        (ROOT / "docs" / "cost.md").write_text(page(found, deep_costs(arguments.repeats)), encoding="utf-8")
     print(json.dumps(found, indent=2) if arguments.json else table(found))
     return 0
 
