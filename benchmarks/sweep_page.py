@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -10,6 +12,9 @@ from tabulate import tabulate
 LEVELS = ("error", "warning", "info")
 
 Row = dict[str, Any]
+
+#: Why a finding on a healthy model stays, by "CODE model": looked at one by one.
+_DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
 
 
 def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> str:
@@ -23,7 +28,7 @@ def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> st
     families = ", ".join(f"{count} {name}" for name, count in sorted(libraries.items()))
     summary = (
         f"nnlint {__version__}, {profile} profile, on {len(checked)} healthy public architectures with random weights "
-        f"({families}): train mode, a batch of 8 samples of noise, cross-entropy with random labels for image "
+        f"({families}): train mode, a batch of 8 samples of noise (2 where a sample holds over a million values), cross-entropy with random labels for image "
         "classifiers, the model's own loss for Hugging Face models that take labels, no loss elsewhere; SGD 0.01 with "
         "momentum 0.9 for nets with batch norm, AdamW 3e-4 for the rest. "
         f"**{clean} of {len(checked)} have no finding at warning or above.** Not every finding is wrong: noise is no "
@@ -59,7 +64,8 @@ def _by_rule(rows: list[Row], names: dict[str, str]) -> str:
 
 def _loud(rows: list[Row]) -> str:
     lines = [
-        f"- {found['code']} {found['level']}, {row['model']}, `{found['module'] or '(model)'}`: {found['message']}"
+        f"- {found['code']} {found['level']}, {row['model']}, `{found['module'] or '(model)'}`: {found['message']}. "
+        f"*{_DEFENCES.get(found['code'] + ' ' + row['model'], 'Not defended.')}*"
         for row in rows
         for found in row["findings"]
         if found["level"] != "info" and not found["code"].startswith("RUN")

@@ -23,18 +23,35 @@ NOTE = "<!-- Written by scripts/gen_docs.py from the rule's own file; edit that 
 
 def pages(rules: tuple[Rule, ...]) -> dict[str, str]:
     """Text of every page by its file name."""
-    made = {f"{rule.name}.md": page(rule) for rule in rules}
-    return {**made, "index.md": index(rules)}
+    alarms = false_alarms((ROOT / "docs" / "false-alarms.md").read_text(encoding="utf-8"))
+    made = {f"{rule.name}.md": page(rule, alarms.get(rule.code, "")) for rule in rules}
+    return {**made, "index.md": index(rules, alarms)}
 
 
-def page(rule: Rule) -> str:
-    """The documentation page of one rule."""
+def false_alarms(swept: str) -> dict[str, str]:
+    """"2 of 303" by code: on how many of the models of docs/false-alarms.md each rule fires at warning or above."""
+    found = {}
+    for line in swept.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(("code", "name", "error", "warning", "info", "evaluated")) and cells[-1].isdecimal():
+            errors, warnings, evaluated = (int(cells[column] or 0) for column in (2, 3, 5))
+            found[cells[0]] = f"{errors + warnings} of {evaluated}" if evaluated else ""
+    return found
+
+
+def page(rule: Rule, alarms: str = "") -> str:
+    """The documentation page of one rule; `alarms` is on how many healthy models it fires, as in "2 of 303"."""
     parts = [
         NOTE,
         f"# {rule.code} {rule.name}",
         f"**{rule.summary}**",
         f"Level: {rule.level.value}. Needs: {', '.join(rule.needs)}. Since {rule.since}.",
     ]
+    parts.append(
+        f"Healthy public models on which it is a warning or an error: {alarms} ([false alarms](../false-alarms.md))."
+        if alarms
+        else "No model of [the sweep](../false-alarms.md) has given it anything to judge."
+    )
     if rule.explains:
         parts.append(f"Findings of {', '.join(rule.explains)} at the same place are shown as symptoms of this one.")
     parts.append(body(rule.doc))
@@ -72,18 +89,19 @@ def _shown(value: object) -> str:
     return json.dumps(list(value) if isinstance(value, tuple | frozenset | set) else value)
 
 
-def index(rules: tuple[Rule, ...]) -> str:
-    """The list of all rules by family."""
-    parts = [NOTE, "# Rules", f"{len(rules)} rules. `nnlint explain CODE` shows a page at the terminal."]
+def index(rules: tuple[Rule, ...], alarms: dict[str, str]) -> str:
+    """The list of all rules by family; `alarms` by code as `false_alarms` gives them."""
+    measured = "*Fires* says on how many healthy public models a rule is a warning or an error: [false alarms](../false-alarms.md)."
+    parts = [NOTE, "# Rules", f"{len(rules)} rules. `nnlint explain CODE` shows a page at the terminal. {measured}"]
     for _, family in groupby(sorted(rules, key=_package), key=_package):
         members = list(family)
         title = inspect.getdoc(importlib.import_module(_package(members[0]))) or members[0].family
         rows = [
             f"| [{rule.code}]({rule.name}.md) | [{rule.name}]({rule.name}.md) | {rule.level.value} "
-            f"| {', '.join(rule.needs)} | {_cell(rule.summary)} |"
+            f"| {', '.join(rule.needs)} | {alarms.get(rule.code) or 'not judged'} | {_cell(rule.summary)} |"
             for rule in members
         ]
-        head = ["| code | name | level | needs | |", "|---|---|---|---|---|"]
+        head = ["| code | name | level | needs | fires | |", "|---|---|---|---|---|---|"]
         parts += [f"## {title.splitlines()[0].rstrip('.')}", "\n".join(head + rows)]
     return "\n\n".join(parts) + "\n"
 
