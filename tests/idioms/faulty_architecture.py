@@ -25,7 +25,7 @@ def build_result_of_a_layer_not_used():  # expect: ARC002
 
         def forward(self, x):
             h = functional.relu(self.first(x))
-            self.second(h).relu()
+            self.second(h).relu()  # <- ARC002
             return self.head(h)
 
     return classifier(Net(), table())
@@ -45,7 +45,7 @@ def build_overwritten_branch():  # expect: ARC002 at left.2
     return classifier(Net(), table())
 
 
-def build_layers_in_a_list():  # expect: ARC003
+def build_layers_in_a_list():  # expect: ARC003 at layers[0]
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -60,7 +60,7 @@ def build_layers_in_a_list():  # expect: ARC003
     return classifier(Net(), table())
 
 
-def build_heads_in_a_dict():  # expect: ARC003
+def build_heads_in_a_dict():  # expect: ARC003 at heads['kind']
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -75,7 +75,7 @@ def build_heads_in_a_dict():  # expect: ARC003
     return setup(Net(), table(), labels(64), loss)
 
 
-def build_layer_made_in_forward():  # expect: ARC004
+def build_layer_made_in_forward():  # expect: ARC004 at <Linear>
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -96,7 +96,7 @@ def build_parameter_made_in_forward():  # expect: ARC004
 
         def forward(self, x):
             bias = nn.Parameter(torch.zeros(5))
-            return self.body(x) + bias
+            return self.body(x) + bias  # <- ARC004
 
     return classifier(Net(), table())
 
@@ -111,7 +111,7 @@ def build_detached_features():  # expect: ARC007
             self.body, self.head = nn.Sequential(nn.Linear(20, 32), nn.ReLU()), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(self.body(x).detach())
+            return self.head(self.body(x).detach())  # <- ARC007
 
     return classifier(Net(), table())
 
@@ -137,7 +137,7 @@ def build_rounded_features():  # expect: ARC007
             self.body, self.head = nn.Sequential(nn.Linear(20, 32), nn.Sigmoid()), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head((self.body(x) * 255).round() / 255)
+            return self.head((self.body(x) * 255).round() / 255)  # <- ARC007
 
     return classifier(Net(), table())
 
@@ -149,7 +149,7 @@ def build_rebuilt_tensor():  # expect: ARC007
             self.body, self.head = nn.Sequential(nn.Linear(20, 32), nn.ReLU()), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(torch.tensor(self.body(x).tolist()))
+            return self.head(torch.tensor(self.body(x).tolist()))  # <- ARC007
 
     return classifier(Net(), table())
 
@@ -157,7 +157,7 @@ def build_rebuilt_tensor():  # expect: ARC007
 # -------------------------------------------------------------------- samples mixed
 
 
-def build_view_for_permute():  # expect: ARC008
+def build_view_for_permute():  # expect: ARC008 at rnn
     class Net(nn.Module):
         """(batch, time, features) turned into (time, batch, features) by view."""
 
@@ -180,7 +180,7 @@ def build_centred_by_the_batch():  # expect: ARC008
             self.net = mlp()
 
         def forward(self, x):
-            return self.net((x - x.mean(0)) / x.std(0))
+            return self.net((x - x.mean(0)) / x.std(0))  # <- ARC008
 
     return classifier(Net(), table())
 
@@ -198,7 +198,7 @@ def build_lstm_on_batch_major_data():  # expect: ARC009 at rnn
     return classifier(Net(), tokens(32, 12))
 
 
-def build_transformer_on_batch_major_data():  # expect: ARC009
+def build_transformer_on_batch_major_data():  # expect: ARC009 at encoder.layers.0.self_attn
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -212,7 +212,7 @@ def build_transformer_on_batch_major_data():  # expect: ARC009
     return classifier(Net(), torch.randn(32, 12, 8))
 
 
-def build_attention_sees_the_future():  # expect: ARC018
+def build_attention_sees_the_future():  # expect: ARC018 at attention
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -228,7 +228,7 @@ def build_attention_sees_the_future():  # expect: ARC018
     return setup(Net(), ids[:, :-1], ids[:, 1:], nn.CrossEntropyLoss(), causal=True)
 
 
-def build_padding_on_both_sides():  # expect: ARC018
+def build_padding_on_both_sides():  # expect: ARC018 at conv.0
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -253,12 +253,12 @@ def build_output_of_zeros():  # expect: ARC010
 
         def forward(self, x):
             logits = self.net(x)
-            return logits - logits
+            return logits - logits  # <- ARC010
 
     return classifier(Net(), table())
 
 
-def build_features_multiplied_by_an_empty_mask():  # expect: ARC010
+def build_features_multiplied_by_an_empty_mask():  # expect: ARC010 at head
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -278,7 +278,7 @@ def build_functional_dropout():  # expect: ARC012
             self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(functional.dropout(functional.relu(self.body(x)), 0.3))
+            return self.head(functional.dropout(functional.relu(self.body(x)), 0.3))  # <- ARC012
 
     return classifier(Net(), table())
 
@@ -291,7 +291,7 @@ def build_attention_with_dropout_always():  # expect: ARC012
 
         def forward(self, x):
             q, k, v = self.qkv(x).chunk(3, -1)
-            return self.head(functional.scaled_dot_product_attention(q, k, v, dropout_p=0.2).mean(1))
+            return self.head(functional.scaled_dot_product_attention(q, k, v, dropout_p=0.2).mean(1))  # <- ARC012
 
     return classifier(Net(), torch.randn(32, 6, 20), declared={"set-input"})
 
@@ -349,7 +349,7 @@ def build_sigmoid_of_tanh():  # expect: ARC006
             self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(torch.sigmoid(torch.tanh(self.body(x))))
+            return self.head(torch.sigmoid(torch.tanh(self.body(x))))  # <- ARC006
 
     return classifier(Net(), table())
 
@@ -361,7 +361,7 @@ def build_ignored_second_input():  # expect: ARC011
             self.net = mlp()
 
         def forward(self, x, extra):
-            return self.net(x) + 0.0 * extra.sum()
+            return self.net(x) + 0.0 * extra.sum()  # <- ARC011
 
     return classifier(Net(), (table(), torch.randn(64, 4)))
 
@@ -381,7 +381,7 @@ def build_one_norm_for_two_places():  # expect: ARC016 at norm
     return classifier(Net(), images(32, 3, 16))
 
 
-def build_the_same_layer_repeated():  # expect: ARC017
+def build_the_same_layer_repeated():  # expect: ARC017 at 2
     layer = nn.Sequential(nn.Linear(32, 32), nn.ReLU())
     return classifier(nn.Sequential(nn.Linear(20, 32), nn.ReLU(), *[layer] * 3, nn.Linear(32, 5)), table())
 
@@ -390,7 +390,7 @@ def build_softmax_as_activation():  # expect: ARC019 at 1
     return classifier(nn.Sequential(nn.Linear(20, 32), nn.Softmax(-1), nn.Linear(32, 5)), table())
 
 
-def build_sequence_without_positions():  # expect: ARC021
+def build_sequence_without_positions():  # expect: ARC021 at encoder.layers.0.self_attn
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -412,7 +412,7 @@ def build_input_scaled_in_place():  # expect: ARC022
             self.net = mlp()
 
         def forward(self, x):
-            x -= 0.1
+            x -= 0.1  # <- ARC022
             return self.net(x)
 
     return classifier(Net(), table())
@@ -427,17 +427,17 @@ def build_residual_of_itself():  # expect: ARC026
         def forward(self, x):
             x = torch.relu(self.inputs(x))
             y = self.body(x)
-            return self.head(torch.relu(y + y))
+            return self.head(torch.relu(y + y))  # <- ARC026
 
     return classifier(Net(), table())
 
 
-def build_frozen_as_an_attribute():  # expect: ARC025
+def build_frozen_as_an_attribute():  # expect: ARC025 at 0
     model = nn.Sequential(mlp(20, 32), nn.ReLU(), nn.Linear(32, 5))
     model[0].requires_grad = False
     return classifier(model, table())
 
 
-def build_width_one_in_the_middle():  # expect: ARC028
+def build_width_one_in_the_middle():  # expect: ARC028 at 2
     model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, 5))
     return classifier(model, table())

@@ -30,7 +30,7 @@ class Base(LightningModule):
 
     def training_step(self, batch, batch_idx):
         x, y = batch
-        loss = functional.cross_entropy(self(x), y)
+        loss = functional.cross_entropy(self(x), y)  # <- RUN002
         self.log("train_loss", loss)
         return loss
 
@@ -46,7 +46,7 @@ def build_softmax_in_the_training_step():  # expect: LOS001
     class Step(Base):
         def training_step(self, batch, batch_idx):
             x, y = batch
-            return {"loss": nn.CrossEntropyLoss()(self(x).softmax(1), y)}
+            return {"loss": nn.CrossEntropyLoss()(self(x).softmax(1), y)}  # <- LOS001
 
     return Step(), Table()
 
@@ -55,12 +55,12 @@ def build_sigmoid_in_the_training_step():  # expect: LOS005
     class Step(Base):
         def training_step(self, batch, batch_idx):
             x, y = batch
-            return functional.binary_cross_entropy_with_logits(torch.sigmoid(self(x)), y)
+            return functional.binary_cross_entropy_with_logits(torch.sigmoid(self(x)), y)  # <- LOS005
 
     return Step(1), Table(labels(128, 2).float()[:, None])
 
 
-def build_targets_without_the_last_dimension():  # expect: LOS015
+def build_targets_without_the_last_dimension():  # expect: LOS015 at head
     class Step(Base):
         def training_step(self, batch, batch_idx):
             x, y = batch
@@ -73,7 +73,7 @@ def build_detached_loss():  # expect: ARC007
     class Step(Base):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
-            return loss.detach()
+            return loss.detach()  # <- ARC007
 
     return Step(), Table()
 
@@ -87,7 +87,7 @@ def build_head_without_an_optimizer():  # expect: OPT001 at head
     return Forgetful(), Table()
 
 
-def build_layers_in_a_list():  # expect: ARC003
+def build_layers_in_a_list():  # expect: ARC003 at blocks[0]
     class Listed(Base):
         def __init__(self):
             super().__init__()
@@ -102,7 +102,7 @@ def build_layers_in_a_list():  # expect: ARC003
     return Listed(), Table()
 
 
-def build_labels_of_another_set():  # expect: LOS009, RUN002
+def build_labels_of_another_set():  # expect: LOS009 at head, RUN002
     return Base(4), Table()
 
 
@@ -110,6 +110,6 @@ def build_features_detached_in_the_step():  # expect: ARC007
     class Step(Base):
         def training_step(self, batch, batch_idx):
             x, y = batch
-            return functional.cross_entropy(self.head(self.net(x).detach()), y)
+            return functional.cross_entropy(self.head(self.net(x).detach()), y)  # <- ARC007
 
     return Step(), Table()

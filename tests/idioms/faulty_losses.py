@@ -22,7 +22,7 @@ class Net(nn.Module):
         self.body, self.head, self.last = body(), nn.Linear(32, outputs), last
 
     def forward(self, x):
-        return self.last(self.head(self.body(x)))
+        return self.last(self.head(self.body(x)))  # <- LOS005 LOS006 LOS016
 
 
 # -------------------------------------------------------------------- squashed heads
@@ -33,7 +33,7 @@ def build_softmax_module():  # expect: LOS001 at 2
 
 
 def build_functional_softmax():  # expect: LOS001
-    return classifier(Net(last=lambda x: functional.softmax(x, dim=1)), table())
+    return classifier(Net(last=lambda x: functional.softmax(x, dim=1)), table())  # <- LOS001
 
 
 def build_softmax_method_per_pixel():  # expect: LOS001
@@ -43,7 +43,7 @@ def build_softmax_method_per_pixel():  # expect: LOS001
             self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 4, 1))
 
         def forward(self, x):
-            return self.net(x).softmax(1)
+            return self.net(x).softmax(1)  # <- LOS001
 
     return setup(Segmenter(), images(16, 3, 16), torch.randint(0, 4, (16, 16, 16)), nn.CrossEntropyLoss())
 
@@ -55,7 +55,7 @@ def build_softmax_then_flatten_in_the_loss():  # expect: LOS001
             self.embedding, self.rnn, self.head = nn.Embedding(100, 32), nn.GRU(32, 32, batch_first=True), nn.Linear(32, 100)
 
         def forward(self, ids):
-            return torch.softmax(self.head(self.rnn(self.embedding(ids))[0]), dim=-1)
+            return torch.softmax(self.head(self.rnn(self.embedding(ids))[0]), dim=-1)  # <- LOS001
 
     ids = tokens()
     loss = lambda output, y: functional.cross_entropy(output[:, :-1].reshape(-1, 100), y[:, 1:].reshape(-1))
@@ -71,15 +71,15 @@ def build_sigmoid_method_and_focal_loss():  # expect: LOS002
         plain = functional.cross_entropy(output, y, reduction="none")
         return ((1 - torch.exp(-plain)) ** 2 * plain).mean()
 
-    return setup(Net(last=lambda x: x.sigmoid()), table(), labels(64), focal)
+    return setup(Net(last=lambda x: x.sigmoid()), table(), labels(64), focal)  # <- LOS002
 
 
-def build_logits_into_nll():  # expect: LOS003
+def build_logits_into_nll():  # expect: LOS003 at head
     return setup(Net(), table(), labels(64), nn.NLLLoss())
 
 
 def build_probabilities_into_nll():  # expect: LOS003
-    return setup(Net(last=lambda x: x.softmax(-1)), table(), labels(64), functional.nll_loss)
+    return setup(Net(last=lambda x: x.softmax(-1)), table(), labels(64), functional.nll_loss)  # <- LOS003
 
 
 def build_sigmoid_and_bce_with_logits():  # expect: LOS005
@@ -92,7 +92,7 @@ def build_sigmoid_mask_with_logits_loss():  # expect: LOS005 at 2
     return setup(model, images(16, 3, 16), torch.randint(0, 2, (16, 16, 16)).float(), loss)
 
 
-def build_logits_into_bce():  # expect: LOS006, RUN003
+def build_logits_into_bce():  # expect: LOS006 at head, RUN003
     return setup(Net(1), table(), labels(64, 2).float()[:, None], nn.BCELoss())
 
 
@@ -101,7 +101,7 @@ def build_tanh_into_bce():  # expect: LOS006, RUN003
 
 
 def build_softmax_over_one_logit():  # expect: LOS007
-    return setup(Net(1, lambda x: x.softmax(-1)), table(), labels(64, 2).float()[:, None], nn.BCELoss())
+    return setup(Net(1, lambda x: x.softmax(-1)), table(), labels(64, 2).float()[:, None], nn.BCELoss())  # <- LOS007
 
 
 def build_attention_over_a_kept_dimension():  # expect: LOS007
@@ -112,14 +112,14 @@ def build_attention_over_a_kept_dimension():  # expect: LOS007
 
         def forward(self, x):
             h = torch.tanh(self.inputs(x))
-            weights = functional.softmax(self.score(h), dim=2)
+            weights = functional.softmax(self.score(h), dim=2)  # <- LOS007
             return self.head((weights * h).sum(1))
 
     return classifier(Pooling(), torch.randn(32, 6, 20))
 
 
 def build_log_softmax_over_the_batch():  # expect: LOS008
-    return setup(Net(last=lambda x: x.log_softmax(0)), table(), labels(64), nn.NLLLoss())
+    return setup(Net(last=lambda x: x.log_softmax(0)), table(), labels(64), nn.NLLLoss())  # <- LOS008
 
 
 def build_attention_over_the_batch():  # expect: LOS008
@@ -129,7 +129,7 @@ def build_attention_over_the_batch():  # expect: LOS008
             self.gate, self.value, self.head = nn.Linear(20, 32), nn.Linear(20, 32), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(torch.softmax(self.gate(x), dim=0) * self.value(x) * 32)
+            return self.head(torch.softmax(self.gate(x), dim=0) * self.value(x) * 32)  # <- LOS008
 
     return classifier(Gate(), table())
 
@@ -138,7 +138,7 @@ def build_relu_on_logits():  # expect: LOS017 at 2
     return classifier(nn.Sequential(body(), nn.Linear(32, 5), nn.ReLU()), table())
 
 
-def build_relu_in_the_last_block():  # expect: LOS017
+def build_relu_in_the_last_block():  # expect: LOS017 at 2
     class Block(nn.Module):
         def __init__(self, inputs, outputs):
             super().__init__()
@@ -153,21 +153,21 @@ def build_relu_in_the_last_block():  # expect: LOS017
 # -------------------------------------------------------------------- classes and shapes
 
 
-def build_one_class_too_few():  # expect: LOS009, RUN003
+def build_one_class_too_few():  # expect: LOS009 at head, RUN003
     return setup(Net(4), table(), labels(64), nn.CrossEntropyLoss())
 
 
-def build_background_as_minus_one():  # expect: LOS009, RUN003
+def build_background_as_minus_one():  # expect: LOS009 at head, RUN003
     y = labels(64).clone()
     y[::7] = -1
     return setup(Net(), table(), y, nn.CrossEntropyLoss())
 
 
-def build_one_logit_for_two_classes():  # expect: LOS011
+def build_one_logit_for_two_classes():  # expect: LOS011 at head
     return setup(Net(1), table(), torch.zeros(64, dtype=torch.long), nn.CrossEntropyLoss())
 
 
-def build_one_channel_of_mask_logits():  # expect: LOS011
+def build_one_channel_of_mask_logits():  # expect: LOS011 at 2
     model = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
     return setup(model, images(16, 3, 16), torch.zeros(16, 16, 16, dtype=torch.long), nn.CrossEntropyLoss())
 
@@ -181,11 +181,11 @@ def build_several_labels_with_softmax_and_bce():  # expect: LOS013
     return setup(Net(last=lambda x: x.softmax(1)), table(), targets, nn.BCELoss())
 
 
-def build_column_against_vector():  # expect: LOS015
+def build_column_against_vector():  # expect: LOS015 at head
     return setup(Net(1), table(), torch.randn(64), lambda output, y: ((output - y) ** 2).mean())
 
 
-def build_column_against_vector_in_torch():  # expect: LOS015
+def build_column_against_vector_in_torch():  # expect: LOS015 at head
     return setup(Net(1), table(), torch.randn(64), nn.SmoothL1Loss())
 
 
@@ -198,7 +198,7 @@ def build_sigmoid_for_ratings():  # expect: LOS016 at 2
     return setup(model, table(), 1.0 + 4.0 * torch.rand(64, 1), nn.L1Loss())
 
 
-def build_classes_last_in_a_sequence():  # expect: LOS023
+def build_classes_last_in_a_sequence():  # expect: LOS023 at head
     class Tagger(nn.Module):
         def __init__(self):
             super().__init__()
@@ -210,7 +210,7 @@ def build_classes_last_in_a_sequence():  # expect: LOS023
     return setup(Tagger(), tokens(), torch.randint(0, 16, (32, 16)), nn.CrossEntropyLoss())
 
 
-def build_classes_last_in_a_square_image():  # expect: LOS023
+def build_classes_last_in_a_square_image():  # expect: LOS023 at net.2
     class ChannelsLast(nn.Module):
         def __init__(self):
             super().__init__()
@@ -249,11 +249,12 @@ def build_squeezed_logit_with_float_labels():  # expect: LOS026
 
 
 def build_loss_from_numbers():  # expect: LOS020
-    loss = lambda output, y: torch.tensor(functional.cross_entropy(output, y).item(), requires_grad=True)
+    loss = lambda output, y: torch.tensor(functional.cross_entropy(output, y).item(), requires_grad=True)  # <- LOS020
     return setup(Net(), table(), labels(64), loss)
 
 
 def build_loss_of_detached_outputs():  # expect: LOS020
+    # <- LOS020
     return setup(Net(), table(), labels(64), lambda output, y: functional.cross_entropy(output.detach(), y))
 
 
@@ -277,7 +278,7 @@ def build_logits_into_kl_div():  # expect: LOS022
                 answer = self.teacher(x)
             return self.student(x), answer
 
-    loss = lambda o: functional.kl_div(o[0], o[1].softmax(-1), reduction="batchmean")
+    loss = lambda o: functional.kl_div(o[0], o[1].softmax(-1), reduction="batchmean")  # <- LOS022
     return setup(Distilled(), table(), loss=loss, frozen="teacher*")
 
 
@@ -293,7 +294,7 @@ def build_squared_error_on_classes():  # expect: LOS014
 
 
 def build_confident_head():  # expect: LOS018
-    model = nn.Sequential(body(), nn.LayerNorm(32), nn.Linear(32, 5))
+    model = nn.Sequential(body(), nn.LayerNorm(32), nn.Linear(32, 5))  # <- LOS018
     nn.init.normal_(model[2].weight, std=0.4)
     return classifier(model, table())
 
@@ -309,4 +310,4 @@ def build_negative_positive_weights():  # expect: LOS024
 
 
 def build_log_of_softmax():  # expect: LOS027
-    return setup(Net(last=lambda x: torch.log(torch.softmax(x, -1))), table(), labels(64), nn.NLLLoss())
+    return setup(Net(last=lambda x: torch.log(torch.softmax(x, -1))), table(), labels(64), nn.NLLLoss())  # <- LOS027

@@ -65,7 +65,7 @@ def build_residual_branch_not_added():  # expect: ARC002 at blocks.0.second
     return classifier(Model(), table())
 
 
-def build_last_step_of_a_loop_over_the_wrong_name():  # expect: ARC002
+def build_last_step_of_a_loop_over_the_wrong_name():  # expect: ARC002 at convs.0, ARC002 at convs.1
     class Loop(nn.Module):
         def __init__(self):
             super().__init__()
@@ -80,7 +80,7 @@ def build_last_step_of_a_loop_over_the_wrong_name():  # expect: ARC002
     return classifier(Loop(), images(32, 3, 16))
 
 
-def build_blocks_in_a_tuple_of_a_submodule():  # expect: ARC003
+def build_blocks_in_a_tuple_of_a_submodule():  # expect: ARC003 at 1.stages[0]
     class Tower(nn.Module):
         def __init__(self):
             super().__init__()
@@ -101,12 +101,12 @@ def build_tensor_instead_of_a_parameter():  # expect: ARC003
             self.net, self.scale = Net(), torch.ones(5, requires_grad=True)
 
         def forward(self, x):
-            return self.net(x) * self.scale
+            return self.net(x) * self.scale  # <- ARC003
 
     return classifier(Scaled(), table())
 
 
-def build_layer_in_a_closure():  # expect: ARC003
+def build_layer_in_a_closure():  # expect: ARC003 at <Linear>
     extra = nn.Linear(32, 32)
 
     class Model(Net):
@@ -116,7 +116,7 @@ def build_layer_in_a_closure():  # expect: ARC003
     return classifier(Model(), table())
 
 
-def build_norm_made_in_every_call():  # expect: ARC004
+def build_norm_made_in_every_call():  # expect: ARC004 at <BatchNorm2d>
     class Normed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -133,7 +133,7 @@ def build_attention_made_in_a_nested_call():  # expect: ARC004
     class Attention(nn.Module):
         def forward(self, x):
             query, key = nn.Linear(16, 16), nn.Linear(16, 16)
-            return functional.softmax(query(x) @ key(x).transpose(1, 2) / 4, dim=-1) @ x
+            return functional.softmax(query(x) @ key(x).transpose(1, 2) / 4, dim=-1) @ x  # <- ARC004
 
     class Model(nn.Module):
         def __init__(self):
@@ -146,7 +146,7 @@ def build_attention_made_in_a_nested_call():  # expect: ARC004
     return classifier(Model(), tokens(), declared={"set-input"})
 
 
-def build_data_attribute_in_a_block():  # expect: ARC007
+def build_data_attribute_in_a_block():  # expect: ARC007 at 0
     class Cut(nn.Module):
         def __init__(self):
             super().__init__()
@@ -161,7 +161,7 @@ def build_data_attribute_in_a_block():  # expect: ARC007
 def build_features_through_numpy():  # expect: ARC007
     class Smoothed(Net):
         def forward(self, x):
-            h = self.encoder(x).detach().numpy()
+            h = self.encoder(x).detach().numpy()  # <- ARC007
             return self.decoder(torch.from_numpy(h))
 
     return classifier(Smoothed(), table())
@@ -174,7 +174,7 @@ def build_hard_choice_of_an_expert():  # expect: ARC007
             self.router, self.experts = nn.Linear(20, 4), nn.Parameter(torch.randn(4, 20, 5) / 20**0.5)
 
         def forward(self, x):
-            chosen = self.router(x).argmax(-1)
+            chosen = self.router(x).argmax(-1)  # <- ARC007
             return torch.einsum("bi,bio->bo", x, self.experts[chosen])
 
     return classifier(Router(), table())
@@ -183,7 +183,7 @@ def build_hard_choice_of_an_expert():  # expect: ARC007
 # -------------------------------------------------------------------- samples mixed, time leaking
 
 
-def build_reshape_of_images_for_a_recurrence():  # expect: ARC008
+def build_reshape_of_images_for_a_recurrence():  # expect: ARC008 at lstm
     class Rows(nn.Module):
         """(batch, rows, columns) reshaped to (rows, batch, columns), where a transposition is meant."""
 
@@ -206,7 +206,7 @@ def build_features_scaled_by_the_batch():  # expect: ARC008
 
         def forward(self, x):
             h = torch.relu(self.inputs(x))
-            return self.head(h / (h.norm(dim=0) + 1e-6))
+            return self.head(h / (h.norm(dim=0) + 1e-6))  # <- ARC008
 
     return classifier(Whitened(), table())
 
@@ -245,7 +245,7 @@ def build_attention_module_on_batch_major_data():  # expect: ARC009 at attention
     return classifier(Model(), tokens())
 
 
-def build_head_on_the_wrong_variable():  # expect: ARC010
+def build_head_on_the_wrong_variable():  # expect: ARC010 at decoder
     class Model(Net):
         def forward(self, x):
             return self.decoder(torch.zeros_like(self.encoder(x)))
@@ -253,7 +253,7 @@ def build_head_on_the_wrong_variable():  # expect: ARC010
     return classifier(Model(), table())
 
 
-def build_every_unit_clamped():  # expect: ARC010
+def build_every_unit_clamped():  # expect: ARC010 at decoder
     class Model(Net):
         def forward(self, x):
             return self.decoder(self.encoder(x).clamp(max=0.0))
@@ -261,7 +261,7 @@ def build_every_unit_clamped():  # expect: ARC010
     return classifier(Model(), table())
 
 
-def build_mask_upside_down():  # expect: ARC018
+def build_mask_upside_down():  # expect: ARC018 at encoder.layers.0.self_attn
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -281,7 +281,7 @@ def build_mask_upside_down():  # expect: ARC018
     return setup(Model(), ids[:, :-1], ids[:, 1:], loss, causal=True)
 
 
-def build_bidirectional_language_model():  # expect: ARC018
+def build_bidirectional_language_model():  # expect: ARC018 at rnn
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -295,7 +295,7 @@ def build_bidirectional_language_model():  # expect: ARC018
     return setup(Model(), ids[:, :-1], ids[:, 1:], nn.CrossEntropyLoss(), causal=True)
 
 
-def build_dropout_module_made_in_forward():  # expect: ARC012
+def build_dropout_module_made_in_forward():  # expect: ARC012 at <Dropout>
     class Model(Net):
         def forward(self, x):
             return self.decoder(nn.Dropout(0.4)(self.encoder(x)))
@@ -310,7 +310,7 @@ def build_spatial_dropout_without_the_flag():  # expect: ARC012
             self.conv, self.head = nn.Conv2d(3, 16, 3, 2, 1), nn.Linear(16, 5)
 
         def forward(self, x):
-            return self.head(functional.dropout2d(functional.relu(self.conv(x)), 0.2).mean((2, 3)))
+            return self.head(functional.dropout2d(functional.relu(self.conv(x)), 0.2).mean((2, 3)))  # <- ARC012
 
     return classifier(Model(), images(32, 3, 16))
 
@@ -337,7 +337,7 @@ def build_layers_initialized_with_ones():  # expect: INI002 at encoder.0.linear
     return classifier(model.apply(init), table())
 
 
-def build_zero_weights_in_two_layers_of_a_branch():  # expect: INI002
+def build_zero_weights_in_two_layers_of_a_branch():  # expect: INI002 at 1
     class Branch(nn.Module):
         def __init__(self):
             super().__init__()
@@ -349,7 +349,7 @@ def build_zero_weights_in_two_layers_of_a_branch():  # expect: INI002
     return classifier(nn.Sequential(Block(20, 32), Branch(), nn.Linear(32, 5)), table())
 
 
-def build_own_parameters_from_randn():  # expect: INI003
+def build_own_parameters_from_randn():  # expect: INI003 at 2
     class Dense(nn.Module):
         def __init__(self, inputs, outputs):
             super().__init__()
@@ -362,13 +362,13 @@ def build_own_parameters_from_randn():  # expect: INI003
     return classifier(model, table())
 
 
-def build_running_variance_of_nan():  # expect: INI005
+def build_running_variance_of_nan():  # expect: INI005 at 1
     model = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 5))
     model[1].running_var[3] = float("nan")
     return classifier(model, images(32, 3, 16))
 
 
-def build_overflow_in_half_precision_weights():  # expect: INI005
+def build_overflow_in_half_precision_weights():  # expect: INI005 at decoder
     model = Net()
     model.decoder.weight.data.mul_(1e6)
     model.decoder.weight.data = model.decoder.weight.data.half().float()
@@ -407,7 +407,7 @@ def build_division_by_a_norm_of_zero():  # expect: SIG003
         def forward(self, x):
             h = self.encoder(x.clamp(max=0.0) * 0)
             h = h - h
-            return self.decoder(h / h.norm(dim=1, keepdim=True))
+            return self.decoder(h / h.norm(dim=1, keepdim=True))  # <- SIG003
 
     return classifier(Model(), table())
 
@@ -421,7 +421,7 @@ def build_exponential_of_large_scores():  # expect: SIG003
             self.query, self.key, self.head = nn.Linear(20, 32), nn.Linear(20, 32), nn.Linear(20, 5)
 
         def forward(self, x):
-            scores = torch.exp(100 * self.query(x) @ self.key(x).transpose(1, 2))
+            scores = torch.exp(100 * self.query(x) @ self.key(x).transpose(1, 2))  # <- SIG003
             return self.head((scores / scores.sum(-1, keepdim=True) @ x).mean(1))
 
     return classifier(Attention(), torch.randn(32, 6, 20), declared={"set-input"})
@@ -430,7 +430,7 @@ def build_exponential_of_large_scores():  # expect: SIG003
 def build_shuffled_features_in_evaluation():  # expect: SIG007 warning
     class Model(Net):
         def forward(self, x):
-            return self.decoder(self.encoder(x)[:, torch.randperm(32)])
+            return self.decoder(self.encoder(x)[:, torch.randperm(32)])  # <- SIG007
 
     return classifier(Model(), table())
 
@@ -438,7 +438,7 @@ def build_shuffled_features_in_evaluation():  # expect: SIG007 warning
 def build_gate_drawn_in_every_pass():  # expect: SIG007
     class Model(Net):
         def forward(self, x):
-            return self.decoder(self.encoder(x) * torch.bernoulli(torch.full((32,), 0.8)))
+            return self.decoder(self.encoder(x) * torch.bernoulli(torch.full((32,), 0.8)))  # <- SIG007
 
     return classifier(Model(), table())
 
@@ -451,7 +451,7 @@ def build_norm_of_zero_vectors():  # expect: GRD004
 
         def forward(self, x):
             h = self.encoder(x)
-            return (h[:, None] - h[None]).square().sum(-1).sqrt()
+            return (h[:, None] - h[None]).square().sum(-1).sqrt()  # <- GRD004
 
     loss = lambda distance, y: (distance * (y[:, None] == y[None]).float()).mean()
     return setup(Pairs(), table(32), labels(32), loss, declared={"set-input"})
@@ -464,7 +464,7 @@ def build_gate_that_is_a_sign():  # expect: ARC007
             self.gate = nn.Linear(20, 32)
 
         def forward(self, x):
-            return self.decoder(self.encoder(x) * (self.gate(x).clamp(max=-50).sign() + 2))
+            return self.decoder(self.encoder(x) * (self.gate(x).clamp(max=-50).sign() + 2))  # <- ARC007
 
     return classifier(Model(), table())
 
@@ -485,7 +485,7 @@ def build_missing_value_in_a_batch_of_the_loader():  # expect: DAT003
     return setup(Net(), None, loss=nn.CrossEntropyLoss(), data=loader)
 
 
-def build_series_in_double_precision():  # expect: DAT008, RUN002
+def build_series_in_double_precision():  # expect: DAT008 at rnn, RUN002 at rnn
     class Series(nn.Module):
         def __init__(self):
             super().__init__()
@@ -497,7 +497,7 @@ def build_series_in_double_precision():  # expect: DAT008, RUN002
     return setup(Series(), torch.randn(32, 8, 3).double(), torch.randn(32, 1), nn.MSELoss())
 
 
-def build_counts_cast_by_the_first_block():  # expect: DAT008
+def build_counts_cast_by_the_first_block():  # expect: DAT008 at conv
     class Cast(nn.Module):
         def __init__(self):
             super().__init__()
@@ -521,7 +521,7 @@ def build_the_same_depth_everywhere():  # expect: DAT012
     return setup(model, images(16, 3, 16), torch.full((16, 1, 16, 16), 0.5), nn.L1Loss())
 
 
-def build_category_codes_from_another_table():  # expect: DAT013 at tables.1, RUN002
+def build_category_codes_from_another_table():  # expect: DAT013 at tables.1, RUN002 at tables.1
     class Tabular(nn.Module):
         def __init__(self):
             super().__init__()
@@ -533,7 +533,7 @@ def build_category_codes_from_another_table():  # expect: DAT013 at tables.1, RU
     return classifier(Tabular(), (torch.randint(0, 10, (64,)), torch.randint(0, 10, (64,))))
 
 
-def build_two_optimizers_and_one_forgotten():  # expect: OPT001
+def build_two_optimizers_and_one_forgotten():  # expect: OPT001 at encoder.1.linear
     model = Net()
     return classifier(model, table(), optimizer=torch.optim.Adam([*model.encoder[0].parameters(), *model.decoder.parameters()], 1e-3))
 
@@ -552,7 +552,7 @@ def build_parameter_of_the_loss_in_no_optimizer():  # expect: OPT001 at temperat
     return classifier(model, table(), optimizer=torch.optim.SGD(weights, lr=0.1))
 
 
-def build_copied_after_the_optimizer():  # expect: OPT002
+def build_copied_after_the_optimizer():  # expect: OPT002 at encoder.0.linear
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     return classifier(copy.deepcopy(model), table(), optimizer=optimizer)
@@ -571,7 +571,7 @@ def build_rate_of_zero_in_every_group():  # expect: OPT005
     return classifier(model, table(), optimizer=torch.optim.AdamW(groups))
 
 
-def build_teacher_updated_by_the_optimizer():  # expect: TRN003
+def build_teacher_updated_by_the_optimizer():  # expect: TRN003 at teacher.encoder.0.linear
     class Distilled(nn.Module):
         def __init__(self):
             super().__init__()
@@ -592,7 +592,7 @@ def build_matrix_of_the_wrong_side_in_a_block():  # expect: RUN002 at 1.linear
 
 
 def build_targets_of_another_length():  # expect: RUN003
-    loss = lambda output, y: functional.mse_loss(output, y[:60])
+    loss = lambda output, y: functional.mse_loss(output, y[:60])  # <- RUN003
     return setup(Net(1), table(), torch.randn(64, 1), loss)
 
 

@@ -40,11 +40,11 @@ def build_infinite_target():  # expect: DAT003
     return setup(mlp(1), table(), y, nn.MSELoss())
 
 
-def build_double_precision_table():  # expect: DAT008, RUN002
+def build_double_precision_table():  # expect: DAT008 at 0, RUN002 at 0
     return classifier(mlp(), table().double())
 
 
-def build_bytes_cast_in_forward():  # expect: DAT008
+def build_bytes_cast_in_forward():  # expect: DAT008 at net.0
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -75,12 +75,12 @@ def build_regression_on_a_constant():  # expect: DAT012
     return setup(mlp(1), table(), torch.full((64, 1), 0.5), nn.MSELoss())
 
 
-def build_token_beyond_the_vocabulary():  # expect: DAT013, RUN002
+def build_token_beyond_the_vocabulary():  # expect: DAT013 at 0, RUN002 at 0
     model = nn.Sequential(nn.EmbeddingBag(90, 16), nn.Linear(16, 5))
     return classifier(model, tokens(64, vocabulary=100))
 
 
-def build_padding_id_of_minus_one():  # expect: DAT013, RUN002
+def build_padding_id_of_minus_one():  # expect: DAT013 at embedding, RUN002 at embedding
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -154,7 +154,7 @@ def build_head_replaced_after_the_optimizer():  # expect: OPT002 at head
     return classifier(model, table(), optimizer=optimizer)
 
 
-def build_optimizer_of_another_instance():  # expect: OPT002
+def build_optimizer_of_another_instance():  # expect: OPT002 at backbone.0
     return classifier(Transfer(), table(), optimizer=torch.optim.AdamW(Transfer().parameters(), lr=1e-3))
 
 
@@ -223,7 +223,7 @@ def build_root_of_a_learned_gain():  # expect: TRN002
             self.body, self.gain, self.head = nn.Linear(20, 32), nn.Parameter(torch.full((32,), 2e-3)), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(torch.relu(self.body(x)) * self.gain.sqrt())
+            return self.head(torch.relu(self.body(x)) * self.gain.sqrt())  # <- TRN002
 
     return classifier(Net(), table())
 
@@ -235,16 +235,16 @@ def build_logarithm_of_a_learned_scale():  # expect: TRN002
             self.net, self.scale = mlp(1), nn.Parameter(torch.tensor([0.003]))
 
         def forward(self, x):
-            return self.net(x) + 0.2 * torch.log(self.scale)
+            return self.net(x) + 0.2 * torch.log(self.scale)  # <- TRN002
 
     return setup(Net(), table(), torch.randn(64, 1) - 2.0, nn.MSELoss())
 
 
-def build_declared_frozen_and_trained():  # expect: TRN003
+def build_declared_frozen_and_trained():  # expect: TRN003 at backbone.0
     return classifier(Transfer(), table(), frozen=("backbone",))
 
 
-def build_frozen_by_detaching_the_optimizer_state():  # expect: TRN003
+def build_frozen_by_detaching_the_optimizer_state():  # expect: TRN003 at backbone.0
     model = Transfer()
     model.backbone.requires_grad_(False)
     for parameter in model.backbone.parameters():
@@ -314,7 +314,7 @@ def build_wrong_flatten_size():  # expect: RUN002 at 4
     return classifier(model, images(32, 3, 16))
 
 
-def build_channels_last_image():  # expect: RUN002, DAT009 at 0
+def build_channels_last_image():  # expect: RUN002 at 0, DAT009 at 0
     model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
     return classifier(model, images(32, 3, 16).permute(0, 2, 3, 1))
 

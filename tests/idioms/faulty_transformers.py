@@ -31,15 +31,15 @@ def build_softmax_on_the_pooled_output():  # expect: LOS001 at head.1
 
 
 def build_softmax_of_the_logits_in_the_loss():  # expect: LOS001
-    loss = lambda output, y: functional.cross_entropy(output.logits.softmax(-1), y)
+    loss = lambda output, y: functional.cross_entropy(output.logits.softmax(-1), y)  # <- LOS001
     return setup(encoder(num_labels=5), batch(), labels(), loss)
 
 
-def build_labels_beyond_the_configuration():  # expect: LOS009, RUN002
+def build_labels_beyond_the_configuration():  # expect: LOS009 at classifier, RUN002 at <CrossEntropyLoss>
     return {"model": encoder(num_labels=3), "inputs": batch(labels=labels())}
 
 
-def build_every_label_ignored():  # expect: LOS025
+def build_every_label_ignored():  # expect: LOS025 at <CrossEntropyLoss>
     model = transformers.BertForTokenClassification(transformers.BertConfig(**SIZES, num_labels=4))
     return {"model": model, "inputs": batch(labels=torch.full((32, 16), -100))}
 

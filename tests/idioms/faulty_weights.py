@@ -50,7 +50,7 @@ def build_weights_of_standard_deviation_one():  # expect: INI003 at 2
     return classifier(model, table())
 
 
-def build_uniform_weights_in_a_convolution():  # expect: INI003
+def build_uniform_weights_in_a_convolution():  # expect: INI003 at 3
     def init(module):
         if isinstance(module, nn.Conv2d):
             nn.init.uniform_(module.weight, -3, 3)
@@ -72,7 +72,7 @@ def build_parameter_of_empty_memory():  # expect: INI005
         def forward(self, x):
             return self.net(x) * self.scale
 
-    return classifier(Scaled(), table())
+    return classifier(Scaled(), table())  # <- INI005
 
 
 def build_infinite_embedding():  # expect: INI005 at 0
@@ -87,7 +87,7 @@ def build_bias_that_closes_every_unit():  # expect: INI009 at 0
     return classifier(model, table())
 
 
-def build_bias_that_opens_every_unit():  # expect: INI009
+def build_bias_that_opens_every_unit():  # expect: INI009 at body
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -100,7 +100,7 @@ def build_bias_that_opens_every_unit():  # expect: INI009
     return classifier(Net(), table())
 
 
-def build_deep_stack_with_small_gain():  # expect: INI001
+def build_deep_stack_with_small_gain():  # expect: INI001 at 0
     model = mlp(depth=30, width=64)
     for layer in model:
         if isinstance(layer, nn.Linear):
@@ -124,7 +124,7 @@ def build_copied_filters():  # expect: INI006 at 0
     return classifier(model, images(32, 3, 16))
 
 
-def build_selu_with_default_weights():  # expect: INI008
+def build_selu_with_default_weights():  # expect: INI008 at 0
     return classifier(mlp(depth=4, activation=nn.SELU), table())
 
 
@@ -158,14 +158,14 @@ def build_norm_of_one_value():  # expect: NRM008 at norm
     return classifier(Net(), torch.randn(32, 12, 1))
 
 
-def build_instance_norm_behind_global_pooling():  # expect: NRM008
+def build_instance_norm_behind_global_pooling():  # expect: NRM008 at 3
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.GroupNorm(16, 16), nn.Flatten(), nn.Linear(16, 5)
     )
     return classifier(model, images(32, 3, 16))
 
 
-def build_dropout_before_batch_norm():  # expect: NRM001
+def build_dropout_before_batch_norm():  # expect: NRM001 at 3
     model = nn.Sequential(
         nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(64), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5)
     )
@@ -234,7 +234,7 @@ def build_log_of_zero():  # expect: SIG003
             self.net = mlp()
 
         def forward(self, x):
-            return self.net(torch.log(torch.relu(x)))
+            return self.net(torch.log(torch.relu(x)))  # <- SIG003
 
     return classifier(Net(), table())
 
@@ -248,7 +248,7 @@ def build_attention_with_everything_masked():  # expect: SIG003
         def forward(self, x, mask):
             q, k, v = self.qkv(x).chunk(3, -1)
             scores = (q @ k.transpose(1, 2) / 32**0.5).masked_fill(~mask[:, None], float("-inf"))
-            return self.head((scores.softmax(-1) @ v).mean(1))
+            return self.head((scores.softmax(-1) @ v).mean(1))  # <- SIG003
 
     mask = torch.rand(32, 6) < 0.7
     mask[3] = False
@@ -262,7 +262,7 @@ def build_noise_in_evaluation():  # expect: SIG007
             self.net = mlp()
 
         def forward(self, x):
-            return self.net(x + 0.1 * torch.randn_like(x))
+            return self.net(x + 0.1 * torch.randn_like(x))  # <- SIG007
 
     return classifier(Net(), table())
 
@@ -275,13 +275,13 @@ def build_sampled_latents_in_evaluation():  # expect: SIG007 warning
 
         def forward(self, x):
             mean, log_variance = self.body(x).chunk(2, 1)
-            return self.decoder(torch.distributions.Normal(mean, torch.exp(0.5 * log_variance)).rsample())
+            return self.decoder(torch.distributions.Normal(mean, torch.exp(0.5 * log_variance)).rsample())  # <- SIG007
 
     x = table()
     return setup(Net(), x, x, nn.MSELoss())
 
 
-def build_weights_disturbed_in_every_forward():  # expect: SIG007
+def build_weights_disturbed_in_every_forward():  # expect: SIG007 at 0
     class Disturbed(nn.Linear):
         def forward(self, x):
             noise = 0.05 * torch.randn_like(self.weight)
@@ -298,7 +298,7 @@ def build_dead_layer():  # expect: SIG001
 
         def forward(self, x):
             x = torch.sigmoid(self.first(x))
-            return self.head(torch.relu(self.second(x) - 0.35))
+            return self.head(torch.relu(self.second(x) - 0.35))  # <- SIG001
 
     return classifier(Net(), table(256))
 
@@ -310,7 +310,7 @@ def build_sigmoid_far_out():  # expect: SIG002
             self.first, self.head = nn.Linear(20, 64), nn.Linear(64, 5)
 
         def forward(self, x):
-            return self.head(torch.tanh(8 * self.first(x)))
+            return self.head(torch.tanh(8 * self.first(x)))  # <- SIG002
 
     return classifier(Net(), table())
 
@@ -322,7 +322,7 @@ def build_distance_of_equal_pairs():  # expect: GRD004
             self.tower = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 16))
 
         def forward(self, left, right):
-            return torch.sqrt((self.tower(left) - self.tower(right)).pow(2).sum(1))
+            return torch.sqrt((self.tower(left) - self.tower(right)).pow(2).sum(1))  # <- GRD004
 
     left = table()
     inputs = (left, torch.cat([left[:8], table(56)]))
@@ -337,12 +337,12 @@ def build_where_around_a_logarithm():  # expect: GRD004
 
         def forward(self, x, kept):
             h = self.body(x).exp() * kept
-            return self.head(torch.where(kept > 0, torch.log(h), torch.zeros_like(h)))
+            return self.head(torch.where(kept > 0, torch.log(h), torch.zeros_like(h)))  # <- GRD004
 
     return classifier(Net(), (table(), (torch.rand(64, 32) < 0.8).float()))
 
 
-def build_long_sigmoid_stack():  # expect: ARC024
+def build_long_sigmoid_stack():  # expect: ARC024 at 0
     return classifier(mlp(depth=5, activation=nn.Sigmoid), table())
 
 
@@ -378,7 +378,7 @@ def build_derivative_of_exp_written_wrongly():  # expect: GRD007
             self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(Doubled.apply(self.body(x)))
+            return self.head(Doubled.apply(self.body(x)))  # <- GRD007
 
     return classifier(Net(), table())
 
@@ -392,7 +392,7 @@ def build_gradient_of_a_scale_written_wrongly():  # expect: GRD007
             self.scale = nn.Parameter(torch.tensor(0.5))
 
         def forward(self, x):
-            return self.head(torch.relu(Clipped.apply(self.body(x), self.scale)))
+            return self.head(torch.relu(Clipped.apply(self.body(x), self.scale)))  # <- GRD007
 
     return classifier(Net(), table())
 
@@ -414,7 +414,7 @@ def build_backward_that_returns_none():  # expect: GRD003
             self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
 
         def forward(self, x):
-            return self.head(NoGradient.apply(self.body(x)))
+            return self.head(NoGradient.apply(self.body(x)))  # <- GRD003
 
     return classifier(Net(), table())
 

@@ -1,8 +1,13 @@
-"""Models as people write them: healthy ones are silent at warning and above, and each fault is found at its module."""
+"""Models as people write them: healthy ones are silent at warning and above, and each fault is found at its place.
+
+The place is the module that an expectation names (`# expect: LOS002 at head`), or the line marked `# <- LOS002`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from nnlint import registry
 from nnlint.engine import check
 from nnlint.finding import Level
+from nnlint.report import TargetReport
 from tests.expectations import Build, faults, read_builds
 from tests.libraries import library
 
@@ -25,6 +31,7 @@ NO_IDIOM = {
     "RUN006": "the limit is the caller's (tests/rules/run, tests/cli)",
     "RUN007": "a rule has to be broken for it (tests/rules/run, tests/cli)",
 }
+_MARK = re.compile(r"# <- ([A-Z0-9 ]+)")
 #: Idioms that each other error needs.
 LEAST = 2
 
@@ -37,23 +44,39 @@ def _name(build: Build) -> str:
     return f"{build.file.stem.partition('_')[2]}-{build.function.removeprefix('build_')}"
 
 
-def _departures(build: Build) -> list[str]:
+def _report(build: Build) -> TargetReport:
     for part, name in NEEDED.items():
         if part in build.file.stem:
             library(name)
-    return faults(build, check(build.target, build.check_settings()), LEVELS)
+    return check(build.target, build.check_settings())
+
+
+def _misplaced(build: Build, report: TargetReport) -> Iterator[str]:
+    """Findings on a line of the file that carries no `# <- CODE` for them, beside or above, where no module is expected."""
+    lines = build.file.read_text(encoding="utf-8").splitlines()
+    anywhere = {wanted.code for wanted in build.expected if wanted.module is None}
+    for finding in report.findings:
+        place = finding.location
+        if place is None or finding.code not in anywhere or Path(place.file).name != build.file.name:
+            continue
+        beside, above = lines[place.line - 1], lines[place.line - 2].strip()
+        marks = _MARK.findall(beside) + (_MARK.findall(above) if above.startswith("#") else [])
+        if not any(finding.code in mark.split() for mark in marks):
+            yield f"{finding.code} at line {place.line}: {beside.strip()}"
 
 
 @pytest.mark.parametrize("build", _builds("healthy"), ids=_name)
 def test_healthy(build: Build) -> None:
     assert not build.expected, "a healthy idiom expects no finding"
-    assert _departures(build) == []
+    assert faults(build, _report(build), LEVELS) == []
 
 
 @pytest.mark.parametrize("build", _builds("faulty"), ids=_name)
 def test_faulty(build: Build) -> None:
     assert build.expected, "a faulty idiom says what is expected"
-    assert _departures(build) == []
+    report = _report(build)
+    assert faults(build, report, LEVELS) == []
+    assert list(_misplaced(build, report)) == []
 
 
 def test_every_error_is_found_in_two_idioms_at_least() -> None:
