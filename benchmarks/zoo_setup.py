@@ -13,6 +13,8 @@ from torch import nn
 BATCH = 8
 #: Of samples with more values than this (images of 1024 x 1024, clips) two make a batch: eight need tens of gigabytes.
 LARGE, FEW = 1_000_000, 2
+#: So do samples of which the layers make more values than this: a backward pass keeps them, and eight fill four gigabytes.
+WIDE = 1 << 27
 #: Inputs of these are (time, batch, ...), or nodes and edges: there is no dimension 0 to widen.
 NOT_BATCH_FIRST = ("nn/decoder", "pyg/")
 TOKENS = ("input_ids", "decoder_input_ids")
@@ -67,7 +69,9 @@ def _widened(
     if not tensors:
         return args, kwargs
     size = tensors[0].shape[0]
-    batch = FEW if max(tensor.numel() // max(size, 1) for tensor in tensors) > LARGE else BATCH
+    largest = max(tensor.numel() // max(size, 1) for tensor in tensors)
+    few = largest > LARGE or _values_made(model, args, kwargs) // max(size, 1) > WIDE
+    batch = FEW if few else BATCH
     wide_args = tuple(_rows(f"{index}", value, size, batch) for index, value in enumerate(args))
     wide_kwargs = {key: _rows(key, value, size, batch) for key, value in kwargs.items()}
     try:
@@ -75,6 +79,23 @@ def _widened(
     except Exception:
         return args, kwargs
     return wide_args, wide_kwargs
+
+
+def _values_made(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """How many numbers the innermost layers put out in one forward."""
+    made = 0
+
+    def count(module: nn.Module, _given: Any, output: Any) -> None:
+        nonlocal made
+        if isinstance(output, torch.Tensor) and next(module.children(), None) is None:
+            made += output.numel()
+
+    handle = nn.modules.module.register_module_forward_hook(count)
+    try:
+        _forward(model, args, kwargs)
+    finally:
+        handle.remove()
+    return made
 
 
 def _rows(key: str, value: Any, size: int, batch: int) -> Any:

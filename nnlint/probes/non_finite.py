@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,9 @@ class NonFiniteFinder:
         if self._first is not None or not output.is_floating_point() or output.layout is not torch.strided:
             return
         with torch.no_grad():
-            x = output.detach()
-            if bool(torch.isfinite(x).all()):
+            what = _non_finite(output.detach())
+            if what is None:
                 return
-            what = "NaN" if bool(torch.isnan(x).any()) else "Inf" if bool((x == float("inf")).any()) else "-Inf"
             self._latest = node
             if what != "-Inf":
                 self._first = (node, what, _ranges((args, kwargs), output))
@@ -103,6 +103,16 @@ class NonFiniteGradientFinder:
             return NonFiniteGradient(None, function, what, ())
         ranges = tuple(("", *_finite_range(tensor)) for tensor in self._given.get(node, ()))
         return NonFiniteGradient(graph.of(node), function, what, ranges)
+
+
+def _non_finite(values: torch.Tensor) -> str | None:
+    """The worst that a tensor holds, None where all of it is finite. One pass without copies: it looks at every op's output."""
+    if not values.numel():
+        return None
+    low, high = (values.float() if values.element_size() == 1 else values).aminmax()  # torch has none for 8-bit floats
+    if bool(high.isnan()):
+        return "NaN"
+    return "Inf" if float(high) == math.inf else "-Inf" if float(low) == -math.inf else None
 
 
 def all_finite(value: Any) -> bool:
