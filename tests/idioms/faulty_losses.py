@@ -181,6 +181,13 @@ def build_several_labels_with_softmax_and_bce():  # expect: LOS013
     return setup(Net(last=lambda x: x.softmax(1)), table(), targets, nn.BCELoss())
 
 
+def build_several_labels_times_log_softmax():  # expect: LOS013 warning
+    def loss(logits, y):
+        return -(functional.log_softmax(logits, dim=-1) * y).sum(dim=-1).mean()  # <- LOS013
+
+    return setup(Net(), table(), torch.randint(0, 2, (64, 5)).float(), loss)
+
+
 def build_column_against_vector():  # expect: LOS015 at head
     return setup(Net(1), table(), torch.randn(64), lambda output, y: ((output - y) ** 2).mean())
 

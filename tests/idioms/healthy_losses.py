@@ -151,6 +151,20 @@ def build_multilabel():
     return setup(mlp(), table(), torch.randint(0, 2, (64, 5)).float(), nn.BCEWithLogitsLoss())
 
 
+def build_share_of_each_tag():
+    def loss(logits, tags):
+        return -((functional.log_softmax(logits, dim=1) * tags).sum(1) / tags.sum(1).clamp(min=1)).mean()
+
+    return setup(mlp(), table(), torch.randint(0, 2, (64, 5)).float(), loss)
+
+
+def build_multinomial_likelihood_of_a_basket():
+    taste = torch.randn(128, 4) @ torch.randn(4, 30)
+    baskets = (taste + torch.randn(128, 30) > 1.5).float()
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(30, 32), nn.Tanh(), nn.Linear(32, 30))
+    return setup(model, baskets, baskets, lambda logits, y: -(functional.log_softmax(logits, 1) * y).sum(1).mean())
+
+
 def build_multilabel_with_rare_positives():
     targets = (torch.rand(64, 5) < 0.2).float()
     return setup(mlp(), table(), targets, nn.BCEWithLogitsLoss(pos_weight=torch.full((5,), 4.0)))

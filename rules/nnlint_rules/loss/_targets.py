@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnlint_rules.loss._heads import class_dim, thinned
 
@@ -23,7 +23,7 @@ class TargetRows:
         empty: how many rows of zeros there are.
         binary: whether every entry is 0 or 1.
         sum_to_one: share of the rows that sum to 1.
-        largest_sum: the largest sum of a row.
+        smallest_sum, largest_sum: the smallest and the largest sum of a row.
         integral: whether every entry is a whole number.
         distinct: number of columns that hold the largest entry of some row.
         highest: the largest entry.
@@ -34,6 +34,7 @@ class TargetRows:
     empty: int
     binary: bool
     sum_to_one: float
+    smallest_sum: float
     largest_sum: float
     integral: bool
     distinct: int
@@ -47,14 +48,19 @@ class TargetRows:
 
 def target_rows(call: MeasuredLoss) -> TargetRows | None:
     """The rows of the targets; None where the targets have not the shape of a prediction with classes, or no values."""
-    import torch
-
     values, prediction = call.target_value, call.prediction_value
     if values is None or prediction is None or values.shape != prediction.shape or values.dim() < 2:
         return None
     dim = class_dim(tuple(values.shape))
     if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
         dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
+    return rows_of(values, dim)
+
+
+def rows_of(values: Any, dim: int) -> TargetRows | None:
+    """The rows along a dimension; None where all of them are zero, or a value is not finite."""
+    import torch
+
     rows = thinned(values).movedim(dim, -1).reshape(-1, values.shape[dim])
     total = len(rows)
     rows = rows[rows.abs().sum(1) > 0]
@@ -67,6 +73,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
         empty=total - len(rows),
         binary=bool(((rows == 0) | (rows == 1)).all()),
         sum_to_one=float(((sums - 1).abs() <= _TOLERANCE).double().mean()),
+        smallest_sum=float(sums.min()),
         largest_sum=float(sums.max()),
         integral=bool((rows == rows.round()).all()),
         distinct=int(rows.argmax(1).unique().numel()),

@@ -1,0 +1,85 @@
+"""Cross-entropies written out as the sum of targets times log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnlint_rules.loss._heads import loss_path, softmax_dim
+from nnlint_rules.loss._targets import TargetRows, rows_of
+
+if TYPE_CHECKING:
+    from nnlint import Batch, Graph, LossCalls, Op
+    from nnlint.probes.batch import BatchTensor
+
+#: What leaves the rows of targets and of log-probabilities as they are, but for a sign.
+_PLAIN = ("identity", "cast", "integer-cast", "neg", "detach")
+
+
+@dataclass(frozen=True)
+class WrittenOut:
+    """A product of log-probabilities and targets that is summed into the loss.
+
+    Attributes:
+        op: the product.
+        rows: the targets along the dimension of the softmax.
+        is_set: whether an input of the model is a table of zeros and ones of the same shape: a set to be completed.
+    """
+
+    op: Op
+    rows: TargetRows
+    is_set: bool
+
+
+def written_out(losses: LossCalls, batch: Batch) -> Iterator[WrittenOut]:
+    """Every `-(log_softmax(x) * y).sum()` on the way to the loss where y is a tensor of the batch and nothing else reads y.
+
+    Where the loss reads the targets again (to divide by how many there are, for their complement) it is another loss.
+    """
+    graph, upstream = losses.graph, loss_path(losses)
+    given = _given(graph, batch)
+    for op in graph.calls("mul"):
+        if op not in upstream or len(op.activations) != 2:
+            continue
+        ends = [graph.producer(part, through=_PLAIN) for part in op.activations]
+        dims = [_log_softmax_dim(graph, end) for end in ends]
+        target, dim = (ends[1], dims[0]) if dims[0] is not None else (ends[0], dims[1])
+        tensor = given.get(target.index)
+        if dim is None or tensor is None or tensor.shape != op.shape or not _only_summed(graph, op, target, upstream):
+            continue
+        rows = rows_of(tensor.tensor, dim)
+        if rows is not None:
+            yield WrittenOut(op, rows, _has_set(batch, tensor))
+
+
+def _given(graph: Graph, batch: Batch) -> dict[int, BatchTensor]:
+    """Inputs and targets of the batch by the index of their op."""
+    targets = [op for op in graph.calls("input") if op not in graph.inputs]
+    pairs = ((graph.inputs, batch.inputs), (targets, batch.targets))
+    return {
+        op.index: tensor
+        for ops, tensors in pairs
+        for op, tensor in zip(ops, tensors, strict=False)
+        if op.shape == tensor.shape and not tensor.assumed
+    }
+
+
+def _log_softmax_dim(graph: Graph, op: Op) -> int | None:
+    """The dimension of a log_softmax, or of the softmax under a logarithm; None for any other op."""
+    if op.is_kind("log-softmax"):
+        return softmax_dim(op)
+    inner = graph.producer(op.activations[0], through=(*_PLAIN, "clamp")) if op.name == "log" and op.activations else None
+    return softmax_dim(inner) if inner is not None and inner.is_kind("softmax") else None
+
+
+def _only_summed(graph: Graph, product: Op, target: Op, upstream: frozenset[Op]) -> bool:
+    """Whether the product is summed or averaged at once, and the loss reads the targets nowhere else."""
+    takers = [op for op in graph.consumers(product, through=_PLAIN) if op in upstream]
+    readers = {op for op in graph.consumers(target, through=_PLAIN) if op in upstream}
+    return bool(takers) and all(op.name in ("sum", "mean") for op in takers) and readers == {product}
+
+
+def _has_set(batch: Batch, target: BatchTensor) -> bool:
+    others = (tensor for tensor in batch.inputs if tensor is not target and tensor.shape == target.shape)
+    return any(bool(((other.values == 0) | (other.values == 1)).all()) for other in others)
