@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nnlint.probes.gap import TrainEvalGap
     from nnlint.probes.session import Session
-    from nnlint.probes.stats import ForwardStats, LayerStats
+    from nnlint.probes.stats import ForwardStats, LayerStats, NonFinite
 
 #: Outputs of two evaluation passes that differ by less, relative to their largest value, are the same but for rounding.
 SAME = 1e-4
@@ -48,6 +48,21 @@ class Randomness:
     def meets(self) -> Op | None:
         """The op where the noise meets an activation."""
         return meets(self.op) if self.op is not None else None
+
+
+@dataclass(frozen=True)
+class NonFiniteEvaluation:
+    """NaN or Inf in the outputs of evaluation mode.
+
+    Attributes:
+        cause: the first op that made it, in the evaluation-mode graph.
+        graph: that graph.
+        mended: whether it is gone after a few updates, as where running statistics are still at their first values.
+    """
+
+    cause: NonFinite
+    graph: Graph
+    mended: bool
 
 
 @dataclass(frozen=True)
@@ -194,6 +209,32 @@ class EvalStats:
     def outputs_finite(self) -> bool:
         """Whether every output has a finite value at least somewhere."""
         return all(bool(tensor.isfinite().any()) for tensor in self.outputs)
+
+    @cached_property
+    def non_finite(self) -> NonFiniteEvaluation | None:
+        """Where NaN or Inf in the outputs comes from; None where they are finite (-Inf is a mask), or no op makes it."""
+        from nnlint.probes.fingerprints import Run, recorded
+        from nnlint.probes.non_finite import NonFiniteFinder, all_finite
+
+        if all_finite(self.outputs):
+            return None
+        session, finder = self._session, NonFiniteFinder()
+        again = Run(session.batch_inputs, session.plan.seed, session.setup.model.eval)
+        graph: Graph = session.measure("non-finite search", lambda: recorded(session.setup, again, finder))
+        cause = finder.found(graph)
+        return NonFiniteEvaluation(cause, graph, self._finite_after_steps()) if cause is not None else None
+
+    def _finite_after_steps(self) -> bool:
+        from nnlint.probes.non_finite import all_finite
+        from nnlint.probes.outputs import evaluate
+        from nnlint.probes.second_look import second_look
+
+        session = self._session
+        look = partial(evaluate, session.setup, session.batch_inputs, seed=session.plan.seed)
+        try:
+            return all_finite(second_look(session, "evaluation after steps", look, all_finite))
+        except Skip:  # no update can be made: what is there stays
+            return False
 
     @cached_property
     def spread_after_steps(self) -> float | None:

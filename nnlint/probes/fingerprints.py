@@ -108,9 +108,9 @@ def first_difference(setup: TrainingSetup, one: Run, other: Run, judge: Judge) -
     """
     first, second = _Kept(), _Compared([], judge)
     try:
-        _recorded(setup, one, first)
+        recorded(setup, one, first)
         second.kept = first.found
-        graph = _recorded(setup, other, second)
+        graph = recorded(setup, other, second)
     except Exception as error:
         if is_fatal(error):
             raise
@@ -123,8 +123,9 @@ def first_difference(setup: TrainingSetup, one: Run, other: Run, judge: Judge) -
     return Difference(graph.of(found), graph, found is second.parted) if found is not None else None
 
 
-def _recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:
-    recorder = Recorder(setup.model, stop=_recorded.__code__, observer=observer, substitute=run.substitute)
+def recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:
+    """Record one forward without gradients; the caller holds the state guard, and an exception of the model passes."""
+    recorder = Recorder(setup.model, stop=recorded.__code__, observer=observer, substitute=run.substitute)
     recorder.add_inputs(named_inputs(setup.with_inputs(run.inputs)))
     run.prepare()
     seed_everything(run.seed)

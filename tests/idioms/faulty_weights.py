@@ -239,6 +239,37 @@ def build_log_of_zero():  # expect: SIG003
     return classifier(Net(), table())
 
 
+class RunningScale(nn.Module):
+    """Divides by the deviation of the batch, and in evaluation by its running average."""
+
+    def __init__(self, width, momentum=0.1):
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("average", torch.zeros(width))
+
+    def forward(self, x):
+        if self.training:
+            with torch.no_grad():
+                self.average.lerp_(x.std(0), self.momentum)
+            return x / (x.std(0) + 1e-5)
+        return x / self.average  # <- SIG003
+
+
+def build_average_of_zero_in_evaluation():  # expect: SIG003 warning
+    return classifier(nn.Sequential(nn.Linear(20, 32), RunningScale(32), nn.ReLU(), nn.Linear(32, 5)), table())
+
+
+def build_average_that_nothing_updates():  # expect: SIG003
+    model = nn.Sequential(nn.Linear(20, 32), RunningScale(32, momentum=0.0), nn.ReLU(), nn.Linear(32, 5))
+    return classifier(model, table())
+
+
+def build_running_variance_below_zero():  # expect: SIG003 at 1
+    model = convolutions()
+    model[1].running_var.sub_(1.5)
+    return classifier(model, images())
+
+
 def build_attention_with_everything_masked():  # expect: SIG003
     class Net(nn.Module):
         def __init__(self):

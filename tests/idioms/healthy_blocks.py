@@ -316,3 +316,23 @@ def build_llama_by_hand():
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1)
     inputs = {"ids": ids[:, :-1], "targets": ids[:, 1:].contiguous()}
     return setup(model, inputs, loss=lambda output: output[1], optimizer=optimizer, causal=True)
+
+
+class RunningScale(nn.Module):
+    """Divides by the deviation of the batch, and in evaluation by its running average, which starts at one."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("running_deviation", torch.ones(width))
+
+    def forward(self, x):
+        if not self.training:
+            return x / (self.running_deviation + 1e-5)
+        with torch.no_grad():
+            self.running_deviation.lerp_(x.std(0), 0.1)
+        return x / (x.std(0) + 1e-5)
+
+
+def build_running_scale_by_hand():
+    model = nn.Sequential(nn.Linear(20, 32), RunningScale(32), nn.ReLU(), nn.Linear(32, 5))
+    return classifier(model, torch.randn(64, 20))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats
+    from nnlint import ForwardStats, Graph
+    from nnlint.finding import Evidence
+    from nnlint.probes.eval_stats import EvalStats, NonFiniteEvaluation
     from nnlint.probes.stats import NonFinite
 
 _CAUSES = {
@@ -22,6 +24,7 @@ _CAUSES = {
     "exp": "the exponential overflows (float32 holds e^88, float16 e^11): subtract the maximum first, or use logsumexp or softmax",
     "pow": "a power of a negative or too large number: clamp the base",
     "softmax": "every entry of a row is -inf (a mask that leaves nothing): leave one entry, or fill with a large negative number",
+    "batch-norm": "a running variance below zero or beyond the number format: load the statistics again, or collect them anew",
     "cross_entropy": "every target is ignored, or a logit is infinite: check ignore_index and the scale of the logits",
 }
 _OVERFLOW = "the values outgrow the number format: look at the scale of the weights and inputs before this op, or normalize"
@@ -34,16 +37,18 @@ _OVERFLOW = "the values outgrow the number format: look at the scale of the weig
     since="0.1",
     explains=["ARC010", "ARC011", "GRD004", "LOS006", "LOS018", "LOS024", "OPT003", "SIG008", "TRN001", "TRN002"],
 )
-def check(forward: ForwardStats) -> Iterator[Finding]:
+def check(forward: ForwardStats, evaluation: EvalStats | None) -> Iterator[Finding]:
     """NaN or Inf appears in the forward pass.
 
     ## What it does
     When anything measured in the training-mode forward (or the loss) is NaN or Inf, runs the same forward again and looks at
     every operation: the first one that made NaN or Inf out of finite inputs is named, with the range of those inputs. An
     attention mask filled with -inf is no fault. Where the NaN is replaced again before the loss, the finding is an info.
+    Where only the outputs of evaluation mode hold NaN or Inf, it does the same there; a warning, if a few updates mend it.
 
     ## Why is this bad?
-    One NaN makes the loss NaN and, after one step, every weight. Torch does not say where it began.
+    One NaN makes the loss NaN and, after one step, every weight. Torch does not say where it began. In evaluation mode alone, every
+    measure of the validation is NaN, and training, whose loss looks well, goes on.
 
     ## Example
         loss = -(targets * probabilities.log()).sum(1).mean()    # log(0)
@@ -55,26 +60,52 @@ def check(forward: ForwardStats) -> Iterator[Finding]:
     - PyTorch: Numerical accuracy; `torch.autograd.detect_anomaly`
     - IEEE 754: operations with NaN and Inf
     """
-    found = forward.non_finite
-    if found is None:
-        return
     reaches = not forward.outputs_finite or (forward.loss is not None and not math.isfinite(forward.loss))
-    ranges = ", ".join(_range_text(low, high) for _, low, high in found.input_ranges)
-    given = f" from inputs in {ranges}" if ranges else ""
+    if forward.non_finite is not None:
+        yield _in_training(forward, forward.non_finite, reaches=reaches)
+    found = evaluation.non_finite if evaluation is not None and not reaches else None
+    if found is not None:
+        yield _in_evaluation(found)
+
+
+def _in_training(forward: ForwardStats, found: NonFinite, *, reaches: bool) -> Finding:
     gone = "" if reaches else "; it is replaced again before the output, but its gradient may still be NaN"
-    yield Finding(
+    return Finding(
         at=found.op,
         level=None if reaches else Level.INFO,
-        message=f"{found.op.label} makes the first {found.what} of the forward{given}{gone}",
-        evidence={
-            "op": found.op.name,
-            "value": found.what,
-            "input_ranges": [[name, _number(low), _number(high)] for name, low, high in found.input_ranges],
-            "loss": _number(forward.loss) if forward.loss is not None else None,
-        },
+        message=f"{found.op.label} makes the first {found.what} of the forward{_given(found)}{gone}",
+        evidence={**_evidence(found), "loss": _number(forward.loss) if forward.loss is not None else None},
         fix=_fix(found),
-        modules=tuple(dict.fromkeys(op.module_path for op in forward.graph.descendants(found.op) if op.module_path)),
+        modules=_below(forward.graph, found),
     )
+
+
+def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
+    cause = found.cause
+    mended = "; after a few updates it is gone" if found.mended else ""
+    return Finding(
+        at=cause.op,
+        level=Level.WARNING if found.mended else None,
+        message=f"{cause.op.label} makes the first {cause.what} of the forward{_given(cause)}, in evaluation mode only{mended}",
+        evidence={**_evidence(cause), "mode": "evaluation", "after_updates": "finite" if found.mended else "not finite"},
+        fix=f"{_fix(cause)}; look at what only evaluation mode reads: running statistics, averages, buffers",
+        modules=_below(found.graph, cause),
+    )
+
+
+def _given(found: NonFinite) -> str:
+    ranges = ", ".join(_range_text(low, high) for _, low, high in found.input_ranges)
+    return f" from inputs in {ranges}" if ranges else ""
+
+
+def _evidence(found: NonFinite) -> dict[str, Evidence]:
+    ranges: list[Evidence] = [[name, _number(low), _number(high)] for name, low, high in found.input_ranges]
+    return {"op": found.op.name, "value": found.what, "input_ranges": ranges}
+
+
+def _below(graph: Graph, found: NonFinite) -> tuple[str, ...]:
+    """The modules that the NaN or Inf goes through."""
+    return tuple(dict.fromkeys(op.module_path for op in graph.descendants(found.op) if op.module_path))
 
 
 def _range_text(low: float, high: float) -> str:

@@ -98,3 +98,49 @@ def test_loss_that_overflows() -> None:
 
 def test_finite_net_is_silent() -> None:
     assert check(Net(torch.relu)).findings == []
+
+
+class Standardized(nn.Module):
+    """Divides by a running deviation in evaluation mode, as batch norms written by hand do."""
+
+    def __init__(self, *, eps=0.0, momentum=0.1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc1, self.fc2 = nn.Linear(16, 32), nn.Linear(32, 5)
+        self.eps, self.momentum = eps, momentum
+        self.register_buffer("deviation", torch.zeros(32))
+
+    def forward(self, x):
+        h = self.fc1(x)
+        if not self.training:
+            return self.fc2(h / (self.deviation + self.eps))
+        deviation = h.std(0)
+        self.deviation.lerp_(deviation.detach(), self.momentum)
+        return self.fc2(h / deviation)
+
+
+def test_evaluation_mode_alone() -> None:
+    (found,) = check(Standardized(momentum=0.0)).findings
+    assert found.level.value == "error"
+    assert (found.evidence["op"], found.evidence["mode"]) == ("div", "evaluation")
+    assert found.location.function == "Standardized.forward"
+
+
+def test_evaluation_mode_before_the_first_update_is_a_warning() -> None:
+    (found,) = check(Standardized()).findings
+    assert found.level.value == "warning"
+    assert "after a few updates it is gone" in found.message
+
+
+def test_guarded_evaluation_is_silent() -> None:
+    report = check(Standardized(eps=1e-5))
+    assert (report.findings, report.skipped) == ([], [])
+
+
+def test_masked_logits_in_evaluation_are_silent() -> None:
+    class Masked(Net):
+        def forward(self, x):
+            logits = super().forward(x)
+            return logits if self.training else logits.masked_fill(torch.arange(5) == 0, float("-inf"))
+
+    assert check(Masked(torch.relu)).findings == []
