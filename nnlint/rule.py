@@ -18,6 +18,7 @@ Check: TypeAlias = Callable[..., Iterator[Finding]]
 #: The evidence a rule may ask for, by the name of the parameter's type, and the catalogue's word for the need.
 NEEDS: dict[str, str] = {
     "Graph": "graph",
+    "RefusedLookup": "run",
     "Model": "params",
     "Parameters": "params",
     "Batch": "batch",

@@ -33,6 +33,7 @@ from nnlint.capture.calls import (
 )
 from nnlint.capture.frames import user_location
 from nnlint.capture.functions import recorded_functions, scripted
+from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
@@ -68,6 +69,7 @@ class Recorder(TorchFunctionMode):
         self.in_loss = False
         self.last: fx.Node | None = None
         self.refused_loss: tuple[fx.Node, tuple[Any, ...], dict[str, Any]] | None = None
+        self.refused_lookup: RefusedLookup | None = None
         self._stop = stop
         self._observer = observer
         self._substitute = substitute
@@ -161,8 +163,7 @@ class Recorder(TorchFunctionMode):
         try:
             result = (instead or func)(*args, **kwargs)
         except Exception:
-            if "loss" in ops.info(ops.canonical(name)).kinds:
-                self._record_refused(func, name, args, kwargs)
+            self._refused(func, name, args, kwargs)
             raise
         changed = [tensor for tensor, old in zip(inputs, before, strict=True) if version(tensor) != old]
         self.record(func, name, args, kwargs, result, changed=changed, before=before, inputs=inputs)
@@ -214,8 +215,14 @@ class Recorder(TorchFunctionMode):
                 self._observer(node, outputs[0][1], args, kwargs)
         return node
 
-    def _record_refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add the node of a loss function that raised: what it was given is evidence for the rules about losses."""
+    def _refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Keep what a loss function or an embedding that raised was given: it is evidence for the rules."""
+        kinds = ops.info(ops.canonical(name)).kinds
+        if "embedding" in kinds:
+            place = user_location(self._stop, depth=3)
+            self.refused_lookup = refused_lookup(args, kwargs, self.tracker.current, place)
+        if "loss" not in kinds:
+            return
         node = self._node(func, name, args, kwargs)
         self._describe(node, None, name=ops.canonical(name))
         self._place(node)

@@ -44,9 +44,16 @@ def build_every_label_ignored():  # expect: LOS025 at <CrossEntropyLoss>
     return {"model": model, "inputs": batch(labels=torch.full((32, 16), -100))}
 
 
-def build_tokens_of_a_larger_tokenizer():  # expect: RUN002 at bert.embeddings.word_embeddings
+# expect: DAT013 at bert.embeddings.word_embeddings, RUN002 at bert.embeddings.word_embeddings
+def build_tokens_of_a_larger_tokenizer():
     inputs = batch(labels=labels()) | {"input_ids": tokens(vocabulary=140)}
     return {"model": encoder(num_labels=5), "inputs": inputs}
+
+
+def build_text_longer_than_the_positions():  # expect: DAT013 at transformer.wpe, RUN002 at transformer.wpe
+    config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=100, n_positions=12)
+    ids = tokens()
+    return {"model": transformers.GPT2LMHeadModel(config), "inputs": {"input_ids": ids, "labels": ids}}
 
 
 def build_optimizer_made_before_the_new_head():  # expect: OPT002 at classifier

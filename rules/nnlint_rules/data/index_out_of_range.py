@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, rule
+from nnlint import Finding, Skip, rule
 from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nnlint import Batch, Graph, Op, Parameters
+    from nnlint.capture.lookups import RefusedLookup
     from nnlint_rules.data._inputs import Route
 
 
 @rule("DAT013", "index-out-of-range", level="error", since="0.1")
-def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Finding]:
+def check(
+    batch: Batch, graph: Graph | None, parameters: Parameters, refused: RefusedLookup | None
+) -> Iterator[Finding]:
     """Token or category ids outside the range of an embedding.
 
     ## What it does
     Follows integer inputs to the embeddings they index, through views, casts and slices, and compares their largest and smallest value
-    with the number of rows. It does so on a symbolic graph too, since torch raises for such ids on a CPU.
+    with the number of rows. Where an embedding raises for its ids, as on a CPU, it is that embedding with the ids it was given; the
+    other ones are judged on a symbolic graph, if there is one.
 
     ## Why is this bad?
     On a CPU the forward raises without naming the embedding; on a GPU an assertion ends the process, at some later call. It means
@@ -34,21 +40,38 @@ def check(batch: Batch, graph: Graph, parameters: Parameters) -> Iterator[Findin
     ## References
     - PyTorch: `torch.nn.Embedding` (num_embeddings)
     """
-    for route in routes(batch, graph):
+    if graph is None and refused is None:
+        raise Skip("no graph: the model did not run, and symbolic tracing failed")
+    if refused is not None and refused.outside and not batch.assumed:
+        yield _raised(refused, batch)
+    for route in routes(batch, graph) if graph is not None else ():
         if not route.tensor.is_integer or route.tensor.assumed or not route.tensor.values.numel():
             continue
         for op in route.first:
             rows = _rows(op, parameters) if _reads_all(op, route) else None
             if rows is None or (route.tensor.min >= 0 and route.tensor.max < rows):
                 continue
-            outside = int(((route.tensor.values < 0) | (route.tensor.values >= rows)).sum())
-            yield Finding(
-                at=op,
-                message=f"{route.tensor.name} has ids from {route.tensor.min:g} to {route.tensor.max:g}, and {op.label} has {rows} rows "
-                f"(0 to {rows - 1}): {outside} of {route.tensor.values.numel()} ids are outside",
-                evidence={"input": route.tensor.name, "min": route.tensor.min, "max": route.tensor.max, "rows": rows, "outside": outside},
-                fix=f"set num_embeddings to {int(route.tensor.max) + 1} or more (len(tokenizer), with added tokens), or mend the ids",
-            )
+            if refused is None or refused.module_path != op.module_path:
+                yield _finding(op, route.tensor.name, route.tensor.values, rows)
+
+
+def _raised(refused: RefusedLookup, batch: Batch) -> Finding:
+    """The finding of an embedding that raised; its ids may be made by the model (positions), and are named if they are an input."""
+    given = (tensor for tensor in batch.inputs if tensor.shape == tuple(refused.ids.shape) and tensor.is_integer)
+    name = next((tensor.name for tensor in given if bool((tensor.tensor == refused.ids).all())), "its input")
+    return _finding(refused, name, refused.ids, refused.rows)
+
+
+def _finding(at: Op | RefusedLookup, name: str, ids: Tensor, rows: int) -> Finding:
+    low, high, outside = int(ids.min()), int(ids.max()), int(((ids < 0) | (ids >= rows)).sum())
+    needed = f"set num_embeddings to {high + 1} or more (len(tokenizer), with added tokens)"
+    return Finding(
+        at=at,
+        message=f"{name} has ids from {low} to {high}, and {at.label} has {rows} rows (0 to {rows - 1}): "
+        f"{outside} of {ids.numel()} ids are outside",
+        evidence={"input": name, "min": low, "max": high, "rows": rows, "outside": outside},
+        fix=f"{needed}, or mend the ids" if high >= rows else "mend the ids: an embedding has no negative rows",
+    )
 
 
 def _reads_all(op: Op, route: Route) -> bool:
