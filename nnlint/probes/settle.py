@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import torch
-
 from nnlint.probes.collector import Collector, standard_deviation
+from nnlint.probes.gradients import gradient_norms, norms_of
 from nnlint.probes.stats import LayerGradient, LayerStats, ParameterGradient
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import fx
 
     from nnlint.capture.graph import Graph
     from nnlint.setup.training_setup import TrainingSetup
@@ -66,30 +64,3 @@ def parameter_gradients(setup: TrainingSetup) -> tuple[ParameterGradient, ...]:
         )
         for (name, parameter), weight in zip(named, weights, strict=True)
     )
-
-
-def gradient_norms(model: nn.Module) -> dict[str, float | None]:
-    """Norm of every trainable parameter's gradient, by name; None where autograd gave none."""
-    found: dict[str, float | None] = {}
-    dense: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        found[name] = None
-        if parameter.grad is None:
-            continue
-        if parameter.grad.layout is torch.strided:
-            dense[name] = parameter.grad
-        else:
-            found[name] = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
-    return {**found, **dict(zip(dense, norms_of(dense.values()), strict=True))}
-
-
-def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """Euclidean norms, by one foreach call and one transfer."""
-    listed = [tensor.detach() for tensor in tensors]
-    if not listed:
-        return []
-    # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
-    norms = torch._foreach_norm(listed)
-    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]

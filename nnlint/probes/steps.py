@@ -18,6 +18,7 @@ from torch import nn
 from nnlint.finding import Skip
 from nnlint.probes.causes import is_fatal, one_line
 from nnlint.probes.effort import forward_work, steps_within
+from nnlint.probes.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import RectifierCounts, forward_loss
 from nnlint.probes.optimizer import decouples
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from nnlint.probes.stats import ForwardStats
     from nnlint.setup.training_setup import TrainingSetup
 
-#: Multiply-adds of all steps together; large models get the fewest that still judge a zero gradient (0, 1 and 2 updates done).
+#: Multiply-adds of all steps together. A large model gets one update, and the gradients after it; a second, and theirs, where some
+#: gradient was zero both times: a zero is judged over three (0, 1 and 2 updates done).
 _BUDGET = 1e9
 _FEWEST = 2
 _MOST = 20
@@ -59,8 +61,10 @@ class _Steps:
     gradients: dict[str, list[float | None]] = field(default_factory=dict)
     updates: dict[str, list[float]] = field(default_factory=dict)
     frozen_moved: tuple[str, ...] = ()
+    sparse: set[str] = field(default_factory=set)
     done: int = 0
     seconds: list[float] = field(default_factory=list)
+    update_seconds: list[float] = field(default_factory=list)
     learning_rate: float | None = None
 
     def loss(self) -> torch.Tensor:
@@ -113,23 +117,30 @@ def run_steps(
 
 
 def _run(run: _Steps, count: int, more: int) -> None:
-    """Make `count` updates, for a large model 2 (with gradients before, between and after), and more where the loss has risen."""
+    """Make `count` updates (for a large model one, and a second where a zero gradient asks for it), more where the loss has risen."""
     _leave_zero_rate(run)
     run.learning_rate = _rate(run.optimizer)
-    _train(run, count)
-    if not math.isfinite(run.losses[-1]):
-        return
-    _look_again(run, differentiate=count == _FEWEST and _has_zero_gradient(run))
+    large = count == _FEWEST
+    _train_and_look(run, 1 if large else count, differentiate=large)
+    if large and math.isfinite(run.losses[-1]) and _has_zero_gradient(run):
+        _take_back_the_look(run)
+        _train_and_look(run, count, differentiate=True)
     last = min(run.done + more, _MOST)
     if run.done < last and _is_up(run):
         # Momentum overshoots at first: a rise is judged when there was time to come back from it.
         _take_back_the_look(run)
-        _train(run, last, until=lambda: not _is_up(run))
-        if math.isfinite(run.losses[-1]):
-            _look_again(run, differentiate=False)
+        _train_and_look(run, last, differentiate=False, until=lambda: not _is_up(run))
 
 
-def _train(run: _Steps, count: int, until: Callable[[], bool] | None = None) -> None:
+def _train_and_look(
+    run: _Steps, count: int, *, differentiate: bool, until: Callable[[], bool] | None = None
+) -> None:
+    _train(run, count, until)
+    if math.isfinite(run.losses[-1]):
+        _look_again(run, differentiate=differentiate)
+
+
+def _train(run: _Steps, count: int, until: Callable[[], bool] | None) -> None:
     """Update until there are `count` updates in all, or the loss is not finite, hopeless, or as wanted."""
     while run.done < count:
         if run.done:
@@ -147,7 +158,8 @@ def _train(run: _Steps, count: int, until: Callable[[], bool] | None = None) -> 
                 return
             loss.backward()
             run.seconds.append(_now(run.setup) - started)
-        _note_gradients(run)
+        run.sparse |= sparse_gradients(run.setup.model)
+        _note(run, gradient_norms(run.setup.model))
         _step(run)
         run.done += 1
 
@@ -171,16 +183,19 @@ def _has_zero_gradient(run: _Steps) -> bool:
 
 
 def _look_again(run: _Steps, *, differentiate: bool) -> None:
-    """The forward after the last update; after few updates its gradients count too: a zero is judged over three of them."""
+    """The forward after the last update; after few updates its gradients count too, each dropped once its norm is known."""
     for parameter in run.setup.model.parameters():
         parameter.grad = None
+    run.optimizer.zero_grad(set_to_none=True)
     seed_everything(run.seed)
+    started = _now(run.setup)
     with torch.set_grad_enabled(differentiate), run.counts:
         loss = run.loss()
     run.losses.append(float(loss.detach()))
     if differentiate and math.isfinite(run.losses[-1]):
-        loss.backward()
-        _note_gradients(run)
+        norms = norms_in_passing(run.setup.model, loss)
+        run.seconds.append(_now(run.setup) - started)
+        _note(run, norms)
 
 
 def _step(run: _Steps) -> None:
@@ -190,8 +205,7 @@ def _step(run: _Steps) -> None:
     moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
     started = _now(run.setup)
     update(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
-    if run.seconds:
-        run.seconds[-1] += _now(run.setup) - started
+    run.update_seconds.append(_now(run.setup) - started)
     if frozen:
         moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))
         run.frozen_moved = tuple(moved)
@@ -240,24 +254,9 @@ def _rate(optimizer: torch.optim.Optimizer) -> float | None:
     return float(rate) if rate is not None else None
 
 
-def _note_gradients(run: _Steps) -> None:
-    named = [(name, parameter) for name, parameter in run.setup.model.named_parameters() if parameter.requires_grad]
-    dense = [(name, p.grad) for name, p in named if p.grad is not None and p.grad.layout is torch.strided]
-    norms = dict(zip((name for name, _ in dense), norms_of(grad for _, grad in dense), strict=True))
-    for name, parameter in named:
-        norm = norms.get(name)
-        if norm is None and parameter.grad is not None:
-            norm = float(torch.linalg.vector_norm(parameter.grad.coalesce().values()))
+def _note(run: _Steps, norms: dict[str, float | None]) -> None:
+    for name, norm in norms.items():
         run.gradients.setdefault(name, []).append(norm)
-
-
-def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """Euclidean norms by one foreach call and one transfer."""
-    listed = [tensor.detach() for tensor in tensors]
-    if not listed:
-        return []
-    norms = torch._foreach_norm(listed)  # as torch.optim and clip_grad_norm_ do
-    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
 
 
 def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
@@ -288,7 +287,7 @@ def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
         learning_rate=run.learning_rate,
         schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
         gradient_norms=_whole_norms(run),
-        step_seconds=min(run.seconds, default=None),
+        step_seconds=min(run.seconds) + min(run.update_seconds) if run.seconds and run.update_seconds else None,
         **place,
     )
 
@@ -317,7 +316,7 @@ def _tracked(run: _Steps) -> Iterable[TrackedParameter]:
             dims=parameter.dim(),
             requires_grad=parameter.requires_grad,
             in_optimizer=group is not None,
-            sparse=parameter.grad is not None and parameter.grad.layout is not torch.strided,
+            sparse=name in run.sparse,
             gradients=tuple(run.gradients.get(name, ())),
             moved=_distance(parameter, before),
             weight_norm=weight_norm,

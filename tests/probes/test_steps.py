@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Skip
+from nnlint.probes.gradients import gradient_norms, norms_in_passing, sparse_gradients
 from tests.probes.sessions import session
 
 
@@ -74,7 +75,60 @@ def test_a_small_net_gets_more_steps_than_a_large_one():
     assert stats(mlp(), torch.optim.SGD(mlp().parameters(), lr=0.1)).steps > 10
     wide = nn.Sequential(nn.Linear(20, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 5))
     found = stats(wide)
-    assert (found.steps, len(found.losses), found.own_optimizer) == (2, 3, False)
+    assert (found.steps, len(found.losses), found.own_optimizer) == (1, 2, False)
+    assert all(len(item.gradients) == 2 for item in found.parameters)
+
+
+class Wide(nn.Module):
+    """Too large for more than the fewest steps: a head that starts at zero, a branch behind it, one behind a factor of zero."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.body, self.never = nn.Linear(20, 12000), nn.Linear(20, 12000)
+        self.middle, self.head = nn.Linear(12000, 2000), nn.Linear(2000, 5)
+        self.factor = factor
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.middle(torch.relu(self.body(x)) + self.factor * self.never(x))))
+
+
+def test_a_large_net_is_judged_over_two_gradients_and_over_three_where_both_are_zero():
+    torch.manual_seed(0)
+    healthy = stats(Wide(factor=1.0))
+    assert healthy.steps == 1
+    assert healthy.parameter("body.weight").gradients[0] == 0.0 < healthy.parameter("body.weight").gradients[1]
+    torch.manual_seed(0)
+    cut = stats(Wide(factor=0.0))
+    assert cut.steps == 2
+    assert cut.parameter("never.weight").gradients == (0.0, 0.0, 0.0)
+    assert [item.name for item in cut.parameters if item.always_zero] == ["never.weight", "never.bias"]
+
+
+def test_a_large_net_whose_loss_rises_gets_more_updates():
+    torch.manual_seed(0)
+    model = Wide(factor=1.0)
+    found = stats(model, torch.optim.SGD(model.parameters(), lr=30.0))
+    assert found.steps > 1
+    assert found.rise > 2
+
+
+def test_norms_of_gradients_that_are_dropped_on_the_way_are_those_of_gradients_that_stay():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(50, 8, sparse=True), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+    model[3].weight = model[1].weight  # tied
+    unused = nn.Parameter(torch.ones(3))
+    model.register_parameter("unused", unused)
+    tokens = torch.randint(0, 50, (16,))
+    passing = norms_in_passing(model, model(tokens).square().sum())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(parameter._post_accumulate_grad_hooks for parameter in model.parameters())
+    model(tokens).square().sum().backward()
+    kept = gradient_norms(model)
+    assert passing.keys() == kept.keys()
+    assert passing["unused"] is kept["unused"] is None
+    assert [passing[name] for name in kept if kept[name]] == pytest.approx([norm for norm in kept.values() if norm])
+    assert sparse_gradients(model) == {"0.weight"}
 
 
 class Branch(nn.Module):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
+from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
     from nnlint.finding import Evidence
@@ -55,7 +56,7 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
         at = f", first in {steps.non_finite_at}" if steps.non_finite_at else ""
         yield Finding(
             at=Place(steps.non_finite_module, steps.non_finite_location),
-            message=f"the loss is no finite number after {steps.non_finite_step} updates ({configured}){at}; "
+            message=f"the loss is no finite number after {counted(steps.non_finite_step, 'update')} ({configured}){at}; "
             f"it was {steps.losses[0]:.4g} before the first",
             evidence={**evidence, "non_finite_after": steps.non_finite_step},
             fix="keep the operation's input in its domain, lower the learning rate, scale inputs and targets to order one, or clip "
@@ -65,7 +66,7 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
         yield Finding(
             at=None,
             level=None if steps.rise >= options.fatal_rise else Level.WARNING,
-            message=f"the loss on the batch rises from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g} in {steps.steps} updates "
+            message=f"the loss on the batch rises from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g} in {counted(steps.steps, 'update')} "
             f"({configured}; limit {options.rise:g} times)",
             evidence={**evidence, "rise": steps.rise, "limit": options.rise},
             fix="lower the learning rate or warm it up, scale inputs and targets to order one, or clip the gradient",

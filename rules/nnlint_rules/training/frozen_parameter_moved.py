@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, rule
+from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
     from nnlint import Declared
@@ -68,7 +69,7 @@ def _finding(moved: list[TrackedParameter], steps: StepStats, *, reason: str, fi
     relative = max(item.moved / item.weight_norm if item.weight_norm else item.moved for item in moved)
     return Finding(
         at=Place(moved[0].module_path, moved[0].location),
-        message=f"{shown} ({reason}) moved by up to {relative:.2g} of its norm in {steps.steps} updates",
+        message=f"{shown} ({reason}) moved by up to {relative:.2g} of its norm in {counted(steps.steps, 'update')}",
         evidence={"parameters": [*names], "relative_change": relative, "updates": steps.steps},
         fix=fix,
         modules=tuple(dict.fromkeys(item.module_path for item in moved)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
     from nnlint.probes.step_stats import StepStats
@@ -52,7 +53,7 @@ def check(steps: StepStats, options: UnitsDie) -> Iterator[Finding]:
         yield Finding(
             at=layer,
             level=Level.INFO if few else None,
-            message=f"{layer.after - layer.before} of {layer.units} units of {layer.label} die in {steps.steps} updates: "
+            message=f"{layer.after - layer.before} of {layer.units} units of {layer.label} die in {counted(steps.steps, 'update')}: "
             f"{layer.before} are zero for all {steps.samples} samples before, {layer.after} after (limit {options.growth:.0%})",
             evidence={
                 "units": layer.units,

@@ -1,0 +1,63 @@
+"""Norms of the gradients of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """Euclidean norms, by one foreach call and one transfer."""
+    listed = [tensor.detach() for tensor in tensors]
+    if not listed:
+        return []
+    # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
+    norms = torch._foreach_norm(listed)
+    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float | None]:
+    """Norm of every trainable parameter's gradient, by name; None where autograd gave none."""
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    held = {name: _values(parameter.grad) for name, parameter in named.items() if parameter.grad is not None}
+    return {**dict.fromkeys(named), **dict(zip(held, norms_of(held.values()), strict=True))}
+
+
+def sparse_gradients(model: nn.Module) -> set[str]:
+    """Names of the parameters whose gradient is a sparse tensor."""
+    named = model.named_parameters()
+    return {name for name, parameter in named if parameter.grad is not None and not _is_dense(parameter.grad)}
+
+
+def norms_in_passing(model: nn.Module, loss: torch.Tensor) -> dict[str, float | None]:
+    """Differentiate, and keep of each gradient nothing but its norm: all together they are as large as the model.
+
+    Returns:
+        What `gradient_norms` returns; the parameters are left without gradients.
+    """
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    norms: dict[int, torch.Tensor] = {}
+
+    def take(parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is not None:
+            norms[id(parameter)] = torch.linalg.vector_norm(_values(gradient))
+
+    handles = [parameter.register_post_accumulate_grad_hook(take) for parameter in named.values()]
+    try:
+        loss.backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = ((name, norms.get(id(parameter))) for name, parameter in named.items())
+    return {name: float(norm) if norm is not None else None for name, norm in found}
+
+
+def _values(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.detach() if _is_dense(gradient) else gradient.coalesce().values().detach()
+
+
+def _is_dense(gradient: torch.Tensor) -> bool:
+    return gradient.layout is torch.strided
