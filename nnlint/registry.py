@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from types import FunctionType, ModuleType
 
@@ -74,12 +75,15 @@ def load() -> Registry:
     return Registry(tuple(found[code] for code in sorted(found)))
 
 
-def _rules_in(package: ModuleType) -> Iterator[Rule]:
+@cache  # looking for a pack's modules again takes a sixth of the check of a small net
+def _rules_in(package: ModuleType) -> tuple[Rule, ...]:
+    found = (getattr(value, "__nnlint_rule__", None) for value in _functions(package))
+    return tuple(made for made in found if isinstance(made, Rule))
+
+
+def _functions(package: ModuleType) -> Iterator[FunctionType]:
     for module in _modules(package):
-        for value in vars(module).values():
-            made = vars(value).get("__nnlint_rule__") if isinstance(value, FunctionType) else None
-            if isinstance(made, Rule):
-                yield made
+        yield from (value for value in vars(module).values() if isinstance(value, FunctionType))
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

@@ -7,6 +7,7 @@ import random
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from operator import is_
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
@@ -137,36 +138,42 @@ class ContainerState:
 
     def __init__(self, container: Container) -> None:
         self._container = container
-        self._items: list[Any] = list(container.items()) if isinstance(container, dict) else list(container)
-        self._identities = _identities(container)
+        self._keys, self._values = _held(container)
 
     def restore(self) -> None:
         """Put the items back where they changed."""
-        container, items = self._container, self._items
-        if _identities(container) == self._identities:
+        container = self._container
+        if self._is_unchanged():
             return
         if isinstance(container, dict):
             self._restore_dict(container)
         elif isinstance(container, set):
             set.clear(container)
-            set.update(container, items)
+            set.update(container, self._values)
         else:
             container.clear()
-            container.extend(items)
+            container.extend(self._values)
+
+    def _is_unchanged(self) -> bool:
+        """Whether the container holds the same objects in the same order: in C, since a model has thousands of containers."""
+        keys, values = _held(self._container)
+        if len(values) != len(self._values):
+            return False
+        return all(map(is_, values, self._values)) and all(map(is_, keys, self._keys))
 
     def _restore_dict(self, table: dict[Any, Any]) -> None:
         """By the methods of the built-in type: a subclass may count, refuse or copy what it is given."""
         base: Any = OrderedDict if isinstance(table, OrderedDict) else dict
         base.clear(table)
-        for key, value in self._items:
+        for key, value in zip(self._keys, self._values, strict=True):
             base.__setitem__(table, key, value)
 
 
-def _identities(container: Container) -> list[int]:
-    """Which objects the container holds, in its order: compared in C, since a model has thousands of containers."""
+def _held(container: Container) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Keys (of a dict) and values, by the built-in type's own methods."""
     if isinstance(container, dict):
-        return [*map(id, dict.keys(container)), *map(id, dict.values(container))]
-    return list(map(id, container))
+        return tuple(dict.keys(container)), tuple(dict.values(container))
+    return (), tuple(container)
 
 
 class GeneratorState:
