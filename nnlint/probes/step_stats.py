@@ -95,8 +95,11 @@ class TrackedParameter:
     def decay_share(self) -> float | None:
         """Weight decay over what the gradient does: over its largest norm, or over the step's where decay is decoupled.
 
-        The largest: a small net has learned the batch after a few steps, and its gradient is gone.
+        The largest: a small net has learned the batch after a few steps, and its gradient is gone. None where there was no
+        gradient before any update: a branch that is zero-initialized lets none through at first.
         """
+        if not any(self.gradients[: self.steps]):
+            return None
         norms = [norm for norm in self.gradients if norm is not None and math.isfinite(norm)]
         pull = self.moved / self.steps if self.decoupled and self.steps else max(norms, default=0.0)
         if self.decay <= 0.0 or not math.isfinite(pull) or pull <= 0.0:
