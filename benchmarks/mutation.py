@@ -19,7 +19,7 @@ import time
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,23 @@ ROOT = Path(__file__).resolve().parent.parent
 IDIOMS = ROOT / "tests" / "idioms"
 sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(IDIOMS)]
 
-#: Small models of the zoo, of many architectures.
+#: Models of the zoo that are built and checked in a second or two, of all its libraries and many architectures.
 ZOO = (
-    "nn/lstm_lm", "nn/bigru_last", "nn/rnncell_loop", "nn/mlp", "nn/lenet", "nn/cnn_bn", "nn/cnn_flatten_32", "nn/embbag",
-    "nn/encoder", "nn/encoder_norm_first", "nn/mha_block", "timm/test_resnet", "timm/test_vit", "timm/test_mambaout",
-    "timm/test_convnext", "timm/test_efficientnet", "timm/test_byobnet", "timm/test_nfnet", "timm/test_vit2", "timm/mixer",
-    "torchvision/squeezenet1_1", "torchvision/mobilenet_v3_small", "torchvision/shufflenet_v2_x0_5", "torchvision/resnet18",
-    "hf/BertForMaskedLM", "hf/GPT2LMHeadModel", "hf/LlamaForCausalLM", "hf/AlbertForMaskedLM", "hf/ViTForImageClassification",
-    "hf/ResNetForImageClassification", "hf/MistralForCausalLM", "hf/ElectraForCausalLM",
+    "nn/transformer", "nn/encoder", "nn/encoder_norm_first", "nn/decoder", "nn/lstm_lm", "nn/bigru_last", "nn/rnncell_loop", "nn/mlp",
+    "nn/lenet", "nn/cnn_bn", "nn/cnn_flatten_32", "nn/conv1d_flatten", "nn/conv3d", "nn/autoencoder", "nn/embbag", "nn/mha_block",
+    "nn/data_dep", "nn/two_inputs", "pyg/GraphSAGE", "pyg/PMLP",
+    "torchvision/mobilenet_v3_small", "torchvision/mnasnet0_5", "torchvision/shufflenet_v2_x1_5", "torchvision/regnet_x_800mf",
+    "timm/test_byobnet", "timm/test_efficientnet_ln", "timm/test_nfnet", "timm/test_vit4", "timm/test_coatnet", "timm/resnet10t",
+    "timm/resnetv2_18", "timm/convnext_zepto_rms", "timm/pvt_v2_b0", "timm/regnetx_002", "timm/ese_vovnet19b_slim_dw",
+    "hf/AlbertForSequenceClassification", "hf/BeitForImageClassification", "hf/BertLMHeadModel", "hf/BlenderbotSmallForCausalLM",
+    "hf/DeiTForImageClassification", "hf/Dinov2ForImageClassification", "hf/DistilBertForSequenceClassification",
+    "hf/FalconMambaForCausalLM", "hf/FNetForSequenceClassification", "hf/GPT2LMHeadModel", "hf/ImageGPTForImageClassification",
+    "hf/MegatronBertForCausalLM", "hf/MistralForCausalLM", "hf/NomicBertForSequenceClassification", "hf/PhiForCausalLM",
+    "hf/PLBartForCausalLM", "hf/SiglipForImageClassification", "hf/T5ForConditionalGeneration", "hf/ViTForImageClassification",
 )  # fmt: skip
 
+#: Pictures for the models of the zoo that take any size: a check of 224 x 224 takes five times as long.
+PICTURE = 96
 
 #: TorchScript takes neither hooks nor other layers.
 UNCHANGEABLE = {"build_scripted"}
@@ -84,71 +91,95 @@ def zoo_models(folder: Path) -> Iterator[Subject]:
 
     from benchmarks.zoo_setup import training_setup
 
-    for name, build in zoo.zoo(("nn", "timm", "torchvision", "hf")):
-        if any(name == wanted or (wanted.startswith("timm/") and name.startswith(wanted)) for wanted in ZOO):
-            yield Subject(name, lambda name=name, build=build: _classified(name, training_setup(name, build).fields))
+    for name, build in zoo.zoo(("nn", "timm", "torchvision", "hf", "pyg")):
+        if name in ZOO:
+            yield Subject(name, lambda name=name, build=build: _classified(name, training_setup(name, _smaller(build)).fields))
+
+
+def _smaller(build: Callable[[], Any]) -> Callable[[], Any]:
+    """Build a model with smaller pictures where it takes them."""
+
+    def built() -> Any:
+        import torch
+
+        model, args, kwargs = build()
+        if not args or args[0].dim() != 4 or min(args[0].shape[2:]) <= PICTURE:
+            return model, args, kwargs
+        smaller = (args[0][..., :PICTURE, :PICTURE].contiguous(), *args[1:])
+        try:
+            with torch.no_grad():
+                model(*smaller, **kwargs)
+        except (RuntimeError, AssertionError):
+            return model, args, kwargs  # its positions are those of one size
+        return model, smaller, kwargs
+
+    return built
 
 
 def _classified(name: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The setup of a zoo model; those of torch.nn with a (batch, classes) output get a loss."""
+    """The setup of a zoo model with plain cross-entropy where it gives (batch, classes)."""
     import torch
     from torch import nn
 
     from benchmarks.mutation_tools import called, prediction_of
 
-    if not name.startswith("nn/"):
+    if name.startswith(("hf/", "pyg/")):
         return fields
     with torch.no_grad():
         found = prediction_of(called(fields["model"], fields["inputs"]))
     if found is not None and found.dim() == 2 and found.shape[0] == 8 and found.shape[1] > 1:
-        fields |= {"targets": torch.arange(8) % found.shape[1], "loss": nn.CrossEntropyLoss()}
+        targets = fields.get("targets")
+        fields |= {"targets": torch.arange(8) % found.shape[1] if targets is None else targets, "loss": nn.CrossEntropyLoss()}
     return fields
 
 
 # -------------------------------------------------------------------- one subject
 
 
-def rows_of(subject: Subject, wanted: str, limit_s: int, share: float = 1.0) -> list[dict[str, Any]]:
-    """The unmutated twin of a subject and its mutants, or a fixed share of them."""
-    from benchmarks.mutation_operators import OPERATORS
+def rows_of(subject: Subject, operators: Iterable[Any], limit_s: int) -> list[dict[str, Any]]:
+    """The unmutated twin of a subject, and those of its mutants that the operators can make."""
+    rows = [_row(subject, None, limit_s)]
+    rows += [_row(subject, operator, limit_s) for operator in operators]
+    return [row for row in rows if row["status"] != "not applicable"]
 
-    rows = [_row(subject, "", (), lambda fields: (fields, None), limit_s)]
-    for operator in OPERATORS:
-        if (wanted in operator.name or wanted in operator.codes) and _is_sampled(subject.name, operator.name, share):
-            row = _row(subject, operator.name, operator.codes, _applied(operator), limit_s)
-            rows += [row] if row["status"] != "not applicable" else []
+
+def rows_for(operator: Any, subjects: Iterable[Subject], wanted: int, limit_s: int) -> list[dict[str, Any]]:
+    """The mutants of the first subjects that offer the operator a place, in an order drawn once for all by a checksum."""
+    rows: list[dict[str, Any]] = []
+    for subject in sorted(subjects, key=lambda subject: _draw(subject.name, operator.name)):
+        if len(rows) == wanted:
+            break
+        row = _row(subject, operator, limit_s)
+        rows += [row] if row["status"] != "not applicable" else []
     return rows
 
 
-def _is_sampled(subject: str, operator: str, share: float) -> bool:
-    return zlib.crc32(f"{subject} {operator}".encode()) < share * 2**32
+def _draw(subject: str, operator: str) -> float:
+    """A number from 0 to 1 that looks random and is the same every time."""
+    return zlib.crc32(f"{subject} {operator}".encode()) / 2**32
 
 
-def _applied(operator: Any) -> Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...] | None] | None]:
-    def apply(fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | None] | None:
-        made = operator.apply(fields) if isinstance(fields, dict) else None  # a tuple has no field to change
-        return None if made is None else (made.fields, made.places)
-
-    return apply
-
-
-def _row(subject: Subject, name: str, codes: tuple[str, ...], apply: Callable[..., Any], limit_s: int) -> dict[str, Any]:
+def _row(subject: Subject, operator: Any, limit_s: int) -> dict[str, Any]:
+    """What a check says of the mutant, or of the subject itself where there is no operator."""
     import torch
 
     from benchmarks.mutation_tools import NotApplicable
     from nnlint.config import CheckSettings
     from nnlint.engine import check
 
+    name, codes, probes = (operator.name, operator.codes, operator.probes) if operator is not None else ("", (), ())
     row: dict[str, Any] = {"subject": subject.name, "operator": name, "codes": list(codes)}
     begun = time.perf_counter()
     signal.alarm(limit_s)
     try:
         torch.manual_seed(0)
-        made = apply(subject.build())
-        if made is None:
-            return row | {"status": "not applicable"}
-        fields, places = made
-        report = check(fields, CheckSettings())
+        fields, places = subject.build(), None
+        if operator is not None:
+            made = operator.apply(fields) if isinstance(fields, dict) else None  # a tuple has no field to change
+            if made is None:
+                return row | {"status": "not applicable"}
+            fields, places = made.fields, made.places
+        report = check(fields, CheckSettings(probes=probes))
     except NotApplicable:
         return row | {"status": "not applicable"}
     except TimeUp:
@@ -171,12 +202,27 @@ def _row(subject: Subject, name: str, codes: tuple[str, ...], apply: Callable[..
     }
 
 
-def _work(task: tuple[int, str, int, float]) -> list[dict[str, Any]]:
-    index, wanted, limit_s, share = task
+@dataclass(frozen=True)
+class Task:
+    """A subject with the operators that are sampled for it, or an operator with the models of the zoo."""
+
+    limit_s: int
+    subject: int | None = None
+    operators: tuple[int, ...] = ()
+    zoo_models: int = 0
+
+
+def _work(task: Task) -> list[dict[str, Any]]:
+    from benchmarks.mutation_operators import OPERATORS
+
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _time_up)
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
-    return rows_of(_SUBJECTS[index], wanted, limit_s, share)
+    operators = [OPERATORS[index] for index in task.operators]
+    if task.subject is not None:
+        return rows_of(_SUBJECTS[task.subject], operators, task.limit_s)
+    zoo = [subject for subject in _SUBJECTS if not _is_idiom(subject)]
+    return [row for operator in operators for row in rows_for(operator, zoo, task.zoo_models, task.limit_s)]
 
 
 def _time_up(number: int, frame: Any) -> None:
@@ -195,7 +241,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name or code holds TEXT")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N subjects")
     parser.add_argument("--share", type=float, default=1.0, help="check this share of the idioms' mutants, the same ones every time")
-    parser.add_argument("--zoo-share", type=float, default=1.0, help="the same for the models of the zoo, which are larger")
+    parser.add_argument("--zoo-models", type=int, default=8, metavar="N", help="put each operator into this many models of the zoo")
     parser.add_argument("--rows", type=Path, nargs="*", metavar="FILE", help="write the page of these rows and check nothing")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=int, default=120, metavar="SECONDS", help="for one check")
@@ -214,7 +260,7 @@ def main() -> int:
     rows = _checked(arguments) if arguments.rows is None else _read(arguments.rows)
     print(summary(rows, rules))
     if not arguments.no_page:
-        arguments.page.write_text(page(rows, rules, arguments.share, arguments.zoo_share), encoding="utf-8")
+        arguments.page.write_text(page(rows, rules, arguments.share, arguments.zoo_models), encoding="utf-8")
         print(f"wrote {arguments.page}")
     return 0
 
@@ -229,21 +275,32 @@ def _checked(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     # The zoo first: it completes torchvision, which the idioms' libraries then import as it is.
     zoo = [] if arguments.no_zoo else list(zoo_models(arguments.zoo))
     _SUBJECTS.extend([subject for subject in (*idioms(), *zoo) if arguments.only in subject.name][: arguments.limit])
-    tasks = [
-        (index, arguments.operator, arguments.time_limit, arguments.share if _is_idiom(subject) else arguments.zoo_share)
-        for index, subject in enumerate(_SUBJECTS)
-    ]
+    for subject in zoo:
+        subject.build()  # imports what it needs, once for all workers
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with arguments.out.open("w", encoding="utf-8") as out:
         pool = multiprocessing.get_context("fork").Pool(arguments.workers, maxtasksperchild=1)
-        for made in pool.imap_unordered(_work, tasks):
+        for made in pool.imap_unordered(_work, _tasks(arguments)):
             rows += made
             out.writelines(json.dumps(row) + "\n" for row in made)
             out.flush()
-            print(f"{made[0]['subject']}: {len(made) - 1} mutants", flush=True)
+            print(", ".join(dict.fromkeys(row["subject"] for row in made)), f"{len(made)} rows", flush=True)
         pool.close()
     return rows
+
+
+def _tasks(arguments: argparse.Namespace) -> list[Task]:
+    from benchmarks.mutation_operators import OPERATORS
+
+    limit_s, tasks = arguments.time_limit, []
+    wanted = [index for index, one in enumerate(OPERATORS) if arguments.operator in one.name or arguments.operator in one.codes]
+    for index, subject in enumerate(_SUBJECTS):
+        sampled = [one for one in wanted if _draw(subject.name, OPERATORS[one].name) < arguments.share]
+        tasks.append(Task(limit_s, index, tuple(sampled) if _is_idiom(subject) else ()))
+    if not all(_is_idiom(subject) for subject in _SUBJECTS):
+        tasks += [Task(limit_s, operators=(one,), zoo_models=arguments.zoo_models) for one in wanted]
+    return tasks
 
 
 def _is_idiom(subject: Subject) -> bool:

@@ -1,8 +1,18 @@
 """All mutation operators: importing this module registers those of every module."""
 
-from benchmarks import mutators_data, mutators_layers, mutators_losses, mutators_structure, mutators_training
+from benchmarks import (
+    mutators_attention,
+    mutators_data,
+    mutators_layers,
+    mutators_losses,
+    mutators_scale,
+    mutators_structure,
+    mutators_training,
+)
 from benchmarks.mutators import OPERATORS, Mutant, Operator
 
-MODULES = (mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data)
+MODULES = (
+    mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data, mutators_scale, mutators_attention,
+)  # fmt: skip
 
 __all__ = ["MODULES", "OPERATORS", "Mutant", "Operator"]

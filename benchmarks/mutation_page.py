@@ -94,17 +94,32 @@ def _unfinished(rows: list[Row]) -> list[str]:
     return [f"{row['status']}: {row['operator'] or 'unmutated'} in {row['subject']}: {row.get('error', '')}" for row in failed]
 
 
-def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_share: float = 1.0) -> str:
+#: Why some rules have no operator.
+WITHOUT = {
+    "RUN001, RUN003, RUN004, RUN005, RUN006, RUN007": "about a check that cannot be made: no fault that a healthy model is given",
+    "RUN002": "counts for the operators after which torch itself refuses the forward",
+    "DAT009": "a convolution given (batch, height, width, channels) raises by itself unless both sizes fit by chance",
+    "GRD005, GRD006": "notes on how gradients come out over many steps (spikes, fp16): no change of a model makes them for certain",
+    "INI012, LOS010, LOS019, NRM002, NRM003, NRM012, OPT006": "notes on healthy habits: no faults",
+    "TRN001": "is what remains where no rule finds a cause: each fault here that keeps a model from learning has a rule of its own",
+    "TRN002": "counts for the learning rate that is 1000 times too high",
+    "TRN004": "depends on where the steps lead; dead units can only be made before the first, which is SIG001",
+    "TRN005, TRN006": "need validation data, or targets that the inputs explain; the zoo's labels are random",
+}
+
+
+def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_models: int = 0) -> str:
     """The page."""
     return "\n".join(
         [
-            *_head(rows, rules, share, zoo_share),
+            *_head(rows, rules, share, zoo_models),
             *_table(rows, rules),
             *_missed(rows, rules),
             "",
             "## False alarms on unmutated models",
             "",
             *([f"- {code}: {', '.join(names)}" for code, names in sorted(false_alarms(rows).items())] or ["None."]),
+            *_without(rows, rules),
             "",
             "## Not checked to the end",
             "",
@@ -114,18 +129,40 @@ def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_share: float = 1
     )
 
 
-def _head(rows: list[Row], rules: Rules, share: float, zoo_share: float) -> list[str]:
+def _without(rows: list[Row], rules: Rules) -> list[str]:
+    """Rules that no mutant was made for."""
+    counted = {row["codes"][0] for row in judged(rows)}
+    explained = {code: why for codes, why in WITHOUT.items() for code in codes.split(", ")}
+    also = {code for row in judged(rows) for code in row["codes"][1:]} - counted - explained.keys()
+    lines = [f"- {codes}: {why}." for codes, why in WITHOUT.items()]
+    lines += [f"- {', '.join(sorted(also))}: counted as other names of faults above."] if also else []
+    missing = sorted(rules.keys() - counted - explained.keys() - also)
+    lines += [f"- {', '.join(missing)}: the sample has no model that offers the operator a place."] if missing else []
+    return ["", "## Rules without a mutant, and why", "", *lines]
+
+
+def _libraries(subjects: Iterable[str]) -> str:
+    counts = Counter(subject.partition("/")[0] for subject in subjects)
+    return ", ".join(f"{count} of {'the ' if source == 'idioms' else ''}{source}" for source, count in counts.most_common())
+
+
+def _head(rows: list[Row], rules: Rules, share: float, zoo_models: int) -> list[str]:
     mutants, subjects = judged(rows), {row["subject"] for row in rows}
-    sources = Counter(subject.partition("/")[0] for subject in subjects)
-    counts = ", ".join(f"{count} of {source}" for source, count in sources.most_common())
     operators = {row["operator"] for row in mutants}
-    sample = "" if min(share, zoo_share) >= 1 else f" They are a fixed sample: {share:.0%} for the idioms, {zoo_share:.0%} for the zoo."
+    sample = [
+        f"The mutants are a fixed sample, drawn by a checksum of the names: of the idioms' {share:.0%}; of the zoo's models, which",
+        f"are larger, each operator takes the first {zoo_models} in the order drawn for it that offer it a place. Pictures are 96 x 96 where",
+        "the model takes them.",
+    ]
     lines = [
         "# Mutation tests",
         "",
-        f"{len(operators)} operators each put one fault into {len(subjects)} healthy models ({counts}),",
-        f"where the model offers a place for it: {len(mutants)} mutants.{sample} Written by `python benchmarks/mutation.py`; the operators are in",
-        "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and a part of the zoo.",
+        f"{len(operators)} operators each put one fault into {len(subjects)} healthy models ({_libraries(subjects)}),",
+        f"where the model offers a place for it: {len(mutants)} mutants ({_libraries(row['subject'] for row in mutants)}).",
+        *sample,
+        "",
+        f"Written by `python benchmarks/mutation.py --share {share:g} --zoo-models {zoo_models}`; the operators are in",
+        "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and small ones of the zoo.",
         "",
         "*Found*: a rule that the fault belongs to fires, at warning or above unless it is a note by itself. *Diagnosed*: it fires",
         "at its own level and names the layer that was changed. *False alarms*: unmutated models on which the rule fires at",
@@ -134,10 +171,17 @@ def _head(rows: list[Row], rules: Rules, share: float, zoo_share: float) -> list
         "| rules | mutants | found | diagnosed | target |",
         "|---|---:|---:|---:|---:|",
     ]
+    lines += _levels(rows, rules, "")
+    return [*lines, *_levels([row for row in rows if not row["subject"].startswith("idioms/")], rules, ", zoo alone")]
+
+
+def _levels(rows: list[Row], rules: Rules, suffix: str) -> list[str]:
+    """A line for the rules of each level."""
+    lines = []
     for level, (count, detected, diagnosed) in shares(rows, rules).items():
         if count:
             target = f"{TARGETS[level]:.0%}" if level in TARGETS else ""
-            lines.append(f"| {level} | {count} | {detected / count:.1%} | {diagnosed / count:.1%} | {target} |")
+            lines.append(f"| {level}{suffix} | {count} | {detected / count:.1%} | {diagnosed / count:.1%} | {target} |")
     return lines
 
 

@@ -108,9 +108,16 @@ def trace(fields: Fields) -> Trace:
     finally:
         for hook in hooks:
             hook.remove()
-        model.load_state_dict(state)
+        restore(model, state)
     usable = [call for call in calls if not _is_bound(fields, call)]
     return Trace(tuple(usable), prediction_of(output))
+
+
+def restore(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Give the model the values it had; past `load_state_dict`, which some models give another meaning (MNASNet)."""
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(state[name])
 
 
 def _is_bound(fields: Fields, call: Call) -> bool:
@@ -206,7 +213,7 @@ def gradients(fields: Fields) -> int:
     if prediction is None or not prediction.requires_grad:
         return 0
     found = torch.autograd.grad(prediction.sum(), trained(fields), allow_unused=True)
-    model.load_state_dict(state)
+    restore(model, state)
     return sum(gradient is not None for gradient in found)
 
 

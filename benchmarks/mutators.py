@@ -46,19 +46,25 @@ class Operator:
         name: what it does, in words.
         codes: rules of which one has to report it; the first is the one it is counted for.
         apply: the mutant of a setup (which it may change), None where the setup offers no place for the fault.
+        probes: longer probes that the rule needs.
     """
 
     name: str
     codes: tuple[str, ...]
     apply: Callable[[Fields], Mutant | None]
+    probes: tuple[str, ...] = ()
 
 
 OPERATORS: list[Operator] = []
 
 
-def operator(name: str, *codes: str) -> Callable[[Callable[[Fields], Mutant | None]], Callable[[Fields], Mutant | None]]:
+def operator(
+    name: str, *codes: str, probes: tuple[str, ...] = ()
+) -> Callable[[Callable[[Fields], Mutant | None]], Callable[[Fields], Mutant | None]]:
+    """Register a function as an operator."""
+
     def register(apply: Callable[[Fields], Mutant | None]) -> Callable[[Fields], Mutant | None]:
-        OPERATORS.append(Operator(name, codes, apply))
+        OPERATORS.append(Operator(name, codes, apply, probes))
         return apply
 
     return register

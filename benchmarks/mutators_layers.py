@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.mutation_tools import (
-    ACTIVATIONS,
     LINEAR,
     NORMS,
     Call,
@@ -22,7 +21,6 @@ from benchmarks.mutation_tools import (
     float_inputs,
     gradients,
     is_classification,
-    is_plain_stack,
     mixes,
     renew,
     replace,
@@ -310,39 +308,6 @@ def cloned(fields: Fields) -> Mutant | None:
     first, second = pairs[0]
     second.module.weight.data.copy_(first.module.weight.data)
     return Mutant(fields, (first.path, second.path))
-
-
-@operator("every layer a fifth of its size", "SIG004", "GRD001", "INI004")
-def fading(fields: Fields) -> Mutant | None:
-    return _scaled(fields, 0.2)
-
-
-@operator("every layer five times its size", "SIG005", "GRD002", "INI003")
-def growing(fields: Fields) -> Mutant | None:
-    return _scaled(fields, 5.0)
-
-
-def _scaled(fields: Fields, factor: float) -> Mutant | None:
-    """A deep plain stack whose weights have `factor` times the scale that keeps the signal."""
-    calls = [call for call in trace(fields).of(*LINEAR) if call.module.weight.shape[0] > 1]
-    if len(calls) < 8 or not is_plain_stack(fields["model"]):
-        return None
-    for call in calls:
-        fan_in = math.prod(call.module.weight.shape[1:])
-        call.module.weight.data.normal_(0.0, factor * math.sqrt(2 / fan_in))
-        if call.module.bias is not None:
-            call.module.bias.data.zero_()
-    return Mutant(fields, tuple(call.path for call in calls))
-
-
-@operator("sigmoids for all activations", "ARC024", "GRD001")
-def all_sigmoid(fields: Fields) -> Mutant | None:
-    calls = trace(fields).of(*ACTIVATIONS)
-    if len(calls) < 6 or not is_plain_stack(fields["model"]):
-        return None
-    for call in calls:
-        replace(fields["model"], call.path, nn.Sigmoid())
-    return Mutant(fields, tuple(call.path for call in calls))
 
 
 @operator("dropout without rescaling", "SIG010")

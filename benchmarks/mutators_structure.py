@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -18,8 +18,10 @@ from benchmarks.mutation_tools import (
     Discarded,
     Fields,
     Listed,
+    NotApplicable,
     Trace,
     Wrapped,
+    labels_of,
     mixes,
     renew,
     replace,
@@ -121,25 +123,51 @@ def mixed(fields: Fields) -> Mutant | None:
     return on_head(fields, lambda head: Wrapped(head, before=lambda x: x - x.mean(0, keepdim=True)))
 
 
-@operator("batch_first flipped", "ARC009", "RUN002")
-def flipped(fields: Fields) -> Mutant | None:
-    """A packed sequence knows its layout, whatever the layer expects."""
+@operator("batch_first of a recurrent layer flipped", "ARC009")
+def flipped_recurrence(fields: Fields) -> Mutant | None:
+    return _flipped(fields, nn.RNNBase)
+
+
+@operator("batch_first of an attention flipped", "ARC009")
+def flipped_attention(fields: Fields) -> Mutant | None:
+    return _flipped(fields, nn.MultiheadAttention)
+
+
+def _flipped(fields: Fields, kind: type[nn.Module]) -> Mutant | None:
+    """Only where something tells the layouts apart (targets of one axis, or another layer of sequences that stays as it is).
+
+    Otherwise the mutant is a healthy model of time-major data. A packed sequence knows its layout, for a single position there
+    is nothing to confuse, and where the shapes do not fit torch says so itself.
+    """
     found: list[tuple[str, nn.Module]] = []
 
     def note(path: str) -> Callable[..., None]:
-        return lambda module, given: found.append((path, module)) if isinstance(given[0], torch.Tensor) else None
+        return lambda module, given, more: found.append((path, module)) if _is_plain(given, more) else None
 
-    kinds = (nn.RNNBase, nn.MultiheadAttention)
-    named = [(path, module) for path, module in fields["model"].named_modules() if isinstance(module, kinds) and module.batch_first]
-    hooks = [module.register_forward_pre_hook(note(path)) for path, module in named]
-    trace(fields)
+    named = [(path, module) for path, module in fields["model"].named_modules() if isinstance(module, kind) and module.batch_first]
+    hooks = [module.register_forward_pre_hook(note(path), with_kwargs=True) for path, module in named]
+    before = trace(fields).prediction
     for hook in hooks:
         hook.remove()
     if not found:
         return None
     path, module = found[0]
+    labels = labels_of(fields)
+    others = [one for one in fields["model"].modules() if isinstance(one, (nn.RNNBase, nn.MultiheadAttention)) and one is not module]
+    if not others and (labels is None or labels.dim() != 1):
+        return None
     module.batch_first = False
-    return Mutant(fields, (path,))
+    try:
+        after = trace(fields).prediction
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise NotApplicable from error
+    fits = before is None or (after is not None and after.shape == before.shape)
+    return Mutant(fields, (path,)) if fits else None
+
+
+def _is_plain(given: tuple[object, ...], more: Mapping[str, object]) -> bool:
+    values = given[0] if given else next(iter(more.values()), None)
+    return isinstance(values, torch.Tensor) and values.dim() == 3 and min(values.shape[:2]) > 1
 
 
 @operator("output multiplied by zero", "ARC010")

@@ -17,6 +17,7 @@ from benchmarks.mutation_tools import (
     SwitchedOff,
     Trace,
     Wrapped,
+    called,
     copied,
     float_inputs,
     is_classification,
@@ -182,7 +183,26 @@ def log_of_zero(fields: Fields) -> Mutant | None:
 
 @operator("noise in evaluation mode", "SIG007")
 def noisy(fields: Fields) -> Mutant | None:
+    """Only in a head that evaluation calls: a model may answer there through an average of its weights."""
+    if fields.get("inputs") is None or not _is_called_in_eval(fields):
+        return None
     return on_head(fields, lambda head: Wrapped(head, after=lambda x: x + 0.1 * torch.randn_like(x)))
+
+
+def _is_called_in_eval(fields: Fields) -> bool:
+    head, model = trace(fields).head(), fields["model"]
+    if head is None:
+        return False
+    calls: list[nn.Module] = []
+    hook = head.module.register_forward_hook(lambda *parts: calls.append(parts[0]))
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    with torch.no_grad():
+        called(model, fields["inputs"])
+    for module, mode in modes.items():
+        module.training = mode
+    hook.remove()
+    return bool(calls)
 
 
 @operator("a branch multiplied by zero", "GRD003")

@@ -44,7 +44,11 @@ def _of_fused(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, torch.
     query, key, mask = given.get("query"), given.get("key"), given.get("attn_mask")
     if not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor) or key.shape[-2] < _FEWEST_KEYS:
         return {}
-    if query.is_nested or query.dim() < 3 or query.shape[:-2] != key.shape[:-2] or not query.shape[0]:
+    if query.is_nested or query.dim() < 3 or not query.shape[0]:
+        return {}
+    if given.get("enable_gqa") and query.dim() == key.dim():  # grouped queries: several heads look at the same keys
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
+    if query.shape[:-2] != key.shape[:-2]:
         return {}
     chosen = torch.linspace(0, query.shape[-2] - 1, min(query.shape[-2], _QUERIES)).long().to(query.device)
     scale = given.get("scale") or 1.0 / math.sqrt(query.shape[-1])

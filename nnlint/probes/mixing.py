@@ -30,7 +30,8 @@ class SampleMixing:
     """The output of one sample depends on another.
 
     Attributes:
-        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output.
+        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output; 0 where no
+            output has an axis of samples to compare along.
         gradient: largest gradient of some samples' outputs with respect to the other samples, relative to that with respect
             to their own; None without floating inputs.
         op: the first op where other samples change; None where it could not be found.
@@ -145,6 +146,30 @@ class Mixing:
             settled=self._settled(),
             samples=count,
         )
+
+    @cached_property
+    def inside(self) -> SampleMixing | None:
+        """Where samples start to depend on each other, if no output has an axis of samples: the model returns its loss.
+
+        A loss depends on all samples, so this is about the first op alone; None where nothing mixes, or outputs can be compared.
+
+        Raises:
+            Skip: all samples are equal, or evaluation mode is random.
+        """
+        from nnlint.probes.outputs import are_nodes, batch_layout, other_samples, with_first_sample_replaced
+
+        base, session, count = self._base(), self._session, self._session.samples
+        if other_samples(base, base, samples=count) is not None or are_nodes(session.batch_inputs, count):
+            return None
+        inputs = with_first_sample_replaced(session.batch_inputs, count)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        where = self._where(inputs)
+        if where is None:
+            return None
+        second_axis = with_first_sample_replaced(session.batch_inputs, count, axis=1)
+        settled = batch_layout(session.setup).settled or second_axis is None
+        return SampleMixing(0.0, None, where.op, where.graph, pairwise=False, settled=settled, samples=count)
 
     def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor]) -> _Look:
         from nnlint.probes.outputs import other_samples, relative_difference, spread

@@ -22,7 +22,8 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
 
     ## What it does
     Measures whether samples of the batch depend on each other in evaluation mode, and looks where that starts. Reports a
-    recurrent, attention or Transformer layer whose `batch_first` is False. Time-major data are recognised by the targets
+    recurrent, attention or Transformer layer whose `batch_first` is False. In a model that returns its loss, whose output has no
+    samples, only where the first op mixes them is looked at. Time-major data are recognised by the targets
     (or the loader's batch size, or a second input): their samples are on the second axis and do not mix. Where nothing
     tells the two layouts apart the finding is an info; `declared={"time-major"}` settles it.
 
@@ -47,10 +48,13 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     suspects = [view for view in model.modules if view.attribute("batch_first") is False]
     if not suspects:
         return
-    found = mixing.samples
+    found = mixing.inside or mixing.samples
     layer = time_major_layer(found, model)
     if found is None or layer is None:
         return
+    what = f"the others' outputs by {found.influence:.2g} of the largest output (limit {_LIMIT:g})"
+    if mixing.inside is not None:
+        what = "what it gives for the others"
     doubt = (
         "" if found.settled else "; the data may just as well be (time, batch, ...): nothing tells the layouts apart"
     )
@@ -58,7 +62,7 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
         at=found.op,
         level=None if found.settled else Level.INFO,
         message=f"{layer.label} has batch_first=False and runs along the batch: replacing one of {found.samples} samples "
-        f"changes the others' outputs by {found.influence:.2g} of the largest output (limit {_LIMIT:g}){doubt}",
+        f"changes {what}{doubt}",
         evidence={"influence": found.influence, "limit": _LIMIT, "gradient": found.gradient, "batch_first": False},
         fix="construct it with batch_first=True, or give it x.transpose(0, 1) and transpose its output back",
         modules=tuple(view.module_path for view in suspects),

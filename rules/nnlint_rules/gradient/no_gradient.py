@@ -118,11 +118,19 @@ def _is_blocked(name: str, backward: BackwardStats) -> bool:
         gradient = backward.of(op)
         if op in seen or (gradient is not None and gradient.norm > 0.0):
             continue
-        if op.is_kind("index", "merge"):
+        if _selects(op):
             return False
         seen.add(op)
         waiting.extend(op.users)
     return True
+
+
+def _selects(op: Op) -> bool:
+    """Whether an op may leave entries out: an index does unless it takes all of every axis, as `x[:, :, None]` does."""
+    if op.name == "getitem" and len(op.leading) == 2:
+        parts = op.leading[1] if isinstance(op.leading[1], (tuple, list)) else (op.leading[1],)
+        return any(part is not None and part is not Ellipsis and part != slice(None) for part in parts)
+    return op.is_kind("index", "merge")
 
 
 def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -> Iterator[Finding]:

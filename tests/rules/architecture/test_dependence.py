@@ -220,6 +220,27 @@ def test_unknown_layout_is_an_info_and_declared_time_major_silent() -> None:
     assert not found(every, rand(7, 16, 8), declared=("time-major",), **parts)
 
 
+def own_loss(net, x, targets):
+    """A model that returns its loss: no output has an axis of samples."""
+    return F.cross_entropy(net.head(net.rnn(x)[0][:, -1]), targets)
+
+
+def test_a_layer_inside_a_model_that_returns_its_loss() -> None:
+    inputs = (rand(16, 1, 8).expand(16, 6, 8) + rand(16, 6, 8), ids(16, high=5))
+    parts = {"loss": lambda value: value, "head": nn.Linear(12, 5)}
+    wrong = found(own_loss, inputs, rnn=nn.GRU(8, 12), **parts)
+    assert [(code, item.module) for (code, _), item in wrong.items()] == [("ARC009", "rnn")]
+    assert found(own_loss, inputs, rnn=nn.GRU(8, 12, batch_first=True), **parts) == {}
+
+
+def test_a_transposed_input_inside_a_model_that_returns_its_loss() -> None:
+    def transposed(net, x, targets):
+        return F.cross_entropy(net.head(net.rnn(x.transpose(0, 1))[0][-1]), targets)
+
+    inputs = (rand(16, 6, 8), ids(16, high=5))
+    assert found(transposed, inputs, loss=lambda value: value, rnn=nn.GRU(8, 12), head=nn.Linear(12, 5)) == {}
+
+
 # -------------------------------------------------------------------- ARC018
 
 

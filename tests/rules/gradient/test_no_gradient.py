@@ -207,3 +207,33 @@ def test_declared_frozen_is_silent() -> None:
 def test_cuts_are_another_rules_matter(cut) -> None:
     """ARC007 names the op that cuts, and knows teachers and straight-through estimators."""
     assert check(Net(cut)) == []
+
+
+class SwitchedOff(nn.Module):
+    """A second branch that a factor of zero switches off, with axes added behind it, and a head that starts at zero."""
+
+    def __init__(self, index):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.time, self.extra = nn.Conv2d(3, 8, 3), nn.Linear(16, 8), nn.Linear(16, 8)
+        self.head = nn.Linear(8, 5)
+        nn.init.zeros_(self.head.weight)
+        self.index = index
+
+    def forward(self, x, t):
+        shift = self.time(t) + 0.0 * torch.tanh(self.extra(t))
+        return self.head(torch.relu(self.conv(x) + shift[self.index]).mean((2, 3)))
+
+
+def test_an_index_that_adds_axes_selects_nothing() -> None:
+    inputs = (torch.randn(16, 3, 8, 8), torch.randn(16, 16))
+    assert check(SwitchedOff((slice(None), slice(None), None, None)), inputs) == [("error", "extra")]
+    assert check(SwitchedOff((Ellipsis, None, None)), inputs) == [("error", "extra")]
+
+
+def test_a_selection_may_leave_out_what_has_no_gradient() -> None:
+    class Selected(SwitchedOff):
+        def forward(self, x, t):
+            return self.head(torch.relu(self.conv(x)).mean((2, 3))) + self.time(t)[:, :5] + 0.0 * self.extra(t)[:, 3:]
+
+    assert check(Selected(None), (torch.randn(16, 3, 8, 8), torch.randn(16, 16))) == []
