@@ -129,6 +129,13 @@ def page(rows: list[Row], rules: Rules, share: float = 1.0, zoo_models: int = 0)
     )
 
 
+#: How the mutants of the zoo are chosen.
+SAMPLE = (
+    "Of the zoo's models, which are larger, each operator takes the first few that offer it a place, in an order that the same",
+    "checksum draws for it; `--zoo-models` says how many. Pictures are cut to 96 x 96 where the model takes them.",
+)
+
+
 def _without(rows: list[Row], rules: Rules) -> list[str]:
     """Rules that no mutant was made for."""
     counted = {row["codes"][0] for row in judged(rows)}
@@ -149,17 +156,14 @@ def _libraries(subjects: Iterable[str]) -> str:
 def _head(rows: list[Row], rules: Rules, share: float, zoo_models: int) -> list[str]:
     mutants, subjects = judged(rows), {row["subject"] for row in rows}
     operators = {row["operator"] for row in mutants}
-    sample = [
-        f"The mutants are a fixed sample, drawn by a checksum of the names: of the idioms' {share:.0%}; of the zoo's models, which",
-        f"are larger, each operator takes the first {zoo_models} in the order drawn for it that offer it a place. Pictures are 96 x 96 where",
-        "the model takes them.",
-    ]
+    zoo = any(not subject.startswith("idioms/") for subject in subjects)
     lines = [
         "# Mutation tests",
         "",
         f"{len(operators)} operators each put one fault into {len(subjects)} healthy models ({_libraries(subjects)}),",
         f"where the model offers a place for it: {len(mutants)} mutants ({_libraries(row['subject'] for row in mutants)}).",
-        *sample,
+        f"Of the idioms {'every mutant was' if share >= 1 else f'a fixed sample of {share:.0%} was'} checked, drawn by a checksum of the names.",
+        *(SAMPLE if zoo else ()),
         "",
         f"Written by `python benchmarks/mutation.py --share {share:g} --zoo-models {zoo_models}`; the operators are in",
         "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and small ones of the zoo.",

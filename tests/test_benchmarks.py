@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from benchmarks import models, mutation
 from benchmarks.mutation_page import false_alarms, is_diagnosed
@@ -81,18 +85,41 @@ def test_page_counts_models_not_findings() -> None:
 
 
 def test_mutants_of_one_idiom_are_diagnosed() -> None:
+    from benchmarks.mutation_operators import OPERATORS
+
     library("transformers")  # one of the files of idioms is written with it
     subject = next(subject for subject in mutation.idioms() if subject.name == "idioms/module")
-    wanted = ("append softmax before cross-entropy", "drop an activation between linear layers", "learning rate 0")
-    rows = [row for name in wanted for row in mutation.rows_of(subject, name, 60)]
+    wanted = ("drop an activation between linear layers", "append softmax before cross-entropy", "learning rate 0")
+    operators = [operator for name in wanted for operator in OPERATORS if operator.name == name]
+    rows = mutation.rows_of(subject, operators, 60)
     rules = {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules}
     assert [(row["operator"], row["status"]) for row in rows if row["operator"]] == [(name, "ok") for name in wanted]
     assert [row["operator"] for row in rows if row["operator"] and not is_diagnosed(row, rules)] == []
     assert false_alarms(rows) == {}
-    text = mutation_page(rows, rules, 0.5, 0.1)
-    assert "3 operators each put one fault into 1 healthy models (1 of idioms)" in text
-    assert "a fixed sample: 50% for the idioms, 10% for the zoo" in text
+    text = mutation_page(rows, rules, 0.5)
+    assert "3 operators each put one fault into 1 healthy models (1 of the idioms)" in text
+    assert "a fixed sample of 50% was checked" in text
+    assert "which are larger" not in text
     assert "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |" in text
+
+
+def test_an_operator_takes_the_first_models_that_offer_it_a_place() -> None:
+    from benchmarks.mutation_operators import OPERATORS
+
+    def build(kind: type[nn.Module]) -> dict[str, Any]:
+        model = nn.Sequential(nn.Linear(8, 16), kind(), nn.Linear(16, 5))
+        return {"model": model, "inputs": torch.randn(32, 8), "targets": torch.arange(32) % 5, "loss": nn.CrossEntropyLoss()}
+
+    subjects = [mutation.Subject(f"zoo/{kind.__name__}", partial(build, kind)) for kind in (nn.ReLU, nn.Identity, nn.GELU, nn.Tanh)]
+    operator = next(operator for operator in OPERATORS if operator.codes == ("ARC005",))
+    rows = mutation.rows_for(operator, subjects, 2, 60)
+    again = mutation.rows_for(operator, reversed(subjects), 2, 60)
+    assert len(rows) == 2
+    assert [row["subject"] for row in rows] == [row["subject"] for row in again]
+    assert "zoo/Identity" not in {row["subject"] for row in mutation.rows_for(operator, subjects, 4, 60)}
+    text = mutation_page(rows, {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules})
+    assert "(2 of zoo)" in text
+    assert "which are larger" in text
 
 
 def test_mutation_page_says_where_a_fault_was_missed() -> None:

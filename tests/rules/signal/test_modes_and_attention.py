@@ -77,6 +77,28 @@ def test_saturated_attention(spelling) -> None:
     assert len(messages) == 1
 
 
+class Grouped(nn.Module):
+    """Four heads of queries, two of keys and values."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(64, 64), nn.Linear(64, 32), nn.Linear(64, 32)
+        self.scale = scale
+        for layer in (self.q, self.k):
+            nn.init.normal_(layer.weight, std=1 / 8)
+
+    def forward(self, x):
+        q, k, v = (layer(x).unflatten(-1, (-1, 16)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        return F.scaled_dot_product_attention(q, k, v, scale=self.scale, enable_gqa=True).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize(("scale", "found"), [(2.0, 1), (None, 0)])
+def test_grouped_queries_are_looked_at(scale, found) -> None:
+    torch.manual_seed(1)
+    result = nnlint.check({"model": Grouped(scale), "inputs": torch.randn(4, 16, 64)}, select=["SIG009"]).results[0]
+    assert [item.code for item in result.findings] == ["SIG009"] * found
+
+
 def test_a_missing_scale_is_told() -> None:
     assert "not divided by sqrt(d)" in saturated(lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v)[0][0]
     assert "not divided by sqrt(d)" not in saturated(product(4.0))[0][0]
