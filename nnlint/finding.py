@@ -45,6 +45,11 @@ class Location:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def short(self) -> str:
+        """`model.py:12`, for a message."""
+        return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+
 
 class Located(Protocol):
     """Anything a finding can be pinned to: an op of the graph, a layer's statistics, a parameter, a loss call."""

@@ -220,7 +220,23 @@ def _before_writes(op: Op) -> Op:
     return op
 
 
-class LossCall:
+class AtOp:
+    """Something known of an op: its place is that of the op."""
+
+    op: Op
+
+    @property
+    def module_path(self) -> str:
+        """Module path of the op."""
+        return self.op.module_path
+
+    @property
+    def location(self) -> Location | None:
+        """Source line of the op."""
+        return self.op.location
+
+
+class LossCall(AtOp):
     """A call of a loss function whose value reaches the loss that backward starts from."""
 
     def __init__(self, op: Op) -> None:
@@ -234,25 +250,11 @@ class LossCall:
     @property
     def label(self) -> str:
         """`cross_entropy` with its place."""
-        return self.kind if self.location is None else f"{self.kind} ({_short(self.location)})"
-
-    @property
-    def module_path(self) -> str:
-        """Path of the module that called the loss."""
-        return self.op.module_path
-
-    @property
-    def location(self) -> Location | None:
-        """The line of the call."""
-        return self.op.location
+        return self.kind if self.location is None else f"{self.kind} ({self.location.short})"
 
     def argument(self, name: str, default: Any = None) -> Any:
         """An argument of the loss as called (`reduction`, `ignore_index`, ...)."""
         return self.op.argument(name, default)
-
-
-def _short(location: Location) -> str:
-    return f"{location.file.rsplit('/', 1)[-1]}:{location.line}"
 
 
 class Graph:

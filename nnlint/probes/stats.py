@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import AtOp, Graph, Op
 from nnlint.finding import Location, Skip
 
 
 @dataclass(frozen=True)
-class LayerStats:
+class LayerStats(AtOp):
     """Statistics of one op's (first) output over the whole batch.
 
     Attributes:
@@ -44,16 +44,6 @@ class LayerStats:
     def rms(self) -> float:
         """Root mean square of the values."""
         return self.norm / math.sqrt(self.numel) if self.numel else 0.0
-
-    @property
-    def module_path(self) -> str:
-        """The op's module path."""
-        return self.op.module_path
-
-    @property
-    def location(self) -> Location | None:
-        """The op's source line."""
-        return self.op.location
 
     @property
     def label(self) -> str:
@@ -131,7 +121,7 @@ class NonFiniteGradient:
 
 
 @dataclass(frozen=True)
-class LayerGradient:
+class LayerGradient(AtOp):
     """Gradient of the loss with respect to one op's output."""
 
     op: Op
@@ -147,16 +137,6 @@ class LayerGradient:
     def finite(self) -> bool:
         """Whether the gradient has neither NaN nor Inf."""
         return math.isfinite(self.norm)
-
-    @property
-    def module_path(self) -> str:
-        """The op's module path."""
-        return self.op.module_path
-
-    @property
-    def location(self) -> Location | None:
-        """The op's source line."""
-        return self.op.location
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,18 @@ def used_ops(graph: Graph) -> frozenset[Op]:
     """Ops whose value reaches the loss, an output, the module's state, or Python (a branch, a printed number)."""
     kept = {op for op in graph.ops if op.is_kept or op.is_kind("escape")}
     sinks = kept.union(graph.outputs, [graph.loss] if graph.loss is not None else [])
+    return closure(sinks, lambda op: op.inputs)
+
+
+def closure(start: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
+    """The ops of `start`, and all that steps lead to from there."""
     seen: set[Op] = set()
-    waiting = list(sinks)
+    waiting = list(start)
     while waiting:
         op = waiting.pop()
         if op not in seen:
             seen.add(op)
-            waiting.extend(op.inputs)
+            waiting.extend(step(op))
     return frozenset(seen)
 
 
@@ -51,14 +57,9 @@ def _lone_calls(file: str) -> frozenset[int]:
 
 def short(location: Location | None) -> str:
     """`model.py:12`, for a message."""
-    return f"{location.file.rsplit('/', 1)[-1]}:{location.line}" if location is not None else "an unknown line"
+    return location.short if location is not None else "an unknown line"
 
 
 def under(path: str, module: str) -> bool:
     """Whether `path` is `module` or inside it."""
     return path == module or path.startswith(f"{module}.") or not module
-
-
-def shortened(names: list[str], limit: int = 4) -> str:
-    """Names in a row, a long list by its beginning."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from nnlint_rules.architecture._flow import closure
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -23,9 +24,9 @@ class GradientFlow:
         else:
             sinks = [op for op in graph.outputs if op.requires_grad]
         self.has_sink = bool(sinks)
-        self._valued = _closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
+        self._valued = closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
         carrying = [op for op in sinks if op.requires_grad]
-        self._carrying = _closure(
+        self._carrying = closure(
             carrying, lambda op: [] if is_step(op) else [above for above in op.inputs if above.requires_grad and self._counts(above)]
         )
 
@@ -36,7 +37,7 @@ class GradientFlow:
     @cached_property
     def _of_data(self) -> frozenset[Op]:
         """What depends on an input of the model."""
-        return _closure(self._graph.inputs, lambda op: op.users)
+        return closure(self._graph.inputs, lambda op: op.users)
 
     @cached_property
     def _trainable(self) -> tuple[Op, ...]:
@@ -70,7 +71,7 @@ class GradientFlow:
 
     def _cuts(self, parameter: Op) -> list[Op]:
         """Ops on the way to the loss that give up the gradient of the parameter."""
-        reached = _closure(
+        reached = closure(
             [parameter], lambda op: [] if _is_blocked(op) else [user for user in op.users if user in self._valued]
         )
         return [op for op in reached if _is_blocked(op)]
@@ -139,14 +140,3 @@ def _is_blocked(op: Op) -> bool:
 def _is_shape_only(op: Op) -> bool:
     """Whether the op takes the shape of its inputs and not their values: `zeros_like(x)`, `x.new_zeros(...)`."""
     return op.is_kind("factory", "random") and op.name.endswith(("_like", "zeros", "ones", "full", "empty"))
-
-
-def _closure(start: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
-    seen: set[Op] = set()
-    waiting = list(start)
-    while waiting:
-        op = waiting.pop()
-        if op not in seen:
-            seen.add(op)
-            waiting.extend(step(op))
-    return frozenset(seen)

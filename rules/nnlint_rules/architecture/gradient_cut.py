@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules.architecture._flow import is_installed, shortened
+from nnlint_rules._shared.words import listed
+from nnlint_rules.architecture._flow import is_installed
 from nnlint_rules.architecture._gradient_flow import GradientFlow
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
     everything = not flow.with_gradient
     return Finding(
         at=cut,
-        message=f"{what} cuts the gradient of {'every parameter' if everything else _count(names)} ({shortened(names, 3)}): "
+        message=f"{what} cuts the gradient of {'every parameter' if everything else _count(names)} ({listed(names, limit=3)}): "
         "the value reaches the loss, no gradient comes back",
         evidence={
             "parameters_cut": len(names),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Skip, rule
-from nnlint_rules.architecture._flow import shortened
+from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._windows import Window, window_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _finding(found: list[tuple[Op, Window, float]], graph: Graph, options: Spati
     op, window, dead = found[0]
     names = list(dict.fromkeys(layer.module_path or layer.label for layer, _, _ in found))
     size, kernel = " x ".join(map(str, window.inputs)), " x ".join(map(str, window.kernel))
-    more = f" ({len(found)} layers in all: {shortened(names)})" if len(found) > 1 else ""
+    more = f" ({len(found)} layers in all: {listed(names)})" if len(found) > 1 else ""
     lost = _lost_share(found, graph)
     # A sequence is as long as the batch has it: a wide kernel on a short one is no fault of the net.
     weak = graph.facts.inputs_assumed or len(window.kernel) == 1 or lost < options.share

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, Skip, rule
-from nnlint_rules.architecture._flow import STATE, shortened, under
+from nnlint_rules._shared.words import listed
+from nnlint_rules.architecture._flow import STATE, under
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -83,7 +84,7 @@ def _modules_finding(holder: str, members: list[tuple[UnregisteredModule, Op]]) 
         name, fix = f"`{holder}`, a plain container,", f"`self.{holder.rpartition('.')[2]} = {container}`"
     else:
         name, fix = (
-            shortened([member.module_path for member, _ in members]),
+            listed([member.module_path for member, _ in members]),
             "assign the module to an attribute of the model in __init__",
         )
     return Finding(

@@ -9,6 +9,7 @@ from nnlint_rules._shared.depth import Chain, Depth, is_layer, one_per_module
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, Op
+    from nnlint.finding import Evidence
 
 
 def gradient_chains(backward: BackwardStats) -> list[Chain]:
@@ -45,3 +46,15 @@ def norms_text(chain: Chain) -> str:
     """The norms of the chain, output first, in short; long chains by their ends."""
     values = [f"{link.value:.1e}" for link in reversed(chain.links)]
     return ", ".join(values if len(values) <= 8 else [*values[:4], "...", *values[-3:]])
+
+
+def chain_evidence(chain: Chain, limit: float) -> dict[str, Evidence]:
+    """How the gradient changes along the chain, against the limit of the change as a whole."""
+    norms: list[Evidence] = [link.value for link in reversed(chain.links)]
+    return {
+        "ratio": chain.first.value / chain.last.value,
+        "limit": limit,
+        "layers": len(chain.links),
+        "factor_per_layer": 1.0 / chain.rate,
+        "norms_from_the_output": norms,
+    }

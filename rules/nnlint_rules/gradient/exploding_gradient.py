@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.gradient._flow import gradient_chains, norms_text
+from nnlint_rules.gradient._flow import chain_evidence, gradient_chains, norms_text
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats
@@ -58,13 +58,7 @@ def check(backward: BackwardStats, options: ExplodingGradient) -> Iterator[Findi
             at=chain.first.op,
             message=f"the gradient grows {ratio:.1e} times on the way from {chain.last.op.label} back to {chain.first.op.label}, "
             f"a factor of {1.0 / chain.rate:.2g} per layer over {len(chain.links)} layers (limit {options.total:g}): {norms_text(chain)}",
-            evidence={
-                "ratio": ratio,
-                "limit": options.total,
-                "layers": len(chain.links),
-                "factor_per_layer": 1.0 / chain.rate,
-                "norms_from_the_output": [link.value for link in reversed(chain.links)],
-            },
+            evidence=chain_evidence(chain, options.total),
             fix="add skip connections, use smaller weights between saturating or normalized layers, and clip the gradient "
             "(torch.nn.utils.clip_grad_norm_) until that is done",
             modules=chain.paths,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Place, rule
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, Declared, Graph, Op
@@ -64,7 +65,7 @@ def _lost_in(op: Op, names: list[str]) -> Finding:
     function = str(op.node.meta.get("custom_function", "")) or op.label
     return Finding(
         at=op,
-        message=f"{_listed(names)} receive no gradient: their value reaches the loss through {function}, whose backward gives none",
+        message=f"{listed(names, limit=3)} receive no gradient: their value reaches the loss through {function}, whose backward gives none",
         evidence={"parameters": list(names), "function": function},
         fix=f"return the gradient of each input from {function}.backward, and check it with torch.autograd.gradcheck",
         modules=tuple(dict.fromkeys(name.rpartition(".")[0] for name in names)),
@@ -92,7 +93,7 @@ def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) 
     by_module: dict[str, list[TrackedParameter]] = defaultdict(list)
     for item in dead:
         by_module[item.module_path].append(item)
-    shown = _listed([item.name for item in dead])
+    shown = listed([item.name for item in dead], limit=3)
     yield Finding(
         at=dead[0],
         # Without a loss the outputs stand in for it, and not every output is meant to be trained.
@@ -147,15 +148,11 @@ def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -
         yield Finding(
             at=Place(module, first.location if first is not None else None),
             level=Level.INFO,
-            message=f"{_listed(group)} has no gradient: {why}",
+            message=f"{listed(group, limit=3)} has no gradient: {why}",
             evidence={"parameters": list(group)},
             fix="remove what is not used, or add its output to the loss; declare heads that are unused on purpose "
             "(declared={'unused-heads'})",
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _readers(name: str, graph: Graph) -> list[Op]:

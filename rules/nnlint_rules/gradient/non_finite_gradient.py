@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Place, rule
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, ForwardStats
@@ -61,7 +62,7 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
         return
     names = [gradient.name for gradient in backward.parameters if not gradient.finite]
     culprit = backward.non_finite
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = listed(names, limit=3)
     harm = f"; the gradients of {shown} are not finite" if names else "; it is masked before it reaches a parameter"
     yield Finding(
         at=culprit.op if culprit is not None and culprit.op is not None else Place(),

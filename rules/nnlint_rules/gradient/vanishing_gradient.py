@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.gradient._flow import gradient_chains, norms_text
+from nnlint_rules.gradient._flow import chain_evidence, gradient_chains, norms_text
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats
@@ -61,13 +61,7 @@ def check(backward: BackwardStats, options: VanishingGradient) -> Iterator[Findi
             message=f"the gradient falls to {ratio:.1e} of its size on the way from {chain.last.op.label} back to "
             f"{chain.first.op.label}, a factor of {1.0 / chain.rate:.2g} per layer over {len(chain.links)} layers "
             f"(limit {options.total:g}): {norms_text(chain)}",
-            evidence={
-                "ratio": ratio,
-                "limit": options.total,
-                "layers": len(chain.links),
-                "factor_per_layer": 1.0 / chain.rate,
-                "norms_from_the_output": [link.value for link in reversed(chain.links)],
-            },
+            evidence=chain_evidence(chain, options.total),
             fix="add skip connections or norms between the layers, use ReLU-like activations with He initialization, and look "
             "for factors below 1 that scale the gradient",
             modules=chain.paths,

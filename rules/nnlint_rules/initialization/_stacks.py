@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint.ops import VALUE_PRESERVING
+from nnlint_rules._shared.words import paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -155,19 +156,6 @@ def input_rms(forward: ForwardStats, op: Op) -> float | None:
     return before.rms if before is not None and before.finite else None
 
 
-def listed(labels: Iterable[str], *, limit: int = 4) -> str:
-    """`a, b, c and 5 more`."""
-    names = list(dict.fromkeys(labels))
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
-
-
 def covered(found: Iterable[Layer]) -> tuple[str, ...]:
     """The module paths of layers and of the activations behind them, where dead or saturated units show."""
     return paths(op for layer in found for op in (layer.op, layer.activation) if op is not None)
-
-
-def paths(found: Iterable[Op | ParameterView]) -> tuple[str, ...]:
-    """The module paths, each once, in order."""
-    return tuple(dict.fromkeys(item.module_path for item in found if item.module_path))

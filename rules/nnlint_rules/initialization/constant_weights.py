@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below, listed, paths
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters

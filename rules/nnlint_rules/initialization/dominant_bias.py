@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below, listed, paths
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters

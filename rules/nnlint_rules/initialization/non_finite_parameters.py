@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, listed, paths
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Parameters

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, input_rms, layers, listed
+from nnlint_rules._shared.words import listed
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, input_rms, layers
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Parameters

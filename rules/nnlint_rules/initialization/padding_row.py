@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.initialization._stacks import listed
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Model, Parameters

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
@@ -73,7 +74,7 @@ def check(graph: Graph, parameters: Parameters, options: PartialLoad) -> Iterato
         names = [view.name for view in fresh]
         yield Finding(
             at=fresh[0],
-            message=f"most weights of the model are trained, but {_listed(names)} still "
+            message=f"most weights of the model are trained, but {listed(names, limit=3)} still "
             f"{'looks' if len(fresh) == 1 else 'look'} freshly initialized ({_family(fresh[0])}), and trained layers work on "
             f"{'its' if len(fresh) == 1 else 'their'} outputs: the checkpoint was not loaded there",
             evidence={"fresh": [*names], "init": _family(fresh[0])},
@@ -94,12 +95,12 @@ def _left_out(loaded: LoadedWeights, parameters: Parameters) -> Iterator[Finding
         return
     parts = []
     if missing:
-        parts.append(f"{len(missing)} tensors of the model are not in it ({_listed(missing)})")
+        parts.append(f"{len(missing)} tensors of the model are not in it ({listed(missing, limit=3)})")
     if mismatched:
         shapes = [f"{name}: {text}" for name, text in mismatched.items()]
-        parts.append(f"{len(mismatched)} have another shape ({_listed(shapes)})")
+        parts.append(f"{len(mismatched)} have another shape ({listed(shapes, limit=3)})")
     if unexpected:
-        parts.append(f"{len(unexpected)} of its tensors have no place in the model ({_listed(unexpected)})")
+        parts.append(f"{len(unexpected)} of its tensors have no place in the model ({listed(unexpected, limit=3)})")
     random = [*missing, *mismatched]
     lead = "these layers keep their random values" if random else "is this the checkpoint of this model?"
     yield Finding(
@@ -170,8 +171,3 @@ def _is_fed(graph: Graph, op: Op, trained: set[str]) -> bool:
 
 def _family(view: ParameterView) -> str:
     return view.init.name if view.init is not None else ""
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = list(names)
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

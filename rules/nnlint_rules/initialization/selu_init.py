@@ -9,7 +9,8 @@ from pydantic import Field
 
 from nnlint import Finding, Options, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, listed, paths
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters

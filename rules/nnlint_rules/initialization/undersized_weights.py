@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, listed, sample_signal, stacks
+from nnlint_rules._shared.words import listed
+from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, sample_signal, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters

@@ -1,4 +1,4 @@
-"""What the normalization rules share: which dropouts and norms are active, what feeds a head, names in a message."""
+"""What the normalization rules share: which dropouts and norms are active, and what feeds a head."""
 
 from __future__ import annotations
 
@@ -72,16 +72,3 @@ def last_layers(graph: Graph) -> Iterable[tuple[LossCall, Op]]:
         if loss.target is not None and any(op.is_kind("parameter") for op in graph.ancestors(loss.target)):
             continue
         yield loss, graph.producer(loss.prediction, through=_HEAD)
-
-
-def listed(labels: Iterable[str], *, limit: int = 4) -> str:
-    """`a, b, c and 5 more`."""
-    names = list(dict.fromkeys(labels))
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
-
-
-def paths(ops: Iterable[Op]) -> tuple[str, ...]:
-    """The module paths of the ops, each once, in order."""
-    return tuple(dict.fromkeys(op.module_path for op in ops if op.module_path))

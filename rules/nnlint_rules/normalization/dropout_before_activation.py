@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.normalization._layers import is_active_dropout, paths
+from nnlint_rules._shared.words import paths
+from nnlint_rules.normalization._layers import is_active_dropout
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op

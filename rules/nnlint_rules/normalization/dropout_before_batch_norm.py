@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
+from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import (
     drop_probability,
     is_active_dropout,
-    listed,
-    paths,
     tracks_statistics,
     uses_batch_statistics,
 )

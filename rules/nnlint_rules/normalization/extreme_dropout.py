@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.normalization._layers import drop_probability, is_in_training, listed, paths
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.normalization._layers import drop_probability, is_in_training
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -49,13 +50,14 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
     inert: list[Op] = []
     for op, p in _probabilities(graph):
         if p >= 1.0:
+            starved: list[Op] = sorted(_layers_above(graph, op), key=lambda above: above.index)
             yield Finding(
                 at=op,
                 level=Level.ERROR,
                 message="drops everything (p = 1): its output is all zeros in training, and no gradient passes",
                 evidence={"p": p, "limit": options.largest},
                 fix="use a probability such as 0.5; p is the share that is dropped, not the share that is kept",
-                modules=paths(sorted(_layers_above(graph, op), key=lambda above: above.index)),
+                modules=paths(starved),
             )
         elif p > options.largest:
             yield Finding(

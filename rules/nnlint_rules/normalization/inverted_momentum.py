@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.normalization._layers import listed
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.normalization._layers import listed, paths
+from nnlint_rules._shared.words import listed, paths
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op

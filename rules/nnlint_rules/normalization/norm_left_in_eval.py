@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.normalization._layers import listed
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Model

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.normalization._layers import listed, paths, uses_batch_statistics
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.normalization._layers import uses_batch_statistics
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op

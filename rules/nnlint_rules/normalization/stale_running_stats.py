@@ -11,7 +11,7 @@ from pydantic import Field
 
 from nnlint import Finding, Options, Skip, rule
 from nnlint.ops import SHAPE_ONLY
-from nnlint_rules.normalization._layers import listed, paths
+from nnlint_rules._shared.words import listed, paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters

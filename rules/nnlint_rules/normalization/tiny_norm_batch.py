@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.normalization._layers import listed, paths, uses_batch_statistics
+from nnlint_rules._shared.words import listed, paths
+from nnlint_rules.normalization._layers import uses_batch_statistics
 
 if TYPE_CHECKING:
     from nnlint import Batch, Graph

@@ -1,4 +1,4 @@
-"""Words and places for lists of parameters."""
+"""The modules that parameters belong to, and what a finding about several of them is pinned to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from nnlint import Place
 
 if TYPE_CHECKING:
     from nnlint import Declared, Model
-
-
-def listed(names: Sequence[str], limit: int = 4) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def owner(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.optimizer._parameters import listed, owners
+from nnlint_rules._shared.words import listed
+from nnlint_rules.optimizer._parameters import owners
 
 if TYPE_CHECKING:
     from nnlint import Optimizer

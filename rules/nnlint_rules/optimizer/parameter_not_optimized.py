@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.optimizer._parameters import is_declared_frozen, listed, owners, place_of
+from nnlint_rules._shared.words import listed
+from nnlint_rules.optimizer._parameters import is_declared_frozen, owners, place_of
 
 if TYPE_CHECKING:
     from nnlint import Declared, Model, Optimizer

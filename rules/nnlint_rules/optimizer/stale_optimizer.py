@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.optimizer._parameters import listed, owners, place_of
+from nnlint_rules._shared.words import listed
+from nnlint_rules.optimizer._parameters import owners, place_of
 
 if TYPE_CHECKING:
     from nnlint import Model, Optimizer

@@ -11,6 +11,7 @@ from nnlint_rules._shared.gates import feeds_gate
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Op
+    from nnlint.finding import Evidence
 
 
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
@@ -58,3 +59,16 @@ def up_to(chain: Chain, extreme: Callable[[Iterable[float]], float]) -> Chain:
         return chain
     values = [link.value for link in chain.links]
     return Chain(chain.links[: values.index(extreme(values)) + 1])
+
+
+def scale_evidence(chain: Chain, *, rate: float, total: float) -> dict[str, Evidence]:
+    """How the scale changes along the chain, against the limits per layer and of the change as a whole."""
+    return {
+        "first_std": chain.first.value,
+        "last_std": chain.last.value,
+        "rate": chain.rate,
+        "rate_limit": rate,
+        "total": chain.total,
+        "total_limit": total,
+        "layers": len(chain.links),
+    }

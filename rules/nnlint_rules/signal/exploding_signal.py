@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.depth import Chain, is_residual
-from nnlint_rules.signal._scale import finite_part, scale_chains, up_to
+from nnlint_rules.signal._scale import finite_part, scale_chains, scale_evidence, up_to
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats
@@ -72,16 +72,7 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
             level=Level.ERROR if grave else None,
             message=f"the scale of the signal grows from {first.value:.3g} at {first.op.label} to {last.value:.3g} at "
             f"{last.op.label}{beyond}: a factor of {chain.rate:.2f} per layer over {len(chain.links)} layers (limit {options.rate})",
-            evidence={
-                "first_std": first.value,
-                "last_std": last.value,
-                "rate": chain.rate,
-                "rate_limit": options.rate,
-                "total": chain.total,
-                "total_limit": options.total,
-                "layers": len(chain.links),
-                "overflows": overflows,
-            },
+            evidence={**scale_evidence(chain, rate=options.rate, total=options.total), "overflows": overflows},
             fix="initialize for the activation that follows (He for ReLU: std sqrt(2 / fan_in)), put a norm into each block, or "
             "start residual branches at zero (the last weight of the branch, or a learned factor of 0)",
             modules=whole.paths,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.signal._scale import finite_part, scale_chains, up_to
+from nnlint_rules.signal._scale import finite_part, scale_chains, scale_evidence, up_to
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats
@@ -61,15 +61,7 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
             at=last.op,
             message=f"the scale of the signal falls from {first.value:.3g} at {first.op.label} to {last.value:.3g} at "
             f"{last.op.label}: a factor of {chain.rate:.2f} per layer over {len(chain.links)} layers (limit {options.rate})",
-            evidence={
-                "first_std": first.value,
-                "last_std": last.value,
-                "rate": chain.rate,
-                "rate_limit": options.rate,
-                "total": chain.total,
-                "total_limit": options.total,
-                "layers": len(chain.links),
-            },
+            evidence=scale_evidence(chain, rate=options.rate, total=options.total),
             fix="initialize for the activation that follows (He for ReLU: std sqrt(2 / fan_in)), drop factors below 1 between "
             "the layers, or put a norm behind each layer",
             modules=chain.paths,

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, rule
-from nnlint_rules._shared.words import counted
+from nnlint_rules._shared.words import counted, listed
 
 if TYPE_CHECKING:
     from nnlint import Declared
@@ -65,7 +65,7 @@ def _is_declared(name: str, globs: tuple[str, ...]) -> bool:
 
 def _finding(moved: list[TrackedParameter], steps: StepStats, *, reason: str, fix: str) -> Finding:
     names = [item.name for item in moved]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = listed(names, limit=3)
     relative = max(item.moved / item.weight_norm if item.weight_norm else item.moved for item in moved)
     return Finding(
         at=Place(moved[0].module_path, moved[0].location),
