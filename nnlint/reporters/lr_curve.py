@@ -36,7 +36,7 @@ def render(result: TargetReport, measured: Mapping[str, Any], *, width: int) -> 
 def _said(measured: Mapping[str, Any], width: int) -> Iterator[str]:
     interval = measured["interval"]
     if interval is None:
-        yield from _fact("interval", "none: the loss did not fall at any rate before training diverged", width)
+        yield from _fact("interval", f"none: {_why_none(measured)}", width)
     else:
         yield from _fact("interval", f"{_rate(interval[0])} to {_rate(interval[1])}", width)
         yield from _fact("suggestion", _rate(measured["suggestion"]), width)
@@ -49,6 +49,15 @@ def _said(measured: Mapping[str, Any], width: int) -> Iterator[str]:
     tried = ", ".join(f"{_rate(trial['rate'])} {_outcome(trial)}" for trial in measured["trials"])
     if tried:
         yield from _fact("tried", tried, width)
+
+
+def _why_none(measured: Mapping[str, Any]) -> str:
+    smoothed = [_number(value) for value in measured["smoothed"]]
+    if measured["minimum"] is not None:
+        return "training diverges at every rate at which the loss moves"
+    if len(smoothed) < 2:
+        return "the loss is no number after the first step"
+    return f"the loss falls too little at every rate, from {_short(smoothed[0])} to {_short(min(smoothed))}"
 
 
 def _stands(measured: Mapping[str, Any]) -> str:
@@ -97,7 +106,7 @@ def curve(measured: Mapping[str, Any], width: int) -> list[str]:
         f"{_short(labels[index]) if index in labels else '':>{_MARGIN - 2}} |{''.join(cells)}".rstrip()
         for index, cells in enumerate(grid)
     ]
-    return [*rows, " " * (_MARGIN - 1) + "+" + "-" * columns, *_axis(measured, rates, columns), *_legend(width)]
+    return [*rows, " " * (_MARGIN - 1) + "+" + "-" * columns, *_axis(measured, rates, columns), *_legend(measured, width)]
 
 
 def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> Iterator[str]:
@@ -122,8 +131,10 @@ def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> 
     yield (" " * _MARGIN + "".join(marks)).rstrip()
 
 
-def _legend(width: int) -> list[str]:
-    text = "= interval, s suggestion, c configured, m minimum; loss over learning rate"
+def _legend(measured: Mapping[str, Any], width: int) -> list[str]:
+    marks = {"interval": "= interval", "suggestion": "s suggestion", "configured": "c configured", "minimum": "m minimum"}
+    shown = ", ".join(mark for name, mark in marks.items() if measured[name] is not None)
+    text = f"{shown}; loss over learning rate" if shown else "loss over learning rate"
     return textwrap.wrap(text, width, initial_indent=" " * _MARGIN, subsequent_indent=" " * _MARGIN)
 
 

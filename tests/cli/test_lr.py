@@ -185,10 +185,18 @@ def text(**changes) -> str:
 
 
 def test_no_interval_is_said():
-    shown = text(interval=None, suggestion=None, minimum=None, position="unknown", trials=[])
-    assert facts(shown)["interval"] == "interval    none: the loss did not fall at any rate before training diverged"
+    flat = [2.3, 2.3, 2.29, 2.25, 2.21, 2.4]
+    shown = text(interval=None, suggestion=None, minimum=None, position="unknown", trials=[], smoothed=flat)
+    assert facts(shown)["interval"] == "interval    none: the loss falls too little at every rate, from 2.3 to 2.21"
     assert "suggestion" not in facts(shown)
-    assert "=" not in shown.split("+---")[1].split("= interval")[0]
+    axis = shown.split("+---")[1]
+    assert "=" not in axis
+    assert axis.rstrip().endswith("c configured; loss over learning rate")
+
+
+def test_no_interval_below_divergence_is_said():
+    shown = text(interval=None, suggestion=None)
+    assert facts(shown)["interval"] == "interval    none: training diverges at every rate at which the loss moves"
 
 
 @pytest.mark.parametrize(
