@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import models, mutation
+from benchmarks import models, mutation, zoo_setup
 from benchmarks.mutation_page import false_alarms, is_diagnosed
 from benchmarks.mutation_page import page as mutation_page
 from benchmarks.sweep_page import page
@@ -147,3 +147,13 @@ def test_every_operator_names_rules_that_exist() -> None:
     known = {rule.code for rule in registry.load().rules}
     assert {code for operator in OPERATORS for code in operator.codes} <= known
     assert len({operator.name for operator in OPERATORS}) == len(OPERATORS)
+
+
+@pytest.mark.parametrize(("limit", "rows"), [(1 << 27, zoo_setup.BATCH), (20, zoo_setup.FEW)])
+def test_a_model_of_the_zoo_that_makes_many_values_gets_a_small_batch(monkeypatch, limit: int, rows: int) -> None:
+    monkeypatch.setattr(zoo_setup, "WIDE", limit)
+
+    def build() -> Any:
+        return nn.Sequential(nn.Linear(4, 20), nn.ReLU()), (torch.randn(2, 4),), {}
+
+    assert len(zoo_setup.training_setup("nn/wide", build).fields["inputs"][0]) == rows
