@@ -24,6 +24,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: one thread
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("resnet18", "mlp")
+#: Begins the keys of a stage's cost in steps.
+STAGE = "stage: "
 MEBIBYTE = 1024  # ru_maxrss counts KiB on Linux
 
 
@@ -100,12 +102,33 @@ def time_of_check(name: str, repeats: int) -> dict[str, float]:
         step(setup)
     steps: list[float] = []
     checks: list[float] = []
+    fresh: list[float] = []
+    stages: list[dict[str, float]] = []
     for _ in range(repeats):
         steps += [cpu_seconds(lambda: step(setup)) for _ in range(5)]
-        checks.append(cpu_seconds(lambda: check(setup)))
+        checks.append(cpu_seconds(lambda: stages.append(check(setup).timings)))
+        built = build(name)
+        fresh.append(cpu_seconds(lambda built=built: check(built)))
         step(setup)  # the caches are the training loop's again before the next steps are timed
-    one, whole = statistics.median(steps), statistics.median(checks)
-    return {"step_s": one, "check_s": whole, "check_steps": whole / one, "first_check_s": first}
+    one, whole, new = (statistics.median(times) for times in (steps, checks, fresh))
+    parts = {f"{STAGE}{stage}": share / one for stage, share in stage_medians(stages).items()}
+    return {"step_s": one, "check_s": whole, "check_steps": whole / one, "fresh_steps": new / one, "first_check_s": first} | parts
+
+
+def stage_medians(stages: list[dict[str, float]]) -> dict[str, float]:
+    """Seconds of each stage of a check, and what is left of the whole for the rules and the report."""
+    names = [name for name in stages[0] if name not in {"total", "training_steps"}]
+    medians = {name: statistics.median(timings[name] for timings in stages) for name in names}
+    whole = statistics.median(timings["total"] for timings in stages)
+    return {**medians, "rules and report": whole - sum(medians.values())}
+
+
+def stage_table(found: dict[str, dict[str, float]]) -> str:
+    from tabulate import tabulate
+
+    stages = [key for key in found[MODELS[0]] if key.startswith(STAGE)]
+    rows = [[stage.removeprefix(STAGE), *(f"{found[name][stage]:.2f}" for name in MODELS)] for stage in stages]
+    return tabulate(rows, ["stage", *MODELS], tablefmt="github", disable_numparse=True)
 
 
 def peak_memory(name: str, what: str) -> float:
@@ -156,12 +179,13 @@ def table(found: dict[str, dict[str, float]]) -> str:
                 f"{row['step_s'] * 1e3:.2f} ms",
                 f"{row['check_s'] * 1e3:.1f} ms",
                 f"{row['check_steps']:.1f}",
+                f"{row['fresh_steps']:.1f}",
                 f"{row['first_check_s'] * 1e3:.0f} ms",
                 f"{row['step_peak_mib']:.0f} MiB",
                 f"{row['check_peak_mib']:.0f} MiB",
             ]
         )
-    heads = ["model", "step", "check", "steps a check", "first check", "peak of a step", "peak of a check"]
+    heads = ["model", "step", "check", "in steps", "of a new model", "first check", "peak of a step", "peak of a check"]
     times = [[shown, f"{value:.3f} s"] for shown, value in found["commands"].items()]
     commands = tabulate(times, ["command", "wall time"], tablefmt="github")
     return tabulate(rows, heads, tablefmt="github") + "\n\n" + commands
@@ -193,12 +217,17 @@ def page(found: dict[str, dict[str, float]], deep: dict[str, dict[str, float]]) 
 
 What a check costs beside the training step of the same model: `resnet18` has 11.7 million parameters and a batch of 8 x 3 x 64 x 64,
 `mlp` 5,800 parameters and a batch of 64 (`benchmarks/models.py`). CPU time of one thread, medians, checks and warm training steps
-in turn in one run; `first check` is the first in a process, imports of rules and probes included. Peaks are those of a
-process that imports torch, builds the model and takes one training step, or checks it instead.
+in turn in one run. The checked model has been trained by some of these steps, so that its gradients and the state of its optimizer
+are kept and compared too; `of a new model` has neither. `first check` is the first in a process, imports of rules and probes
+included. Peaks are those of a process that imports torch, builds the model and takes one training step, or checks it instead.
 
 ## The default profile
 
 {table(found)}
+
+Where it goes, in training steps:
+
+{stage_table(found)}
 
 ## `--deep`
 
