@@ -10,7 +10,6 @@ from nnlint.config import PROBES
 from nnlint.finding import Skip
 
 if TYPE_CHECKING:
-    from nnlint.capture.lookups import RefusedLookup
     from nnlint.probes.deep_stats import (
         GradientCheck,
         InputDependence,
@@ -199,14 +198,6 @@ def _validation(session: Session) -> ValidationGap:
     return found
 
 
-def _refused_lookup(session: Session) -> RefusedLookup:
-    made = session.training_pass
-    found = made.recorder.refused_lookup if made.recorder is not None else None
-    if found is None or not any(failure.code == "RUN002" for failure in made.failures):
-        raise Skip("no embedding raised")
-    return found
-
-
 DEEP_PROVIDERS: Mapping[str, Callable[[Any], Any]] = {
     "OverfitRun": _overfit,
     "LearningRateRange": _lr_range,
@@ -214,5 +205,4 @@ DEEP_PROVIDERS: Mapping[str, Callable[[Any], Any]] = {
     "GradientCheck": _gradcheck,
     "PrecisionStats": _precision,
     "ValidationGap": _validation,
-    "RefusedLookup": _refused_lookup,
 }

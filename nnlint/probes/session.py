@@ -27,6 +27,7 @@ from nnlint.probes.training_pass import TrainingPass, find_non_finite, find_non_
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
+    from nnlint.capture.lookups import RefusedLookup
     from nnlint.probes.batch import Batch
     from nnlint.probes.losses import LossCalls
     from nnlint.probes.model import Model
@@ -219,6 +220,14 @@ def _eval(session: Session) -> EvalStats:
     return EvalStats(session)
 
 
+def _refused_lookup(session: Session) -> RefusedLookup:
+    made = session.training_pass
+    found = made.recorder.refused_lookup if made.recorder is not None else None
+    if found is None or not any(failure.code == "RUN002" for failure in made.failures):
+        raise Skip("no embedding raised")
+    return found
+
+
 def _mixing(session: Session) -> Mixing:
     session.evidence("EvalStats")
     return Mixing(session)
@@ -285,6 +294,7 @@ PROVIDERS: Mapping[str, Callable[[Session], Any]] = {
     "Parameters": _parameters,
     "Batch": _batch,
     "LossCalls": _losses,
+    "RefusedLookup": _refused_lookup,
     "Optimizer": _optimizer,
     "ForwardStats": _forward,
     "BackwardStats": _backward,
