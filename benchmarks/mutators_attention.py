@@ -92,14 +92,22 @@ def _standardize(fields: Fields, layer: nn.Linear) -> None:
     layer.weight.data.div_(float(seen[0].std(dim=1).mean()))
 
 
+def _positions(fields: Fields, layer: nn.Linear) -> int:
+    """How many positions a layer is given."""
+    calls = [call for call in trace(fields).calls if call.module is layer]
+    return int(calls[0].given.shape[1]) if calls and calls[0].given.dim() == 3 else 0
+
+
 @operator("attention with the scale 1", "SIG009")
 def scale_of_one(fields: Fields) -> Mutant | None:
-    """The same for a library's attention, whose `scaling` is the factor of its scores."""
+    """The same for a library's attention over at least eight positions; its `scaling` is the factor of its scores."""
     for path, module in fields["model"].named_modules():
         scaling, width = vars(module).get("scaling"), vars(module).get("head_dim", vars(module).get("attention_head_size"))
         parts = [getattr(module, name, None) for names in (("q_proj", "k_proj"), ("query", "key")) for name in names]
         layers = [part for part in parts if isinstance(part, nn.Linear)]
         if isinstance(scaling, float) and scaling < 0.5 and isinstance(width, int) and len(layers) == 2:
+            if _positions(fields, layers[1]) < 8:
+                continue
             module.scaling = 1.0
             for layer in layers:
                 # Unit variance for inputs of unit variance, and twice that: tiny models have heads of 16 features only.

@@ -45,7 +45,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
             continue
         # A sum of terms is a bound by definition; how a library's model adds up is not the user's to change.
-        meant = losses.graph.facts.library or any(
+        meant = (losses.graph.facts.library and not op.in_loss) or any(
             step.name in ("add", "sub") and len(step.activations) > 1 for step in path
         )
         yield Finding(

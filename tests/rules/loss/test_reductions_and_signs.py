@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +109,40 @@ def test_the_negative_of_a_loss(loss: Callable[..., Any], targets: torch.Tensor)
 )
 def test_a_minus_sign_that_is_meant(loss: Callable[..., Any], targets: torch.Tensor) -> None:
     assert not findings("LOS024", setup(None, loss, targets))
+
+
+LIBRARY = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, inside):
+        super().__init__()
+        self.body, self.inside = nn.Linear(12, 5), inside
+
+    def forward(self, x, labels=None):
+        logits = self.body(x)
+        return nn.functional.cross_entropy(logits, labels, reduction="sum") if self.inside else logits
+"""
+
+
+@pytest.mark.parametrize(("inside", "level"), [(True, Level.INFO), (False, Level.WARNING)])
+def test_the_sum_of_a_library_and_that_of_its_user(tmp_path: Path, *, inside: bool, level: Level) -> None:
+    """A library's own loss is not the user's to change; the loss that the user gives is."""
+    file = tmp_path / "site-packages" / "pretend_losses.py"
+    file.parent.mkdir()
+    file.write_text(LIBRARY, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("pretend_losses", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pretend_losses"] = module
+    try:
+        spec.loader.exec_module(module)
+        case: dict[str, Any] = {"model": module.Net(inside), "inputs": torch.randn(40, 12)}
+        if inside:
+            case |= {"inputs": (case["inputs"], LABELS), "loss": lambda loss: loss}
+        else:
+            case |= {"targets": LABELS, "loss": nn.CrossEntropyLoss(reduction="sum")}
+        assert [item.level for item in findings("LOS021", case)] == [level]
+    finally:
+        del sys.modules["pretend_losses"]
