@@ -238,7 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
     parser.add_argument("--no-zoo", action="store_true", help="the idioms only")
     parser.add_argument("--only", metavar="TEXT", default="", help="subjects whose name holds TEXT")
-    parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name or code holds TEXT")
+    parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name holds TEXT, or that stand for this code")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N subjects")
     parser.add_argument("--share", type=float, default=1.0, help="check this share of the idioms' mutants, the same ones every time")
     parser.add_argument("--zoo-models", type=int, default=8, metavar="N", help="put each operator into this many models of the zoo")

@@ -141,6 +141,12 @@ def called(model: nn.Module, inputs: Any) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
+def tensors_of(inputs: Any) -> list[torch.Tensor]:
+    """The tensors among the inputs."""
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return [value for value in values if isinstance(value, torch.Tensor)]
+
+
 def mixes(fields: Fields) -> bool:
     """Whether the samples of the unmutated model are meant to depend on each other (nodes of a graph, elements of a set)."""
     model, inputs = fields["model"], fields.get("inputs")

@@ -111,7 +111,7 @@ def missing_target(fields: Fields) -> Mutant | None:
     return Mutant({**fields, "targets": changed})
 
 
-def _repeated(fields: Fields, samples: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+def repeated(fields: Fields, samples: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     """More samples of a classifier's batch, with noise, and their labels."""
     found, inputs, labels = two_dimensional(fields), float_inputs(fields), labels_of(fields)
     if found is None or inputs is None or labels is None or labels.dim() != 1 or len(labels) != len(inputs):
@@ -123,7 +123,7 @@ def _repeated(fields: Fields, samples: int) -> tuple[torch.Tensor, torch.Tensor]
 
 @operator("one class nearly alone", "DAT004")
 def imbalanced(fields: Fields) -> Mutant | None:
-    made = _repeated(fields, 128)
+    made = repeated(fields, 128)
     if made is None or getattr(fields["loss"], "weight", None) is not None:
         return None
     labels = torch.zeros_like(made[1])
@@ -134,7 +134,7 @@ def imbalanced(fields: Fields) -> Mutant | None:
 @operator("one class for all samples", "DAT012")
 def constant_target(fields: Fields) -> Mutant | None:
     """Over 256 samples: a rare class may be missing in a single batch."""
-    made = _repeated(fields, 256)
+    made = repeated(fields, 256)
     if made is None:
         return None
     kept = {key: value for key, value in fields.items() if key not in ("inputs", "targets")}
@@ -161,7 +161,7 @@ def overlapping(fields: Fields) -> Mutant | None:
 
 @operator("batches sorted by class", "DAT007")
 def sorted_by_class(fields: Fields) -> Mutant | None:
-    made = _repeated(fields, 256)
+    made = repeated(fields, 256)
     if made is None:
         return None
     order = made[1].argsort(stable=True)
@@ -198,11 +198,16 @@ def maximized(fields: Fields) -> Mutant | None:
 
 @operator("weight decay 10", "OPT009")
 def heavy_decay(fields: Fields) -> Mutant | None:
+    """With a loss: without one there is no gradient to compare the decay with."""
+    if fields.get("loss") is None and labels_of(fields) is None:
+        return None
     return Mutant(optimized(fields, torch.optim.AdamW, lr=1e-3, weight_decay=10.0))
 
 
 @operator("weight decay 10 in plain SGD", "OPT009")
 def heavy_decay_of_sgd(fields: Fields) -> Mutant | None:
+    if fields.get("loss") is None and labels_of(fields) is None:
+        return None
     return Mutant(optimized(fields, torch.optim.SGD, lr=1e-3, weight_decay=10.0))
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from benchmarks.mutation_tools import Fields, Wrapped, class_dim, is_classification, labels_of, trace
 from benchmarks.mutators import Mutant, on_head, operator, two_dimensional
+from benchmarks.mutators_data import repeated
 
 
 def _labels(fields: Fields) -> torch.Tensor | None:
@@ -105,16 +106,23 @@ def squares_on_one_hot(fields: Fields) -> Mutant | None:
 
 
 def _on_one_hot(fields: Fields, loss: nn.Module) -> Mutant | None:
+    """On a batch of 32 at least: a few rows of several labels may hold one each by chance."""
     found, labels = two_dimensional(fields), _labels(fields)
     if found is None or labels is None or found.shape[1] < 3:
         return None
+    if len(labels) < 32:
+        made = repeated(fields, 32)
+        if made is None:
+            return None
+        fields, labels = {**fields, "inputs": made[0]}, made[1]
     return Mutant({**fields, "loss": loss, "targets": functional.one_hot(labels, found.shape[1]).float()})
 
 
 @operator("squared error on class numbers", "LOS014")
 def squares_on_numbers(fields: Fields) -> Mutant | None:
-    labels = _labels(fields)
-    if labels is None:
+    """Numbers of 100 classes at most, half of which occur: others cannot be told from counts and amounts."""
+    found, labels = two_dimensional(fields), _labels(fields)
+    if found is None or labels is None or found.shape[1] > 100 or 2 * len(labels.unique()) < found.shape[1]:
         return None
     loss = lambda output, target: functional.mse_loss(output[:, 0], target)  # noqa: E731
     return Mutant({**fields, "loss": loss})
