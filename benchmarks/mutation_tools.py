@@ -71,8 +71,9 @@ class Trace:
         return None
 
     def before(self, call: Call) -> Call | None:
-        """The call whose very output the call was given."""
-        return next((other for other in self.calls if other.returned is call.given), None)
+        """The last call before this one whose very output it was given; an `nn.Identity` hands on what it was given itself."""
+        earlier = self.calls[: next(index for index, other in enumerate(self.calls) if other is call)]
+        return next((other for other in reversed(earlier) if other.returned is call.given), None)
 
     def after(self, call: Call) -> Call | None:
         """The call that was given the call's very output, if it is the only one."""
