@@ -380,5 +380,6 @@ def weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor]]:
 def is_plain_stack(model: nn.Module) -> bool:
     """Whether nothing renormalizes the signal: a wrong scale does its full harm."""
     known = (*LINEAR, *ACTIVATIONS, *PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
-    return all(isinstance(leaf, known) for leaf in leaves)
+    # A norm may have its activation as a child: what holds parameters counts as well as what has no parts.
+    parts = [part for part in model.modules() if not any(True for _ in part.children()) or any(True for _ in part.parameters(recurse=False))]
+    return all(isinstance(part, known) for part in parts)
