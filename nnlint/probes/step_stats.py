@@ -10,6 +10,7 @@ from statistics import median
 from nnlint.finding import Location, Skip
 
 _SMALLEST_RMS = 1e-4
+_WAKING = 3.0  # times the largest gradient before an update: its size is not yet what training will see
 _DIED_OUT = 1e-3  # of the first norm of the gradient: the batch is learned
 
 
@@ -95,13 +96,14 @@ class TrackedParameter:
     def decay_share(self) -> float | None:
         """Weight decay over what the gradient does: over its largest norm, or over the step's where decay is decoupled.
 
-        The largest: a small net has learned the batch after a few steps, and its gradient is gone. None where there was no
-        gradient before any update: a branch that is zero-initialized lets none through at first.
+        The largest: a small net has learned the batch after a few steps, and its gradient is gone. None where the gradient
+        wakes up after the updates: a branch that starts at zero, or at a LayerScale of 1e-5, lets none through at first.
         """
-        if not any(self.gradients[: self.steps]):
+        norms = [norm or 0.0 for norm in self.gradients if math.isfinite(norm or 0.0)]
+        largest = max(norms, default=0.0)
+        if largest > _WAKING * max(norms[: self.steps], default=0.0):
             return None
-        norms = [norm for norm in self.gradients if norm is not None and math.isfinite(norm)]
-        pull = self.moved / self.steps if self.decoupled and self.steps else max(norms, default=0.0)
+        pull = self.moved / self.steps if self.decoupled and self.steps else largest
         if self.decay <= 0.0 or not math.isfinite(pull) or pull <= 0.0:
             return None
         return self.decay / pull

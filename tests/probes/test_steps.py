@@ -257,3 +257,30 @@ def test_a_loss_of_the_models_own():
     ).evidence("StepStats")
     assert found.losses[-1] < found.losses[0]
     assert not found.surrogate
+
+
+@pytest.mark.parametrize(
+    ("scale", "decoupled", "judged"),
+    [(1e-6, True, False), (1e-6, False, False), (1.0, True, True), (1.0, False, True)],
+    ids=["waking, AdamW", "waking, Adam", "awake, AdamW", "awake, Adam"],
+)
+def test_weight_decay_is_not_judged_before_a_branch_wakes_up(scale, decoupled, judged):
+    torch.manual_seed(0)
+    model = Scaled(scale)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    found = stats(model, kind(model.parameters(), lr=1e-4, weight_decay=0.1))
+    assert found.steps == 1
+    assert (found.parameter("body.weight").decay_share is not None) is judged
+    assert found.parameter("head.weight").decay_share is not None
+
+
+class Scaled(nn.Module):
+    """Too large for more than the fewest steps; LayerScale lets the branch's gradient through more with each update."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.body, self.gamma, self.skip = nn.Linear(20, 20000), nn.Parameter(torch.full((1500,), scale)), nn.Linear(20, 1500)
+        self.tail, self.head = nn.Linear(20000, 1500), nn.Linear(1500, 5)
+
+    def forward(self, x):
+        return self.head(self.skip(x) + self.gamma * self.tail(torch.relu(self.body(x))))

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Skip, rule
+from nnlint import Finding, Level, Skip, rule
+from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import uses_batch_statistics
 
@@ -35,7 +36,8 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Counts the values that each norm takes its statistics from: channels and positions of a group (GroupNorm),
     positions (InstanceNorm), the normalized shape (LayerNorm, RMSNorm), samples and positions (BatchNorm with batch
-    statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one.
+    statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one; a warning at most where
+    an installed library built the norm: its published weights were trained so.
 
     ## Why is this bad?
     One value minus its own mean is zero: the output is the norm's bias, whatever the input, and no gradient passes.
@@ -62,6 +64,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         result = "only the sign of its input is left" if keeps_sign else "its output does not depend on its input"
         yield Finding(
             at=first,
+            level=Level.WARNING if all(initialized_by_library(norm, graph) for norm in norms) else None,
             message=f"normalizes over a single value (input {' x '.join(map(str, first.shape or ()))}): {result}"
             + (f"; likewise {listed(norm.label for norm in norms[1:])}" if len(norms) > 1 else ""),
             evidence={"values": 1, "shape": list(first.shape or ()), "norms": [norm.label for norm in norms]},

@@ -1,4 +1,4 @@
-"""INI003 and LOS018: an initialization that an installed library chose is a warning, one that the user chose an error."""
+"""INI003, LOS018, NRM008: what an installed library chose is a warning, what the user chose an error."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.head(self.first(x).relu())
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(64, 64), nn.GroupNorm(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.head((x + self.norm(x)).relu())
 """
 
 
@@ -45,9 +54,9 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleTy
     del sys.modules["pretend_zoo"]
 
 
-@pytest.mark.parametrize("code", ["INI003", "LOS018"])
-def test_the_library_chose(package: ModuleType, code: str) -> None:
-    assert level_of(code, package.Net) == ("warning" if "site-packages" in str(package.__file__) else "error")
+@pytest.mark.parametrize(("code", "model"), [("INI003", "Net"), ("LOS018", "Net"), ("NRM008", "Normed")])
+def test_the_library_chose(package: ModuleType, code: str, model: str) -> None:
+    assert level_of(code, getattr(package, model)) == ("warning" if "site-packages" in str(package.__file__) else "error")
 
 
 @pytest.mark.parametrize("code", ["INI003", "LOS018"])
