@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules._shared.codes import arrive_as_codes
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, LayerStats
@@ -53,7 +54,7 @@ def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
     yield Finding(
         at=where or next((op for op in forward.graph.outputs if op.shape and not op.in_loss), None),
         # A quantizer whose codebook is fresh gives every sample the same code until the codes have spread.
-        level=Level.INFO if where is not None and _is_quantized(where) else None,
+        level=Level.INFO if where is not None and arrive_as_codes(forward.graph.inputs, [where.op]) else None,
         message=f"the output is the same for all samples (they differ by {spread:.1g} of the largest output, after a few "
         f"updates by {after:.1g}; limit {_LIMIT:g})"
         + (f": from {where.label} on the samples cannot be told apart" if where is not None else ""),
@@ -69,10 +70,6 @@ def _upstream(forward: ForwardStats, where: LayerStats | None) -> tuple[str, ...
     ends = [where.op] if where is not None else graph.outputs
     above = {op for end in ends for op in graph.ancestors(end)}
     return tuple(dict.fromkeys(op.module_path for op in graph.ops if op in above and op.parameters))
-
-
-def _is_quantized(layer: LayerStats) -> bool:
-    return any(source.is_kind("integer") or source.dtype.startswith("int") for source in layer.op.activations)
 
 
 def _varies_in_training(forward: ForwardStats) -> bool:

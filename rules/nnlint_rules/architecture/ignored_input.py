@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
+from nnlint_rules._shared.codes import arrive_as_codes
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
@@ -37,7 +38,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
     updates, before it is reported. Of a floating input every position of every axis is looked at: a channel, a column, a
     time step. A mask (any input with "mask" in its name) without effect is an error. Inputs and features that are the same
     for all samples and cannot be judged, zeros (padding), and positions that a mask or a length hides are passed over. The
-    last positions of an axis, which a strided kernel leaves over, and two of three colour channels are an info.
+    last positions of an axis, which a strided kernel leaves over, two of three colour channels, and what reaches the output as
+    codes of a quantizer alone are an info.
     `declared={"unused-inputs"}` silences the rule.
 
     ## Why is this bad?
@@ -62,7 +64,7 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         if found.constant:
             continue
         if not found.matters:
-            yield _whole(found, place)
+            yield _whole(found, place, as_codes=_arrives_as_codes(graph, place))
         border = [features for features in found.ignored if _is_border(features, options)]
         colours = [features for features in found.ignored if _is_colour(found, features)]
         inner = [features for features in found.ignored if features not in (*border, *colours)]
@@ -71,11 +73,15 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
                 yield _features(found, group, place, reason)
 
 
-def _whole(found: InputInfluence, place: Op | Place) -> Finding:
+def _arrives_as_codes(graph: Graph, place: Op | Place) -> bool:
+    return not isinstance(place, Place) and arrive_as_codes([place], graph.outputs)
+
+
+def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Finding:
     what = "mask" if found.is_mask else "input"
     return Finding(
         at=place,
-        level=Level.ERROR if found.is_mask else None,
+        level=Level.ERROR if found.is_mask else Level.INFO if as_codes else None,
         message=f"the {what} {found.name} has no influence: giving it to the wrong samples changes neither the outputs nor "
         "the training loss, also after a few updates",
         evidence={"input": found.name, "influence": 0.0, "shape": list(found.shape)},

@@ -85,6 +85,18 @@ def test_zero_initialized_parts_are_no_fault(zero) -> None:
     assert not found(gated, rand(16, 12), fc=nn.Linear(12, 8), head=head, gate=gate, **supervised())
 
 
+@pytest.mark.parametrize(("beside", "level"), [(0.0, "error"), (None, "info")])
+def test_a_fresh_codebook_gives_all_samples_one_code(beside, level) -> None:
+    def quantized(net, x):
+        codes = torch.cdist(net.fc(x), net.codebook).argmin(dim=1)
+        found = net.codebook[codes]
+        return net.head(found if beside is None else found + beside * net.fc(x))
+
+    items = found(quantized, rand(16, 12), fc=nn.Linear(12, 8), codebook=torch.zeros(32, 8), head=nn.Linear(8, 5))
+    assert ("ARC010", level) in items
+    assert ("ARC011", "warning") not in items
+
+
 def test_equal_samples_and_one_sample_are_skipped() -> None:
     for inputs in (torch.ones(16, 12), rand(1, 12)):
         result = report(lambda net, x: net.fc(x), inputs, fc=nn.Linear(12, 5))
