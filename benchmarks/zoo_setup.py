@@ -42,8 +42,8 @@ def training_setup(name: str, build: Callable[[], Any]) -> ZooSetup:
     kind = "none"
     if name.startswith("hf/"):
         labels = _own_labels(model, kwargs)
-        if labels is not None:
-            fields["inputs"], kind = kwargs | {"labels": labels}, "own"
+        if labels:
+            fields["inputs"], kind = kwargs | labels, "own"
     elif name.startswith(("timm/", "torchvision/")):
         output = _forward(model, args, kwargs)
         if isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[0] > 1 and output.shape[1] > 1:
@@ -124,9 +124,11 @@ def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=3e-4)
 
 
-def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> torch.Tensor | None:
-    """Labels of the first form from which a Hugging Face model computes its own loss."""
+def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Labels of the first form from which a Hugging Face model computes its own loss; empty where none fits."""
     config: Any = model.config
+    if "duration_labels" in inspect.signature(model.forward).parameters:
+        return _speech_labels(config, kwargs["input_ids"])
     classes = int(getattr(config, "num_labels", 0) or 2)
     # The next token, not the same one: a decoder that is given its own labels has nothing to learn.
     forms = [kwargs[key].roll(-1, -1) for key in reversed(TOKENS) if key in kwargs]
@@ -138,8 +140,19 @@ def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> torch.Tensor | None
         except Exception:
             continue  # the form does not fit this model: the next may
         if isinstance(loss, torch.Tensor) and loss.dim() == 0 and bool(loss.isfinite()):
-            return labels
-    return None
+            return {"labels": labels}
+    return {}
+
+
+def _speech_labels(config: Any, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What FastSpeech 2 is trained with, and does not run without in train mode: two frames of a spectrogram for each token."""
+    samples, length = tokens.shape
+    return {
+        "duration_labels": torch.full((samples, length), 2),
+        "pitch_labels": torch.randn(samples, length, 1),
+        "energy_labels": torch.randn(samples, length, 1),
+        "spectrogram_labels": torch.randn(samples, 2 * length, config.num_mel_bins),
+    }
 
 
 def _detection(model: nn.Module) -> ZooSetup:
