@@ -75,7 +75,9 @@ def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *,
     except SystemExit as error:
         raise _raised(error, f"{name}() called sys.exit({error.code!r}) instead of returning a model") from error
     except ModuleNotFoundError as error:
-        raise _raised(error, f"{name}() needs the package {error.name!r}, which is not installed") from error
+        # A library that imports lazily names what it failed at in words of its own.
+        missing = f"needs the package {error.name!r}, which is not installed" if error.name else f"cannot import: {error}"
+        raise _raised(error, f"{name}() {missing}") from error
     except ValidationError as error:
         raise _raised(error, f"{name}() raised an error: {_validation_text(error)}") from error
     except Exception as error:

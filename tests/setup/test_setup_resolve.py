@@ -38,6 +38,7 @@ def full(): return {"model": Net(), "inputs": torch.ones(3, 4), "targets": torch
 def nothing(): pass
 def number(): return 42
 def late(): import package_that_is_missing
+def lazy(): raise ModuleNotFoundError("no backend was found for Model")
 def wrong():
     return [][3]
 def leave():
@@ -185,6 +186,7 @@ def test_errors_inside_the_module(form, body, mark, parts, project):
     ("name", "parts"),
     [
         ("late", ["late() needs the package 'package_that_is_missing', which is not installed"]),
+        ("lazy", ["lazy() cannot import: no backend was found for Model"]),
         ("wrong", ["wrong() raised IndexError: list index out of range"]),
         ("leave", ["leave() called sys.exit(3) instead of returning a model"]),
     ],

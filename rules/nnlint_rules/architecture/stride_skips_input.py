@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
+from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.architecture._windows import Window, window_of
 
 if TYPE_CHECKING:
@@ -40,18 +41,30 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
         raise Skip("no shapes: the model did not run")
     if "subsampling" in declared.traits:
         return
+    skipping: dict[Hashable, list[tuple[Op, Window]]] = {}
     for op in graph.calls("conv", "max-pool", "avg-pool"):
         window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)
-        if window is None or not _skips(window) or _is_subsampling(op, window):
-            continue
-        share = math.prod(_read_share(window, axis) for axis in range(len(window.kernel)))
-        yield Finding(
-            at=op,
-            message=f"{op.label} reads {share:.0%} of its input: kernel {_text(window.kernel)}"
-            f"{f', dilation {_text(window.dilation)}' if max(window.dilation) > 1 else ''}, stride {_text(window.stride)}",
-            evidence={"kernel": list(window.kernel), "stride": list(window.stride), "share_read": share},
-            fix=f"a kernel of at least {_text(window.stride)}, or a smaller stride",
-        )
+        if window is not None and _skips(window) and not _is_subsampling(op, window):
+            # Layers that one line of a block builds are one fault.
+            line = op.construction or (op.location, op.module_path)
+            skipping.setdefault((line, window.kernel, window.dilation, window.stride), []).append((op, window))
+    for found in skipping.values():
+        yield _finding(*zip(*found, strict=True))
+
+
+def _finding(ops: tuple[Op, ...], windows: tuple[Window, ...]) -> Finding:
+    first, window = ops[0], windows[0]
+    share = math.prod(_read_share(window, axis) for axis in range(len(window.kernel)))
+    dilated = f", dilation {_text(window.dilation)}" if max(window.dilation) > 1 else ""
+    likewise = f"; likewise {listed(op.label for op in ops[1:])}" if len(ops) > 1 else ""
+    return Finding(
+        at=first,
+        message=f"{first.label} reads {share:.0%} of its input: kernel {_text(window.kernel)}{dilated}, "
+        f"stride {_text(window.stride)}{likewise}",
+        evidence={"kernel": list(window.kernel), "stride": list(window.stride), "share_read": share},
+        fix=f"a kernel of at least {_text(window.stride)}, or a smaller stride",
+        modules=paths(ops),
+    )
 
 
 def _skips(window: Window) -> bool:

@@ -25,6 +25,7 @@ class ExplodingSignal(Options):
     fatal_total: float = Field(1e6, description="from here on an error")
 
 
+_ORDER_ONE = 1.0
 EXPLAINED = ["GRD002", "GRD004", "GRD006", "INI001", "LOS018", "OPT003", "SIG002", "SIG003", "SIG008", "SIG009"]
 EXPLAINED += ["TRN001", "TRN002", "TRN004"]
 
@@ -37,7 +38,8 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
     Follows the standard deviation of pre-activations along linear layers, convolutions and residual sums that no norm
     separates, and reports a chain of 8 layers or more with a factor above 1.7 per layer, or one whose last layer has more than
     1e4 times the first one's scale. Growth beyond 1e6, or to NaN and Inf, is an error. A residual stream that grows and then
-    goes through a norm is as it should be (pre-norm transformers) and is not reported.
+    goes through a norm is as it should be (pre-norm transformers) and is not reported, nor is a small signal that comes up to
+    order one.
 
     ## Why is this bad?
     Logits, loss and gradients grow by the same factor: the first update is far too large for any usual learning rate, and half
@@ -63,6 +65,8 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
         )
         chain = up_to(finite, max)
         if len(chain.links) < 3 or not _explodes(chain, options, overflows=overflows) or _normalized_later(whole, forward):
+            continue
+        if chain.last.value <= _ORDER_ONE:
             continue
         first, last = chain.first, chain.last
         grave = overflows or chain.total > options.fatal_total

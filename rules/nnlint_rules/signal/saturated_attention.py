@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -28,8 +28,9 @@ def check(
 
     ## What it does
     Measures, for every softmax between two matrix products and every fused attention, the largest probability of each
-    query with at least 8 keys to look at, and reports a mean above 0.9, or above 0.7 where nothing scales the scores.
-    Only for freshly initialized weights: a trained head may well have learned to pick one key.
+    query with at least 8 keys to look at, and reports a mean above 0.9, or above 0.7 where nothing scales the scores: no
+    factor, and no norm of queries and keys, whose weights learn their scale. Only for freshly initialized weights: a
+    trained head may well have learned to pick one key.
 
     ## Why is this bad?
     The product of two vectors of d unit-variance entries has standard deviation sqrt(d). Without the factor 1/sqrt(d) the
@@ -87,9 +88,32 @@ def _is_unscaled(graph: Graph, op: Op) -> bool:
     """Whether nothing but shapes and masks stands between the product and the softmax."""
     if op.is_kind("attention"):
         scale = op.argument("scale")
-        return isinstance(scale, (int, float)) and scale >= 1.0
+        return isinstance(scale, (int, float)) and scale >= 1.0 and not _are_normalized(op.activations[:2])
     above = graph.producer(op, through=("softmax", "view", "identity", "cast", "add", "merge", "dropout"))
-    return above.is_kind("matmul") and not any(_is_scaled(source) for source in above.activations)
+    if not above.is_kind("matmul") or any(_is_scaled(source) for source in above.activations):
+        return False
+    return not _are_normalized(above.activations[:2])
+
+
+def _are_normalized(sources: Iterable[Op]) -> bool:
+    """Whether queries and keys come from norms of their own (QK-norm), rotary positions between."""
+    return all(_is_normalized(source) for source in sources)
+
+
+def _is_normalized(op: Op) -> bool:
+    while op.is_kind("view", "identity", "cast", "mul", "div", "add", "merge", "concat") and op.activations:
+        if op.is_kind("mul", "div") and any(_is_a_size(factor) for factor in op.activations[1:]):
+            return True
+        # A cache of keys begins with an empty tensor.
+        op = next((above for above in op.activations if not above.is_kind("factory")), op.activations[0])
+    return op.is_kind("norm")
+
+
+def _is_a_size(op: Op) -> bool:
+    """Whether a factor comes from a mean or a sum: the norm is written out, as the root mean square of most decoders is."""
+    while op.is_kind("elementwise", "cast") and op.activations:
+        op = op.activations[0]
+    return op.is_kind("reduce")
 
 
 def _is_scaled(op: Op) -> bool:

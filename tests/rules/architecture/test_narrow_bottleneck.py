@@ -64,13 +64,14 @@ def scalar_gate(net, x):
         (mlp(8, 64, 1), None, lambda out, y: out.pow(2).mean()),
         (mlp(8, 64, 1, 64, 8), torch.randn(16, 8), lambda out, y: out.pow(2).mean()),
         (mlp(8, 64, 16, 5000), None, F.cross_entropy),
+        (mlp(8, 512, 128, 200), None, F.cross_entropy),
         (Net(residual, down=nn.Linear(8, 2), up=nn.Linear(2, 8), head=nn.Linear(8, 10)), None, F.cross_entropy),
         (Net(scalar_gate, gate=nn.Linear(8, 1), head=nn.Linear(8, 10)), None, F.cross_entropy),
         (SqueezeExcite(), torch.randn(16, 3, 8, 8), F.cross_entropy),
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)), torch.randn(16, 3, 8, 8), F.cross_entropy),
     ],
     ids=[
-        "wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "residual", "scalar gate",
+        "wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "many classes", "residual", "scalar gate",
         "squeeze-excite", "channels",
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import nnlint
 from tests.rules.architecture.netcheck import Net, found, levels
 
 SIGNAL = torch.randn(2, 3, 64)
@@ -29,6 +30,26 @@ def test_windows_that_step_over_input(layer, inputs, share):
     (finding,) = found("ARC013", layer, inputs)
     assert finding.level.value == "warning"
     assert finding.evidence["share_read"] == pytest.approx(share)
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(*(nn.Conv1d(3, 3, 3, stride=4) for _ in range(2)))
+        self.last = nn.Conv1d(3, 3, 3, stride=4)
+
+    def forward(self, x):
+        return self.last(self.blocks(x))
+
+
+def test_layers_of_one_line_are_one_finding():
+    def build():
+        return {"model": Blocks(), "inputs": torch.randn(2, 3, 400)}
+
+    blocks, last = nnlint.check(build, select=["ARC013"]).findings
+    assert blocks.message.endswith("; likewise blocks.1 (Conv1d)")
+    assert (blocks.module, blocks.modules) == ("blocks.0", ["blocks.1"])
+    assert last.module == "last"
 
 
 def shortcut(net, x):

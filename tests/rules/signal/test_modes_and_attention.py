@@ -99,6 +99,24 @@ def test_grouped_queries_are_looked_at(scale, found) -> None:
     assert [item.code for item in result.findings] == ["SIG009"] * found
 
 
+def written_out(x):
+    return x * (x.pow(2).mean(-1, keepdim=True) + 1e-6).rsqrt()
+
+
+@pytest.mark.parametrize("norm", [lambda x: F.layer_norm(x, (64,)), written_out], ids=["layer_norm", "written out"])
+def test_norms_of_queries_and_keys_learn_the_scale(norm) -> None:
+    def normalized(scale):
+        def attend(q, k, v):
+            q, k = norm(q), torch.cat([torch.zeros(4, 0, 64), norm(k)], dim=1)
+            return F.scaled_dot_product_attention(q * 0.9, k * 0.9, v, scale=scale)
+
+        return attend
+
+    assert saturated(normalized(1.0)) == ([], [])
+    assert len(saturated(normalized(4.0))[0]) == 1
+    assert "not divided by sqrt(d)" in saturated(lambda q, k, v: fused(scale=1.0)(norm(q), 8 * k, v))[0][0]
+
+
 def test_a_missing_scale_is_told() -> None:
     assert "not divided by sqrt(d)" in saturated(lambda q, k, v: (q @ k.transpose(1, 2)).softmax(-1) @ v)[0][0]
     assert "not divided by sqrt(d)" not in saturated(product(4.0))[0][0]

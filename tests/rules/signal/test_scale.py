@@ -78,6 +78,14 @@ def test_plain_stack(gain, depth, expected) -> None:
     assert check(Stack(scaled(gain), depth)) == expected
 
 
+@pytest.mark.parametrize(("start", "expected"), [(1e-4, []), (1.0, [("SIG005", "warning")])])
+def test_a_small_signal_that_comes_up_to_order_one_does_not_explode(start, expected) -> None:
+    model = Stack(scaled(2.0), 12)
+    nn.init.normal_(model.stem.weight, std=start / 4)
+    nn.init.zeros_(model.stem.bias)
+    assert check(model) == expected
+
+
 def test_torch_defaults_of_usual_depth_are_silent() -> None:
     assert check(Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(48, 48)), 6)) == []
 
