@@ -23,7 +23,7 @@ from nnlint.probes.guard_process import seed_everything
 from nnlint.probes.light_pass import RectifierCounts, forward_loss
 from nnlint.probes.optimizer import decouples
 from nnlint.probes.step_stats import DeadGrowth, StepStats, TrackedParameter
-from nnlint.probes.training import trainable, update
+from nnlint.probes.training import trainable, update, update_in_parts
 from nnlint.probes.training_pass import find_non_finite
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def _step(run: _Steps) -> None:
     frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
     moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
     started = _now(run.setup)
-    update(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
+    make = update if run.compared else update_in_parts  # memory counts where the model is large
+    make(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
     run.update_seconds.append(_now(run.setup) - started)
     if frozen:
         moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.overrides import TorchFunctionMode
 
 from nnlint import ops
@@ -21,6 +22,8 @@ from nnlint.probes.outputs import first_samples, sample_count
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
+#: Steps that an update in parts takes.
+_PARTS = 4
 #: Called after each step of a longer probe, for a progress bar and the time budget; may raise Skip.
 OnStep = Callable[[], None]
 
@@ -98,6 +101,49 @@ def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_
         step(closure)
     else:
         step()
+
+
+def update_in_parts(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None) -> None:
+    """One update, after which no parameter has a gradient.
+
+    An optimizer of torch treats every parameter by itself. So it gets a part of the gradients at a time, and what it keeps of them
+    (momentum) takes the place of those it has seen: the peak is lower by almost the size of the model.
+    """
+    if _treats_each_alone(optimizer):
+        _step_in_parts(optimizer)
+    else:
+        update(optimizer, setup, surrogate_seed=surrogate_seed)
+    for parameter in setup.model.parameters():
+        parameter.grad = None
+
+
+def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
+    held = [(p, p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    share = sum(parameter.numel() for parameter, _ in held) / _PARTS
+    for parameter, _ in held:
+        parameter.grad = None
+    while held:
+        part: list[torch.Tensor] = []
+        while held and sum(parameter.numel() for parameter in part) < share:
+            parameter, parameter.grad = held.pop()
+            part.append(parameter)
+        optimizer.step()
+        for parameter in part:
+            parameter.grad = None
+
+
+def _treats_each_alone(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether steps on a part of the parameters each come to the step on all: nobody else listens in or takes part."""
+    hooks = (
+        *(_global_optimizer_pre_hooks, _global_optimizer_post_hooks),
+        *(optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks),
+    )
+    return (
+        type(optimizer).__module__.startswith("torch.optim.")
+        and not needs_closure(optimizer)
+        and "step" not in vars(optimizer)  # a scheduler counts, a scaler wraps
+        and not any(hooks)
+    )
 
 
 @contextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nnlint.finding import Skip
 from nnlint.probes.gradients import gradient_norms, norms_in_passing, sparse_gradients
+from nnlint.probes.training import update, update_in_parts
+from nnlint.setup import SetupOptions, coerce
 from tests.probes.sessions import session
 
 
@@ -284,3 +289,64 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.head(self.skip(x) + self.gamma * self.tail(torch.relu(self.body(x))))
+
+
+def every_optimizer(parameters):
+    """One of each that torch has and that takes these parameters."""
+    kinds = (kind for kind in vars(torch.optim).values() if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer))
+    for kind in kinds:
+        if kind not in (torch.optim.Optimizer, torch.optim.SparseAdam):
+            with suppress(ValueError):  # Muon takes matrices alone
+                yield kind(parameters, lr=0.01, **({"momentum": 0.9} if kind in (torch.optim.SGD, torch.optim.RMSprop) else {}))
+
+
+@pytest.mark.parametrize("only_matrices", [False, True])
+def test_an_update_in_parts_is_the_update(only_matrices):
+    torch.manual_seed(0)
+    model, x, y = mlp(), torch.randn(16, 20), torch.randint(0, 5, (16,))
+    setup = coerce({"model": model, "inputs": x, "targets": y, "loss": nn.CrossEntropyLoss()}, SetupOptions())
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    taken = [parameter for parameter in model.parameters() if parameter.dim() == 2 or not only_matrices]
+    names = set()
+    for whole, parts in zip(every_optimizer(taken), every_optimizer(taken), strict=True):
+        ends = []
+        for optimizer, make in ((whole, update), (parts, update_in_parts)):
+            model.load_state_dict(start)
+            for _ in range(3):
+                optimizer.zero_grad()
+                setup.run()[1].backward()
+                make(optimizer, setup)
+            ends.append([parameter.detach().clone() for parameter in model.parameters()])
+        assert all(map(torch.equal, *ends)), type(whole).__name__
+        assert all(parameter.grad is None for parameter in model.parameters())
+        names.add(type(whole).__name__)
+    assert {"SGD", "AdamW", "LBFGS", "Adafactor"} <= names
+
+
+@pytest.mark.parametrize("watched", ["hook", "global hook", "scheduler", "own class"])
+def test_an_update_that_somebody_watches_is_one_step(watched):
+    model, calls = mlp(), []
+    setup = coerce({"model": model, "inputs": torch.randn(4, 20)}, SetupOptions())
+
+    class Own(torch.optim.SGD):
+        def step(self, closure=None):
+            calls.append("step")
+            return super().step(closure)
+
+    optimizer = (Own if watched == "own class" else torch.optim.SGD)(model.parameters(), lr=0.1)
+    handle = None
+    if watched == "hook":
+        optimizer.register_step_pre_hook(lambda *_: calls.append("step"))
+    elif watched == "global hook":
+        handle = register_optimizer_step_pre_hook(lambda *_: calls.append("step"))
+    elif watched == "scheduler":
+        torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        step = optimizer.step
+        optimizer.step = lambda: (calls.append("step"), step())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    update_in_parts(optimizer, setup)
+    if handle is not None:
+        handle.remove()
+    assert calls == ["step"]
+    assert all(parameter.grad is None for parameter in model.parameters())
