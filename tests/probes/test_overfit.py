@@ -92,6 +92,29 @@ def test_capacity_is_no_fault():
     assert overfit(nn.Linear(32, 10)).verdict == "fit"  # eight samples, 32 dimensions: theory allows it
 
 
+class Faint(nn.Module):
+    """Its features are nearly the same for all samples: a bias is learned at once, and then nothing for a while."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.body, self.out, self.scale = nn.Linear(32, 64), nn.Linear(64, 2), scale
+
+    def forward(self, x):
+        return self.out(1 + self.scale * self.body(x))
+
+
+@pytest.mark.parametrize(
+    ("scale", "steps", "verdict"), [(1e-3, 84, "inconclusive"), (0.0, 84, "inconclusive"), (0.0, 280, "plateau")]
+)
+def test_the_loss_that_ignores_the_input_is_a_plateau_after_many_steps_only(monkeypatch, scale, steps, verdict):
+    monkeypatch.setattr(deep_providers, "_OVERFIT", (4e10, steps, steps))
+    torch.manual_seed(0)
+    run = overfit(Faint(scale), torch.randn(8, 32), targets=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1]))
+    assert all(rung.is_flat for rung in run.rungs)
+    assert run.verdict == verdict
+    assert (run.known_plateau is not None) is (verdict == "plateau")
+
+
 def test_equal_inputs_with_different_targets():
     torch.manual_seed(0)
     run = overfit(Headed(), torch.ones(16, 32))
