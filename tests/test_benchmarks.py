@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -66,6 +67,15 @@ def test_sweep_reports_what_it_could_not_check(repository: Path, tmp_path: Path)
     assert "on 1 healthy public architectures" in text
     assert "- nn/broken: crashed: RuntimeError: no such weights" in text
     assert "- nn/slow: timeout" in text
+
+
+def test_what_is_published_is_defended(repository: Path) -> None:
+    text = (repository / "docs" / "false-alarms.md").read_text()
+    defended = json.loads((repository / "benchmarks" / "defended.json").read_text())
+    loud = re.findall(r"^- (\w+) (error|warning), ([\w/-]+),", text, flags=re.MULTILINE)
+    assert "Not defended." not in text
+    assert {f"{code} {model}" for code, _, model in loud} == set(defended)
+    assert not [found for found in loud if found[1] == "error"]
 
 
 def test_page_counts_models_not_findings() -> None:
