@@ -45,8 +45,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     for op in graph.calls("conv", "max-pool", "avg-pool"):
         window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)
         if window is not None and _skips(window) and not _is_subsampling(op, window):
-            # Layers that one line of a block builds are one fault.
-            line = op.construction or (op.location, op.module_path)
+            # Layers that one line of a block builds (or calls, where that is not known) are one fault.
+            line = op.construction or op.location or op.module_path
             skipping.setdefault((line, window.kernel, window.dilation, window.stride), []).append((op, window))
     for found in skipping.values():
         yield _finding(*zip(*found, strict=True))
