@@ -28,7 +28,7 @@ def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> st
     families = ", ".join(f"{count} {name}" for name, count in sorted(libraries.items()))
     summary = (
         f"nnlint {__version__}, {profile} profile, on {len(checked)} healthy public architectures with random weights "
-        f"({families}): train mode, a batch of 8 samples of noise (2 where a sample holds over a million values), cross-entropy with random labels for image "
+        f"({families}): train mode, a batch of 8 samples of noise (2 where a sample, or what the layers make of it, is large), cross-entropy with random labels for image "
         "classifiers, the model's own loss for Hugging Face models that take labels, no loss elsewhere; SGD 0.01 with "
         "momentum 0.9 for nets with batch norm, AdamW 3e-4 for the rest. "
         f"**{clean} of {len(checked)} have no finding at warning or above.** Not every finding is wrong: noise is no "
