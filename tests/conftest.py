@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import hypothesis
@@ -23,3 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The root of the repository."""
     return ROOT
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes while the model sleeps, and at no other time: how fast the machine is plays no part."""
+    passed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])

@@ -51,9 +51,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("target", "status"), [("net.py:build(softmax=True)", 1), ("net.py:build", 0)])
 def test_a_budget_ends_the_probes_and_the_rest_is_reported(folder, target, status):
-    done = CliRunner().invoke(main, ["check", "--in-process", target, "--deep", "--budget", "1.5s", "--format", "json"])
+    done = CliRunner().invoke(main, ["check", "--in-process", target, "--deep", "--budget", "0.8s", "--format", "json"])
     assert done.exit_code == status, done.output
     (result,) = json.loads(done.stdout)["results"]
     assert result["status"] == "ok"

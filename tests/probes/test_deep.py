@@ -291,12 +291,11 @@ class Slow(nn.Module):
         return torch.softmax(self.net(x), dim=1)
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_budget_ends_the_probes_and_keeps_what_was_measured():
     model = Slow()
-    started = time.monotonic()
     fields = setup(model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3))
     report = nnlint.check(fields, deep=True, budget=2.0).results[0]
-    assert time.monotonic() - started < 8.0
     assert report.status == "ok"
     assert "LOS001" in {finding.code for finding in report.findings}
     assert report.measurements["initial_loss"] == pytest.approx(1.386, abs=0.05)
