@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +42,10 @@ def refused_lookup(
 ) -> RefusedLookup | None:
     """The lookup, from the arguments of any of torch's embedding functions: they differ in order, not in dtypes."""
     tensors = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=2)]
-    ids = next(_integers(tensors), None)
+    ids = next((tensor for tensor in tensors if tensor.dtype in (torch.int32, torch.int64)), None)
     table = next((tensor for tensor in tensors if tensor.is_floating_point() and tensor.dim() == 2), None)
     if ids is None or table is None or not ids.numel() or ids.device.type == "meta":
         return None
     path, kind = (call.path, call.type_name) if call is not None else ("", "")
     label = f"{path} ({kind})" if call is not None and call.is_torch_layer else f"the embedding in {path or kind}"
     return RefusedLookup(path, location, label, ids.detach(), len(table))
-
-
-def _integers(tensors: list[torch.Tensor]) -> Iterator[torch.Tensor]:
-    return (tensor for tensor in tensors if tensor.dtype in (torch.int32, torch.int64))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
 
 def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """Euclidean norms, by one foreach call and one transfer."""
+    """Euclidean norms, by one foreach call."""
     listed = [tensor.detach() for tensor in tensors]
-    if not listed:
-        return []
     # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
-    norms = torch._foreach_norm(listed)
-    return [float(value) for value in torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()]
+    return _numbers(torch._foreach_norm(listed)) if listed else []
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float | None]:
@@ -51,8 +49,19 @@ def norms_in_passing(model: nn.Module, loss: torch.Tensor) -> dict[str, float | 
     finally:
         for handle in handles:
             handle.remove()
-    found = ((name, norms.get(id(parameter))) for name, parameter in named.items())
-    return {name: float(norm) if norm is not None else None for name, norm in found}
+    found = dict(zip(norms, _numbers(list(norms.values())), strict=True))
+    return {name: found.get(id(parameter)) for name, parameter in named.items()}
+
+
+def _numbers(scalars: Sequence[torch.Tensor]) -> list[float]:
+    """The values of many scalars, by one transfer for each device and dtype: every transfer waits for the device."""
+    alike: dict[tuple[torch.device, torch.dtype], list[int]] = defaultdict(list)
+    for index, scalar in enumerate(scalars):
+        alike[scalar.device, scalar.dtype].append(index)
+    values: dict[int, float] = {}
+    for indices in alike.values():
+        values |= zip(indices, torch.stack([scalars[index] for index in indices]).tolist(), strict=True)
+    return [values[index] for index in range(len(scalars))]
 
 
 def _values(gradient: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -179,16 +180,16 @@ class StepStats:
     @cached_property
     def update_ratios(self) -> tuple[float, ...]:
         """Update-to-weight ratios of all tensors that have one."""
-        held = (parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
-        ratios = (parameter.update_ratio for parameter in held)
-        return tuple(ratio for ratio in ratios if ratio is not None and math.isfinite(ratio))
+        return _finite(parameter.update_ratio for parameter in self._updated)
 
     @property
     def largest_update_ratio(self) -> float:
         """The largest update of any weight tensor over its norm; 0.0 where no tensor has a ratio."""
-        held = (parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
-        ratios = (parameter.largest_update_ratio for parameter in held)
-        return max((ratio for ratio in ratios if ratio is not None and math.isfinite(ratio)), default=0.0)
+        return max(_finite(parameter.largest_update_ratio for parameter in self._updated), default=0.0)
+
+    @property
+    def _updated(self) -> tuple[TrackedParameter, ...]:
+        return tuple(parameter for parameter in self.parameters if parameter.requires_grad and parameter.in_optimizer)
 
     @property
     def median_update_ratio(self) -> float | None:
@@ -245,3 +246,7 @@ class StepStats:
     def parameter(self, name: str) -> TrackedParameter | None:
         """The parameter with this qualified name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+
+def _finite(numbers: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(number for number in numbers if number is not None and math.isfinite(number))

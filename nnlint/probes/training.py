@@ -107,7 +107,7 @@ def update_in_parts(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, s
     """One update, after which no parameter has a gradient.
 
     An optimizer of torch treats every parameter by itself. So it gets a part of the gradients at a time, and what it keeps of them
-    (momentum) takes the place of those it has seen: the peak is lower by almost the size of the model.
+    (momentum) takes the place of those it has seen.
     """
     if _treats_each_alone(optimizer):
         _step_in_parts(optimizer)
@@ -124,7 +124,7 @@ def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
         parameter.grad = None
     while held:
         part: list[torch.Tensor] = []
-        while held and sum(parameter.numel() for parameter in part) < share:
+        while held and (not part or sum(parameter.numel() for parameter in part) < share):
             parameter, parameter.grad = held.pop()
             part.append(parameter)
         optimizer.step()

@@ -350,3 +350,11 @@ def test_an_update_that_somebody_watches_is_one_step(watched):
         handle.remove()
     assert calls == ["step"]
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_update_of_nothing_ends():
+    model = nn.ParameterList([nn.Parameter(torch.empty(0)), nn.Parameter(torch.empty(0, 3))])
+    for parameter in model:
+        parameter.grad = torch.zeros_like(parameter)
+    update_in_parts(torch.optim.SGD(model, lr=0.1), coerce({"model": model, "inputs": torch.randn(4, 20)}, SetupOptions()))
+    assert all(parameter.grad is None for parameter in model)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
+    from nnlint.finding import Location
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -15,5 +16,9 @@ def initialized_by_library(op: Op, graph: Graph) -> bool:
 
     Where it was built is not known of a model that is handed over built: then the model's class speaks for its layers.
     """
-    built = op.construction
-    return graph.facts.library and (built is None or any(part in built.file for part in _INSTALLED))
+    return graph.facts.library and (op.construction is None or is_installed(op.construction))
+
+
+def is_installed(location: Location | None) -> bool:
+    """Whether a line belongs to an installed package, not to the user's own files."""
+    return location is not None and any(part in location.file for part in _INSTALLED)

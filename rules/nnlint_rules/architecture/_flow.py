@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Stand for values, not for work done in the forward.
 STATE = ("input", "parameter", "buffer", "unregistered-parameter")
+#: How the dtypes of numbers begin that are no integers.
+_REAL = ("float", "bfloat", "complex")
 
 
 def used_ops(graph: Graph) -> frozenset[Op]:
@@ -34,9 +36,21 @@ def closure(start: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozense
     return frozenset(seen)
 
 
-def is_installed(location: Location | None) -> bool:
-    """Whether a line belongs to an installed package, not to the user's own files."""
-    return location is not None and ("site-packages" in location.file or "dist-packages" in location.file)
+def arrive_as_codes(inputs: Iterable[Op], ends: Iterable[Op]) -> bool:
+    """Whether codes of a quantizer, integers computed from real numbers, are all that comes from these inputs to these ops.
+
+    While a codebook is fresh every sample gets the same code, so that nothing of an input need show there. Ids, their views, and
+    positions that the model counts out are no codes.
+    """
+    given, last = frozenset(inputs), frozenset(ends)
+    below = closure(given, lambda op: op.users)
+
+    def is_code(op: Op) -> bool:
+        whole = op.is_kind("integer") or op.dtype.startswith("int")
+        return whole and op in below and op not in last and any(source.dtype.startswith(_REAL) for source in op.inputs)
+
+    reached = closure(last, lambda op: () if is_code(op) else op.inputs)
+    return not reached & given and any(map(is_code, reached))
 
 
 def is_statement(location: Location | None) -> bool:

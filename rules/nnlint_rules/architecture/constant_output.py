@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules._shared.codes import arrive_as_codes
+from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, LayerStats

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules.architecture._flow import STATE, is_installed, is_statement, short, used_ops
+from nnlint_rules._shared.library import is_installed
+from nnlint_rules.architecture._flow import STATE, is_statement, short, used_ops
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op

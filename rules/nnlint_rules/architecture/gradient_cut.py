@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules._shared.library import is_installed
 from nnlint_rules._shared.words import listed
-from nnlint_rules.architecture._flow import is_installed
 from nnlint_rules.architecture._gradient_flow import GradientFlow
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
-from nnlint_rules._shared.codes import arrive_as_codes
+from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
@@ -64,17 +64,13 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         if found.constant:
             continue
         if not found.matters:
-            yield _whole(found, place, as_codes=_arrives_as_codes(graph, place))
+            yield _whole(found, place, as_codes=arrive_as_codes(_named(graph, found.name), graph.outputs))
         border = [features for features in found.ignored if _is_border(features, options)]
         colours = [features for features in found.ignored if _is_colour(found, features)]
         inner = [features for features in found.ignored if features not in (*border, *colours)]
         for group, reason in ((inner, ""), (border, _BORDER), (colours, _COLOUR)):
             if group:
                 yield _features(found, group, place, reason)
-
-
-def _arrives_as_codes(graph: Graph, place: Op | Place) -> bool:
-    return not isinstance(place, Place) and arrive_as_codes([place], graph.outputs)
 
 
 def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Finding:
@@ -124,8 +120,12 @@ def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | P
 
 def _place(graph: Graph, name: str) -> Op | Place:
     """Where the input is first used; the model as a whole where it never is."""
-    op = next((op for op in graph.inputs if op.label == name), None)
-    return op.users[0] if op is not None and op.users else Place()
+    return next((op.users[0] for op in _named(graph, name) if op.users), Place())
+
+
+def _named(graph: Graph, name: str) -> list[Op]:
+    """The input of this name; none where it is no tensor of its own in the graph."""
+    return [op for op in graph.inputs if op.label == name]
 
 
 def _ranges(indices: tuple[int, ...]) -> str:

@@ -52,9 +52,8 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     layer = time_major_layer(found, model)
     if found is None or layer is None:
         return
-    what = f"the others' outputs by {found.influence:.2g} of the largest output (limit {_LIMIT:g})"
-    if mixing.inside is not None:
-        what = "what it gives for the others"
+    outputs = f"the others' outputs by {found.influence:.2g} of the largest output (limit {_LIMIT:g})"
+    what = outputs if mixing.inside is None else "what it gives for the others"
     doubt = (
         "" if found.settled else "; the data may just as well be (time, batch, ...): nothing tells the layouts apart"
     )

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.architecture._flow import is_installed, under
+from nnlint_rules._shared.library import is_installed
+from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model

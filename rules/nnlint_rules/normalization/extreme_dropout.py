@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint_rules._shared.library import is_installed
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import drop_probability, is_in_training
 
@@ -88,7 +89,7 @@ def _layers_above(graph: Graph, op: Op) -> list[Op]:
 def _is_declared_by_user(op: Op) -> bool:
     """A dropout layer written in the user's code; libraries build theirs from a configuration, often with p = 0."""
     place = op.location
-    return op.module_type.startswith("Dropout") and (place is None or "site-packages" not in place.file)
+    return op.module_type.startswith("Dropout") and not is_installed(place)
 
 
 def _probabilities(graph: Graph) -> Iterator[tuple[Op, float]]:

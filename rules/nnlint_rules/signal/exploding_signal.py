@@ -66,8 +66,6 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
         chain = up_to(finite, max)
         if len(chain.links) < 3 or not _explodes(chain, options, overflows=overflows) or _normalized_later(whole, forward):
             continue
-        if chain.last.value <= _ORDER_ONE:
-            continue
         first, last = chain.first, chain.last
         grave = overflows or chain.total > options.fatal_total
         beyond = ", and is not finite behind it" if overflows else ""
@@ -84,6 +82,8 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
 
 
 def _explodes(chain: Chain, options: ExplodingSignal, *, overflows: bool) -> bool:
+    if chain.last.value <= _ORDER_ONE and not overflows:
+        return False
     if chain.rate > options.rate and (len(chain.links) >= options.layers or overflows):
         return True
     return len(chain.links) >= 4 and chain.total > options.total and median(chain.factors) > 1.0

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
+from nnlint_rules._shared.words import paths
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Graph
+    from nnlint import ForwardStats
     from nnlint.finding import Evidence
     from nnlint.probes.eval_stats import EvalStats, NonFiniteEvaluation
     from nnlint.probes.stats import NonFinite
@@ -76,7 +77,7 @@ def _in_training(forward: ForwardStats, found: NonFinite, *, reaches: bool) -> F
         message=f"{found.op.label} makes the first {found.what} of the forward{_given(found)}{gone}",
         evidence={**_evidence(found), "loss": _number(forward.loss) if forward.loss is not None else None},
         fix=_fix(found),
-        modules=_below(forward.graph, found),
+        modules=paths(forward.graph.descendants(found.op)),
     )
 
 
@@ -89,7 +90,7 @@ def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
         message=f"{cause.op.label} makes the first {cause.what} of the forward{_given(cause)}, in evaluation mode only{mended}",
         evidence={**_evidence(cause), "mode": "evaluation", "after_updates": "finite" if found.mended else "not finite"},
         fix=f"{_fix(cause)}; look at what only evaluation mode reads: running statistics, averages, buffers",
-        modules=_below(found.graph, cause),
+        modules=paths(found.graph.descendants(cause.op)),
     )
 
 
@@ -101,11 +102,6 @@ def _given(found: NonFinite) -> str:
 def _evidence(found: NonFinite) -> dict[str, Evidence]:
     ranges: list[Evidence] = [[name, _number(low), _number(high)] for name, low, high in found.input_ranges]
     return {"op": found.op.name, "value": found.what, "input_ranges": ranges}
-
-
-def _below(graph: Graph, found: NonFinite) -> tuple[str, ...]:
-    """The modules that the NaN or Inf goes through."""
-    return tuple(dict.fromkeys(op.module_path for op in graph.descendants(found.op) if op.module_path))
 
 
 def _range_text(low: float, high: float) -> str:

@@ -97,6 +97,33 @@ def test_a_fresh_codebook_gives_all_samples_one_code(beside, level) -> None:
     assert ("ARC011", "warning") not in items
 
 
+@pytest.mark.parametrize(
+    ("inputs", "places"),
+    [
+        (rand(16, 12), lambda x: torch.arange(len(x)) * 0),
+        (ids(16, 12), lambda x: x.view(-1, 12)[:, 0] * 0),
+        (rand(16, 12), lambda x: (x[:, 0] > 100).long()),
+    ],
+    ids=["counted out", "viewed ids", "compared"],
+)
+def test_integers_that_are_no_codes_leave_a_constant_output_an_error(inputs, places) -> None:
+    def flat(net, x):
+        return net.head(net.table(places(x)))
+
+    items = found(flat, inputs, table=nn.Embedding(8, 8), head=nn.Linear(8, 5))
+    assert ("ARC010", "error") in items
+
+
+def test_codes_of_one_input_excuse_no_other() -> None:
+    def two(net, x, y):
+        codes = net.fc(x).argmax(dim=1)
+        net.fc(y)
+        return net.head(net.table(codes) + net.fc(x))
+
+    items = found(two, (rand(16, 12), rand(16, 12)), fc=nn.Linear(12, 8), table=nn.Embedding(8, 8), head=nn.Linear(8, 5))
+    assert ("ARC011", "warning") in items
+
+
 def test_equal_samples_and_one_sample_are_skipped() -> None:
     for inputs in (torch.ones(16, 12), rand(1, 12)):
         result = report(lambda net, x: net.fc(x), inputs, fc=nn.Linear(12, 5))
