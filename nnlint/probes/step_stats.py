@@ -11,7 +11,8 @@ from statistics import median
 from nnlint.finding import Location, Skip
 
 _SMALLEST_RMS = 1e-4
-_WAKING = 3.0  # times the largest gradient before an update: its size is not yet what training will see
+#: Times the largest gradient before an update: its size is not yet what training will see (docs/calibration.md#steps).
+_WAKING = 10.0
 _DIED_OUT = 1e-3  # of the first norm of the gradient: the batch is learned
 
 

@@ -19,6 +19,23 @@ def tokens(samples=32, length=16, vocabulary=100):
     return torch.randint(1, vocabulary, (samples, length))
 
 
+def table(samples=64):
+    return torch.randn(samples, 20)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, activation=None):
+        super().__init__()
+        self.linear, self.activation = nn.Linear(inputs, outputs), activation or nn.ReLU()
+
+    def forward(self, x):
+        return self.activation(self.linear(x))
+
+
+def trunk():
+    return nn.Sequential(Block(20, 32), Block(32, 32))
+
+
 def setup(model, inputs, targets=None, loss=None, **more):
     """The model with its batch and the optimizer most people take."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]

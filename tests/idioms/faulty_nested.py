@@ -1,26 +1,9 @@
 """The faults of real projects: in nested modules, loss methods, losses inside forward, loops over layers, and wrappers."""
 
 import torch
-from _parts import classifier, images, labels, setup, tokens
+from _parts import classifier, images, labels, setup, table, tokens, trunk
 from torch import nn
 from torch.nn import functional
-
-
-def table(samples=64):
-    return torch.randn(samples, 20)
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, activation=None):
-        super().__init__()
-        self.linear, self.activation = nn.Linear(inputs, outputs), activation or nn.ReLU()
-
-    def forward(self, x):
-        return self.activation(self.linear(x))
-
-
-def trunk():
-    return nn.Sequential(Block(20, 32), Block(32, 32))
 
 
 class Wrapped(nn.Module):

@@ -4,27 +4,10 @@ import copy
 import math
 
 import torch
-from _parts import classifier, images, labels, setup, tokens
+from _parts import Block, classifier, images, labels, setup, table, tokens, trunk
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
-
-
-def table(samples=64):
-    return torch.randn(samples, 20)
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, activation=None):
-        super().__init__()
-        self.linear, self.activation = nn.Linear(inputs, outputs), activation or nn.ReLU()
-
-    def forward(self, x):
-        return self.activation(self.linear(x))
-
-
-def trunk():
-    return nn.Sequential(Block(20, 32), Block(32, 32))
 
 
 class Net(nn.Module):
