@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from nnlint.failure import Failures
     from nnlint.finding import Finding, Level, Location, Place, Skip
     from nnlint.options import Options
-    from nnlint.probes.batch import Batch
-    from nnlint.probes.declared import Declared
-    from nnlint.probes.losses import LossCalls, MeasuredLoss
-    from nnlint.probes.model import Model
-    from nnlint.probes.optimizer import Optimizer
-    from nnlint.probes.parameters import Parameters
-    from nnlint.probes.stats import BackwardStats, ForwardStats, LayerStats
+    from nnlint.probes.given.batch import Batch
+    from nnlint.probes.given.declared import Declared
+    from nnlint.probes.given.model import Model
+    from nnlint.probes.given.optimizer import Optimizer
+    from nnlint.probes.given.parameters import Parameters
+    from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
+    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats
     from nnlint.report import FindingsError, Report
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -41,16 +41,16 @@ _HOMES = {
     "Location": "nnlint.finding",
     "Place": "nnlint.finding",
     "Skip": "nnlint.finding",
-    "Batch": "nnlint.probes.batch",
-    "LossCalls": "nnlint.probes.losses",
-    "MeasuredLoss": "nnlint.probes.losses",
-    "Model": "nnlint.probes.model",
-    "Optimizer": "nnlint.probes.optimizer",
-    "Parameters": "nnlint.probes.parameters",
-    "Declared": "nnlint.probes.declared",
-    "BackwardStats": "nnlint.probes.stats",
-    "ForwardStats": "nnlint.probes.stats",
-    "LayerStats": "nnlint.probes.stats",
+    "Batch": "nnlint.probes.given.batch",
+    "LossCalls": "nnlint.probes.training_pass.losses",
+    "MeasuredLoss": "nnlint.probes.training_pass.losses",
+    "Model": "nnlint.probes.given.model",
+    "Optimizer": "nnlint.probes.given.optimizer",
+    "Parameters": "nnlint.probes.given.parameters",
+    "Declared": "nnlint.probes.given.declared",
+    "BackwardStats": "nnlint.probes.training_pass.stats",
+    "ForwardStats": "nnlint.probes.training_pass.stats",
+    "LayerStats": "nnlint.probes.training_pass.stats",
     "FindingsError": "nnlint.report",
     "Report": "nnlint.report",
     "Options": "nnlint.options",

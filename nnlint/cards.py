@@ -80,7 +80,9 @@ def find(wanted: str, known: Iterable[RuleCard]) -> RuleCard:
 def unknown_rule(wanted: str, names: Iterable[str]) -> str:
     """The message for an unknown rule, with the nearest names."""
     known = list(names)
-    near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(wanted.upper(), known, n=3)
+    near = difflib.get_close_matches(wanted.lower(), known, n=3) or difflib.get_close_matches(
+        wanted.upper(), known, n=3
+    )
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return f"unknown rule {wanted!r}{hint}"
 

@@ -104,7 +104,9 @@ class _Shared(_Settings):
 class CheckSettings(_Shared):
     """How one target is checked: what the engine needs to know, wherever it was said."""
 
-    default_input: tuple[str, ...] = Field(default=(), description="example inputs where the target has none of its own")
+    default_input: tuple[str, ...] = Field(
+        default=(), description="example inputs where the target has none of its own"
+    )
     directory: Path | None = Field(default=None, description="what relative targets start from; the working directory")
 
 

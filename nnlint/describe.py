@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.config import PROBES
 from nnlint.finding import Location
-from nnlint.probes.deep_summary import deep_summary
-from nnlint.probes.step_stats import StepStats
+from nnlint.probes.longer.summary import deep_summary
+from nnlint.probes.updates.stats import StepStats
 from nnlint.report import SourceLocation
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
-    from nnlint.probes.stats import BackwardStats, ForwardStats
+    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 
 _SHOWN = ("linear-map", "rectifier", "saturating", "recurrent", "attention", "norm")
 

@@ -138,7 +138,8 @@ def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:
 
 
 def _resolve(target: object, running: _Check) -> TrainingSetup | None:
-    from nnlint.setup import SetupError, SetupOptions, coerce, resolve
+    from nnlint.setup import SetupError, SetupOptions, coerce
+    from nnlint.setup.target.resolve import resolve
 
     options = SetupOptions.from_settings(running.settings)
     try:

@@ -75,7 +75,8 @@ class TargetReport(_Model):
     skipped: list[Skipped] = Field(default_factory=list)
     measurements: dict[str, Any] = Field(default_factory=dict)
     timings: dict[str, float] = Field(
-        default_factory=dict, description="seconds; `training_steps` is what the probes took in warm steps of this setup"
+        default_factory=dict,
+        description="seconds; `training_steps` is what the probes took in warm steps of this setup",
     )
 
     def count(self, level: Level) -> int:

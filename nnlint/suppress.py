@@ -84,7 +84,9 @@ def accepted_by_modules(
             continue
         named = [rule for rule in rules if names(entry.ignore[0], rule.code, rule.name)]
         if named and all(rule in judged for rule in named):
-            lines.append(f"nothing to suppress for {entry.ignore[0]} at {entry.module or 'the model'} ({entry.reason}): remove it")
+            lines.append(
+                f"nothing to suppress for {entry.ignore[0]} at {entry.module or 'the model'} ({entry.reason}): remove it"
+            )
     return _without(result, kept, lines)
 
 
@@ -95,7 +97,9 @@ def _module_entries(modules: Iterable[tuple[str, object]]) -> tuple[list[Overrid
         given = getattr(module, ATTRIBUTE, None)
         if given is None:
             continue
-        if isinstance(given, Mapping) and all(isinstance(part, str) and part for pair in given.items() for part in pair):
+        if isinstance(given, Mapping) and all(
+            isinstance(part, str) and part for pair in given.items() for part in pair
+        ):
             entries += [Override(module=path, ignore=(selector,), reason=reason) for selector, reason in given.items()]
         else:
             lines.append(f"{ATTRIBUTE} of {path or 'the model'} is no dict of rule and reason: it suppresses nothing")

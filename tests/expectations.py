@@ -150,7 +150,5 @@ def faults(build: Build, report: TargetReport, levels: dict[str, Level]) -> list
         for code, text in build.skipped.items()
         if text not in reasons.get(code, "") or code not in reasons
     ]
-    said += [
-        f"{wanted.code} skipped: {reasons[wanted.code]}" for wanted in build.expected if wanted.code in reasons
-    ]
+    said += [f"{wanted.code} skipped: {reasons[wanted.code]}" for wanted in build.expected if wanted.code in reasons]
     return said

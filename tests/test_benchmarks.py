@@ -110,7 +110,10 @@ def test_mutants_of_one_idiom_are_diagnosed() -> None:
     assert "3 operators each put one fault into 1 healthy models (1 of the idioms)" in text
     assert "a fixed sample of 50% was checked" in text
     assert "which are larger" not in text
-    assert "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |" in text
+    assert (
+        "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |"
+        in text
+    )
 
 
 def test_an_operator_takes_the_first_models_that_offer_it_a_place() -> None:
@@ -118,9 +121,17 @@ def test_an_operator_takes_the_first_models_that_offer_it_a_place() -> None:
 
     def build(kind: type[nn.Module]) -> dict[str, Any]:
         model = nn.Sequential(nn.Linear(8, 16), kind(), nn.Linear(16, 5))
-        return {"model": model, "inputs": torch.randn(32, 8), "targets": torch.arange(32) % 5, "loss": nn.CrossEntropyLoss()}
+        return {
+            "model": model,
+            "inputs": torch.randn(32, 8),
+            "targets": torch.arange(32) % 5,
+            "loss": nn.CrossEntropyLoss(),
+        }
 
-    subjects = [mutation.Subject(f"zoo/{kind.__name__}", partial(build, kind)) for kind in (nn.ReLU, nn.Identity, nn.GELU, nn.Tanh)]
+    subjects = [
+        mutation.Subject(f"zoo/{kind.__name__}", partial(build, kind))
+        for kind in (nn.ReLU, nn.Identity, nn.GELU, nn.Tanh)
+    ]
     operator = next(operator for operator in OPERATORS if operator.codes == ("ARC005",))
     rows = mutation.rows_for(operator, subjects, 2, 60)
     again = mutation.rows_for(operator, reversed(subjects), 2, 60)

@@ -71,8 +71,12 @@ def test_example_rule_pack_is_found_when_installed(tmp_path: Path) -> None:
     _run([sys.executable, *install], tmp_path, dict(os.environ), status=0)
     paths = os.pathsep.join([str(tmp_path), str(root), str(root / "rules")])
     environment = {**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1"}
-    (tmp_path / "net.py").write_text("from torch import nn\nmodel = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))\n")
-    assert "EXA001" in _run([sys.executable, "-m", "nnlint", "explain", "foreign-activation"], tmp_path, environment, status=0)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nmodel = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))\n"
+    )
+    assert "EXA001" in _run(
+        [sys.executable, "-m", "nnlint", "explain", "foreign-activation"], tmp_path, environment, status=0
+    )
     command = [sys.executable, "-m", "nnlint", "check", "net.py:model", "--input", "4", "--select", "EXA"]
     assert "gelu is none of relu, silu" in _run([*command, "--fail-on", "warning"], tmp_path, environment, status=1)
 
@@ -116,7 +120,9 @@ def test_every_threshold_names_its_calibration() -> None:
         ]
         said = (rule.options.__doc__ or "") if rule.options is not None else ""
         explained = re.search(r"No calibration: \w[\w ,]{10,}", said)
-        assert not numbers or explained or "calibration: docs/calibration.md#" in said, f"{rule.code}: {', '.join(numbers)}"
+        assert not numbers or explained or "calibration: docs/calibration.md#" in said, (
+            f"{rule.code}: {', '.join(numbers)}"
+        )
 
 
 def test_measured_tables_are_filled_in() -> None:

@@ -10,7 +10,7 @@ from nnlint.finding import Level
 from nnlint.report import ReportedFinding, Skipped, TargetReport
 from tests.expectations import Build, Expected, faults, read_builds
 
-SAMPLE = '''
+SAMPLE = """
 # settings: seed=3
 def build_a():  # expect: LOS001 at 3, ARC001 info
     pass
@@ -24,7 +24,7 @@ def build_b():
 
 def build_c():  # silent
     pass
-'''
+"""
 
 
 def test_comments_belong_to_their_build_function(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_circle_of_explanations_hides_nothing() -> None:
 
 
 def test_gravest_first_then_code_and_place() -> None:
-    kept = triage([_raised(_rule("BBB001"), "b", Level.INFO), _raised(_rule("CCC001"), "c"), _raised(_rule("AAA001"), "z")])
+    kept = triage(
+        [_raised(_rule("BBB001"), "b", Level.INFO), _raised(_rule("CCC001"), "c"), _raised(_rule("AAA001"), "z")]
+    )
     assert [item.rule.code for item in kept] == ["AAA001", "CCC001", "BBB001"]
 
 

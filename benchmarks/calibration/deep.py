@@ -21,10 +21,10 @@ from torch import nn
 from benchmarks.calibration.grid import MODELS, OPTIMIZERS, Fields, transformer
 from benchmarks.models import mlp, resnet18
 from nnlint.finding import Skip
-from nnlint.probes import deep_providers
-from nnlint.probes.deep import run_input_dependence
-from nnlint.probes.deep_stats import InputDependence
-from nnlint.probes.effort import forward_work, steps_within
+from nnlint.probes.longer import providers as deep_providers
+from nnlint.probes.longer.effort import forward_work, steps_within
+from nnlint.probes.longer.input_dependence import run_input_dependence
+from nnlint.probes.longer.stats import InputDependence
 from nnlint.probes.session import Plan, Session
 from nnlint.setup import SetupOptions, coerce
 

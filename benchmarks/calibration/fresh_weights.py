@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nnlint.probes.parameters import Parameters
+from nnlint.probes.given.parameters import Parameters
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
 HEADING = "## Fresh weights"

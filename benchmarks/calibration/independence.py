@@ -107,7 +107,8 @@ def fixture_rows() -> Iterator[dict[str, Any]]:
     """The rows of the fixtures of the rules, good and bad."""
     from nnlint import registry
     from nnlint.config import CheckSettings
-    from nnlint.setup import SetupOptions, resolve
+    from nnlint.setup import SetupOptions
+    from nnlint.setup.target.resolve import resolve
 
     for rule in registry.load().rules:
         if rule.code not in RULES:

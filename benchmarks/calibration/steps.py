@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from benchmarks.calibration.grid import USUAL, setups
 from nnlint.probes.session import Plan, Session
-from nnlint.probes.step_stats import StepStats
+from nnlint.probes.updates.stats import StepStats
 from nnlint.setup import SetupOptions, coerce
 
 

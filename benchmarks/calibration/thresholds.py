@@ -34,7 +34,8 @@ from nnlint.finding import Level, Skip  # noqa: E402
 from nnlint.options import Options  # noqa: E402
 from nnlint.probes.session import Plan, Session  # noqa: E402
 from nnlint.rule import NEEDS, Rule  # noqa: E402
-from nnlint.setup import SetupOptions, coerce, resolve  # noqa: E402
+from nnlint.setup import SetupOptions, coerce  # noqa: E402
+from nnlint.setup.target.resolve import resolve  # noqa: E402
 from tests.expectations import read_builds  # noqa: E402
 
 FACTORS = (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 10.0)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from nnlint import ops
+from nnlint import kinds
 
 #: Asked of a tensor, not done with it.
 QUIET = frozenset(
@@ -110,7 +110,7 @@ INHERITED = (
 
 def canonical_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The canonical name of a call; `nn.ReLU6` calls `hardtanh` with bounds 0 and 6."""
-    canonical = ops.canonical(name)
+    canonical = kinds.canonical(name)
     if canonical == "hardtanh" and (*args[1:3], kwargs.get("min_val"), kwargs.get("max_val"))[:2] == (0, 6):
         return "relu6"
     return canonical

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nnlint import ops as taxonomy
+from nnlint import kinds as taxonomy
 from nnlint.capture.facts import RunFacts
 from nnlint.finding import Location
 
@@ -32,7 +32,7 @@ class Op:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of the taxonomy (`nnlint.ops`), and "linear-map" for a matrix product with a parameter."""
+        """The kinds of the taxonomy (`nnlint.kinds`), and "linear-map" for a matrix product with a parameter."""
         return self._kinds
 
     @cached_property

@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from nnlint import ops
+from nnlint import kinds
 from nnlint.capture.bindings import Bindings, is_transformed, tensor_leaves, version
 from nnlint.capture.calls import (
     INHERITED,
@@ -159,7 +159,7 @@ class Recorder(TorchFunctionMode):
             self._paused[-1].update(dict.fromkeys(map(self.node_of, known)))
             return func(*args, **kwargs)
         before = [version(tensor) for tensor in inputs]
-        instead = self._substitute(ops.canonical(name)) if self._substitute is not None else None
+        instead = self._substitute(kinds.canonical(name)) if self._substitute is not None else None
         try:
             result = (instead or func)(*args, **kwargs)
         except Exception:
@@ -191,7 +191,7 @@ class Recorder(TorchFunctionMode):
     ) -> fx.Node | None:
         """Add the node of a call that has just run and bind its outputs."""
         canonical = canonical_of(name, args, kwargs)
-        known = ops.info(canonical)
+        known = kinds.info(canonical)
         outputs = list(tensor_leaves(result, depth=3))
         if not outputs and not changed and "escape" not in known.kinds:
             return None
@@ -217,14 +217,14 @@ class Recorder(TorchFunctionMode):
 
     def _refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep what a loss function or an embedding that raised was given: it is evidence for the rules."""
-        kinds = ops.info(ops.canonical(name)).kinds
-        if "embedding" in kinds:
+        op_kinds = kinds.info(kinds.canonical(name)).kinds
+        if "embedding" in op_kinds:
             place = user_location(self._stop, depth=3)
             self.refused_lookup = refused_lookup(args, kwargs, self.tracker.current, place)
-        if "loss" not in kinds:
+        if "loss" not in op_kinds:
             return
         node = self._node(func, name, args, kwargs)
-        self._describe(node, None, name=ops.canonical(name))
+        self._describe(node, None, name=kinds.canonical(name))
         self._place(node)
         node.meta["refused"] = True
         self.refused_loss = (node, args, kwargs)
@@ -316,7 +316,7 @@ class Recorder(TorchFunctionMode):
         if type(func).__name__ in ("method_descriptor", "wrapper_descriptor"):
             return self.graph.create_node("call_method", name, converted, keywords)
         return self.graph.create_node(
-            "call_function", func, converted, keywords, name=f"{ops.canonical(name)}_{len(self.graph.nodes)}"
+            "call_function", func, converted, keywords, name=f"{kinds.canonical(name)}_{len(self.graph.nodes)}"
         )
 
     def _argument(self, value: Any) -> Any:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from nnlint import ops
+from nnlint import kinds
 from nnlint.capture.graph import Graph
 from nnlint.finding import Location, Skip
 
 #: torch layers whose forward looks at shapes or values: kept whole and described by the taxonomy's MODULE_OPS.
-_WHOLE = frozenset(ops.MODULE_OPS)
+_WHOLE = frozenset(kinds.MODULE_OPS)
 
 
 class _Tracer(fx.Tracer):
@@ -56,12 +56,12 @@ def _describe(node: fx.Node, modules: dict[str, nn.Module], called: dict[str, in
     if node.op == "call_module":
         path = str(node.target)
         owner = modules[path]
-        node.meta["name"] = ops.MODULE_OPS.get(type(owner).__name__, type(owner).__name__)
+        node.meta["name"] = kinds.MODULE_OPS.get(type(owner).__name__, type(owner).__name__)
         node.meta["reads"] = tuple(f"{path}.{name}" for name, _ in owner.named_parameters())
         node.meta["arguments"] = _settings(owner)
     else:
         target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        node.meta["name"] = ops.canonical(target)
+        node.meta["name"] = kinds.canonical(target)
     module = modules.get(path)
     for key in [*stack, path]:
         if isinstance(key, str) and key in modules:

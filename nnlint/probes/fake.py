@@ -15,7 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnlint.capture.bindings import tensor_leaves
-from nnlint.probes.guard_walk import Reach
+from nnlint.guard.reach import Reach
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup

@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.failure import Failure
 from nnlint.finding import Skip
-from nnlint.probes.declared import Declared
-from nnlint.probes.deep_providers import DEEP_PROVIDERS
-from nnlint.probes.eval_calls import EvalCalls
-from nnlint.probes.eval_stats import EvalStats
+from nnlint.guard.state_guard import StateGuard
+from nnlint.probes.dependence.outputs import first_samples, sample_count
+from nnlint.probes.dependence.samples import Mixing
+from nnlint.probes.evaluation.calls import EvalCalls
+from nnlint.probes.evaluation.stats import EvalStats
 from nnlint.probes.fake import fake_setup, needs_fake
-from nnlint.probes.guard import StateGuard
-from nnlint.probes.mixing import Mixing
-from nnlint.probes.outputs import first_samples, sample_count
-from nnlint.probes.plateaus import chance_loss, single_call
-from nnlint.probes.step_stats import StepStats
-from nnlint.probes.steps import run_steps
-from nnlint.probes.training_pass import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
+from nnlint.probes.given.declared import Declared
+from nnlint.probes.longer.known_losses import chance_loss, single_call
+from nnlint.probes.longer.providers import DEEP_PROVIDERS
+from nnlint.probes.training_pass.run import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
+from nnlint.probes.updates.run import run_steps
+from nnlint.probes.updates.stats import StepStats
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
     from nnlint.capture.lookups import RefusedLookup
-    from nnlint.probes.batch import Batch
-    from nnlint.probes.losses import LossCalls
-    from nnlint.probes.model import Model
-    from nnlint.probes.optimizer import Optimizer
-    from nnlint.probes.parameters import Parameters
-    from nnlint.probes.stats import BackwardStats, ForwardStats
+    from nnlint.probes.given.batch import Batch
+    from nnlint.probes.given.model import Model
+    from nnlint.probes.given.optimizer import Optimizer
+    from nnlint.probes.given.parameters import Parameters
+    from nnlint.probes.training_pass.losses import LossCalls
+    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
     from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -262,25 +262,25 @@ def _part(session: Session, name: str, found: Any, default: str) -> Any:
 
 
 def _model(session: Session) -> Model:
-    from nnlint.probes.model import Model
+    from nnlint.probes.given.model import Model
 
     return Model.from_setup(session.setup)
 
 
 def _batch(session: Session) -> Batch:
-    from nnlint.probes.batch import Batch
+    from nnlint.probes.given.batch import Batch
 
     return Batch.from_setup(session.setup)
 
 
 def _optimizer(session: Session) -> Optimizer:
-    from nnlint.probes.optimizer import Optimizer
+    from nnlint.probes.given.optimizer import Optimizer
 
     return Optimizer.from_setup(session.setup)
 
 
 def _parameters(session: Session) -> Parameters:
-    from nnlint.probes.parameters import Parameters
+    from nnlint.probes.given.parameters import Parameters
 
     if needs_fake(session.setup.model):
         raise Skip("the model is on the meta device: its parameters have no values")

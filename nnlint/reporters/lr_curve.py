@@ -23,7 +23,7 @@ def render(result: TargetReport, measured: Mapping[str, Any], *, width: int) -> 
 
     Args:
         result: the report of the check that ran the probe.
-        measured: what the probe measured (`nnlint.probes.deep_stats.LearningRateRange` as plain values).
+        measured: what the probe measured (`nnlint.probes.longer.stats.LearningRateRange` as plain values).
         width: columns.
     """
     facts = [str(result.subject[key]) for key in ("model", "loss", "optimizer") if result.subject.get(key)]
@@ -106,7 +106,12 @@ def curve(measured: Mapping[str, Any], width: int) -> list[str]:
         f"{_short(labels[index]) if index in labels else '':>{_MARGIN - 2}} |{''.join(cells)}".rstrip()
         for index, cells in enumerate(grid)
     ]
-    return [*rows, " " * (_MARGIN - 1) + "+" + "-" * columns, *_axis(measured, rates, columns), *_legend(measured, width)]
+    return [
+        *rows,
+        " " * (_MARGIN - 1) + "+" + "-" * columns,
+        *_axis(measured, rates, columns),
+        *_legend(measured, width),
+    ]
 
 
 def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> Iterator[str]:
@@ -132,7 +137,12 @@ def _axis(measured: Mapping[str, Any], rates: Sequence[float], columns: int) -> 
 
 
 def _legend(measured: Mapping[str, Any], width: int) -> list[str]:
-    marks = {"interval": "= interval", "suggestion": "s suggestion", "configured": "c configured", "minimum": "m minimum"}
+    marks = {
+        "interval": "= interval",
+        "suggestion": "s suggestion",
+        "configured": "c configured",
+        "minimum": "m minimum",
+    }
     shown = ", ".join(mark for name, mark in marks.items() if measured[name] is not None)
     text = f"{shown}; loss over learning rate" if shown else "loss over learning rate"
     return textwrap.wrap(text, width, initial_indent=" " * _MARGIN, subsequent_indent=" " * _MARGIN)

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.frames import format_trace, location_of_exception
+from nnlint.seeding import seeded
+from nnlint.setup.adapters.training_step import remembering
 from nnlint.setup.errors import SetupError
-from nnlint.setup.frames import format_trace, location_of_exception
+from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.rng import seeded
-from nnlint.setup.signature import ForwardSignature
-from nnlint.setup.structure import describe, is_scalar
 from nnlint.setup.training_setup import TrainingSetup
-from nnlint.setup.training_step import remembering
+from nnlint.tensors import describe, is_scalar
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
+from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
+from nnlint.setup.adapters.lightning import is_lightning_module, with_lightning, without_loss_on_noise
 from nnlint.setup.batches import take_first_batch
 from nnlint.setup.errors import SetupError
-from nnlint.setup.huggingface import huggingface_changes, is_huggingface
-from nnlint.setup.infer import infer_inputs
-from nnlint.setup.input_spec import make_inputs, parse_input
-from nnlint.setup.lightning import is_lightning_module, with_lightning, without_loss_on_noise
+from nnlint.setup.inputs.infer import infer_inputs
+from nnlint.setup.inputs.signature import ForwardSignature
+from nnlint.setup.inputs.spec import make_inputs, parse_input
 from nnlint.setup.losses import assume_targets, named_loss
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.signature import ForwardSignature
-from nnlint.setup.structure import move, summary
+from nnlint.setup.target.checkpoint import with_weights
 from nnlint.setup.training_setup import TrainingSetup
-from nnlint.setup.weights import with_weights
+from nnlint.tensors import move, summary
 
 
 def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
@@ -78,7 +78,7 @@ def _loss(name: str, options: SetupOptions) -> Any:
     if ":" not in name:
         return named_loss(name)
     # Imported here: resolve builds on this module.
-    from nnlint.setup.resolve import load_attribute
+    from nnlint.setup.target.resolve import load_attribute
 
     found = load_attribute(name, options)
     if isinstance(found, type):

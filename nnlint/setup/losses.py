@@ -12,10 +12,10 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from nnlint.setup.errors import SetupError
+from nnlint.setup.inputs.fake_run import Trial
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.structure import summary, tensors_in
 from nnlint.setup.training_setup import TrainingSetup, accepts_single_argument
-from nnlint.setup.trial import Trial
+from nnlint.tensors import summary, tensors_in
 
 _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": functional.cross_entropy,

@@ -12,7 +12,7 @@ from torch import nn
 
 from nnlint.finding import Location
 from nnlint.setup.errors import LossTypeError, SetupError
-from nnlint.setup.structure import describe, is_scalar, move
+from nnlint.tensors import describe, is_scalar, move
 
 
 class TrainingSetup(BaseModel):
@@ -43,7 +43,7 @@ class TrainingSetup(BaseModel):
         inputs_assumed: the inputs are not a batch of the user's data.
         targets_assumed: the targets were made up by nnlint.
         construction: module path -> the line that constructed the module.
-        weights: what loading a checkpoint left undone (`nnlint.setup.weights.LoadedWeights`); None where none was loaded.
+        weights: what loading a checkpoint left undone (`nnlint.setup.target.checkpoint.LoadedWeights`); None where none was loaded.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", frozen=True)

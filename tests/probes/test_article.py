@@ -9,9 +9,10 @@ import torch
 
 import nnlint
 from nnlint.config import CheckSettings
-from nnlint.probes import deep_providers
+from nnlint.probes.longer import providers as deep_providers
 from nnlint.probes.session import Plan, Session
-from nnlint.setup import SetupOptions, resolve
+from nnlint.setup import SetupOptions
+from nnlint.setup.target.resolve import resolve
 
 ARTICLE = Path(__file__).resolve().parents[2] / "fixtures" / "article"
 

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 #: Ops whose output has a scale of its own, whatever came in.
-RESCALING = ("norm", "softmax", "log-softmax", "embedding", "recurrent", "attention", "input", "random", "factory", "loss")
+RESCALING = (
+    "norm",
+    "softmax",
+    "log-softmax",
+    "embedding",
+    "recurrent",
+    "attention",
+    "input",
+    "random",
+    "factory",
+    "loss",
+)
 _GATES = ("saturating", "softmax")
 _SCALING = ("mul", "div")
 
@@ -143,7 +154,12 @@ class Depth:
         """Layers with their numbers; a sum right behind a linear map (a bias added by hand) stands for both."""
         for position, op in enumerate(ops):
             following = ops[position + 1] if position + 1 < len(ops) else None
-            if following is not None and op.is_kind("linear-map") and following.input is op and following.is_kind("add"):
+            if (
+                following is not None
+                and op.is_kind("linear-map")
+                and following.input is op
+                and following.is_kind("add")
+            ):
                 continue
             value = self._measure(op)
             yield Link(op, value if value is not None else math.nan)

@@ -27,7 +27,10 @@ class GradientFlow:
         self._valued = closure(sinks, lambda op: () if _is_shape_only(op) else op.inputs)
         carrying = [op for op in sinks if op.requires_grad]
         self._carrying = closure(
-            carrying, lambda op: [] if is_step(op) else [above for above in op.inputs if above.requires_grad and self._counts(above)]
+            carrying,
+            lambda op: (
+                [] if is_step(op) else [above for above in op.inputs if above.requires_grad and self._counts(above)]
+            ),
         )
 
     def _counts(self, op: Op) -> bool:
@@ -47,8 +50,10 @@ class GradientFlow:
     def is_cut_by_loss(self) -> bool:
         """Whether the loss has no gradient although it is made from outputs of the model that have one."""
         loss = self._graph.loss
-        return loss is not None and not loss.requires_grad and any(
-            op.requires_grad and op in self._valued for op in self._graph.outputs
+        return (
+            loss is not None
+            and not loss.requires_grad
+            and any(op.requires_grad and op in self._valued for op in self._graph.outputs)
         )
 
     @cached_property

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnlint import Model, Op
-    from nnlint.probes.mixing import SampleMixing
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.dependence.samples import SampleMixing
+    from nnlint.probes.given.model import ModuleView
 
 _ROUTERS = frozenset({"topk", "sort", "argsort", "argmax", "cumsum", "one_hot", "nonzero", "where", "scatter"})
 

@@ -10,7 +10,7 @@ from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model, Op
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.given.model import ModuleView
 
 _DECLARED = frozenset({"weight-sharing", "tied-weights"})
 

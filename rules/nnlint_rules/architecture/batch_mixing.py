@@ -10,7 +10,7 @@ from nnlint_rules.architecture._mixing import legitimate_reason, time_major_laye
 
 if TYPE_CHECKING:
     from nnlint import Declared, Model, Op
-    from nnlint.probes.mixing import Mixing, SampleMixing
+    from nnlint.probes.dependence.samples import Mixing, SampleMixing
 
 _LIMIT = 1e-5
 

@@ -9,7 +9,7 @@ from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared
-    from nnlint.probes.mixing import Mixing
+    from nnlint.probes.dependence.samples import Mixing
 
 _LIMIT = 1e-5
 

@@ -9,7 +9,7 @@ from nnlint import Finding, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared, Op
-    from nnlint.probes.eval_stats import EvalStats
+    from nnlint.probes.evaluation.stats import EvalStats
 
 _LIMIT = 1e-4
 

@@ -12,8 +12,8 @@ from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
-    from nnlint.probes.influence import IgnoredFeatures, InputInfluence
-    from nnlint.probes.mixing import Mixing
+    from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
+    from nnlint.probes.dependence.samples import Mixing
 
 
 _BORDER = "the strided layers leave the end of these axes over"

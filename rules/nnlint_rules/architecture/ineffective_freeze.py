@@ -10,7 +10,7 @@ from nnlint import Finding, rule
 
 if TYPE_CHECKING:
     from nnlint import Model
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.given.model import ModuleView
 
 _MISSPELT = re.compile(r"_?requires?_?_?grads?", re.IGNORECASE)
 

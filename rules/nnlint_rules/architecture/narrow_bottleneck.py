@@ -18,7 +18,9 @@ class NarrowBottleneck(Options):
     """Thresholds; calibration: docs/calibration.md#architecture."""
 
     narrowing: int = Field(default=4, description="how many times wider the layer's input is")
-    classes: int = Field(default=100, description="with more classes narrow layers are the rule (ResNet-18: 512 for 1000)")
+    classes: int = Field(
+        default=100, description="with more classes narrow layers are the rule (ResNet-18: 512 for 1000)"
+    )
 
 
 @rule("ARC028", "narrow-bottleneck", level="warning", since="0.1")

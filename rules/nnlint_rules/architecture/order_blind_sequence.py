@@ -9,7 +9,7 @@ from nnlint import Finding, Level, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
-    from nnlint.probes.mixing import Mixing, OrderInfluence
+    from nnlint.probes.dependence.samples import Mixing, OrderInfluence
 
 _LIMIT = 1e-5
 _COORDINATES = (2, 3)

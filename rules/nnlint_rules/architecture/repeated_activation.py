@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint.ops import VALUE_PRESERVING
+from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op

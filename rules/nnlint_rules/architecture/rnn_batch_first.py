@@ -10,7 +10,7 @@ from nnlint_rules.architecture._mixing import time_major_layer
 
 if TYPE_CHECKING:
     from nnlint import Declared, Model
-    from nnlint.probes.mixing import Mixing
+    from nnlint.probes.dependence.samples import Mixing
 
 _LIMIT = 1e-5
 _EXPLAINED = ["ARC008", "ARC010", "ARC011", "ARC018", "ARC021", "LOS008", "TRN001"]

@@ -11,8 +11,8 @@ from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model
-    from nnlint.probes.eval_calls import EvalCalls
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.evaluation.calls import EvalCalls
+    from nnlint.probes.given.model import ModuleView
 
 _CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 #: Ops by which a forward decides from values which part to run (layer drop, mixtures of experts).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnlint import Batch, Graph, Op
-    from nnlint.probes.batch import BatchTensor
+    from nnlint.probes.given.batch import BatchTensor
 
 _PASSING = ("view", "index", "identity", "cast", "concat", "dropout", "pool", "resample")
 _LAYERS = ("linear-map", "recurrent", "attention", "matmul")

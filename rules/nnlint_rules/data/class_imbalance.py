@@ -54,7 +54,9 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
     if labels is None:
         return
     if labels.numel() < options.samples:
-        raise Skip(f"{labels.numel()} labels are too few to judge the balance of the classes ({options.samples} are needed)")
+        raise Skip(
+            f"{labels.numel()} labels are too few to judge the balance of the classes ({options.samples} are needed)"
+        )
     if any(call.argument(name) is not None for call in graph.loss_calls for name in ("weight", "pos_weight")):
         return
     sizes = counts(labels)

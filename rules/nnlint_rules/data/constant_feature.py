@@ -23,7 +23,20 @@ class ConstantFeature(Options):
     flag_samples: int = Field(256, description="samples needed where the constant is 0 or 1: a rare flag")
 
 
-_EXPLAINED = ["ARC008", "ARC010", "ARC011", "DAT001", "DAT005", "DAT006", "LOS018", "SIG001", "SIG004", "SIG006", "TRN001", "TRN005"]
+_EXPLAINED = [
+    "ARC008",
+    "ARC010",
+    "ARC011",
+    "DAT001",
+    "DAT005",
+    "DAT006",
+    "LOS018",
+    "SIG001",
+    "SIG004",
+    "SIG006",
+    "TRN001",
+    "TRN005",
+]
 
 
 @rule("DAT002", "constant-feature", level="warning", since="0.1", explains=_EXPLAINED)
@@ -92,7 +105,12 @@ def _columns(route: Route, batch: Batch, options: ConstantFeature) -> Iterator[F
     yield Finding(
         at=batch,
         message=f"{len(found)} of {constant.numel()} {word} of {view.name} are the same in all {view.samples} samples: {shown}",
-        evidence={"input": view.name, "constant": list(found[:100]), "features": constant.numel(), "samples": view.samples},
+        evidence={
+            "input": view.name,
+            "constant": list(found[:100]),
+            "features": constant.numel(),
+            "samples": view.samples,
+        },
         fix="drop them, or mend the reading of the data that leaves them unfilled",
     )
 

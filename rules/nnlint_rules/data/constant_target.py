@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nnlint import Batch
-    from nnlint.probes.batch import BatchTensor
+    from nnlint.probes.given.batch import BatchTensor
 
 
 class ConstantTarget(Options):
     """Thresholds; calibration: docs/calibration.md#constant-target."""
 
     samples: int = Field(16, description="samples needed to judge")
-    rare: int = Field(256, description="class labels from which on it is an error: a rare class may be missing in fewer")
+    rare: int = Field(
+        256, description="class labels from which on it is an error: a rare class may be missing in fewer"
+    )
 
 
 _EXPLAINED = ["ARC010", "DAT006", "LOS010", "LOS018", "LOS019", "LOS024", "TRN005"]

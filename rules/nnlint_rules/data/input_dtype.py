@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 class InputDtype(Options):
     """Thresholds; calibration: docs/calibration.md#input-scale."""
 
-    largest: int = Field(16, description="largest integer that may go into layers unscaled: one-hot planes, small counts")
+    largest: int = Field(
+        16, description="largest integer that may go into layers unscaled: one-hot planes, small counts"
+    )
 
 
-@rule("DAT008", "input-dtype", level="error", since="0.1", explains=["DAT001", "INI001", "LOS018", "OPT003", "SIG001", "SIG002", "SIG005"])
+@rule(
+    "DAT008",
+    "input-dtype",
+    level="error",
+    since="0.1",
+    explains=["DAT001", "INI001", "LOS018", "OPT003", "SIG001", "SIG002", "SIG005"],
+)
 def check(batch: Batch, graph: Graph, options: InputDtype) -> Iterator[Finding]:
     """Integer images, or double precision inputs, that reach layers by a cast.
 
@@ -54,7 +62,12 @@ def check(batch: Batch, graph: Graph, options: InputDtype) -> Iterator[Finding]:
             at=route.layers[0],
             level=level,
             message=f"{route.tensor.name} is {route.tensor.dtype} of shape {route.tensor.shape} and {reason}",
-            evidence={"input": route.tensor.name, "dtype": route.tensor.dtype, "min": route.tensor.min, "max": route.tensor.max},
+            evidence={
+                "input": route.tensor.name,
+                "dtype": route.tensor.dtype,
+                "min": route.tensor.min,
+                "max": route.tensor.max,
+            },
             fix=fix,
         )
 
@@ -66,11 +79,19 @@ def _fault(route: Route, graph: Graph, options: InputDtype) -> tuple[Level | Non
     layer = route.layers[0]
     cast = any(op.is_kind("cast") for op in route.passed)
     if graph.method == "symbolic" and not cast and _weight_dtype(route) != tensor.dtype:
-        return None, f"goes into {layer.label}, whose weights are {_weight_dtype(route)}", "cast it where the data is read: x.float()"
+        return (
+            None,
+            f"goes into {layer.label}, whose weights are {_weight_dtype(route)}",
+            "cast it where the data is read: x.float()",
+        )
     if not cast or not route.feeds_layers:
         return None
     if tensor.dtype == "float64":
-        return Level.INFO, f"is cast down before {layer.label}", "give float32: torch.tensor(array, dtype=torch.float32)"
+        return (
+            Level.INFO,
+            f"is cast down before {layer.label}",
+            "give float32: torch.tensor(array, dtype=torch.float32)",
+        )
     if len(tensor.shape) < 3 or max(abs(tensor.min), abs(tensor.max)) <= options.largest:
         return None
     reason = f"reaches {layer.label} by a cast alone, with values from {tensor.min:g} to {tensor.max:g}"

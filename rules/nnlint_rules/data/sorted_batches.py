@@ -25,7 +25,13 @@ class SortedBatches(Options):
     batch_size: int = Field(8, description="smallest batch that is judged")
 
 
-@rule("DAT007", "sorted-batches", level="warning", since="0.1", explains=["DAT004", "DAT012", "LOS010", "LOS018", "LOS019"])
+@rule(
+    "DAT007",
+    "sorted-batches",
+    level="warning",
+    since="0.1",
+    explains=["DAT004", "DAT012", "LOS010", "LOS018", "LOS019"],
+)
 def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
     """Batches of a single class each, from data that has several.
 

@@ -61,6 +61,11 @@ def check(batch: Batch, options: SplitOverlap) -> Iterator[Finding]:
         at=batch,
         level=None if share >= options.share else Level.WARNING,
         message=f"{shared} of {len(held)} validation samples ({share:.1%}) are among the {len(seen)} training samples that were looked at",
-        evidence={"shared": shared, "validation_samples": len(held), "training_samples": len(seen), "limit": options.share},
+        evidence={
+            "shared": shared,
+            "validation_samples": len(held),
+            "training_samples": len(seen),
+            "limit": options.share,
+        },
         fix="split once, before any shuffling or augmentation, and by subject where several samples come from one; drop duplicates first",
     )

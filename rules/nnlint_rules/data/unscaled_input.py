@@ -12,7 +12,7 @@ from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
     from nnlint import Batch, Graph
-    from nnlint.probes.batch import BatchTensor
+    from nnlint.probes.given.batch import BatchTensor
 
 
 class UnscaledInput(Options):
@@ -23,9 +23,7 @@ class UnscaledInput(Options):
     tiny_std: float = Field(0.01, description="smallest standard deviation")
 
 
-_EXPLAINED = (
-    "ARC024 GRD001 GRD002 GRD003 GRD005 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 SIG009 TRN001 TRN002 TRN004"
-)
+_EXPLAINED = "ARC024 GRD001 GRD002 GRD003 GRD005 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 SIG009 TRN001 TRN002 TRN004"
 
 
 @rule("DAT001", "unscaled-input", level="warning", since="0.1", explains=_EXPLAINED.split())

@@ -55,7 +55,9 @@ def check(losses: LossCalls, batch: Batch, options: UnscaledTarget) -> Iterator[
         if not target.is_floating_point() or target.numel() < 2:
             continue
         mean, std = float(target.double().mean()), float(target.double().std(correction=0))
-        ratio = float(target.double().square().mean().sqrt()) / max(float(prediction.double().square().mean().sqrt()), 1e-12)
+        ratio = float(target.double().square().mean().sqrt()) / max(
+            float(prediction.double().square().mean().sqrt()), 1e-12
+        )
         if max(abs(mean), std) <= options.scale or not ratio > options.excess:
             continue
         yield Finding(

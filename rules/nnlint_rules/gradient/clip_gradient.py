@@ -12,7 +12,7 @@ from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats
-    from nnlint.probes.step_stats import StepStats
+    from nnlint.probes.updates.stats import StepStats
 
 
 class ClipGradient(Options):

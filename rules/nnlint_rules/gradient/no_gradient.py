@@ -12,7 +12,7 @@ from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, Declared, Graph, Op
-    from nnlint.probes.step_stats import StepStats, TrackedParameter
+    from nnlint.probes.updates.stats import StepStats, TrackedParameter
 
 _CUTS = ("detach", "escape", "integer", "compare")
 _CUSTOM = ("custom_function", "unknown")
@@ -56,7 +56,9 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     for op, group in lost.items():
         yield _lost_in(op, group)
     explained = {name for group in lost.values() for name in group}
-    unused = [name for name in names if name not in explained and not _reaches_loss(name, graph) and not _is_cut(name, graph)]
+    unused = [
+        name for name in names if name not in explained and not _reaches_loss(name, graph) and not _is_cut(name, graph)
+    ]
     yield from _unused(unused, backward, declared)
     yield from _always_zero(steps, backward, declared)
 
@@ -224,4 +226,7 @@ def _shift_free(graph: Graph) -> set[str]:
 
 def _is_exempt(name: str, declared: Declared) -> bool:
     module = name.rpartition(".")[0]
-    return any(fnmatchcase(name, glob) or fnmatchcase(module, glob) or module.startswith(f"{glob}.") for glob in declared.frozen)
+    return any(
+        fnmatchcase(name, glob) or fnmatchcase(module, glob) or module.startswith(f"{glob}.")
+        for glob in declared.frozen
+    )

@@ -11,7 +11,7 @@ from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, ForwardStats
-    from nnlint.probes.stats import NonFiniteGradient
+    from nnlint.probes.training_pass.stats import NonFiniteGradient
 
 _CAUSES = {
     "sqrt": "the slope of the root is infinite at 0: add an eps under the root",
@@ -25,7 +25,15 @@ _CAUSES = {
     "asin": "the slope is infinite at -1 and 1: clamp the input to (-1 + 1e-6, 1 - 1e-6)",
     "atan2": "atan2 has no slope at (0, 0): add an eps",
 }
-_NAMES = {"vector_norm": "norm", "rsqrt": "sqrt", "log2": "log", "log10": "log", "log1p": "log", "reciprocal": "div", "var": "std"}
+_NAMES = {
+    "vector_norm": "norm",
+    "rsqrt": "sqrt",
+    "log2": "log",
+    "log10": "log",
+    "log1p": "log",
+    "reciprocal": "div",
+    "var": "std",
+}
 _OTHER = "keep the input of this op away from where its slope is not finite (clamp it, or add an eps)"
 
 
@@ -71,7 +79,9 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
         evidence={
             "backward_function": culprit.function if culprit is not None else None,
             "value": culprit.what if culprit is not None else None,
-            "input_ranges": [[_number(low), _number(high)] for _, low, high in culprit.input_ranges] if culprit is not None else [],
+            "input_ranges": [[_number(low), _number(high)] for _, low, high in culprit.input_ranges]
+            if culprit is not None
+            else [],
             "parameters": list(names),
         },
         fix=_fix(culprit),

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint.ops import VALUE_PRESERVING
+from nnlint.kinds import VALUE_PRESERVING
 from nnlint_rules._shared.words import paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 #: Between two layers of a plain stack: no normalization, no sum, no product, no concatenation.
 _PLAIN = VALUE_PRESERVING | {"activation", "pool", "clamp"}

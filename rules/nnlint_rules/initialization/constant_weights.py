@@ -12,7 +12,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 _FOLLOWERS = ["INI001", "INI003", "INI004", "INI006", "INI007", "INI009", *SYMPTOMS]
 

@@ -15,7 +15,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 
 class DominantBias(Options):

@@ -11,7 +11,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Model, Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 #: Rows of fewer numbers may be equal by chance, at the precision of a float.
 _SHORTEST_ROW = 4

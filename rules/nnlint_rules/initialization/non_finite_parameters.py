@@ -12,7 +12,7 @@ from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 _STATISTICS = ("running_mean", "running_var")
 

@@ -13,8 +13,8 @@ from nnlint_rules._shared.words import listed
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
     from nnlint.finding import Located
-    from nnlint.probes.parameter_view import ParameterView
-    from nnlint.setup.weights import LoadedWeights
+    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint.setup.target.checkpoint import LoadedWeights
 
 #: Components of a path that call a layer the head: new for a new task.
 _HEADS = frozenset(

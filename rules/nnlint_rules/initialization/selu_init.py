@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint.ops import SHAPE_ONLY
+from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlint.ops import VALUE_PRESERVING
+from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCalls, MeasuredLoss, Op

@@ -11,7 +11,7 @@ from nnlint_rules.loss._targets import TargetRows, rows_of
 
 if TYPE_CHECKING:
     from nnlint import Batch, Graph, LossCalls, Op
-    from nnlint.probes.batch import BatchTensor
+    from nnlint.probes.given.batch import BatchTensor
 
 #: What leaves the rows of targets and of log-probabilities as they are, but for a sign.
 _PLAIN = ("identity", "cast", "integer-cast", "neg", "detach")
@@ -69,7 +69,9 @@ def _log_softmax_dim(graph: Graph, op: Op) -> int | None:
     """The dimension of a log_softmax, or of the softmax under a logarithm; None for any other op."""
     if op.is_kind("log-softmax"):
         return softmax_dim(op)
-    inner = graph.producer(op.activations[0], through=(*_PLAIN, "clamp")) if op.name == "log" and op.activations else None
+    inner = (
+        graph.producer(op.activations[0], through=(*_PLAIN, "clamp")) if op.name == "log" and op.activations else None
+    )
     return softmax_dim(inner) if inner is not None and inner.is_kind("softmax") else None
 
 

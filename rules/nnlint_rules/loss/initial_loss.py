@@ -31,9 +31,7 @@ class InitialLoss(Options):
 
 
 @rule("LOS018", "initial-loss", level="warning", since="0.1", explains=["TRN002"])
-def check(
-    losses: LossCalls, parameters: Parameters, batch: Batch | None, options: InitialLoss
-) -> Iterator[Finding]:
+def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, options: InitialLoss) -> Iterator[Finding]:
     """Loss at initialization far from what an uninformed prediction has.
 
     ## What it does

@@ -20,7 +20,11 @@ class Domain(Options):
 
 
 @rule(
-    "LOS022", "kl-div-domain", level="error", since="0.1", explains=["LOS018", "LOS024", "SIG003", "TRN001", "TRN005", "TRN002"]
+    "LOS022",
+    "kl-div-domain",
+    level="error",
+    since="0.1",
+    explains=["LOS018", "LOS024", "SIG003", "TRN001", "TRN005", "TRN002"],
 )
 def check(losses: LossCalls, options: Domain) -> Iterator[Finding]:
     """KL divergence of values that are not distributions.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint.ops import VALUE_PRESERVING
+from nnlint.kinds import VALUE_PRESERVING
 from nnlint_rules.loss._heads import softmax_dim
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nnlint.ops import VALUE_PRESERVING
+from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCall, Op

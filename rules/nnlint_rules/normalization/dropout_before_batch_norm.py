@@ -18,7 +18,7 @@ from nnlint_rules.normalization._layers import (
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op
-    from nnlint.probes.eval_stats import EvalStats
+    from nnlint.probes.evaluation.stats import EvalStats
 
 
 class VarianceShift(Options):

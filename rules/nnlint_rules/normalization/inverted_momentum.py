@@ -12,7 +12,7 @@ from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Model
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.given.model import ModuleView
 
 
 class InvertedMomentum(Options):

@@ -11,8 +11,8 @@ from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Model
-    from nnlint.probes.declared import Declared
-    from nnlint.probes.model import ModuleView
+    from nnlint.probes.given.declared import Declared
+    from nnlint.probes.given.model import ModuleView
 
 
 @rule("NRM010", "norm-left-in-eval", level="warning", since="0.1", explains=["NRM011", "SIG010"])

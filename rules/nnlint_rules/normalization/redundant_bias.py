@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint.ops import SHAPE_ONLY
+from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import uses_batch_statistics
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, Skip, rule
-from nnlint.ops import SHAPE_ONLY
+from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules._shared.words import listed, paths
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.parameter_view import ParameterView
+    from nnlint.probes.given.parameter_view import ParameterView
 
 
 class StaleRunningStats(Options):

@@ -31,4 +31,6 @@ def place_of(name: str, model: Model) -> Place:
 def is_declared_frozen(name: str, declared: Declared) -> bool:
     """Whether the user said that this parameter is frozen."""
     module = owner(name)
-    return any(fnmatchcase(name, glob) or fnmatchcase(module, glob) or name.startswith(f"{glob}.") for glob in declared.frozen)
+    return any(
+        fnmatchcase(name, glob) or fnmatchcase(module, glob) or name.startswith(f"{glob}.") for glob in declared.frozen
+    )

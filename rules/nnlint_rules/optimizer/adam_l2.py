@@ -10,7 +10,11 @@ from nnlint import Finding, rule
 if TYPE_CHECKING:
     from nnlint import Optimizer
 
-_DECOUPLED_TWIN = {"Adam": "AdamW", "NAdam": "NAdam(decoupled_weight_decay=True)", "RAdam": "RAdam(decoupled_weight_decay=True)"}
+_DECOUPLED_TWIN = {
+    "Adam": "AdamW",
+    "NAdam": "NAdam(decoupled_weight_decay=True)",
+    "RAdam": "RAdam(decoupled_weight_decay=True)",
+}
 
 
 @rule("OPT007", "adam-l2", level="info", since="0.1")
@@ -34,7 +38,9 @@ def check(optimizer: Optimizer) -> Iterator[Finding]:
     - Loshchilov and Hutter: Decoupled Weight Decay Regularization, 2019, arXiv:1711.05101
     """
     twin = _DECOUPLED_TWIN.get(optimizer.class_name)
-    rates = sorted({group.weight_decay for group in optimizer.groups if group.weight_decay > 0.0 and not group.decoupled})
+    rates = sorted(
+        {group.weight_decay for group in optimizer.groups if group.weight_decay > 0.0 and not group.decoupled}
+    )
     if twin is None or not rates:
         return
     yield Finding(

@@ -37,7 +37,11 @@ def check(optimizer: Optimizer, parameters: Parameters) -> Iterator[Finding]:
     - He, Zhang, Zhang, Zhang, Xie and Li: Bag of Tricks for Image Classification, 2019, arXiv:1812.01187, section 3.1
     """
     spared = {view.name for view in parameters if view.kind in {"norm", "bias"}}
-    chosen = (group for group in optimizer.groups if group.weight_decay > 0.0 and not _is_default(group.weight_decay, optimizer))
+    chosen = (
+        group
+        for group in optimizer.groups
+        if group.weight_decay > 0.0 and not _is_default(group.weight_decay, optimizer)
+    )
     decayed = [(group, [name for name in group.names if name in spared]) for group in chosen]
     names = [name for _, group_names in decayed for name in group_names]
     if not names:

@@ -11,7 +11,7 @@ from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import Optimizer
-    from nnlint.probes.optimizer import ParameterGroup
+    from nnlint.probes.given.optimizer import ParameterGroup
 
 
 class ExtremeMomentum(Options):
@@ -76,7 +76,10 @@ def _fault(group: ParameterGroup, options: ExtremeMomentum) -> tuple[str, str] |
     first, second = betas[:2]
     usual = "set betas=(0.9, 0.999)"
     if first > second:
-        return f"betas ({first:g}, {second:g}) with the first above the second: they look swapped", f"set betas=({second:g}, {first:g})"
+        return (
+            f"betas ({first:g}, {second:g}) with the first above the second: they look swapped",
+            f"set betas=({second:g}, {first:g})",
+        )
     if not 0.0 <= first <= options.first_beta:
         return f"a first beta of {first:g} (usual: 0.9; limit {options.first_beta:g})", usual
     if not options.second_beta <= second < 1.0:

@@ -10,8 +10,8 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.deep_stats import LearningRateRange
-    from nnlint.probes.step_stats import StepStats
+    from nnlint.probes.longer.stats import LearningRateRange
+    from nnlint.probes.updates.stats import StepStats
 
 
 class LearningRateTooHigh(Options):

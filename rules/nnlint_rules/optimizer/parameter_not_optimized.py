@@ -45,4 +45,3 @@ def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Fi
         "with requires_grad_(False)",
         modules=owners(missing),
     )
-

@@ -11,10 +11,14 @@ from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared, Optimizer
-    from nnlint.probes.optimizer import ScheduleInfo
+    from nnlint.probes.given.optimizer import ScheduleInfo
 
 #: Where a schedule says how long it is, and whether that is certainly counted in optimizer steps.
-_LENGTHS = {"OneCycleLR": ("total_steps", True), "CosineAnnealingLR": ("T_max", False), "PolynomialLR": ("total_iters", False)}
+_LENGTHS = {
+    "OneCycleLR": ("total_steps", True),
+    "CosineAnnealingLR": ("T_max", False),
+    "PolynomialLR": ("total_iters", False),
+}
 
 
 class ScheduleMismatch(Options):
@@ -58,7 +62,11 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     yield Finding(
         at=optimizer,
         message=f"{schedule.class_name} {reason}",
-        evidence={"scheduler": schedule.class_name, "rates": list(schedule.rates[:5]), "planned_steps": declared.planned_steps},
+        evidence={
+            "scheduler": schedule.class_name,
+            "rates": list(schedule.rates[:5]),
+            "planned_steps": declared.planned_steps,
+        },
         fix=fix,
     )
 

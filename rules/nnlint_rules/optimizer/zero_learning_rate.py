@@ -9,10 +9,16 @@ from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
     from nnlint import Optimizer
-    from nnlint.probes.optimizer import ParameterGroup
+    from nnlint.probes.given.optimizer import ParameterGroup
 
 
-@rule("OPT005", "zero-learning-rate", level="error", since="0.1", explains=["GRD003", "LOS021", "OPT004", "TRN001", "TRN002"])
+@rule(
+    "OPT005",
+    "zero-learning-rate",
+    level="error",
+    since="0.1",
+    explains=["GRD003", "LOS021", "OPT004", "TRN001", "TRN002"],
+)
 def check(optimizer: Optimizer) -> Iterator[Finding]:
     """The learning rate is zero or negative, or the optimizer maximizes.
 

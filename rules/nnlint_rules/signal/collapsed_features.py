@@ -11,7 +11,7 @@ from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, LayerStats
-    from nnlint.probes.deep_stats import OverfitRun
+    from nnlint.probes.longer.stats import OverfitRun
 
 
 class CollapsedFeatures(Options):

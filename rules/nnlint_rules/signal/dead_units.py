@@ -98,4 +98,6 @@ def _by_chance(dead: int, units: int) -> float:
 def _cut_off(layer: LayerStats, forward: ForwardStats) -> tuple[str, ...]:
     """Layers before a dead one: their gradients come through it."""
     graph = forward.graph
-    return tuple(dict.fromkeys(op.module_path for op in graph.ancestors(layer.op) if op.is_kind("linear-map") and op.module_path))
+    return tuple(
+        dict.fromkeys(op.module_path for op in graph.ancestors(layer.op) if op.is_kind("linear-map") and op.module_path)
+    )

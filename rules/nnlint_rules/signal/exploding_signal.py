@@ -64,7 +64,11 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
             and whole.links[len(finite.links)].value == float("inf")
         )
         chain = up_to(finite, max)
-        if len(chain.links) < 3 or not _explodes(chain, options, overflows=overflows) or _normalized_later(whole, forward):
+        if (
+            len(chain.links) < 3
+            or not _explodes(chain, options, overflows=overflows)
+            or _normalized_later(whole, forward)
+        ):
             continue
         first, last = chain.first, chain.last
         grave = overflows or chain.total > options.fatal_total

@@ -11,7 +11,7 @@ from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared, ForwardStats
-    from nnlint.probes.deep_stats import LayerPrecision, PrecisionStats
+    from nnlint.probes.longer.stats import LayerPrecision, PrecisionStats
 
 _LARGEST = 65504.0  # of fp16
 

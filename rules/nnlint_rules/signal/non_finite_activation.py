@@ -12,8 +12,8 @@ from nnlint_rules._shared.words import paths
 if TYPE_CHECKING:
     from nnlint import ForwardStats
     from nnlint.finding import Evidence
-    from nnlint.probes.eval_stats import EvalStats, NonFiniteEvaluation
-    from nnlint.probes.stats import NonFinite
+    from nnlint.probes.evaluation.stats import EvalStats, NonFiniteEvaluation
+    from nnlint.probes.training_pass.stats import NonFinite
 
 _CAUSES = {
     "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, "
@@ -28,7 +28,9 @@ _CAUSES = {
     "batch-norm": "a running variance below zero or beyond the number format: load the statistics again, or collect them anew",
     "cross_entropy": "every target is ignored, or a logit is infinite: check ignore_index and the scale of the logits",
 }
-_OVERFLOW = "the values outgrow the number format: look at the scale of the weights and inputs before this op, or normalize"
+_OVERFLOW = (
+    "the values outgrow the number format: look at the scale of the weights and inputs before this op, or normalize"
+)
 
 
 @rule(
@@ -88,7 +90,11 @@ def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
         at=cause.op,
         level=Level.WARNING if found.mended else None,
         message=f"{cause.op.label} makes the first {cause.what} of the forward{_given(cause)}, in evaluation mode only{mended}",
-        evidence={**_evidence(cause), "mode": "evaluation", "after_updates": "finite" if found.mended else "not finite"},
+        evidence={
+            **_evidence(cause),
+            "mode": "evaluation",
+            "after_updates": "finite" if found.mended else "not finite",
+        },
         fix=f"{_fix(cause)}; look at what only evaluation mode reads: running statistics, averages, buffers",
         modules=paths(found.graph.descendants(cause.op)),
     )

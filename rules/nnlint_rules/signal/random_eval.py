@@ -9,7 +9,7 @@ from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared
-    from nnlint.probes.eval_stats import EvalStats, Randomness
+    from nnlint.probes.evaluation.stats import EvalStats, Randomness
 
 _LIMIT = 1e-4
 _NORMAL = frozenset({"randn", "randn_like", "normal"})

@@ -58,7 +58,9 @@ def check(forward: ForwardStats, options: SaturatedUnits) -> Iterator[Finding]:
         # Only where nothing between changes the numbers: a factor in front of the activation is not measured.
         given = layer.op.input
         before = forward.of(forward.graph.producer(given)) if given is not None else None
-        scale = f": its pre-activations have mean {before.mean:.3g} and std {before.std:.3g}" if before is not None else ""
+        scale = (
+            f": its pre-activations have mean {before.mean:.3g} and std {before.std:.3g}" if before is not None else ""
+        )
         source = before.label if before is not None else "the layer before"
         yield Finding(
             at=layer,

@@ -11,7 +11,7 @@ from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared
-    from nnlint.probes.eval_stats import EvalStats
+    from nnlint.probes.evaluation.stats import EvalStats
 
 
 class TrainEvalGap(Options):

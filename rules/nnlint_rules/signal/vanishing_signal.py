@@ -21,7 +21,9 @@ class VanishingSignal(Options):
 
     rate: float = Field(0.6, description="factor per layer below which the signal vanishes")
     layers: int = Field(8, description="layers over which the rate is judged")
-    total: float = Field(1e-4, description="last over first, enough by itself over 4 layers that each shrink the signal")
+    total: float = Field(
+        1e-4, description="last over first, enough by itself over 4 layers that each shrink the signal"
+    )
 
 
 EXPLAINED = ["ARC010", "GRD001", "OPT009", "SIG006", "TRN001", "TRN004"]

@@ -9,7 +9,7 @@ from nnlint import Finding, Place, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import LossCalls
-    from nnlint.probes.deep_stats import OverfitRun
+    from nnlint.probes.longer.stats import OverfitRun
 
 
 @rule("TRN001", "cannot-overfit", level="error", since="0.1", explains=["SIG006"])

@@ -12,7 +12,7 @@ from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
     from nnlint.finding import Evidence
-    from nnlint.probes.step_stats import StepStats
+    from nnlint.probes.updates.stats import StepStats
 
 
 class Diverges(Options):

@@ -11,7 +11,7 @@ from nnlint_rules._shared.words import counted, listed
 
 if TYPE_CHECKING:
     from nnlint import Declared
-    from nnlint.probes.step_stats import StepStats, TrackedParameter
+    from nnlint.probes.updates.stats import StepStats, TrackedParameter
 
 
 @rule("TRN003", "frozen-parameter-moved", level="error", since="0.1", explains=["ARC025", "OPT011"])

@@ -163,7 +163,9 @@ def test_a_penalty_on_the_weights_is_no_way_for_the_gradient():
 
 def test_a_cut_in_the_loss_is_not_looked_for_in_the_model():
     def packed(net, x):
-        h = nn.utils.rnn.pack_padded_sequence(net.a(x).unflatten(0, (4, 4)), torch.tensor([4, 3, 2, 1]), batch_first=True)
+        h = nn.utils.rnn.pack_padded_sequence(
+            net.a(x).unflatten(0, (4, 4)), torch.tensor([4, 3, 2, 1]), batch_first=True
+        )
         return net.b(h.data)
 
     net = Net(packed, a=linear(), b=linear())

@@ -120,7 +120,9 @@ def test_codes_of_one_input_excuse_no_other() -> None:
         net.fc(y)
         return net.head(net.table(codes) + net.fc(x))
 
-    items = found(two, (rand(16, 12), rand(16, 12)), fc=nn.Linear(12, 8), table=nn.Embedding(8, 8), head=nn.Linear(8, 5))
+    items = found(
+        two, (rand(16, 12), rand(16, 12)), fc=nn.Linear(12, 8), table=nn.Embedding(8, 8), head=nn.Linear(8, 5)
+    )
     assert ("ARC011", "warning") in items
 
 

@@ -56,7 +56,9 @@ def test_weights_in_the_loss_are_silent() -> None:
     assert check("DAT004", loss=weights, data=loader(SKEWED)) == []
     binary = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([19.0]))
     assert check("DAT004", model=net(1), loss=binary, data=loader(SKEWED.float()[:, None])) == []
-    assert check("DAT004", model=net(1), loss=nn.BCEWithLogitsLoss(), data=loader(SKEWED.float()[:, None])) == ["warning"]
+    assert check("DAT004", model=net(1), loss=nn.BCEWithLogitsLoss(), data=loader(SKEWED.float()[:, None])) == [
+        "warning"
+    ]
 
 
 def test_balancing_sampler_is_silent() -> None:
@@ -208,7 +210,9 @@ class OwnLoss(nn.Module):
         return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
-@pytest.mark.parametrize(("labels", "levels"), [(torch.ones(512, dtype=torch.long), ["error"]), (torch.arange(512) % 3, [])])
+@pytest.mark.parametrize(
+    ("labels", "levels"), [(torch.ones(512, dtype=torch.long), ["error"]), (torch.arange(512) % 3, [])]
+)
 def test_constant_labels_among_the_inputs(labels, levels) -> None:
     fields = {"model": OwnLoss(), "loss": lambda output, _: output["loss"], "inputs": {"x": INPUTS, "labels": labels}}
     assert check("DAT012", **fields) == levels
@@ -226,7 +230,9 @@ def test_class_that_may_be_rare_is_no_error(samples, level) -> None:
 
 
 def test_constant_quantity_is_an_error_in_any_batch() -> None:
-    assert check("DAT012", model=net(1), loss=nn.MSELoss(), inputs=INPUTS[:64], targets=torch.full((64, 1), 0.3)) == ["error"]
+    assert check("DAT012", model=net(1), loss=nn.MSELoss(), inputs=INPUTS[:64], targets=torch.full((64, 1), 0.3)) == [
+        "error"
+    ]
 
 
 def test_constant_target_of_few_samples_is_a_skip() -> None:

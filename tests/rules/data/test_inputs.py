@@ -42,7 +42,20 @@ def mlp():
         (torch.nn.functional.normalize((UNIT.flatten(1) > 0.99).float()), False),  # tf-idf: sparse, small deviation
         (torch.ones(32, 16), False),  # DAT002's matter
     ],
-    ids=["noise", "unit", "symmetric", "log-mel", "std 5", "bytes", "dark bytes", "std 30", "offset", "twice", "sparse", "constant"],
+    ids=[
+        "noise",
+        "unit",
+        "symmetric",
+        "log-mel",
+        "std 5",
+        "bytes",
+        "dark bytes",
+        "std 30",
+        "offset",
+        "twice",
+        "sparse",
+        "constant",
+    ],
 )
 def test_scale(inputs, fires) -> None:
     assert check("DAT001", mlp(), inputs) == ([("DAT001", "warning")] if fires else [])
@@ -59,7 +72,13 @@ class Scaling(nn.Module):
 
 @pytest.mark.parametrize(
     "scale",
-    [lambda x: x / 255, lambda x: (x - 127) * 0.01, nn.BatchNorm2d(3), nn.InstanceNorm2d(3), lambda x: x.permute(0, 2, 3, 1) / 255],
+    [
+        lambda x: x / 255,
+        lambda x: (x - 127) * 0.01,
+        nn.BatchNorm2d(3),
+        nn.InstanceNorm2d(3),
+        lambda x: x.permute(0, 2, 3, 1) / 255,
+    ],
     ids=["div", "sub mul", "batch norm", "instance norm", "view div"],
 )
 def test_scaling_inside_the_model_is_silent(scale) -> None:
@@ -127,7 +146,13 @@ def test_float_attention_mask_is_silent() -> None:
 def _pixels(scale: float, head: float | None = None) -> dict[str, object]:
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16 * 16, 64), nn.ReLU(), nn.Linear(64, 10)
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(16 * 16, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
     )
     if head is not None:
         nn.init.normal_(model[-1].weight, std=head)

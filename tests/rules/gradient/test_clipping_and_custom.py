@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import nnlint
-from nnlint.probes.step_stats import StepStats
+from nnlint.probes.updates.stats import StepStats
 
 # ------------------------------------------------------------------ GRD005
 

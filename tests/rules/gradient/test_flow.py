@@ -71,7 +71,17 @@ LABELS = torch.arange(32) % 5
         (Stack(lambda: nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU()), 70), ["GRD002"]),
         (Stack(lambda: nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU()), 12), []),
     ],
-    ids=["default 20", "sigmoid 8", "he 20", "default 5", "layer norm", "zero branch", "layer scale", "batch norm 70", "batch norm 12"],
+    ids=[
+        "default 20",
+        "sigmoid 8",
+        "he 20",
+        "default 5",
+        "layer norm",
+        "zero branch",
+        "layer scale",
+        "batch norm 70",
+        "batch norm 12",
+    ],
 )
 def test_depth(model, expected) -> None:
     assert codes(model, NOISE, LABELS, nn.CrossEntropyLoss()) == expected
@@ -119,7 +129,9 @@ def test_pooled_convolutions_are_silent() -> None:
 
 
 def test_message_names_both_ends() -> None:
-    finding = check(Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32)), 20), NOISE, LABELS, nn.CrossEntropyLoss())[0]
+    finding = check(
+        Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32)), 20), NOISE, LABELS, nn.CrossEntropyLoss()
+    )[0]
     assert finding.module == "stem"
     assert "head (Linear)" in finding.message
     assert finding.evidence["ratio"] < finding.evidence["limit"] == 1e-4

@@ -70,7 +70,9 @@ def test_healthy_net_is_silent() -> None:
     assert check(Net()) == []
 
 
-@pytest.mark.parametrize("between", [lambda h: h * 0.0, lambda h: torch.relu(h - 1e6), lambda h: torch.zeros_like(h) * h])
+@pytest.mark.parametrize(
+    "between", [lambda h: h * 0.0, lambda h: torch.relu(h - 1e6), lambda h: torch.zeros_like(h) * h]
+)
 def test_gradient_that_stays_zero(between) -> None:
     assert check(Net(between)) == [("error", "fc1")]
 

@@ -27,7 +27,12 @@ def at_zero(function):
 
 def check(between, **parts):
     torch.manual_seed(1)
-    setup = {"model": Net(between), "inputs": torch.randn(16, 16), "targets": torch.arange(16) % 5, "loss": nn.CrossEntropyLoss()}
+    setup = {
+        "model": Net(between),
+        "inputs": torch.randn(16, 16),
+        "targets": torch.arange(16) % 5,
+        "loss": nn.CrossEntropyLoss(),
+    }
     report = nnlint.check({**setup, **parts}, select=["GRD004"]).results[0]
     assert report.skipped == []
     return report.findings
@@ -57,7 +62,9 @@ def test_non_finite_loss_is_another_rules_matter() -> None:
     assert check(lambda h: h / 0.0) == []
 
 
-@pytest.mark.parametrize("between", [torch.relu, lambda h: torch.sqrt(h + 1e-6), lambda h: h.norm(dim=-1, keepdim=True) + h])
+@pytest.mark.parametrize(
+    "between", [torch.relu, lambda h: torch.sqrt(h + 1e-6), lambda h: h.norm(dim=-1, keepdim=True) + h]
+)
 def test_finite_gradients_are_silent(between) -> None:
     assert check(between) == []
 

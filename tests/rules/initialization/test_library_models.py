@@ -56,7 +56,9 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleTy
 
 @pytest.mark.parametrize(("code", "model"), [("INI003", "Net"), ("LOS018", "Net"), ("NRM008", "Normed")])
 def test_the_library_chose(package: ModuleType, code: str, model: str) -> None:
-    assert level_of(code, getattr(package, model)) == ("warning" if "site-packages" in str(package.__file__) else "error")
+    assert level_of(code, getattr(package, model)) == (
+        "warning" if "site-packages" in str(package.__file__) else "error"
+    )
 
 
 @pytest.mark.parametrize("code", ["INI003", "LOS018"])

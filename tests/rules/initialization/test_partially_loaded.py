@@ -89,7 +89,9 @@ class WithHead(nn.Module):
 def test_a_new_head_named_so(pretrained, tmp_path, name, old_head):
     state, data, network = pretrained
     body = {f"body.{key}": value for key, value in state.items() if not key.startswith("6.")}
-    head = {} if old_head is None else {f"{name}.weight": torch.randn(old_head, 64), f"{name}.bias": torch.zeros(old_head)}
+    head = (
+        {} if old_head is None else {f"{name}.weight": torch.randn(old_head, 64), f"{name}.bias": torch.zeros(old_head)}
+    )
     assert from_file({**body, **head}, WithHead(network()[:6], name=name), data, tmp_path) == []
 
 

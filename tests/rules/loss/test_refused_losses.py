@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 import nnlint
 from nnlint.finding import Skip
-from nnlint.probes.losses import LossCalls
 from nnlint.probes.session import Plan, Session
+from nnlint.probes.training_pass.losses import LossCalls
 from nnlint.setup import SetupOptions, coerce
 from tests.rules.loss.losscheck import Net, setup
 

@@ -10,7 +10,12 @@ import nnlint
 
 def found(code: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
     torch.manual_seed(0)
-    setup = {"model": model, "inputs": torch.randn(64, 20), "targets": torch.arange(64) % 5, "loss": nn.CrossEntropyLoss()}
+    setup = {
+        "model": model,
+        "inputs": torch.randn(64, 20),
+        "targets": torch.arange(64) % 5,
+        "loss": nn.CrossEntropyLoss(),
+    }
     report = nnlint.check({**setup, "optimizer": optimizer}, select=(code,))
     assert not report.results[0].skipped
     return [item.message for item in report.findings]

@@ -28,7 +28,9 @@ def sgd(parameters, lr=0.1, **options):
 
 
 def test_no_optimizer_is_a_skip() -> None:
-    report = nnlint.check({"model": net(), "inputs": torch.randn(8, 8)}, select=["OPT001", "OPT002", "OPT005"]).results[0]
+    report = nnlint.check({"model": net(), "inputs": torch.randn(8, 8)}, select=["OPT001", "OPT002", "OPT005"]).results[
+        0
+    ]
     assert {item.reason for item in report.skipped} == {"no optimizer given"}
     assert len(report.skipped) == 3
 
@@ -64,7 +66,9 @@ def test_replaced_head() -> None:
     optimizer = sgd(model.parameters())
     model[2] = nn.Linear(16, 4)
     assert check("OPT002", model, optimizer) == [("error", "2")]
-    report = nnlint.check({"model": model, "inputs": torch.randn(8, 8), "optimizer": optimizer}, select=["OPT001", "OPT002"])
+    report = nnlint.check(
+        {"model": model, "inputs": torch.randn(8, 8), "optimizer": optimizer}, select=["OPT001", "OPT002"]
+    )
     assert [item.code for item in report.results[0].findings] == ["OPT002"]
 
 

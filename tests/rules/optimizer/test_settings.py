@@ -75,7 +75,9 @@ def test_adam_with_l2(make, fires) -> None:
 def test_epsilon(dtype, eps, fires) -> None:
     model = nn.Linear(8, 4).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), eps=eps)
-    report = nnlint.check({"model": model, "inputs": torch.randn(8, 8, dtype=dtype), "optimizer": optimizer}, select=["OPT008"])
+    report = nnlint.check(
+        {"model": model, "inputs": torch.randn(8, 8, dtype=dtype), "optimizer": optimizer}, select=["OPT008"]
+    )
     assert [item.level.value for item in report.results[0].findings] == (["warning"] if fires else [])
 
 
@@ -135,12 +137,18 @@ SCHEDULES = {
     "plateau": (lr_scheduler.ReduceLROnPlateau, None, False),
     "sequential": (
         lambda o: lr_scheduler.SequentialLR(
-            o, [lr_scheduler.LinearLR(o, 0.1, total_iters=5), lr_scheduler.CosineAnnealingLR(o, T_max=95)], milestones=[5]
+            o,
+            [lr_scheduler.LinearLR(o, 0.1, total_iters=5), lr_scheduler.CosineAnnealingLR(o, T_max=95)],
+            milestones=[5],
         ),
         None,
         False,
     ),
-    "chained": (lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)]), None, False),
+    "chained": (
+        lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)]),
+        None,
+        False,
+    ),
 }
 
 

@@ -63,12 +63,17 @@ def test_page_passes_the_failure_on(code) -> None:
 
 
 def test_target_not_loaded(tmp_path, monkeypatch) -> None:
-    (tmp_path / "broken.py").write_text(textwrap.dedent("""
+    (tmp_path / "broken.py").write_text(
+        textwrap.dedent("""
         def build():
             raise ValueError("no data here")
-    """))
+    """)
+    )
     monkeypatch.chdir(tmp_path)
-    for target, part in (("missing_module_of_mine:build", "missing_module_of_mine"), ("broken.py:build", "no data here")):
+    for target, part in (
+        ("missing_module_of_mine:build", "missing_module_of_mine"),
+        ("broken.py:build", "no data here"),
+    ):
         report = nnlint.check(target).results[0]
         assert report.status == "failed"
         assert [item.code for item in report.findings] == ["RUN001"]
@@ -90,7 +95,9 @@ BACKWARD = setup(Net(overwritten))
 
 
 @pytest.mark.parametrize(
-    ("broken", "code"), [(FORWARD, "RUN002"), (LOSS, "RUN003"), (BACKWARD, "RUN004")], ids=["forward", "loss", "backward"]
+    ("broken", "code"),
+    [(FORWARD, "RUN002"), (LOSS, "RUN003"), (BACKWARD, "RUN004")],
+    ids=["forward", "loss", "backward"],
 )
 def test_static_findings_are_still_reported(broken, code) -> None:
     report = nnlint.check(broken)

@@ -33,7 +33,11 @@ def check(model, inputs=None, **parts):
         (lambda h: h / torch.zeros_like(h), "div", "Inf"),
         (lambda h: torch.exp(1000 * h), "exp", "Inf"),
         (lambda h: torch.relu(h).log(), "log", "-Inf"),
-        (lambda h: torch.softmax(h.masked_fill(torch.ones_like(h, dtype=torch.bool), float("-inf")), -1), "softmax", "NaN"),
+        (
+            lambda h: torch.softmax(h.masked_fill(torch.ones_like(h, dtype=torch.bool), float("-inf")), -1),
+            "softmax",
+            "NaN",
+        ),
     ],
     ids=["sqrt", "div", "exp", "log", "empty mask"],
 )

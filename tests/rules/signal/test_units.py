@@ -36,7 +36,13 @@ class Functional(nn.Module):
 
 @pytest.mark.parametrize(
     "activation",
-    [nn.ReLU(), torch.relu, torch.nn.functional.relu6, lambda x: x.relu(), lambda x: torch.nn.functional.relu(x, inplace=True)],
+    [
+        nn.ReLU(),
+        torch.relu,
+        torch.nn.functional.relu6,
+        lambda x: x.relu(),
+        lambda x: torch.nn.functional.relu(x, inplace=True),
+    ],
     ids=["module", "function", "relu6", "method", "in place"],
 )
 def test_dead_layer_in_every_idiom(activation) -> None:
@@ -83,7 +89,9 @@ def test_branch_that_starts_at_zero_is_silent() -> None:
 def test_threshold_is_an_option() -> None:
     layer = shifted(0.0)
     nn.init.constant_(layer.bias[:30].data, -10.0)
-    found = findings("SIG001", Functional(layer, torch.relu), torch.randn(64, 20), rules={"SIG001": {"share": 0.4, "chance": 1.0}})
+    found = findings(
+        "SIG001", Functional(layer, torch.relu), torch.randn(64, 20), rules={"SIG001": {"share": 0.4, "chance": 1.0}}
+    )
     assert [item.evidence["limit"] for item in found] == [0.4]
 
 

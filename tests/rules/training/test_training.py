@@ -60,7 +60,9 @@ def test_the_cause_is_the_finding_and_the_plateau_its_symptom():
     torch.manual_seed(1)
     model = Headed(lambda z: z.softmax(1))
     fields = {"inputs": torch.randn(64, 20), "targets": torch.arange(64) % 5, "loss": nn.CrossEntropyLoss()}
-    codes = {f.code: f for f in nnlint.check({"model": model, **fields}, select=["LOS001", "TRN001"], deep=True).findings}
+    codes = {
+        f.code: f for f in nnlint.check({"model": model, **fields}, select=["LOS001", "TRN001"], deep=True).findings
+    }
     assert set(codes) == {"LOS001"}
     assert [symptom.code for symptom in codes["LOS001"].symptoms] == ["TRN001"]
 
@@ -276,7 +278,9 @@ def test_an_input_that_training_does_not_see(hide):
 
 
 @pytest.mark.parametrize(
-    "hide", [lambda x: x, lambda x: F.dropout(x, 0.5), lambda x: x + torch.randn_like(x)], ids=["seen", "dropout", "noise"]
+    "hide",
+    [lambda x: x, lambda x: F.dropout(x, 0.5), lambda x: x + torch.randn_like(x)],
+    ids=["seen", "dropout", "noise"],
 )
 def test_an_input_that_it_sees(hide):
     assert found("TRN005", Masked(hide), deep=True) == []

@@ -1,0 +1,184 @@
+"""The state guard: whatever a probe does, the caller's model, optimizer, data and process are bit for bit as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nnlint.guard.process import WarningFilters, global_hooks, random_states, seeded, settings
+from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach, named_tensors
+from nnlint.guard.tensors import TensorStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from nnlint.setup.training_setup import TrainingSetup
+
+__all__ = ["RestoreError", "StateGuard", "seeded"]
+
+
+class RestoreError(RuntimeError):
+    """Something could not be put back as it was; the message says what. The caller's state must not be trusted."""
+
+
+class StateGuard:
+    """Remembers the state of a model and all that its code can reach, and puts it back.
+
+    Covered: parameters, buffers and other tensors (contents, storage, shape, dtype, requires_grad, gradient, hooks),
+    attributes of every module and of plain objects it holds (caches, counters, sub-modules, hook tables, training
+    flags), closures, optimizer and scheduler, random generators, torch's modes and flags, warning filters.
+    Not covered: files, module-level variables of user code, and objects behind C extensions.
+
+    Inside the `with` block gradients start as None. The guard can be entered again and again; `rewind` starts afresh
+    within a block.
+    """
+
+    def __init__(
+        self, model: nn.Module, *others: object, data: Mapping[str, object] | None = None, weights: bool = True
+    ) -> None:
+        """Take the snapshot.
+
+        Args:
+            model: the model.
+            others: loss modules or functions, optimizer, scheduler; None is passed over.
+            data: inputs and targets by name, which a forward may change in place.
+            weights: False keeps no copy of tensor contents, for probes that cannot write to them.
+        """
+        data = data or {}
+        self._data = tuple(pair for name, value in data.items() for pair in named_tensors(value, name))
+        self._changed: dict[str, None] = {}
+        self._owed = False
+        reach = Reach((model, *others, *data.values()))
+        with torch.no_grad():
+            self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
+        self._types = [(module, type(module)) for module in reach.modules]
+        self._training = [(module, module.training) for module in reach.modules if _has_training(module)]
+        # Grad mode, default device and the like come first: they change what later writes mean.
+        self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *random_states())]
+        states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
+        self._restorers += [state.restore for state in states]
+        self._restorers += [CellState(cell).restore for cell in reach.cells]
+        self._restorers += [GeneratorState(generator).restore for generator in reach.generators]
+        self._restorers += [WarningFilters().restore]
+
+    @classmethod
+    def capture(cls, setup: TrainingSetup, *, weights: bool = True) -> StateGuard:
+        """Take the snapshot of all that a training setup holds."""
+        return cls(
+            setup.model,
+            setup.loss,
+            setup.own_loss,
+            setup.optimizer,
+            setup.scheduler,
+            data={"inputs": setup.inputs, "targets": setup.targets},
+            weights=weights,
+        )
+
+    def __enter__(self) -> Self:
+        self._tensors.isolate_gradients()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+    @property
+    def changed_data(self) -> tuple[str, ...]:
+        """Names of the input and target tensors that were found changed at any restore so far."""
+        return tuple(self._changed)
+
+    def saved(self, tensor: Tensor) -> Tensor | None:
+        """The contents a tensor had when the snapshot was taken (not to be written to); None where none were kept."""
+        return self._tensors.saved(tensor)
+
+    def differs(self, tensor: Tensor) -> bool:
+        """Whether a tensor's contents are now other than when the snapshot was taken."""
+        return self._tensors.differs(tensor)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Like the `with` block of the guard itself, for a probe that is not meant to write to weights.
+
+        Afterwards everything is put back, but large tensors that torch counts no write to are not compared. The whole is
+        owed: `settle` does it before the caller gets the state back.
+        """
+        self._tensors.isolate_gradients()
+        try:
+            yield
+        except BaseException:
+            self.restore()
+            raise
+        self.restore(after_reading=True)
+
+    def settle(self) -> None:
+        """Compare and restore all that `reading` left out.
+
+        Raises:
+            RestoreError: something could not be put back; everything else was.
+        """
+        if self._owed:
+            self.restore()
+
+    def rewind(self, *, after_reading: bool = False) -> None:
+        """Restore, and take the gradients off again: the next probe starts where the first did."""
+        self.restore(after_reading=after_reading)
+        self._tensors.isolate_gradients()
+
+    def restore(self, *, after_reading: bool = False) -> None:
+        """Put everything back as it was when the snapshot was taken. May be called any number of times.
+
+        Args:
+            after_reading: leave out the large tensors that torch counts no write to; see `reading`.
+
+        Raises:
+            RestoreError: something could not be put back; everything else was.
+        """
+        failures: list[Exception] = []
+        self._owed = after_reading
+        for restorer in self._restorers:
+            _attempt(restorer, failures)
+        for name, tensor in self._data:
+            if name not in self._changed and self._tensors.differs(tensor):
+                self._changed[name] = None
+        for module, kind in self._types:
+            if type(module) is not kind:
+                _attempt(lambda module=module, kind=kind: _set_type(module, kind), failures)
+        for module, flag in self._training:
+            if module.training is not flag:
+                _attempt(lambda module=module, flag=flag: setattr(module, "training", flag), failures)
+        failures += self._tensors.restore(after_reading=after_reading)
+        if failures:
+            raise RestoreError(f"could not restore the model's state: {failures[0]}") from failures[0]
+
+
+def _attempt(step: Callable[..., None], failures: list[Exception]) -> None:
+    """Run one step; the others must run whatever becomes of it."""
+    try:
+        step()
+    except Exception as failure:
+        failures.append(failure)
+
+
+def _set_type(module: Any, kind: type) -> None:
+    module.__class__ = kind
+
+
+def _has_training(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "training", None), bool)
+
+
+def _all_tensors(reach: Reach, data: tuple[tuple[str, Tensor], ...]) -> list[Tensor]:
+    """What was reached, and what script modules keep in C++ where no walk over attributes comes."""
+    found = {id(tensor): tensor for tensor in reach.tensors}
+    found.update((id(tensor), tensor) for _, tensor in data)
+    for module in reach.modules:
+        if isinstance(module, torch.jit.ScriptModule):
+            for tensor in (*module.parameters(), *module.buffers()):
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())

@@ -1,0 +1,342 @@
+"""Evidence `Mixing.inputs`: which inputs, and which of their features, the output depends on.
+
+One backward of a random projection (a plain sum has no gradient through a layer norm or a softmax) settles almost every model.
+What has no gradient is changed and run again, in evaluation mode, then through the training loss, then after a few updates,
+before it is called ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nnlint.capture.bindings import tensor_leaves
+from nnlint.finding import Skip
+from nnlint.guard.process import seed_everything
+from nnlint.probes.dependence.outputs import (
+    batch_axis,
+    evaluate,
+    first_samples,
+    forward,
+    map_tensors,
+    relative_difference,
+    rolled,
+    sample_count,
+)
+from nnlint.probes.torch_errors import is_fatal
+from nnlint.probes.training_pass.run import named_inputs
+from nnlint.probes.updates.after_updates import second_look
+
+if TYPE_CHECKING:
+    from nnlint.probes.session import Session
+
+#: Smaller relative changes of the output are rounding.
+NOTHING = 1e-7
+#: Samples whose gradients are looked at: one whose output is projected, and one that must have no part in it.
+_DIFFERENTIATED = 2
+_CHUNK_LIMIT = 1 << 24  # entries of an input above which its features are not looked at one by one
+
+
+@dataclass(frozen=True)
+class IgnoredFeatures:
+    """Slices of one input along one axis that have no influence.
+
+    Attributes:
+        axis: of the input; never that of the samples.
+        indices: the positions along it.
+        size: of the axis.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+    size: int
+
+    @property
+    def at_end(self) -> bool:
+        """Whether they are the last positions of the axis: what a strided kernel leaves over."""
+        return self.indices == tuple(range(self.size - len(self.indices), self.size))
+
+
+@dataclass(frozen=True)
+class InputInfluence:
+    """What one input tensor does to the output.
+
+    Attributes:
+        name: of the input.
+        matters: whether changing it changed anything.
+        is_mask: a tensor whose name says mask.
+        constant: it could not be changed (all values equal), so that nothing can be said.
+        shape: of the tensor.
+        ignored: features without influence, of a tensor that matters.
+    """
+
+    name: str
+    matters: bool
+    is_mask: bool
+    constant: bool
+    shape: tuple[int, ...]
+    ignored: tuple[IgnoredFeatures, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputGradients:
+    """Gradients of a random projection of the last sample's outputs with respect to the floating inputs of two samples.
+
+    Attributes:
+        inputs: for each tensor of the inputs in order its absolute gradient over the samples; None where it has none.
+        mixing: largest gradient with respect to the other sample, relative to the largest with respect to the same one;
+            None where no output has the batch as its first dimension.
+    """
+
+    inputs: tuple[torch.Tensor | None, ...]
+    mixing: float | None
+
+
+def input_gradients(session: Session, base: list[torch.Tensor]) -> InputGradients | None:
+    """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard.
+
+    Args:
+        session: whose model is run.
+        base: outputs for `session.batch_inputs`: an axis of theirs is that of the samples if it shrinks with the batch.
+    """
+    setup = session.setup
+    inputs = first_samples(session.batch_inputs, session.samples, _DIFFERENTIATED)
+    count = session.samples if inputs is session.batch_inputs else _DIFFERENTIATED
+    tensors = [tensor for _, tensor in named_inputs(setup.with_inputs(inputs))]
+    leaves: dict[int, torch.Tensor] = {}
+
+    def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point() or tensor.layout is not torch.strided:
+            return tensor
+        leaf = leaves.setdefault(id(tensor), tensor.detach().clone().requires_grad_())
+        return leaf * 1  # no leaf: the model may write to its input in place
+
+    setup.model.eval()
+    try:
+        with torch.enable_grad():
+            given = map_tensors(inputs, as_leaf)
+            if not leaves:
+                return None
+            outputs = forward(setup, given, seed=session.plan.seed, mode="evaluation")
+            wholes = base if len(base) == len(outputs) else [None] * len(outputs)
+            follows = [_is_batched(a, count, b, session.samples) for a, b in zip(outputs, wholes, strict=True)]
+            loss, batched = _projection(outputs, follows, seed=session.plan.seed)
+            if loss is None:
+                return None
+            found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        return None  # no backward in evaluation mode (cuDNN's recurrent layers): the forwards have to do
+    absolute = (gradient.abs() if gradient is not None else None for gradient in _optional(found))
+    by_leaf = dict(zip(leaves, absolute, strict=True))
+    gradients = tuple(by_leaf.get(id(tensor)) for tensor in tensors)
+    return InputGradients(gradients, _mixing(gradients, count) if batched else None)
+
+
+def _optional(gradients: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor | None, ...]:
+    """What `torch.autograd.grad` gives with `allow_unused`, which its annotation does not tell."""
+    return gradients
+
+
+def _is_batched(tensor: torch.Tensor, count: int, whole: torch.Tensor | None, samples: int) -> bool:
+    """Whether the first axis is that of the samples: it has their number, and had it when there were more."""
+    return tensor.shape[:1] == (count,) and (whole is None or whole.shape[:1] == (samples,))
+
+
+def _projection(outputs: list[torch.Tensor], follows: list[bool], *, seed: int) -> tuple[torch.Tensor | None, bool]:
+    """Projection of the last sample's outputs, and whether there is a batch axis to take it from.
+
+    The last: a recurrent layer that runs along the batch hands nothing back.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    differentiable = [tensor for tensor in outputs if tensor.requires_grad]
+    rows = [tensor[-1:] for tensor, batched in zip(outputs, follows, strict=True) if batched and tensor.requires_grad]
+    terms = []
+    for tensor in rows or differentiable:
+        weights = torch.randn(tensor.shape, generator=generator).to(tensor)
+        # -inf of a mask times a weight would make every gradient NaN.
+        terms.append((tensor.where(tensor.isfinite(), 0.0) * weights).mean().float())
+    return (torch.stack(terms).sum() if terms else None), bool(rows)
+
+
+def _mixing(gradients: tuple[torch.Tensor | None, ...], count: int) -> float | None:
+    """Largest gradient with respect to other samples over that with respect to the projected one; the worst input."""
+    worst: float | None = None
+    for gradient in gradients:
+        axis = batch_axis(gradient, count) if gradient is not None else None
+        if gradient is None or axis is None or count < 2:
+            continue
+        own = float(gradient.narrow(axis, count - 1, 1).nan_to_num().max())
+        others = float(gradient.narrow(axis, 0, count - 1).nan_to_num().max())
+        if max(own, others) > 0.0:
+            worst = max(worst or 0.0, others / max(own, others))
+    return worst
+
+
+class InputProbe:
+    """Judges the inputs of a session one after the other."""
+
+    def __init__(self, session: Session, base: list[torch.Tensor], gradients: InputGradients | None) -> None:
+        self._session = session
+        self._base = base
+        self._gradients = gradients
+        self._count = session.samples
+
+    def run(self) -> tuple[InputInfluence, ...]:
+        """The influence of every input tensor that can be changed."""
+        named = list(named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)))
+        gradients = self._gradients.inputs if self._gradients is not None else (None,) * len(named)
+        return tuple(
+            self._judge(name, tensor, gradient)
+            for (name, tensor), gradient in zip(named, gradients, strict=True)
+            if tensor.dim() and tensor.layout is torch.strided and _is_plain(tensor)
+        )
+
+    def _judge(self, name: str, tensor: torch.Tensor, gradient: torch.Tensor | None) -> InputInfluence:
+        whole = InputInfluence(
+            name, matters=True, is_mask="mask" in name.lower(), constant=False, shape=tuple(tensor.shape)
+        )
+        if gradient is not None and bool(gradient.any()):
+            features = () if whole.is_mask else self._features(tensor, gradient)
+            return replace(whole, ignored=features)
+        if torch.equal(rolled(tensor, self._count), tensor):
+            return replace(whole, constant=True)
+
+        def change(leaf: torch.Tensor) -> torch.Tensor:
+            return rolled(leaf, self._count if leaf is tensor else sample_count(self._session.setup))
+
+        return replace(whole, matters=self._matters(name, tensor, change))
+
+    # ------------------------------------------------------------ changing and looking
+
+    def _matters(
+        self, name: str, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, again: bool = True
+    ) -> bool:
+        """Whether the change shows in the outputs or, looking `again`, in the training loss or after a few updates."""
+        session = self._session
+        if session.measure(f"influence of {name}", lambda: self._evaluated(tensor, change) > NOTHING):
+            return True
+        if not again:
+            return False
+        full = self._in_whole_batch(tensor)
+        if full is not None and session.measure(f"influence of {name}", lambda: self._trained(full, change) > NOTHING):
+            return True
+        try:
+            label = f"influence of {name} after steps"
+            return bool(
+                second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
+            )
+        except Skip:
+            return False
+
+    def _evaluated(
+        self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, fresh: bool = False
+    ) -> float:
+        setup, seed = self._session.setup, self._session.plan.seed
+        inputs = self._session.batch_inputs
+        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        base = evaluate(setup, inputs, seed=seed) if fresh else self._base
+        return relative_difference(base, evaluate(setup, changed, seed=seed))
+
+    def _trained(self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        """Relative change of the training-mode loss, or of the outputs where there is none, on the whole batch."""
+        inputs = self._session.setup.inputs
+        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        before, after = self._training_values(inputs), self._training_values(changed)
+        return relative_difference(before, after)
+
+    def _training_values(self, inputs: Any) -> list[torch.Tensor]:
+        session = self._session
+        session.guard.rewind()
+        setup = session.setup.with_inputs(inputs)
+        setup.model.train()
+        seed_everything(session.plan.seed)
+        try:
+            with torch.no_grad():
+                output, loss = setup.run()
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            return []
+        values = [tensor for _, tensor in tensor_leaves(output if loss is None else loss)]
+        return [tensor.detach() for tensor in values if tensor.is_floating_point() and tensor.numel()]
+
+    def _in_whole_batch(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The tensor of the whole batch that this one was cut from."""
+        session = self._session
+        cut = [leaf for _, leaf in named_inputs(session.setup.with_inputs(session.batch_inputs))]
+        whole = [leaf for _, leaf in named_inputs(session.setup)]
+        return next((full for full, part in zip(whole, cut, strict=True) if part is tensor), None)
+
+    # ------------------------------------------------------------ features
+
+    def _features(self, tensor: torch.Tensor, gradient: torch.Tensor) -> tuple[IgnoredFeatures, ...]:
+        if tensor.numel() > _CHUNK_LIMIT or self._gradients is None:
+            return ()
+        axis = batch_axis(tensor, self._count)
+        found = []
+        for other in range(tensor.dim()):
+            if other == axis or tensor.shape[other] < 2:
+                continue
+            untouched = ~_any_along(gradient != 0, other) & _any_along(tensor != 0, other)
+            if bool(untouched.any()) and not bool(untouched.all()) and not self._is_masked(tensor, other):
+                found.append(IgnoredFeatures(other, _positions(untouched), tensor.shape[other]))
+        return tuple(item for item in found if not self._features_matter(tensor, item))
+
+    def _is_masked(self, tensor: torch.Tensor, axis: int) -> bool:
+        """Whether another input says which positions along the axis count: what it hides is ignored rightly."""
+        for name, other in named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)):
+            if other is tensor or not other.dim():
+                continue
+            if ("mask" in name.lower() and tensor.shape[axis] in other.shape) or "len" in name.lower():
+                return True
+        return False
+
+    def _features_matter(self, tensor: torch.Tensor, item: IgnoredFeatures) -> bool:
+        """Disturb exactly these features: a dead unit or a maximum elsewhere hides them from a gradient only."""
+        generator = torch.Generator().manual_seed(self._session.plan.seed)
+        scale = float(zeroed_std(tensor))
+        noise = {
+            shape: torch.randn(shape, generator=generator) * scale
+            for shape in {tuple(tensor.shape), *(tuple(t.shape) for t in self._whole(tensor))}
+        }
+
+        def disturb(leaf: torch.Tensor) -> torch.Tensor:
+            changed = leaf.clone()
+            index = torch.tensor(item.indices, device=leaf.device)
+            moved = noise[tuple(leaf.shape)].to(leaf).index_select(item.axis, index)
+            return changed.index_add_(item.axis, index, moved)
+
+        # What a strided kernel leaves over at the border is a matter of sizes: no update brings it back.
+        return self._matters("features", tensor, disturb, again=not item.at_end)
+
+    def _whole(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+        full = self._in_whole_batch(tensor)
+        if full is not None:
+            yield full
+
+
+def zeroed_std(tensor: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of the values, 1 for a constant tensor."""
+    std = tensor.float().nan_to_num().std(unbiased=False)
+    return std if bool(std > 0) else torch.ones(())
+
+
+def _is_seen(change: float) -> bool:
+    return change > NOTHING
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.numel() > 0 and not tensor.is_complex()
+
+
+def _any_along(flags: torch.Tensor, axis: int) -> torch.Tensor:
+    return flags.movedim(axis, 0).reshape(flags.shape[axis], -1).any(dim=1)
+
+
+def _positions(flags: torch.Tensor) -> tuple[int, ...]:
+    return tuple(int(index) for index in flags.nonzero().flatten())

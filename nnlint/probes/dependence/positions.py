@@ -1,0 +1,92 @@
+"""Whether the order of a sequence matters: the positions of the inputs are shuffled, those of the outputs shuffled back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from nnlint.finding import Skip
+from nnlint.probes.dependence.outputs import evaluate, map_tensors, relative_difference, spread
+from nnlint.probes.dependence.samples import OrderInfluence
+from nnlint.probes.training_pass.run import named_inputs
+from nnlint.probes.updates.after_updates import second_look
+
+if TYPE_CHECKING:
+    from nnlint.probes.session import Session
+
+#: Sums in another order differ by rounding.
+ORDER_BLIND = 1e-5
+
+
+def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluence | None:
+    """Shuffle and compare; again after a few updates where nothing changed (relative positions that start at zero)."""
+    found = _sequence(session)
+    if found is None:
+        return None
+    length, sequence, moved = found
+    generator = torch.Generator().manual_seed(session.plan.seed)
+    # The first position stays: where it is the one read out (a class token), another token there would be another question.
+    rest = 1 + torch.randperm(length - 1, generator=generator)
+    if torch.equal(rest, torch.arange(1, length)):
+        rest = rest.flip(0)
+    order = torch.cat([torch.zeros(1, dtype=rest.dtype), rest])
+    shuffled = map_tensors(session.batch_inputs, lambda t: _taken(t, order, 1) if id(t) in moved else t)
+    setup, seed = session.setup, session.plan.seed
+
+    def change(plain: list[torch.Tensor]) -> float | None:
+        if (spread(plain, session.samples) or 0.0) <= ORDER_BLIND:
+            return None  # outputs that are the same for all samples say nothing about the order
+        after = evaluate(setup, shuffled, seed=seed)
+        return relative_difference([_along(tensor, order, length) for tensor in plain], after)
+
+    seen: float | None = session.measure("order pass", lambda: change(base))
+    if seen is None or seen <= ORDER_BLIND:
+
+        def look() -> float | None:
+            return change(evaluate(setup, session.batch_inputs, seed=seed))
+
+        try:
+            seen = second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
+        except Skip:
+            return None
+    if seen is None:
+        return None
+    width = 1 if sequence.dim() == 2 else sequence.shape[2]
+    return OrderInfluence(seen, length, tokens=not sequence.is_floating_point(), width=width)
+
+
+def _sequence(session: Session) -> tuple[int, torch.Tensor, frozenset[int]] | None:
+    """Length of the one sequence axis, the tensor that has it, and the ids of all tensors to be shuffled."""
+    named = list(named_inputs(session.setup.with_inputs(session.batch_inputs)))
+    sequences = [
+        (name, tensor)
+        for name, tensor in named
+        if tensor.shape[:1] == (session.samples,)
+        and tensor.dim() == (3 if tensor.is_floating_point() else 2)
+        and "label" not in name
+    ]
+    # A position given as an input moves with its token only where the model is told so: leave it in place.
+    moving = [(name, tensor) for name, tensor in sequences if not _are_positions(name, tensor)]
+    content = [tensor for name, tensor in moving if "mask" not in name.lower()]
+    lengths = {tensor.shape[1] for tensor in content}
+    if len(lengths) != 1 or min(lengths) < 3:
+        return None
+    length = lengths.pop()
+    return length, content[0], frozenset(id(tensor) for _, tensor in moving if tensor.shape[1] == length)
+
+
+def _are_positions(name: str, tensor: torch.Tensor) -> bool:
+    if "position" in name.lower():
+        return True
+    return not tensor.is_floating_point() and tensor.shape[1] > 1 and bool((tensor[:, 1:] > tensor[:, :-1]).all())
+
+
+def _taken(tensor: torch.Tensor, order: torch.Tensor, axis: int) -> torch.Tensor:
+    return tensor.index_select(axis, order.to(tensor.device))
+
+
+def _along(tensor: torch.Tensor, order: torch.Tensor, length: int) -> torch.Tensor:
+    """The output with its positions shuffled like the inputs; as it is where it has none."""
+    axis = next((axis for axis in range(1, tensor.dim()) if tensor.shape[axis] == length), None)
+    return tensor if axis is None or tensor.dim() < 3 else _taken(tensor, order, axis)

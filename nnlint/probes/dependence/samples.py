@@ -1,0 +1,385 @@
+"""Evidence `Mixing`: what depends on what. Samples on samples, outputs on inputs, times on later times.
+
+Comparisons are between two evaluation-mode forwards that differ in one place of the input, so that integer inputs, masks and
+models without gradients are judged alike; where inputs are floating the gradient of a random projection is a second witness.
+Batch-statistics norms are in evaluation mode by then and do not mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from nnlint.capture.graph import Graph, Op
+from nnlint.finding import Skip
+
+if TYPE_CHECKING:
+    import torch
+
+    from nnlint.probes.dependence.inputs import InputGradients, InputInfluence
+    from nnlint.probes.evaluation.first_difference import Difference, Judge
+    from nnlint.probes.session import Session
+
+#: Larger relative changes are real, smaller ones rounding (kernels choose other blocks for other data).
+INFLUENCE = 1e-5
+
+
+@dataclass(frozen=True)
+class SampleMixing:
+    """The output of one sample depends on another.
+
+    Attributes:
+        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output; 0 where no
+            output has an axis of samples to compare along.
+        gradient: largest gradient of some samples' outputs with respect to the other samples, relative to that with respect
+            to their own; None without floating inputs.
+        op: the first op where other samples change; None where it could not be found.
+        graph: the evaluation-mode graph of the op.
+        pairwise: only outputs of shape (batch, batch) mix: each sample against each.
+        settled: whether the mixed axis is that of the samples for certain, or mixed like every other reading of it.
+        samples: how many there were.
+    """
+
+    influence: float
+    gradient: float | None
+    op: Op | None
+    graph: Graph | None
+    pairwise: bool
+    settled: bool
+    samples: int
+
+
+@dataclass(frozen=True)
+class FutureLeak:
+    """How much outputs before a time change with the inputs from that time on; `op` is where it starts, when it does."""
+
+    influence: float
+    cut: int
+    length: int
+    op: Op | None
+
+
+@dataclass(frozen=True)
+class OrderInfluence:
+    """How much the output changes when the positions of the sequence are shuffled.
+
+    Attributes:
+        change: relative to the largest output; outputs with an axis of positions are shuffled back first.
+        length: of the sequence.
+        tokens: whether the sequence is one of integers.
+        width: numbers a position has, 1 for tokens.
+    """
+
+    change: float
+    length: int
+    tokens: bool
+    width: int
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One comparison of a batch with the same batch, its first sample replaced."""
+
+    constant: bool
+    influence: float
+    pairwise: bool
+
+
+class Mixing:
+    """Dependence between samples, inputs and times; every property is measured once, in the session's state guard."""
+
+    def __init__(self, session: Session) -> None:
+        if session.samples < 2:
+            raise Skip("the batch holds a single sample, or its samples are not along a common axis")
+        self._session = session
+
+    def _base(self) -> list[torch.Tensor]:
+        stats = self._session.evidence("EvalStats")
+        if stats.randomness is not None:
+            raise Skip("evaluation mode is random (ARC012 or SIG007): dependence cannot be told from noise")
+        outputs: list[torch.Tensor] = stats.outputs
+        return outputs
+
+    def _evaluate(self, label: str, inputs: Any) -> list[torch.Tensor]:
+        from nnlint.probes.dependence.outputs import evaluate
+
+        session = self._session
+        found: list[torch.Tensor] = session.measure(
+            label, lambda: evaluate(session.setup, inputs, seed=session.plan.seed), reads_only=True
+        )
+        return found
+
+    # ------------------------------------------------------------ samples on samples
+
+    @cached_property
+    def samples(self) -> SampleMixing | None:
+        """Whether a sample's output depends on other samples; None when it does not.
+
+        Raises:
+            Skip: no output has the batch as its first dimension, all samples are equal, or evaluation mode is random.
+        """
+        from nnlint.probes.dependence.outputs import are_nodes, with_first_sample_replaced
+
+        base, session, count = self._base(), self._session, self._session.samples
+        if are_nodes(session.batch_inputs, count):
+            raise Skip("the samples are the nodes of a graph, which depend on each other")
+        inputs = with_first_sample_replaced(session.batch_inputs, count)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        replaced = session.evidence("EvalStats").replaced_outputs
+        look = self._compared(base, replaced)
+        if look.influence > INFLUENCE:
+            look = self._compared(self._that_shrink(base), self._that_shrink(replaced))
+        gradient = self._gradients.mixing if self._gradients is not None else None
+        if look.constant and look.influence <= INFLUENCE and not gradient:
+            look = self._second_look(inputs)
+        if max(look.influence, gradient or 0.0) <= INFLUENCE:
+            return None
+        where = self._where(inputs)
+        return SampleMixing(
+            influence=look.influence,
+            gradient=gradient,
+            op=where.op if where is not None else None,
+            graph=where.graph if where is not None else None,
+            pairwise=look.pairwise and (count - 1, count - 1) in self._shapes_with_fewer,
+            settled=self._settled(),
+            samples=count,
+        )
+
+    @cached_property
+    def inside(self) -> SampleMixing | None:
+        """Where samples start to depend on each other, if no output has an axis of samples: the model returns its loss.
+
+        A loss depends on all samples, so this is about the first op alone; None where nothing mixes, or outputs can be compared.
+
+        Raises:
+            Skip: all samples are equal, or evaluation mode is random.
+        """
+        from nnlint.probes.dependence.outputs import are_nodes, batch_layout, other_samples, with_first_sample_replaced
+
+        base, session, count = self._base(), self._session, self._session.samples
+        if other_samples(base, base, samples=count) is not None or are_nodes(session.batch_inputs, count):
+            return None
+        inputs = with_first_sample_replaced(session.batch_inputs, count)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        where = self._where(inputs)
+        if where is None:
+            return None
+        second_axis = with_first_sample_replaced(session.batch_inputs, count, axis=1)
+        settled = batch_layout(session.setup).settled or second_axis is None
+        return SampleMixing(0.0, None, where.op, where.graph, pairwise=False, settled=settled, samples=count)
+
+    def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor]) -> _Look:
+        from nnlint.probes.dependence.outputs import other_samples, relative_difference, spread
+
+        count = self._session.samples
+        both = other_samples(base, changed, samples=count)
+        if both is None:
+            raise Skip("no output has the batch as its first dimension")
+        pairs = list(zip(*both, strict=True))
+        square = [pair for pair in pairs if tuple(pair[0].shape[1:]) == (count,)]
+        other = [pair for pair in pairs if tuple(pair[0].shape[1:]) != (count,)]
+        others = relative_difference([a for a, _ in other], [b for _, b in other])
+        squares = relative_difference([a for a, _ in square], [b for _, b in square])
+        return _Look(
+            constant=(spread(base, count) or 0.0) <= INFLUENCE,
+            influence=max(others, squares),
+            pairwise=squares > INFLUENCE >= others,
+        )
+
+    def _second_look(self, inputs: Any) -> _Look:
+        """The same comparison after a few updates: a zero-initialized head hides what is before it."""
+        from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.updates.after_updates import second_look
+
+        session = self._session
+        seed = session.plan.seed
+
+        def look() -> _Look:
+            base = evaluate(session.setup, session.batch_inputs, seed=seed)
+            return self._compared(base, evaluate(session.setup, inputs, seed=seed))
+
+        return second_look(session, "independence after steps", look, lambda seen: not seen.constant)
+
+    @cached_property
+    def _shapes_with_fewer(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs for one sample fewer; none where the batch cannot be cut."""
+        from nnlint.probes.dependence.outputs import first_samples
+
+        count = self._session.samples
+        fewer = first_samples(self._session.batch_inputs, count, count - 1)
+        if fewer is self._session.batch_inputs:
+            return ()
+        return tuple(tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer))
+
+    def _that_shrink(self, outputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The outputs whose first axis shrinks with the batch: as many layers as samples are no samples."""
+        fewer, shorter = self._shapes_with_fewer, (self._session.samples - 1,)
+        if len(fewer) != len(outputs):
+            return outputs
+        return [tensor for tensor, shape in zip(outputs, fewer, strict=True) if shape[:1] == shorter]
+
+    def _settled(self) -> bool:
+        """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
+        from nnlint.probes.dependence.outputs import batch_layout, relative_difference, with_first_sample_replaced
+
+        session = self._session
+        if batch_layout(session.setup).settled:
+            return True
+        other = with_first_sample_replaced(session.batch_inputs, session.samples, axis=1)
+        if other is None:
+            return True
+        pairs = [
+            (a[:, 1:], b[:, 1:])
+            for a, b in zip(self._base(), self._evaluate("independence pass", other), strict=False)
+            if a.dim() > 1 and a.shape == b.shape
+        ]
+        return not pairs or relative_difference([a for a, _ in pairs], [b for _, b in pairs]) > INFLUENCE
+
+    def _where(self, changed_inputs: Any) -> Difference | None:
+        from nnlint.probes.evaluation.first_difference import beyond_first_sample
+
+        return self._search("search for the mixing op", changed_inputs, beyond_first_sample(self._session.samples))
+
+    def _search(self, label: str, changed_inputs: Any, judge: Judge) -> Difference | None:
+        from nnlint.probes.evaluation.first_difference import Run, first_difference
+
+        session = self._session
+        run = partial(Run, seed=session.plan.seed, prepare=session.setup.model.eval)
+        found: Difference | None = session.measure(
+            label,
+            lambda: first_difference(session.setup, run(session.batch_inputs), run(changed_inputs), judge),
+        )
+        return found
+
+    # ------------------------------------------------------------ outputs on inputs
+
+    @cached_property
+    def _gradients(self) -> InputGradients | None:
+        from nnlint.probes.dependence.inputs import input_gradients
+
+        base = self._base()
+        found: InputGradients | None = self._session.measure(
+            "gradients of the inputs", lambda: input_gradients(self._session, base), reads_only=True
+        )
+        return found
+
+    @cached_property
+    def inputs(self) -> tuple[InputInfluence, ...]:
+        """The influence of every input tensor and, for floating ones, of their features.
+
+        Raises:
+            Skip: evaluation mode is random.
+        """
+        from nnlint.probes.dependence.inputs import InputProbe
+
+        return InputProbe(self._session, self._base(), self._gradients).run()
+
+    # ------------------------------------------------------------ times on later times
+
+    @cached_property
+    def future(self) -> FutureLeak | None:
+        """Change of the outputs before a time when the inputs from it on change; None: no time axis found.
+
+        Time is the second axis of inputs and outputs. Where a model has a decoder, only its inputs are changed.
+
+        Raises:
+            Skip: evaluation mode is random.
+        """
+        from nnlint.probes.evaluation.first_difference import before_time
+
+        base = self._base()
+        length = self._length(base)
+        if length is None:
+            return None
+        cut = min(length // 2 | 1, length - 1)  # odd: a mask by blocks of an even size must not fit
+        inputs = self._with_other_future(length, cut)
+        if inputs is None:
+            raise Skip("all samples of the batch are equal")
+        influence = self._change_before(cut, length, self._evaluate("causality pass", inputs))
+        where = self._search("search for the leak", inputs, before_time(cut, length)) if influence > INFLUENCE else None
+        return FutureLeak(influence, cut, length, where.op if where is not None else None)
+
+    def _sequences(self) -> list[tuple[str, torch.Tensor]]:
+        """Inputs along time: those of the decoder where there is one."""
+        from nnlint.probes.training_pass.run import named_inputs
+
+        session = self._session
+        named = list(named_inputs(session.setup.with_inputs(session.batch_inputs)))
+        own = [(name, tensor) for name, tensor in named if name.startswith(("decoder", "tgt", "target"))]
+        return [(name, tensor) for name, tensor in own or named if tensor.dim() in (2, 3)]
+
+    def _length(self, base: list[torch.Tensor]) -> int | None:
+        count = self._session.samples
+        axis = self._time_axis
+        given = {
+            tensor.shape[axis] for _, tensor in self._sequences() if tensor.shape[0] == count and tensor.dim() > axis
+        }
+        returned = {
+            size for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count for size in tensor.shape[1:]
+        }
+        return max((length for length in given & returned if length > 1), default=None)
+
+    @cached_property
+    def _time_axis(self) -> int:
+        """The axis of time in the inputs: the last where a one-dimensional convolution reads them, else the second."""
+        graph = self._session.evidence("Graph")
+        first = (
+            user
+            for op in graph.inputs
+            for user in graph.consumers(op, through=("identity", "cast", "dropout", "concat"))
+        )
+        return 2 if any(op.name in ("conv1d", "conv_transpose1d") for op in first) else 1
+
+    def _early(self, output: torch.Tensor, cut: int, length: int) -> torch.Tensor | None:
+        """The part of an output that belongs to times before `cut`; None where it has no axis of time."""
+        if output.dim() != 3 or output.shape[0] != self._session.samples or length not in output.shape[1:]:
+            return None
+        # (batch, time, features) or (batch, features, time): as in the inputs where both axes have the length.
+        axis = self._time_axis if output.shape[1] == output.shape[2] else 1 + list(output.shape[1:]).index(length)
+        return output.narrow(axis, 0, cut)
+
+    def _with_other_future(self, length: int, cut: int) -> Any:
+        """The batch with every sample's future taken from the sample before it; None where that changes nothing."""
+        import torch
+
+        from nnlint.probes.dependence.outputs import map_tensors
+
+        axis = self._time_axis
+        chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[axis : axis + 1] == (length,)}
+        differing = []
+
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if id(tensor) not in chosen:
+                return tensor
+            changed = tensor.clone()
+            later = changed.narrow(axis, cut, length - cut)
+            later.copy_(tensor.roll(1, dims=0).narrow(axis, cut, length - cut))
+            differing.append(not torch.equal(changed, tensor))
+            return changed
+
+        inputs = map_tensors(self._session.batch_inputs, change)
+        return inputs if any(differing) else None
+
+    def _change_before(self, cut: int, length: int, changed: list[torch.Tensor]) -> float:
+        from nnlint.probes.dependence.outputs import relative_difference
+
+        same = [(a, b) for a, b in zip(self._base(), changed, strict=False) if a.shape == b.shape]
+        both = [(self._early(a, cut, length), self._early(b, cut, length)) for a, b in same]
+        early = [(a, b) for a, b in both if a is not None and b is not None]
+        return relative_difference([a for a, _ in early], [b for _, b in early])
+
+    # ------------------------------------------------------------ order
+
+    @cached_property
+    def order(self) -> OrderInfluence | None:
+        """What shuffling the positions of the sequence changes; None where the inputs have no single sequence axis.
+
+        Raises:
+            Skip: evaluation mode is random.
+        """
+        from nnlint.probes.dependence.positions import order_influence
+
+        return order_influence(self._session, self._base())

@@ -1,0 +1,1 @@
+"""Evaluation mode against itself and against training."""

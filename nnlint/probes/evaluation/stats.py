@@ -1,0 +1,256 @@
+"""Evidence `EvalStats`: evaluation mode against itself and against training. Each comparison runs when a rule first asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from nnlint.capture.graph import Graph, Op
+from nnlint.finding import Skip
+from nnlint.probes.evaluation.noise import meets
+
+if TYPE_CHECKING:
+    import torch
+
+    from nnlint.probes.evaluation.train_eval_gap import TrainEvalGap
+    from nnlint.probes.session import Session
+    from nnlint.probes.training_pass.stats import ForwardStats, LayerStats, NonFinite
+
+#: Outputs of two evaluation passes that differ by less, relative to their largest value, are the same but for rounding.
+SAME = 1e-4
+#: Seeds that are tried where the model draws random numbers: by chance, two masks over a few outputs may be the same.
+_RETRIES = 4
+#: Samples whose outputs differ by less, relative to their largest value, are told apart by rounding only.
+CONSTANT = 1e-6
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Two evaluation passes on the same batch gave different outputs.
+
+    Attributes:
+        difference: largest difference relative to the largest output.
+        op: the first op whose output differs, in the evaluation-mode graph; None where it could not be found.
+        graph: that graph.
+    """
+
+    difference: float
+    op: Op | None
+    graph: Graph | None
+
+    @property
+    def from_dropout(self) -> bool:
+        """Whether a dropout is what made the difference: one of its own, or the one inside a recurrent or attention layer."""
+        return self.op is not None and self.op.is_kind("dropout", "recurrent", "attention")
+
+    @property
+    def meets(self) -> Op | None:
+        """The op where the noise meets an activation."""
+        return meets(self.op) if self.op is not None else None
+
+
+@dataclass(frozen=True)
+class NonFiniteEvaluation:
+    """NaN or Inf in the outputs of evaluation mode.
+
+    Attributes:
+        cause: the first op that made it, in the evaluation-mode graph.
+        graph: that graph.
+        mended: whether it is gone after a few updates, as where running statistics are still at their first values.
+    """
+
+    cause: NonFinite
+    graph: Graph
+    mended: bool
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Outputs of one evaluation pass, of another, and whether the first drew random numbers."""
+
+    first: list[torch.Tensor]
+    replaced: list[torch.Tensor] | None
+    drawing: bool
+
+
+class EvalStats:
+    """Comparisons in evaluation mode; every method is measured once, in the session's state guard."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # ------------------------------------------------------------ train against eval
+
+    @cached_property
+    def _without_dropout(self) -> ForwardStats:
+        from nnlint.probes.training_pass.run import run_without_dropout
+
+        session = self._session
+        found: ForwardStats | None = session.measure(
+            "forward without dropout", lambda: run_without_dropout(session.setup, seed=session.plan.seed)
+        )
+        if found is None:
+            raise Skip("the forward without dropout raised")
+        return found
+
+    def without_dropout(self, op: Op) -> LayerStats | None:
+        """Statistics of an op of the training graph in the same forward with every dropout an identity."""
+        plain = next((layer for layer in self._without_dropout.layers if layer.op.index == op.index), None)
+        return plain if plain is not None and plain.op.name == op.name else None
+
+    def variance_ratio(self, op: Op) -> float | None:
+        """Var(op's output with dropout) / Var(without): the shift a batch norm behind it meets in evaluation.
+
+        None where the op was not measured. Inverted dropout with keep probability q gives
+        1/q + (1/q - 1) mean^2 / var (Li, Chen, Hu and Yang, 2019, arXiv:1801.05134).
+        """
+        forward: ForwardStats = self._session.evidence("ForwardStats")
+        noisy, plain = forward.of(op), self.without_dropout(op)
+        if noisy is None or plain is None or not plain.std > 0.0:
+            return None
+        return float(noisy.std**2 / plain.std**2)
+
+    @cached_property
+    def gap(self) -> TrainEvalGap | None:
+        """Training mode without dropout and with fixed statistics against evaluation mode; None when they agree.
+
+        Raises:
+            Skip: evaluation mode is random, or the forward raises in training mode.
+        """
+        from nnlint.probes.evaluation.train_eval_gap import measure_gap
+
+        if self.randomness is not None:
+            raise Skip("evaluation mode is random (ARC012 or SIG007): there is nothing to compare with")
+        return measure_gap(self._session, self.outputs)
+
+    # ------------------------------------------------------------ eval against eval
+
+    @cached_property
+    def _passes(self) -> _Passes:
+        """Outputs of one pass, and of another with another seed and the first sample replaced.
+
+        The second answers two questions at once: where the other samples' outputs agree, evaluation is neither random nor
+        does it mix samples. None where all samples are equal.
+        """
+        from nnlint.guard.process import draws
+        from nnlint.probes.dependence.outputs import evaluate, with_first_sample_replaced
+
+        session = self._session
+        seed, inputs = session.plan.seed, session.batch_inputs
+        replaced = with_first_sample_replaced(inputs, session.samples) if session.samples > 1 else None
+
+        def run() -> _Passes:
+            drawing, first = draws(lambda: evaluate(session.setup, inputs, seed=seed), seed=seed)
+            if replaced is None:
+                return _Passes(first, None, drawing)
+            session.guard.rewind(after_reading=True)
+            return _Passes(first, evaluate(session.setup, replaced, seed=seed + 1), drawing)
+
+        found: _Passes = session.measure("evaluation passes", run, reads_only=True)
+        return found
+
+    @property
+    def outputs(self) -> list[torch.Tensor]:
+        """Floating outputs of one evaluation pass (detached)."""
+        return self._passes.first
+
+    @property
+    def replaced_outputs(self) -> list[torch.Tensor] | None:
+        """The same with another seed and the first sample replaced; None where all samples are equal."""
+        return self._passes.replaced
+
+    @cached_property
+    def randomness(self) -> Randomness | None:
+        """How two evaluation passes with different seeds differ; None when they agree."""
+        from nnlint.probes.dependence.outputs import evaluate, other_samples, relative_difference
+
+        session = self._session
+        seed, inputs = session.plan.seed, session.batch_inputs
+        others = other_samples(self.outputs, self.replaced_outputs, samples=session.samples)
+        agree = others is not None and relative_difference(*others) <= SAME
+        if agree and not self._passes.drawing:
+            return None
+        for other in range(seed + 1, seed + 1 + (_RETRIES if self._passes.drawing else 1)):
+            run = partial(evaluate, session.setup, inputs, seed=other)
+            again: list[torch.Tensor] = session.measure("evaluation passes", run, reads_only=True)
+            difference = relative_difference(self.outputs, again)
+            if difference > SAME:
+                return self._at(difference, other)
+        return None
+
+    def _at(self, difference: float, other: int) -> Randomness:
+        """The place of a difference that the other seed makes."""
+        from nnlint.probes.evaluation.first_difference import Difference, Run, any_change, first_difference
+
+        session = self._session
+        runs = [Run(session.batch_inputs, seed, session.setup.model.eval) for seed in (session.plan.seed, other)]
+        found: Difference | None = session.measure(
+            "search for the random op", lambda: first_difference(session.setup, runs[0], runs[1], any_change)
+        )
+        return Randomness(difference, found.op if found else None, found.graph if found else None)
+
+    @cached_property
+    def output_spread(self) -> float | None:
+        """Spread of the evaluation outputs over the samples, relative to their size; 0 when the input does not matter.
+
+        None where no output has the batch as its first dimension or the batch holds a single sample.
+        """
+        from nnlint.probes.dependence.outputs import spread
+
+        return spread(self.outputs, self._session.samples)
+
+    @property
+    def samples_differ(self) -> bool:
+        """Whether the samples that the passes ran on differ at all."""
+        return self.replaced_outputs is not None
+
+    @cached_property
+    def outputs_finite(self) -> bool:
+        """Whether every output has a finite value at least somewhere."""
+        return all(bool(tensor.isfinite().any()) for tensor in self.outputs)
+
+    @cached_property
+    def non_finite(self) -> NonFiniteEvaluation | None:
+        """Where NaN or Inf in the outputs comes from; None where they are finite (-Inf is a mask), or no op makes it."""
+        from nnlint.probes.evaluation.first_difference import Run, recorded
+        from nnlint.probes.training_pass.non_finite import NonFiniteFinder, all_finite
+
+        if all_finite(self.outputs):
+            return None
+        session, finder = self._session, NonFiniteFinder()
+        again = Run(session.batch_inputs, session.plan.seed, session.setup.model.eval)
+        graph: Graph = session.measure("non-finite search", lambda: recorded(session.setup, again, finder))
+        cause = finder.found(graph)
+        return NonFiniteEvaluation(cause, graph, self._finite_after_steps()) if cause is not None else None
+
+    def _finite_after_steps(self) -> bool:
+        from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.training_pass.non_finite import all_finite
+        from nnlint.probes.updates.after_updates import second_look
+
+        session = self._session
+        look = partial(evaluate, session.setup, session.batch_inputs, seed=session.plan.seed)
+        try:
+            return all_finite(second_look(session, "evaluation after steps", look, all_finite))
+        except Skip:  # no update can be made: what is there stays
+            return False
+
+    @cached_property
+    def spread_after_steps(self) -> float | None:
+        """The spread over the whole batch after a few updates, at the first where it is there.
+
+        A zero-initialized head has none before, and a gate may be closed for the few samples of the other passes.
+
+        Raises:
+            Skip: the model cannot be updated.
+        """
+        from nnlint.probes.dependence.outputs import evaluate, sample_count, spread
+        from nnlint.probes.updates.after_updates import second_look
+
+        setup, seed = self._session.setup, self._session.plan.seed
+
+        def look() -> float | None:
+            return spread(evaluate(setup, setup.inputs, seed=seed), sample_count(setup))
+
+        return second_look(self._session, "evaluation after steps", look, lambda seen: (seen or 0.0) > CONSTANT)

@@ -1,0 +1,1 @@
+"""Evidence that is read from the setup without a run."""

@@ -1,0 +1,266 @@
+"""Evidence `Batch`: the inputs and targets, and more batches of the data where it can be read again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nnlint.finding import Location, Skip
+from nnlint.guard.process import seeded
+from nnlint.guard.reach import GeneratorState, named_tensors
+from nnlint.guard.tensors import is_fake
+from nnlint.probes.given.dataset import dataset_targets, is_shuffled
+from nnlint.setup.batches import split_batch
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+#: Memory for further batches of the data, beyond which no more are read.
+_READ_BYTES = 1 << 28
+#: Samples of a dataset that are read for their targets alone.
+_SPREAD_SAMPLES = 128
+
+
+@dataclass(frozen=True, eq=False)
+class BatchTensor:
+    """One tensor of a batch.
+
+    Attributes:
+        name: `inputs`, `inputs['mask']`, `targets[0]`.
+        tensor: the values, detached; not to be written to.
+        assumed: made up by nnlint.
+    """
+
+    name: str
+    tensor: Tensor = field(repr=False)
+    assumed: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Its dtype without the prefix: `float32`."""
+        return str(self.tensor.dtype).removeprefix("torch.")
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether it holds floating-point numbers."""
+        return self.tensor.is_floating_point()
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it holds integers (not booleans): token ids, class indices, raw images."""
+        return not self.tensor.is_floating_point() and not self.tensor.is_complex() and self.tensor.dtype != torch.bool
+
+    @property
+    def samples(self) -> int:
+        """Length of the first dimension."""
+        return self.shape[0] if self.shape else 1
+
+    @cached_property
+    def values(self) -> Tensor:
+        """All numbers in a row, in double precision.
+
+        Raises:
+            Skip: the tensor has no values (static check).
+        """
+        if is_fake(self.tensor):
+            raise Skip(f"{self.name} has a shape but no values")
+        dense = self.tensor.to_dense() if self.tensor.layout is not torch.strided else self.tensor
+        return (dense.abs() if dense.is_complex() else dense).reshape(-1).double()
+
+    @cached_property
+    def _finite_values(self) -> Tensor:
+        values = self.values
+        return values if self.finite else values[torch.isfinite(values)]
+
+    @cached_property
+    def nan_count(self) -> int:
+        """How many NaN."""
+        return int(torch.isnan(self.values).sum())
+
+    @cached_property
+    def inf_count(self) -> int:
+        """How many infinities."""
+        return int(torch.isinf(self.values).sum())
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether every number is finite."""
+        return bool(torch.isfinite(self.values).all())
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite numbers; NaN where there are none."""
+        return float(self._finite_values.mean()) if self._finite_values.numel() else math.nan
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the finite numbers; NaN where there are none."""
+        return float(self._finite_values.std(correction=0)) if self._finite_values.numel() else math.nan
+
+    @property
+    def min(self) -> float:
+        """Smallest finite number; NaN where there are none."""
+        return float(self._finite_values.min()) if self._finite_values.numel() else math.nan
+
+    @property
+    def max(self) -> float:
+        """Largest finite number; NaN where there are none."""
+        return float(self._finite_values.max()) if self._finite_values.numel() else math.nan
+
+    @property
+    def constant(self) -> bool:
+        """Whether all numbers are finite and the same."""
+        return self.finite and self.values.numel() > 0 and self.min == self.max
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch: the tensors that go into the model and the loss.
+
+    Attributes:
+        inputs: the tensors of the inputs, however nested.
+        targets: the tensors of the targets; empty where there are none.
+        samples: how many samples the batch has, 0 where no tensor tells.
+        assumed: the inputs were made up by nnlint.
+        targets_assumed: the targets were.
+    """
+
+    inputs: tuple[BatchTensor, ...]
+    targets: tuple[BatchTensor, ...]
+    samples: int
+    assumed: bool = False
+    targets_assumed: bool = False
+    module_path: str = ""
+    location: Location | None = None
+    label: str = "the batch"
+    _setup: TrainingSetup | None = field(default=None, repr=False)
+    _read: dict[tuple[str, int], tuple[Batch, ...]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_setup(cls, setup: TrainingSetup) -> Batch:
+        """The batch of a setup.
+
+        Raises:
+            Skip: the setup has no inputs.
+        """
+        if setup.inputs is None:
+            raise Skip("no example input")
+        return cls.of(setup.inputs, setup.targets, setup, (setup.inputs_assumed, setup.targets_assumed))
+
+    @classmethod
+    def of(cls, inputs: Any, targets: Any, setup: TrainingSetup, assumed: tuple[bool, bool] = (False, False)) -> Batch:
+        """The batch of these inputs and targets; `assumed` says which of the two were made up."""
+        views = [
+            tuple(BatchTensor(name, tensor.detach(), made) for name, tensor in named_tensors(value, prefix))
+            for value, prefix, made in ((inputs, "inputs", assumed[0]), (targets, "targets", assumed[1]))
+        ]
+        return cls(views[0], views[1], _samples(inputs), *assumed, _setup=setup)
+
+    def require_real(self) -> None:
+        """Refuse to judge made-up inputs.
+
+        Raises:
+            Skip: the inputs are not the user's.
+        """
+        if self.assumed:
+            raise Skip("no real batch was given: inputs were made up by nnlint")
+
+    def require_real_targets(self) -> None:
+        """Refuse to judge made-up or missing targets.
+
+        Raises:
+            Skip: the targets are not the user's, or there are none.
+        """
+        if not self.targets:
+            raise Skip("no targets were given")
+        if self.targets_assumed:
+            raise Skip("no real targets were given: they were made up by nnlint")
+
+    def batches(self, limit: int) -> tuple[Batch, ...]:
+        """Up to `limit` batches of the training data, read afresh; this batch where it cannot be."""
+        return self._batches("data", limit) or (self,)
+
+    def val_batches(self, limit: int) -> tuple[Batch, ...]:
+        """Up to `limit` batches of the validation data; empty where none was given or it cannot be read again."""
+        return self._batches("val_data", limit)
+
+    @property
+    def shuffled(self) -> bool | None:
+        """Whether the training data is drawn in random order; None where that cannot be seen."""
+        return is_shuffled(self._setup.data) if self._setup is not None else None
+
+    @cached_property
+    def dataset_targets(self) -> Tensor | None:
+        """Targets of the training dataset from its first to its last sample, or of some spread over it; None where unknown."""
+        return dataset_targets(self._setup.data, _SPREAD_SAMPLES) if self._setup is not None else None
+
+    def _batches(self, which: str, limit: int) -> tuple[Batch, ...]:
+        key = (which, limit)
+        if key not in self._read:
+            self._read[key] = () if self._setup is None else _read(getattr(self._setup, which), limit, self._setup)
+        return self._read[key]
+
+
+def _read(data: Any, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
+    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in read_pairs(data, limit, setup))
+
+
+def read_pairs(data: Any, limit: int, setup: TrainingSetup) -> list[tuple[Any, Any]]:
+    """(inputs, targets) from data that starts anew with every `iter`; none from an iterator: it is the user's to consume.
+
+    Raises:
+        Skip: the data raises when it is read.
+    """
+    if data is None or not hasattr(data, "__iter__"):
+        return []
+    generators = [getattr(owner, "generator", None) for owner in (data, getattr(data, "sampler", None))]
+    states = [GeneratorState(generator) for generator in generators if isinstance(generator, torch.Generator)]
+    try:
+        with seeded(0):
+            source = iter(data)
+            if source is data:
+                return []
+            raw = list(_within_memory(itertools.islice(source, limit)))
+        return [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
+    except Exception as error:
+        raise Skip(f"the data raised {type(error).__name__} when it was read: {error}") from error
+    finally:
+        for state in states:
+            state.restore()
+
+
+def _within_memory(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, as far as they fit into the memory that is spent on them; at least one."""
+    total = 0
+    for batch in batches:
+        yield batch
+        total += sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(batch, "batch"))
+        if total > _READ_BYTES:
+            return
+
+
+def _samples(inputs: Any) -> int:
+    """Length of the first dimension of the first input; the length of a list of tensors (images of several sizes)."""
+    if isinstance(inputs, Tensor):
+        return int(inputs.shape[0]) if inputs.dim() else 1
+    if isinstance(inputs, list) and inputs and isinstance(inputs[0], (Tensor, dict)):
+        return len(inputs)
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else ()
+    for value in values:
+        found = _samples(value)
+        if found:
+            return found
+    tensors = () if isinstance(inputs, (Mapping, tuple, list)) else named_tensors(inputs, "inputs")
+    return next((int(tensor.shape[0]) for _, tensor in tensors if tensor.dim()), 0)

@@ -1,0 +1,1 @@
+"""The longer probes of `--deep` and `--probe NAME`."""

@@ -1,0 +1,197 @@
+"""Short trainings on a fixed batch, inside the state guard: the common part of the longer probes."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.overrides import TorchFunctionMode
+
+from nnlint import kinds
+from nnlint.finding import Skip
+from nnlint.probes.dependence.outputs import first_samples, sample_count
+from nnlint.probes.longer.forward_loss import forward_loss
+
+if TYPE_CHECKING:
+    from nnlint.setup.training_setup import TrainingSetup
+
+#: Steps that an update in parts takes.
+_PARTS = 4
+#: Called after each step of a longer probe, for a progress bar and the time budget; may raise Skip.
+OnStep = Callable[[], None]
+
+
+class NoDropout(TorchFunctionMode):
+    """While active every dropout is an identity, functional or module, and attention drops nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the call, dropout replaced."""
+        kwargs = dict(kwargs or {})
+        name = kinds.canonical(getattr(func, "__name__", ""))
+        if "dropout" in kinds.info(name).kinds and args and isinstance(args[0], torch.Tensor):
+            return args[0].clone()
+        if "dropout_p" in kwargs:
+            kwargs["dropout_p"] = 0.0
+        return func(*_without_dropout(name, args), **kwargs)
+
+
+#: Where fused layers take their dropout among positional arguments; recurrent ones have it later for packed sequences.
+_POSITIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"multi_head_attention_forward": (10,), "scaled_dot_product_attention": (4,)}
+)
+_RECURRENT_POSITIONS = (5, 6)
+
+
+def _without_dropout(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    positions = _RECURRENT_POSITIONS if "recurrent" in kinds.info(name).kinds else _POSITIONS.get(name, ())
+    for position in positions:
+        if len(args) > position and isinstance(args[position], float):
+            return (*args[:position], 0.0, *args[position + 1 :])
+    return args
+
+
+def small_batch(setup: TrainingSetup, samples: int) -> TrainingSetup:
+    """The setup on the first few samples of its batch."""
+    count = sample_count(setup)
+    inputs = first_samples(setup.inputs, count, samples)
+    if inputs is setup.inputs:
+        return setup
+    return setup.with_inputs(inputs, first_samples(setup.targets, count, samples))
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters that require grad.
+
+    Raises:
+        Skip: there are none.
+    """
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise Skip("no trainable parameter to step")
+    return found
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` cannot do without a closure (LBFGS)."""
+    parameter = inspect.signature(optimizer.step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None) -> None:
+    """One update from the gradients that are there; an optimizer that needs a closure computes its own."""
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            loss = forward_loss(setup, surrogate_seed=surrogate_seed)
+            loss.backward()
+        return loss
+
+    step: Callable[..., Any] = optimizer.step
+    if needs_closure(optimizer):
+        step(closure)
+    else:
+        step()
+
+
+def update_in_parts(
+    optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None
+) -> None:
+    """One update, after which no parameter has a gradient.
+
+    An optimizer of torch treats every parameter by itself. So it gets a part of the gradients at a time, and what it keeps of them
+    (momentum) takes the place of those it has seen.
+    """
+    if _treats_each_alone(optimizer):
+        _step_in_parts(optimizer)
+    else:
+        update(optimizer, setup, surrogate_seed=surrogate_seed)
+    for parameter in setup.model.parameters():
+        parameter.grad = None
+
+
+def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
+    held = [(p, p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    share = sum(parameter.numel() for parameter, _ in held) / _PARTS
+    for parameter, _ in held:
+        parameter.grad = None
+    while held:
+        part: list[torch.Tensor] = []
+        while held and (not part or sum(parameter.numel() for parameter in part) < share):
+            parameter, parameter.grad = held.pop()
+            part.append(parameter)
+        optimizer.step()
+        for parameter in part:
+            parameter.grad = None
+
+
+def _treats_each_alone(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether steps on a part of the parameters each come to the step on all: nobody else listens in or takes part."""
+    hooks = (
+        *(_global_optimizer_pre_hooks, _global_optimizer_post_hooks),
+        *(optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks),
+    )
+    return (
+        type(optimizer).__module__.startswith("torch.optim.")
+        and not needs_closure(optimizer)
+        and "step" not in vars(optimizer)  # a scheduler counts, a scaler wraps
+        and not any(hooks)
+    )
+
+
+@contextmanager
+def regularization_off(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Dropout and stochastic depth an identity, weight decay zero; the state guard puts everything back."""
+    for group in optimizer.param_groups:
+        if "weight_decay" in group:
+            group["weight_decay"] = 0.0
+    for module in model.modules():
+        if "Drop" in type(module).__name__ or "StochasticDepth" in type(module).__name__:
+            module.training = False
+        elif isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
+            module.dropout = 0.0  # applied inside one call of torch, where no mode looks
+    with NoDropout():
+        yield
+
+
+def train(
+    setup: TrainingSetup,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    *,
+    stop: Callable[[list[float]], bool] | None = None,
+    on_step: OnStep | None = None,
+) -> list[float]:
+    """Train on the setup's batch.
+
+    Args:
+        setup: model, batch and loss.
+        optimizer: makes the updates; its state is the caller's to restore.
+        steps: updates at most.
+        stop: asked after each loss; True ends the run.
+        on_step: called after each update; may raise Skip.
+
+    Returns:
+        The loss before each update and, after a complete run, after the last one. Ends at the first non-finite loss.
+    """
+    losses: list[float] = []
+    for number in range(steps + 1):
+        optimizer.zero_grad(set_to_none=True)
+        loss = forward_loss(setup)
+        losses.append(float(loss.detach()))
+        if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
+            return losses
+        loss.backward()
+        update(optimizer, setup)
+        if on_step is not None:
+            on_step()
+    return losses

@@ -1,0 +1,1 @@
+"""The recorded forward and backward pass in training mode, with its statistics."""

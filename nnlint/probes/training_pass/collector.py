@@ -1,0 +1,171 @@
+"""Collects the statistics of a pass while it runs: forward numbers as each op returns, gradients by tensor hooks.
+
+Everything stays a 0-d tensor until `settle`, which moves all of it in one transfer. Never full backward hooks: they raise on
+in-place activations (reference: torch.nn.Module.register_full_backward_hook notes). The standard deviation comes from mean and
+norm, std^2 = norm^2 / n - mean^2 in float64, three times cheaper than `torch.var_mean` on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from nnlint import kinds
+from nnlint.probes.training_pass.attention import attention_peak
+
+_MEASURED = frozenset(
+    {
+        "linear-map",
+        "matmul",
+        "activation",
+        "norm",
+        "recurrent",
+        "attention",
+        "embedding",
+        "add",
+        "softmax",
+        "pool",
+        "reduce",
+    }
+)
+_SPREAD_LIMIT = 1 << 16  # entries; above it the spread over samples costs more than it tells
+
+
+@dataclass
+class _Row:
+    node: fx.Node
+    numel: int
+    scalars: dict[str, torch.Tensor]
+    units: int | None = None
+    gradient: torch.Tensor | None = None
+
+
+@dataclass
+class LossValues:
+    """The tensors a loss function was called with; `value` is None where the call raised."""
+
+    node: fx.Node
+    prediction: torch.Tensor | None
+    target: torch.Tensor | None
+    value: torch.Tensor | None
+
+
+@dataclass
+class Collector:
+    """Observer of a recorder; one instance serves one pass.
+
+    Args:
+        samples: batch size, for the spread over samples.
+        gradients: whether to hook the outputs for their gradients.
+    """
+
+    samples: int
+    gradients: bool = True
+    rows: list[_Row] = field(default_factory=list)
+    losses: list[LossValues] = field(default_factory=list)
+    _channels: dict[fx.Node, int] = field(default_factory=dict)
+
+    def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Measure one op's output."""
+        op_kinds = kinds.info(node.meta["name"]).kinds
+        if "loss" in op_kinds:
+            self.keep_loss(node, output, args, kwargs)
+        self._channels[node] = self._channel_dim(node, output, op_kinds)
+        if op_kinds.isdisjoint(_MEASURED) or not output.is_floating_point() or output.numel() < 2:
+            return
+        with torch.no_grad():
+            row = _Row(node, output.numel(), self._numbers(node, output.detach(), op_kinds))
+            row.scalars.update(attention_peak(node, output.detach(), args, kwargs))
+            if "rectifier" in op_kinds and "never_active" in row.scalars:
+                row.units = output.shape[self._channels[node]]
+        self.rows.append(row)
+        if self.gradients and output.requires_grad and torch.is_grad_enabled():
+            self._hook(row, output)
+
+    def _numbers(self, node: fx.Node, x: torch.Tensor, op_kinds: frozenset[str]) -> dict[str, torch.Tensor]:
+        if x.layout is not torch.strided:
+            return {}
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        numbers = {"mean": wide.mean(), "norm": torch.linalg.vector_norm(wide)}
+        if "rectifier" in op_kinds:
+            numbers["nonzero"] = torch.count_nonzero(x)
+            dim = self._channels[node]
+            others = [axis for axis in range(x.dim()) if axis != dim % x.dim()]
+            if others:
+                numbers["never_active"] = (x.amax(dim=others) <= 0).sum()
+        if "sigmoid" in op_kinds:
+            numbers["saturated"] = ((x - 0.5).abs() > 0.48).float().mean()
+        elif "saturating" in op_kinds:
+            numbers["saturated"] = (x.abs() > 0.97).float().mean()
+        if x.dim() > 1 and x.shape[0] == self.samples > 1 and x.numel() <= _SPREAD_LIMIT:
+            # Twenty times as fast on a CPU as `var(dim=0)`, and without its cancellation where the mean is large.
+            numbers["sample_norm"] = torch.linalg.vector_norm(wide - wide.mean(dim=0))
+        return numbers
+
+    def _channel_dim(self, node: fx.Node, output: torch.Tensor, op_kinds: frozenset[str]) -> int:
+        """The axis of the units: 1 after convolutions and batch norms, the last after linear layers, else as the input had it."""
+        if output.dim() < 2:
+            return 0
+        if op_kinds & {"conv", "batch-norm", "group-norm", "instance-norm"} or output.dim() == 2:
+            return 1
+        if op_kinds & {"linear", "layer-norm", "attention", "embedding", "recurrent"}:
+            return -1
+        source = next((argument for argument in node.args if isinstance(argument, fx.Node)), None)
+        inherited = self._channels.get(source) if source is not None else None
+        if inherited is not None and source is not None and len(source.meta.get("shape", ())) == output.dim():
+            return inherited
+        return 1 if output.dim() >= 4 else -1
+
+    def _hook(self, row: _Row, output: torch.Tensor) -> None:
+        def keep(gradient: torch.Tensor | None) -> None:
+            if gradient is None:  # one of several outputs that the loss does not depend on
+                return
+            row.gradient = torch.linalg.vector_norm(gradient.detach())
+
+        output.register_hook(keep)
+
+    def keep_loss(
+        self, node: fx.Node, output: torch.Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Keep what a loss function was given and what it returned (None: it raised)."""
+
+        def kept(position: int, *names: str) -> torch.Tensor | None:
+            value = (
+                args[position]
+                if len(args) > position
+                else next((kwargs[name] for name in names if name in kwargs), None)
+            )
+            return value.detach() if isinstance(value, torch.Tensor) else None
+
+        self.losses.append(
+            LossValues(
+                node, kept(0, "input"), kept(1, "target", "targets"), output.detach() if output is not None else None
+            )
+        )
+
+    def settle(self) -> tuple[list[dict[str, float]], list[float | None]]:
+        """All numbers as Python floats: a dict for each row, and the gradient norm (None where no gradient came)."""
+        flat = [value for row in self.rows for value in row.scalars.values()]
+        gradients = [row.gradient for row in self.rows if row.gradient is not None]
+        numbers = iter(_floats(flat))
+        settled = [{name: next(numbers) for name in row.scalars} for row in self.rows]
+        norms = iter(_floats(gradients))
+        return settled, [next(norms) if row.gradient is not None else None for row in self.rows]
+
+
+def _floats(scalars: list[torch.Tensor]) -> list[float]:
+    if not scalars:
+        return []
+    device = scalars[0].device
+    return [float(value) for value in torch.stack([scalar.to(device, torch.float64) for scalar in scalars]).tolist()]
+
+
+def standard_deviation(mean: float, norm: float, numel: int) -> float:
+    """Population standard deviation from mean, Euclidean norm and count; non-finite input gives NaN."""
+    if not (math.isfinite(mean) and math.isfinite(norm)):
+        return math.nan
+    return math.sqrt(max(norm * norm / numel - mean * mean, 0.0))

@@ -1,0 +1,355 @@
+"""One training-mode forward and backward: the graph, the statistics and the loss of every default check come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nnlint import kinds
+from nnlint.capture.bindings import tensor_leaves
+from nnlint.capture.circumstances import run_facts
+from nnlint.capture.graph import Graph
+from nnlint.capture.modules import Failure as CallFailure
+from nnlint.capture.recorder import Observer, Recorder, Substitute
+from nnlint.failure import Failure
+from nnlint.guard.process import seed_everything
+from nnlint.probes.longer.forward_loss import random_projection
+from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line, user_frame, user_trace
+from nnlint.probes.training_pass.collector import Collector
+from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
+from nnlint.probes.training_pass.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
+from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
+from nnlint.probes.training_pass.summarize import layer_statistics, parameter_gradients
+from nnlint.setup.errors import LossTypeError
+
+if TYPE_CHECKING:
+    from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+@dataclass
+class TrainingPass:
+    """What one pass gave; a part that could not be had is None and `reasons` says why, by evidence name."""
+
+    graph: Graph | None = None
+    forward: ForwardStats | None = None
+    backward: BackwardStats | None = None
+    losses: LossCalls | None = None
+    failures: list[Failure] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    recorder: Recorder | None = None
+    gradients: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class _Run:
+    """A pass while it runs."""
+
+    setup: TrainingSetup
+    seed: int
+    recorder: Recorder
+    collector: Collector | None
+    output: Any = None
+    loss: Any = None
+    error: BaseException | None = None
+    stage: str = "forward"
+
+
+def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -> TrainingPass:
+    """Record one forward with its loss, and the backward.
+
+    The caller holds the state guard. The model is put into training mode the way its own `train()` does it.
+
+    Args:
+        setup: what is checked; its inputs are given.
+        seed: of python, numpy and torch, set before the forward.
+        values: False under FakeTensorMode: no statistics and no backward.
+    """
+    if not setup.model.training:
+        setup.model.train()
+    collector = Collector(samples=batch_size(setup.inputs)) if values else None
+    with torch.enable_grad():
+        run = _recorded(setup, collector, seed=seed)
+    made = TrainingPass(recorder=run.recorder)
+    made.graph = _graph(run, method="recorded" if values else "fake")
+    if run.error is not None:
+        made.failures.append(_failure(run, run.error))
+        made.losses = _refused_losses(run, made.graph)
+        return made
+    made.losses = _losses(run, made.graph)
+    if collector is None:
+        return made
+    error, surrogate = _backward(run, made)
+    if error is not None:
+        made.failures.append(_backward_failure(error))
+    _settle(run, made, collector, surrogate=surrogate)
+    return made
+
+
+def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | None:
+    """The same training-mode forward with every dropout an identity, or None where it raises; the caller holds the guard.
+
+    The ops are those of the training pass, in the same order, so that layers correspond by `op.index`.
+    """
+    if not setup.model.training:
+        setup.model.train()
+    collector = Collector(samples=batch_size(setup.inputs), gradients=False)
+    with torch.no_grad():
+        run = _recorded(setup, collector, seed=seed, substitute=_without_dropout)
+    if run.error is not None:
+        return None
+    made = TrainingPass(graph=_graph(run, method="recorded"), reasons={"BackwardStats": "forward only"})
+    _settle(run, made, collector, surrogate=True)
+    return made.forward
+
+
+def _without_dropout(name: str) -> Callable[..., Any] | None:
+    if "dropout" not in kinds.info(name).kinds:
+        return None
+    return lambda value, *args, **kwargs: value.clone()
+
+
+def find_non_finite(setup: TrainingSetup, *, seed: int) -> NonFinite | None:
+    """Run the same forward again and name the op where the first NaN or Inf appears; the caller holds the state guard."""
+    if not setup.model.training:
+        setup.model.train()
+    finder = NonFiniteFinder()
+    run = _recorded(setup, finder, seed=seed)
+    return finder.found(_graph(run, method="recorded"))
+
+
+def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGradient | None:
+    """Run forward and backward again and name the op whose backward makes the first NaN or Inf; the caller holds the guard."""
+    if not setup.model.training:
+        setup.model.train()
+    finder = NonFiniteGradientFinder()
+    run = _recorded(setup, finder, seed=seed)
+    graph = _graph(run, method="recorded")
+    loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
+    if run.error is not None or not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+        return None
+    finder.watch(loss)
+    loss.backward()
+    return finder.found(graph)
+
+
+def _recorded(
+    setup: TrainingSetup, observer: Observer | None, *, seed: int, substitute: Substitute | None = None
+) -> _Run:
+    run = _Run(
+        setup, seed, _recorder(setup, observer, substitute), observer if isinstance(observer, Collector) else None
+    )
+    seed_everything(seed)
+    _drive(run)
+    return run
+
+
+def _recorder(setup: TrainingSetup, observer: Observer | None, substitute: Substitute | None) -> Recorder:
+    extra = [setup.loss] if isinstance(setup.loss, nn.Module) else []
+    recorder = Recorder(setup.model, extra=extra, stop=_drive.__code__, observer=observer, substitute=substitute)
+    recorder.add_inputs(named_inputs(setup))
+    recorder.add_inputs(
+        ((name or "target", tensor) for name, tensor in _named(setup.targets, "target")), is_target=True
+    )
+    return recorder
+
+
+def _drive(run: _Run) -> None:
+    """Forward and loss under the recorder. User frames are searched for below this function."""
+    setup, recorder = run.setup, run.recorder
+    try:
+        with recorder.recording():
+            if setup.own_loss is not None:
+                run.loss = setup.own_loss(setup.model, setup.inputs, setup.targets)
+                return
+            run.output = setup.call_model()
+            run.stage = "loss"
+            recorder.in_loss = True
+            run.loss = setup.compute_loss(run.output)
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        run.error = error
+
+
+def _graph(run: _Run, *, method: str) -> Graph:
+    loss = run.recorder.node_of(run.loss) if isinstance(run.loss, torch.Tensor) else None
+    run.recorder.finish(run.output)
+    return Graph(
+        run.recorder.graph,
+        method=method,
+        constructions=dict(run.setup.construction),
+        called_modules=dict(run.recorder.tracker.calls),
+        loss=loss,
+        facts=run_facts(run.setup, run.recorder),
+        # A loss that raises takes nothing from the graph of the model.
+        complete=run.error is None or run.stage == "loss",
+    )
+
+
+def _failure(run: _Run, error: BaseException) -> Failure:
+    code = getattr(error, "code", None)
+    call = run.recorder.tracker.failure
+    location = getattr(error, "location", None) or user_frame(error, _drive.__code__)
+    if isinstance(code, str) and code.startswith("RUN"):
+        return Failure(code, str(error), location=location, trace=getattr(error, "trace", None))
+    where = _where(call) if run.stage == "forward" else " in the loss call"
+    cause = likely_cause(error)
+    return Failure(
+        code="RUN002" if run.stage == "forward" else "RUN003",
+        message=f"{'the forward' if run.stage == 'forward' else 'the loss'} raised{where}: {one_line(error)}",
+        fix=cause or "run the model once on this batch outside nnlint: it raises there too",
+        module=call.path if call is not None and run.stage == "forward" else "",
+        location=location,
+        trace=user_trace(error),
+    )
+
+
+def _where(call: CallFailure | None) -> str:
+    if call is None:
+        return ""
+    name = f"{call.path} ({call.type_name})" if call.path else call.type_name
+    return f" in {name}, given {', '.join(call.shapes) or 'no tensors'}"
+
+
+def _backward(run: _Run, made: TrainingPass) -> tuple[BaseException | None, bool]:
+    """Run backward; (the exception it raised or None, whether a random projection stood in for the loss)."""
+    loss, surrogate = run.loss, False
+    if loss is None:
+        loss, surrogate = random_projection(run.output, seed=run.seed), True
+    if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+        made.reasons["BackwardStats"] = (
+            "no loss given and no output requires grad" if surrogate else "the loss does not require grad"
+        )
+        return None, surrogate
+    if loss.numel() != 1:
+        made.reasons["BackwardStats"] = f"the loss is not a scalar: shape {tuple(loss.shape)}"
+        return None, surrogate
+    try:
+        loss.backward()
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        made.reasons["BackwardStats"] = "backward raised (RUN004)"
+        return error, surrogate
+    return None, surrogate
+
+
+def _backward_failure(error: BaseException) -> Failure:
+    return Failure(
+        code="RUN004",
+        message=f"backward raised: {one_line(error)}",
+        fix=likely_cause(error)
+        or "run loss.backward() under torch.autograd.set_detect_anomaly(True) to see the forward line",
+        location=user_frame(error, run_training_pass.__code__),
+        trace=user_trace(error),
+    )
+
+
+def _losses(run: _Run, graph: Graph) -> LossCalls | None:
+    if run.loss is None:
+        return None
+    loss = run.loss
+    is_tensor = isinstance(loss, torch.Tensor)
+    return LossCalls(
+        calls=_loss_calls(run, graph),
+        graph=graph,
+        op=graph.loss,
+        value=float(loss.detach()) if is_tensor and loss.numel() == 1 and run.collector is not None else None,
+        shape=tuple(loss.shape) if is_tensor else (),
+        requires_grad=bool(is_tensor and loss.requires_grad),
+        is_tensor=is_tensor,
+        type_name=type(loss).__name__,
+        trainable=any(parameter.requires_grad for parameter in run.setup.model.parameters()),
+        targets_assumed=run.setup.targets_assumed,
+        inputs_assumed=run.setup.inputs_assumed,
+        measured=run.collector is not None,
+    )
+
+
+def _refused_losses(run: _Run, graph: Graph) -> LossCalls | None:
+    """What the loss functions were given in a pass where one of them raised, or where the loss was no tensor."""
+    if run.recorder.refused_loss is not None and run.collector is not None:
+        node, args, kwargs = run.recorder.refused_loss
+        run.collector.keep_loss(node, None, args, kwargs)
+    elif not isinstance(run.error, LossTypeError):
+        return None
+    returned = run.error.returned if isinstance(run.error, LossTypeError) else ""
+    return LossCalls(
+        calls=_loss_calls(run, graph),
+        graph=graph,
+        op=None,
+        value=None,
+        shape=(),
+        requires_grad=False,
+        is_tensor=not returned,
+        type_name=returned,
+        trainable=any(parameter.requires_grad for parameter in run.setup.model.parameters()),
+        targets_assumed=run.setup.targets_assumed,
+        inputs_assumed=run.setup.inputs_assumed,
+        raised=True,
+        measured=run.collector is not None,
+    )
+
+
+def _loss_calls(run: _Run, graph: Graph) -> tuple[MeasuredLoss, ...]:
+    """The loss functions that the loss depends on, with the tensors they were given where there are values."""
+    kept = {found.node: found for found in run.collector.losses} if run.collector is not None else {}
+    found = ((call.op, kept.get(call.op.node)) for call in graph.loss_calls)
+    return tuple(
+        MeasuredLoss(op) if given is None else MeasuredLoss(op, given.prediction, given.target, given.value)
+        for op, given in found
+    )
+
+
+def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: bool) -> None:
+    graph = made.graph
+    assert graph is not None  # set by the caller
+    layers, gradients = layer_statistics(graph, collector)
+    made.forward = ForwardStats(
+        layers=layers,
+        samples=collector.samples,
+        loss=made.losses.value if made.losses is not None else None,
+        graph=graph,
+        assumed=run.setup.inputs_assumed,
+        outputs_finite=all_finite(run.output),
+    )
+    if "BackwardStats" in made.reasons:
+        return
+    # Kept for the steps probe: they are the gradients of its first step.
+    made.gradients = {name: p.grad for name, p in run.setup.model.named_parameters() if p.grad is not None}
+    made.backward = BackwardStats(gradients, parameter_gradients(run.setup), graph, surrogate)
+
+
+def batch_size(inputs: Any) -> int:
+    """First dimension of the first input tensor; 1 where there is none."""
+    return next((int(tensor.shape[0]) for _, tensor in tensor_leaves(inputs) if tensor.dim()), 1)
+
+
+def named_inputs(setup: TrainingSetup) -> Iterator[tuple[str, torch.Tensor]]:
+    """Input tensors with the names of forward's parameters."""
+    import inspect
+
+    try:
+        names = list(inspect.signature(setup.model.forward).parameters)
+    except (TypeError, ValueError):
+        names = []
+    inputs = setup.inputs
+    if not isinstance(inputs, (tuple, dict)):
+        inputs = (inputs,)
+    pairs = (
+        inputs.items()
+        if isinstance(inputs, dict)
+        else ((names[i] if i < len(names) else f"input{i}", v) for i, v in enumerate(inputs))
+    )
+    for name, value in pairs:
+        yield from _named(value, str(name))
+
+
+def _named(value: Any, base: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for path, tensor in tensor_leaves(value):
+        yield ".".join([base, *map(str, path)]), tensor

@@ -1,0 +1,66 @@
+"""From what a collector gathered to the statistics of a pass: one transfer, plain numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nnlint.probes.training_pass.collector import Collector, standard_deviation
+from nnlint.probes.training_pass.gradients import gradient_norms, norms_of
+from nnlint.probes.training_pass.stats import LayerGradient, LayerStats, ParameterGradient
+
+if TYPE_CHECKING:
+    from torch import fx
+
+    from nnlint.capture.graph import Graph
+    from nnlint.setup.training_setup import TrainingSetup
+
+
+def layer_statistics(graph: Graph, collector: Collector) -> tuple[tuple[LayerStats, ...], tuple[LayerGradient, ...]]:
+    """Statistics of every measured op, and the gradients that came back to them."""
+    numbers, norms = collector.settle()
+    rows = collector.rows
+    layers = tuple(
+        _layer(graph, row.node, row.numel, row.units, found) for row, found in zip(rows, numbers, strict=True) if found
+    )
+    gradients = tuple(
+        LayerGradient(graph.of(row.node), norm, row.numel)
+        for row, norm in zip(rows, norms, strict=True)
+        if norm is not None
+    )
+    return layers, gradients
+
+
+def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: dict[str, float]) -> LayerStats:
+    std = standard_deviation(found["mean"], found["norm"], numel)
+    never_active = found.get("never_active")
+    sample_norm = found.get("sample_norm")
+    return LayerStats(
+        op=graph.of(node),
+        mean=found["mean"],
+        std=std,
+        norm=found["norm"],
+        numel=numel,
+        finite=math.isfinite(std),
+        zeros=1.0 - found["nonzero"] / numel if "nonzero" in found else None,
+        units=units,
+        never_active=int(never_active) if never_active is not None else None,
+        saturated=found.get("saturated"),
+        peak=peak if (peak := found.get("peak", math.nan)) == peak else None,
+        sample_spread=sample_norm / math.sqrt(numel) / std
+        if sample_norm is not None and std and math.isfinite(std)
+        else None,
+    )
+
+
+def parameter_gradients(setup: TrainingSetup) -> tuple[ParameterGradient, ...]:
+    """Norms of all parameter gradients."""
+    named = [(name, parameter) for name, parameter in setup.model.named_parameters() if parameter.requires_grad]
+    gradients = gradient_norms(setup.model)
+    weights = norms_of(parameter for _, parameter in named)
+    return tuple(
+        ParameterGradient(
+            name, gradients[name], weight, parameter.numel(), setup.construction.get(name.rpartition(".")[0])
+        )
+        for (name, parameter), weight in zip(named, weights, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""A few real optimizer steps on a snapshot."""

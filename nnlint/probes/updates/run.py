@@ -1,0 +1,372 @@
+"""The steps probe: a few real optimizer steps on the sample batch, with the user's optimizer, inside the state guard.
+
+The gradients of the training pass are the first step's, so that k updates cost k - 1 further backward passes. Zero gradients are
+judged over several steps with real updates between: zero-initialized branches wake up after one (domain: residual gammas, LoRA).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nnlint.finding import Skip
+from nnlint.guard.process import seed_everything
+from nnlint.probes.given.optimizer import decouples
+from nnlint.probes.longer.effort import forward_work, steps_within
+from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
+from nnlint.probes.longer.loop import trainable, update, update_in_parts
+from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
+from nnlint.probes.training_pass.run import find_non_finite
+from nnlint.probes.updates.stats import DeadGrowth, StepStats, TrackedParameter
+
+if TYPE_CHECKING:
+    from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.training_pass.stats import ForwardStats
+    from nnlint.setup.training_setup import TrainingSetup
+
+#: Multiply-adds of all steps together. A large model gets one update, and the gradients after it; a second, and theirs, where some
+#: gradient was zero both times: a zero is judged over three (0, 1 and 2 updates done).
+_BUDGET = 1e9
+_FEWEST = 2
+_MOST = 20
+#: Multiply-adds of the further steps where the loss has risen, before it counts as risen for good, and the fewest of them.
+_PATIENCE = 2e10
+_FEWEST_MORE = 6
+_RISEN = 0.1  # of the first loss, or of the loss of chance where that is larger
+_LOST = 30.0  # times it: this loss will not come back
+#: From this many steps on every single update is measured: the model is small enough for a copy at each.
+_COMPARED = 6
+_NEUTRAL_RATE = 1e-3
+_LOOKAHEAD = 50
+
+
+@dataclass
+class _Steps:
+    setup: TrainingSetup
+    guard: StateGuard
+    optimizer: torch.optim.Optimizer
+    seed: int
+    surrogate: bool
+    counts: RectifierCounts
+    compared: bool
+    chance: float
+    losses: list[float] = field(default_factory=list)
+    gradients: dict[str, list[float | None]] = field(default_factory=dict)
+    updates: dict[str, list[float]] = field(default_factory=dict)
+    frozen_moved: tuple[str, ...] = ()
+    sparse: set[str] = field(default_factory=set)
+    done: int = 0
+    seconds: list[float] = field(default_factory=list)
+    update_seconds: list[float] = field(default_factory=list)
+    learning_rate: float | None = None
+
+    def loss(self) -> torch.Tensor:
+        return forward_loss(self.setup, surrogate_seed=self.seed if self.surrogate else None)
+
+
+def run_steps(
+    setup: TrainingSetup,
+    guard: StateGuard,
+    forward: ForwardStats,
+    first_gradients: dict[str, torch.Tensor],
+    *,
+    seed: int,
+    surrogate: bool,
+    chance: float | None = None,
+) -> StepStats:
+    """Make a few updates and say what moved.
+
+    The caller holds the guard; the model is as before the training pass except that this function puts the pass's gradients back.
+
+    Args:
+        setup: what is checked.
+        guard: knows what everything was before.
+        forward: of the training pass.
+        first_gradients: of the training pass, by parameter name.
+        seed: of the first step; each further one has the next.
+        surrogate: there is no loss: a random projection of the outputs stands in.
+        chance: the loss of a prediction that says nothing, where it is known.
+
+    Raises:
+        Skip: the optimizer or the model raised while stepping.
+    """
+    counts = RectifierCounts([layer.units or 0 for layer in forward.rectifiers()])
+    work = forward_work(forward.graph, setup.model)
+    count = steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
+    optimizer = setup.optimizer or torch.optim.SGD(trainable(setup.model), lr=_NEUTRAL_RATE)
+    run = _Steps(setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0)
+    if not setup.model.training:
+        setup.model.train()
+    for name, parameter in setup.model.named_parameters():
+        parameter.grad = first_gradients.pop(name, None)  # nothing else may keep them: they are as large as the model
+    run.losses.append(forward.loss if forward.loss is not None else math.nan)
+    try:
+        _run(run, count, steps_within(work, _PATIENCE, least=_FEWEST_MORE, most=_MOST))
+    except BaseException as error:
+        if is_fatal(error) or isinstance(error, Skip):
+            raise
+        raise Skip(f"a training step raised {one_line(error)}") from error
+    return replace(_collected(run, forward), chance=chance)
+
+
+def _run(run: _Steps, count: int, more: int) -> None:
+    """Make `count` updates (for a large model one, and a second where a zero gradient asks for it), more where the loss has risen."""
+    _leave_zero_rate(run)
+    run.learning_rate = _rate(run.optimizer)
+    large = count == _FEWEST
+    _train_and_look(run, 1 if large else count, differentiate=large)
+    if large and math.isfinite(run.losses[-1]) and _has_zero_gradient(run):
+        _take_back_the_look(run)
+        _train_and_look(run, count, differentiate=True)
+    last = min(run.done + more, _MOST)
+    if run.done < last and _is_up(run):
+        # Momentum overshoots at first: a rise is judged when there was time to come back from it.
+        _take_back_the_look(run)
+        _train_and_look(run, last, differentiate=False, until=lambda: not _is_up(run))
+
+
+def _train_and_look(run: _Steps, count: int, *, differentiate: bool, until: Callable[[], bool] | None = None) -> None:
+    _train(run, count, until)
+    if math.isfinite(run.losses[-1]):
+        _look_again(run, differentiate=differentiate)
+
+
+def _train(run: _Steps, count: int, until: Callable[[], bool] | None) -> None:
+    """Update until there are `count` updates in all, or the loss is not finite, hopeless, or as wanted."""
+    while run.done < count:
+        if run.done:
+            for parameter in run.setup.model.parameters():
+                parameter.grad = None
+            run.optimizer.zero_grad(set_to_none=True)
+            seed_everything(run.seed + run.done)
+            started = _now(run.setup)
+            loss = run.loss()
+            run.losses.append(float(loss.detach()))
+            if not math.isfinite(run.losses[-1]):
+                return
+            if until is not None and (until() or run.losses[-1] > _LOST * max(abs(run.losses[0]), run.chance)):
+                run.losses.pop()  # the look that follows measures it
+                return
+            loss.backward()
+            run.seconds.append(_now(run.setup) - started)
+        run.sparse |= sparse_gradients(run.setup.model)
+        _note(run, gradient_norms(run.setup.model))
+        _step(run)
+        run.done += 1
+
+
+def _is_up(run: _Steps) -> bool:
+    """Whether the loss is above where it began by more than noise."""
+    first, last = run.losses[0], run.losses[-1]
+    return math.isfinite(last) and last - first > _RISEN * max(abs(first), run.chance)
+
+
+def _take_back_the_look(run: _Steps) -> None:
+    run.losses.pop()
+    run.counts.clear()
+    for norms in run.gradients.values():
+        del norms[run.done :]
+
+
+def _has_zero_gradient(run: _Steps) -> bool:
+    """Whether some parameter had no gradient in any step so far: a third look decides."""
+    return any(not any(norms) for norms in run.gradients.values())
+
+
+def _look_again(run: _Steps, *, differentiate: bool) -> None:
+    """The forward after the last update; after few updates its gradients count too, each dropped once its norm is known."""
+    for parameter in run.setup.model.parameters():
+        parameter.grad = None
+    run.optimizer.zero_grad(set_to_none=True)
+    seed_everything(run.seed)
+    started = _now(run.setup)
+    with torch.set_grad_enabled(differentiate), run.counts:
+        loss = run.loss()
+    run.losses.append(float(loss.detach()))
+    if differentiate and math.isfinite(run.losses[-1]):
+        norms = norms_in_passing(run.setup.model, loss)
+        run.seconds.append(_now(run.setup) - started)
+        _note(run, norms)
+
+
+def _step(run: _Steps) -> None:
+    named = list(run.setup.model.named_parameters())
+    before = {name: p.detach().clone() for name, p in named if p.requires_grad} if run.compared else {}
+    frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
+    moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
+    started = _now(run.setup)
+    make = update if run.compared else update_in_parts  # memory counts where the model is large
+    make(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
+    run.update_seconds.append(_now(run.setup) - started)
+    if frozen:
+        moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))
+        run.frozen_moved = tuple(moved)
+    if before:
+        changes = norms_of(p.detach() - before[name] for name, p in named if name in before)
+        for name, change in zip(before, changes, strict=True):
+            run.updates.setdefault(name, []).append(change)
+
+
+def _now(setup: TrainingSetup) -> float:
+    """The clock, once the device has done what it was given."""
+    device = next((parameter.device for parameter in setup.model.parameters()), None)
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _leave_zero_rate(run: _Steps) -> None:
+    """Let a warm-up that starts at a rate of zero take its first step: an update that changes nothing proves nothing."""
+    scheduler = run.setup.scheduler
+    for _ in range(_LOOKAHEAD):
+        if scheduler is None or any(group.get("lr") for group in run.optimizer.param_groups):
+            return
+        if not _advanced(scheduler):
+            return
+
+
+def _rates_ahead(run: _Steps) -> tuple[float, ...]:
+    """The rate now and those the scheduler would set; the guard puts scheduler and optimizer back."""
+    rates = [run.learning_rate]
+    while run.setup.scheduler is not None and len(rates) <= _LOOKAHEAD and _advanced(run.setup.scheduler):
+        rates.append(_rate(run.optimizer))
+    return tuple(rate for rate in rates if rate is not None)
+
+
+def _advanced(scheduler: Any) -> bool:
+    try:
+        scheduler.step()
+    except Exception:  # ReduceLROnPlateau wants a metric; a schedule may be at its end
+        return False
+    return True
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float | None:
+    rate = next((group["lr"] for group in optimizer.param_groups if "lr" in group), None)
+    return float(rate) if rate is not None else None
+
+
+def _note(run: _Steps, norms: dict[str, float | None]) -> None:
+    for name, norm in norms.items():
+        run.gradients.setdefault(name, []).append(norm)
+
+
+def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
+    finite_steps = next((index for index, loss in enumerate(run.losses) if not math.isfinite(loss)), None)
+    # A loss that was not finite to begin with is the training pass's finding, not the steps'.
+    broken = finite_steps if finite_steps and math.isfinite(run.losses[0]) else None
+    place: dict[str, Any] = {}
+    if broken is not None:
+        culprit = find_non_finite(run.setup, seed=run.seed)
+        if culprit is not None:
+            place = {
+                "non_finite_at": culprit.op.label,
+                "non_finite_location": culprit.op.location,
+                "non_finite_module": culprit.op.module_path,
+            }
+    return StepStats(
+        parameters=tuple(_tracked(run)),
+        losses=tuple(run.losses),
+        steps=run.done,
+        own_optimizer=run.setup.optimizer is not None,
+        samples=forward.samples,
+        dead=_dead_growth(run, forward) if run.done and broken is None else (),
+        non_finite_step=broken,
+        frozen_moved=run.frozen_moved,
+        moved_buffers=_moved_buffers(run.setup.model, run.guard),
+        surrogate=run.surrogate,
+        optimizer=type(run.optimizer).__name__,
+        learning_rate=run.learning_rate,
+        schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
+        gradient_norms=_whole_norms(run),
+        step_seconds=min(run.seconds) + min(run.update_seconds) if run.seconds and run.update_seconds else None,
+        **place,
+    )
+
+
+def _whole_norms(run: _Steps) -> tuple[float, ...]:
+    """Norm of the gradient of all parameters together, before each update."""
+    steps = range(run.done)
+    columns = ([norms[step] or 0.0 for norms in run.gradients.values() if step < len(norms)] for step in steps)
+    return tuple(math.hypot(*column) if all(map(math.isfinite, column)) else math.inf for column in columns)
+
+
+def _tracked(run: _Steps) -> Iterable[TrackedParameter]:
+    model = run.setup.model
+    groups = {id(tensor): group for group in run.optimizer.param_groups for tensor in group["params"]}
+    tables = {path for path, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
+    for name, parameter in model.named_parameters():
+        before = run.guard.saved(parameter)
+        if before is None:
+            continue
+        group = groups.get(id(parameter))
+        weight_norm = float(torch.linalg.vector_norm(before.float())) if before.numel() else 0.0
+        decay, decoupled = _decay(run.optimizer, group)
+        yield TrackedParameter(
+            name=name,
+            numel=parameter.numel(),
+            dims=parameter.dim(),
+            requires_grad=parameter.requires_grad,
+            in_optimizer=group is not None,
+            sparse=name in run.sparse,
+            gradients=tuple(run.gradients.get(name, ())),
+            moved=_distance(parameter, before),
+            weight_norm=weight_norm,
+            steps=run.done if _moves(run.optimizer) else 0,
+            updates=tuple(run.updates.get(name, ())),
+            is_table=name.rpartition(".")[0] in tables,
+            decay=decay * weight_norm,
+            decoupled=decoupled,
+            location=run.setup.construction.get(name.rpartition(".")[0]),
+        )
+
+
+def _moves(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether updates can change anything: some learning rate is not zero."""
+    return any(group.get("lr", 1.0) for group in optimizer.param_groups)
+
+
+def _decay(optimizer: torch.optim.Optimizer, group: dict[str, Any] | None) -> tuple[float, bool]:
+    """How much of a weight one step's decay takes: added to the gradient, or (decoupled) off the weight itself."""
+    settings = group or {}
+    factor = float(settings.get("weight_decay") or 0.0)
+    if decouples(type(optimizer), settings):
+        return factor * float(settings.get("lr") or 0.0), True
+    return factor, False
+
+
+def _distance(now: torch.Tensor, before: torch.Tensor) -> float:
+    if now.shape != before.shape or not now.numel():
+        return 0.0
+    return float(torch.linalg.vector_norm((now.detach() - before).float()))
+
+
+def _moved_buffers(model: nn.Module, guard: StateGuard) -> tuple[str, ...]:
+    moved = []
+    for path, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if not own or any(parameter.requires_grad for parameter in own):
+            continue
+        for name, buffer in module.named_buffers(recurse=False):
+            if name != "num_batches_tracked" and guard.differs(buffer):
+                moved.append(f"{path}.{name}" if path else name)
+    return tuple(moved)
+
+
+def _dead_growth(run: _Steps, forward: ForwardStats) -> tuple[DeadGrowth, ...]:
+    before = [layer for layer in forward.rectifiers() if layer.units]
+    after = run.counts.settle()
+    if len(before) != len(after):
+        return ()  # the forward took another path: layers cannot be paired
+    return tuple(
+        DeadGrowth(layer.module_path, layer.label, layer.location, layer.units or 0, layer.never_active or 0, dead)
+        for layer, dead in zip(before, after, strict=True)
+        if dead is not None
+    )

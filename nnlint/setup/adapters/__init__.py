@@ -1,0 +1,1 @@
+"""Setups of frameworks: Lightning and Hugging Face."""

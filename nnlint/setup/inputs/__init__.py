@@ -1,0 +1,1 @@
+"""Example inputs where the target brings none of its own."""

@@ -1,0 +1,1 @@
+"""From a target string or object to the thing it names."""

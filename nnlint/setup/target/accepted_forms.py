@@ -1,0 +1,246 @@
+"""The forms a training setup may be given in: what `build_fn` returns, or what is passed to the Python API."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from nnlint.frames import format_trace, location_of_exception
+from nnlint.seeding import seeded
+from nnlint.setup.adapters.lightning import is_data_module, loaders_of
+from nnlint.setup.complete import complete
+from nnlint.setup.errors import SetupError
+from nnlint.setup.inputs.signature import ForwardSignature
+from nnlint.setup.losses import named_loss
+from nnlint.setup.options import SetupOptions
+from nnlint.setup.target.construction_sites import ConstructionSites
+from nnlint.setup.training_setup import TrainingSetup
+from nnlint.tensors import describe
+
+ACCEPTED = (
+    "accepted are a torch.nn.Module, a dict with the key 'model', a tuple such as (model, inputs) or "
+    "(model, loss, loader), and nnlint.TrainingSetup(...)"
+)
+#: What nnlint fills in itself, and no dict may.
+_INTERNAL = frozenset({"assumptions", "inputs_assumed", "targets_assumed", "construction", "weights"})
+_KEYS = tuple(name for name in TrainingSetup.model_fields if name not in _INTERNAL)
+_OTHER_NAMES = {
+    "net": "model", "network": "model", "module": "model", "input": "inputs", "x": "inputs", "batch": "inputs",
+    "example": "inputs", "target": "targets", "y": "targets", "labels": "targets", "label": "targets",
+    "criterion": "loss", "loss_fn": "loss", "loss_function": "loss", "objective": "loss", "optim": "optimizer",
+    "opt": "optimizer", "lr_scheduler": "scheduler", "sched": "scheduler", "loader": "data", "dataloader": "data",
+    "train_loader": "data", "dataset": "data", "train_data": "data", "val_loader": "val_data", "classes": "num_classes",
+}  # fmt: skip
+
+
+def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
+    """The training setup that a live object stands for, completed with inputs, loss and targets.
+
+    A class or function is called without arguments. Models and optimizers are used as they are, never copied.
+
+    Raises:
+        SetupError: RUN001 or RUN005.
+    """
+    options = options or SetupOptions()
+    sites = ConstructionSites()
+    if not isinstance(value, nn.Module) and callable(value):
+        with sites:
+            value = build(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
+    return complete(to_setup(value, sites=sites), options)
+
+
+def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *, name: str, seed: int) -> Any:
+    """Call the user's `function` under a seed, and turn whatever it raises into a SetupError.
+
+    Raises:
+        SetupError: RUN001, when arguments are missing or unknown, or the function raises or exits.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        signature = None
+    if signature is not None:
+        _check_arguments(signature, args, kwargs, name)
+    try:
+        with seeded(seed):
+            return function(*args, **kwargs)
+    except SetupError:
+        raise
+    except SystemExit as error:
+        raise _raised(error, f"{name}() called sys.exit({error.code!r}) instead of returning a model") from error
+    except ModuleNotFoundError as error:
+        # A library that imports lazily names what it failed at in words of its own.
+        missing = (
+            f"needs the package {error.name!r}, which is not installed" if error.name else f"cannot import: {error}"
+        )
+        raise _raised(error, f"{name}() {missing}") from error
+    except ValidationError as error:
+        raise _raised(error, f"{name}() raised an error: {_validation_text(error)}") from error
+    except Exception as error:
+        raise _raised(error, f"{name}() raised {type(error).__name__}: {error}") from error
+
+
+def _raised(error: BaseException, message: str) -> SetupError:
+    location = location_of_exception(error)
+    where = f" (at {location})" if location is not None else ""
+    return SetupError("RUN001", f"{message}{where}", location=location, trace=format_trace(error))
+
+
+def _check_arguments(signature: inspect.Signature, args: Any, kwargs: Mapping[str, Any], name: str) -> None:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        reason = str(error)
+    else:
+        return
+    bound = signature.bind_partial().arguments if not (args or kwargs) else {*kwargs}
+    required = [
+        p.name
+        for index, p in enumerate(signature.parameters.values())
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name not in bound and index >= len(args)
+    ]  # fmt: skip
+    if required:
+        example = ", ".join(f"{parameter}=..." for parameter in required)
+        missing = ", ".join(required)
+        message = f"{name}{signature} needs arguments that were not given: {missing}; write {name}({example})"
+    else:
+        message = f"{name}{signature} does not take the arguments given: {reason}"
+    raise SetupError("RUN001", message)
+
+
+def to_setup(value: Any, *, sites: ConstructionSites | None = None, origin: str = "") -> TrainingSetup:
+    """The setup that `value` spells out, without anything inferred.
+
+    Args:
+        value: one of the accepted forms.
+        sites: where the modules were constructed, if that was recorded.
+        origin: what gave the value, to begin the error message with: "build() returned".
+
+    Raises:
+        SetupError: RUN001, naming what was given and what is accepted.
+    """
+    setup = _converted(value, origin or "the target is")
+    construction = sites.by_path(setup.model) if sites is not None else {}
+    return setup.model_copy(update={"construction": construction}) if construction else setup
+
+
+def _converted(value: Any, origin: str) -> TrainingSetup:
+    if isinstance(value, TrainingSetup):
+        return value
+    if isinstance(value, nn.Module):
+        return _validated({"model": value}, origin)
+    if isinstance(value, Mapping):
+        return _from_mapping(value, origin)
+    if isinstance(value, tuple):
+        return _validated(_sniffed(value, origin), origin)
+    hint = ""
+    if value is None:
+        hint = " (is a `return` missing?)"
+    elif isinstance(value, type) and issubclass(value, nn.Module):
+        hint = f" (the class, not an instance: write {value.__name__}(...))"
+    elif inspect.iscoroutine(value):
+        value.close()
+        hint = " (write a plain `def`, without `async`)"
+    elif isinstance(value, list):
+        hint = " (a tuple, not a list, holds several parts)"
+    raise SetupError("RUN001", f"{origin} {describe(value)}{hint}; {ACCEPTED}")
+
+
+def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
+    for key in value:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            meant = _OTHER_NAMES.get(str(key)) or (near[0] if near else None)
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            known = ", ".join(_KEYS)
+            raise SetupError("RUN001", f"{origin} a dict with the unknown key {key!r}{hint} (known: {known})")
+    if "model" not in value:
+        raise SetupError("RUN001", f"{origin} {describe(value)}, without the key 'model'; {ACCEPTED}")
+    parts = dict(value)
+    if is_data_module(parts.get("data")):
+        parts |= loaders_of(parts.pop("data"))
+    if isinstance(parts.get("loss"), str):
+        parts["loss"] = named_loss(parts["loss"])
+    return _validated(parts, origin)
+
+
+def _validated(parts: Mapping[str, Any], origin: str) -> TrainingSetup:
+    try:
+        return TrainingSetup(**parts)
+    except ValidationError as error:
+        raise SetupError("RUN001", f"{origin} a setup that is not valid: {_validation_text(error)}") from error
+
+
+def _validation_text(error: ValidationError) -> str:
+    """Pydantic's errors as a user reads them: the field, what was given, what is accepted."""
+    texts = []
+    for item in error.errors(include_url=False):
+        path = ".".join(map(str, item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        texts.append(message if item["type"] == "value_error" else f"{path}: {message}, got {describe(item['input'])}")
+    return "; ".join(texts)
+
+
+def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
+    """The fields that the elements of a tuple are, told by their types."""
+    model = next((p for p in parts if isinstance(p, nn.Module) and not _is_loss_module(p)), None)
+    if model is None:
+        raise SetupError("RUN001", f"{origin} {describe(parts)}, without a model in it; {ACCEPTED}")
+    fields: dict[str, Any] = {"model": model}
+    for part in parts:
+        if part is None or part is model:
+            continue
+        if is_data_module(part):
+            fields |= loaders_of(part)
+            continue
+        for name in _fields_for(part):
+            if name not in fields:
+                fields[name] = part
+                break
+        else:
+            raise SetupError(
+                "RUN001", f"{origin} {describe(parts)}: it is unclear what {describe(part)} is; write a dict instead"
+            )
+    return _pair_split(fields, model)
+
+
+def _is_loss_module(value: Any) -> bool:
+    return isinstance(value, nn.modules.loss._Loss) or (  # noqa: SLF001 - the common base of torch's losses
+        isinstance(value, nn.Module) and type(value).__name__.endswith(("Loss", "Criterion"))
+    )
+
+
+def _fields_for(part: Any) -> tuple[str, ...]:
+    """The fields an element of a tuple can be, likeliest first."""
+    if isinstance(part, torch.optim.Optimizer):
+        return ("optimizer",)
+    if isinstance(part, torch.optim.lr_scheduler.LRScheduler):
+        return ("scheduler",)
+    if isinstance(part, (torch.Tensor, tuple, Mapping)):
+        return ("inputs", "targets")
+    if isinstance(part, list):
+        tensors = bool(part) and all(isinstance(item, torch.Tensor) for item in part)
+        return ("inputs", "targets") if tensors else ("data", "val_data")
+    if isinstance(part, torch.utils.data.Dataset):
+        return ("data", "val_data")
+    if callable(part):
+        return ("loss",)
+    if isinstance(part, Iterable) and not isinstance(part, (str, bytes)):
+        return ("data", "val_data")
+    return ()
+
+
+def _pair_split(fields: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """(model, (x, y)): a pair for a model that takes one argument is inputs and targets."""
+    pair = fields.get("inputs")
+    takes_two = len(ForwardSignature.of(model).names) > 1 or ForwardSignature.of(model).open_ended
+    if isinstance(pair, tuple) and len(pair) == 2 and "targets" not in fields and not takes_two:
+        return {**fields, "inputs": pair[0], "targets": pair[1]}
+    return fields

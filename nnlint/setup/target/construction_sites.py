@@ -1,0 +1,91 @@
+"""Where each module was constructed: the line of the user's code that a fault of initialization or wiring points at."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nnlint.finding import Location
+from nnlint.frames import is_tool_file, location_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class ConstructionSites:
+    """Records, while it is entered, the construction line of every `nn.Module`.
+
+    `nn.Module.__init__` is replaced for that time and put back on leaving, whatever happens inside. Modules are held
+    weakly, so recording keeps nothing alive.
+    """
+
+    def __init__(self) -> None:
+        self._sites: dict[int, tuple[weakref.ref[nn.Module], Location]] = {}
+        self._originals: list[Callable[..., None]] = []
+
+    def __enter__(self) -> Self:
+        original: Callable[..., None] = nn.Module.__init__
+
+        @functools.wraps(original)
+        def recording_init(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            original(module, *args, **kwargs)
+            self._record(module, inspect.currentframe())
+
+        self._originals.append(original)
+        nn.Module.__init__ = recording_init  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        nn.Module.__init__ = self._originals.pop()  # type: ignore[method-assign]
+
+    def _record(self, module: nn.Module, frame: FrameType | None) -> None:
+        site = _construction_site(module, frame)
+        if site is not None:
+            self._sites[id(module)] = (weakref.ref(module), site)
+
+    def of(self, module: nn.Module) -> Location | None:
+        """Where `module` was constructed, or None if that was not seen."""
+        known = self._sites.get(id(module))
+        # The id of a module that is gone may have been given to another one.
+        return known[1] if known is not None and known[0]() is module else None
+
+    def by_path(self, model: nn.Module) -> dict[str, Location]:
+        """Module path -> construction line, for every module of `model` for which one is known.
+
+        A module that no constructor made (a deep copy, as in `nn.TransformerEncoder`) takes the line of the module
+        that holds it.
+        """
+        places: dict[str, Location] = {}
+        for path, module in model.named_modules():
+            site = self.of(module)
+            parent = path.rpartition(".")[0]
+            if site is None and path:
+                site = places.get(parent)
+            if site is not None:
+                places[path] = site
+        return places
+
+
+def _construction_site(module: nn.Module, frame: FrameType | None) -> Location | None:
+    """The first frame, outwards, that is neither a constructor of `module` itself nor torch's or nnlint's."""
+    while frame is not None:
+        if not _is_constructor_of(module, frame) and not is_tool_file(frame.f_code.co_filename):
+            return location_of(frame.f_code, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def _is_constructor_of(module: nn.Module, frame: FrameType) -> bool:
+    code = frame.f_code
+    if code.co_argcount == 0 or not code.co_varnames:
+        return False
+    # Any method running on the object while it is built, not only __init__, is part of making it.
+    return frame.f_locals.get(code.co_varnames[0]) is module
