@@ -3,7 +3,7 @@
 Usage: python benchmarks/cost.py [--repeats 5] [--json] [--deep | --write]
 
 Times are CPU times of one thread, checks and steps taken in turn in one run. With `--deep` only the deep profile is measured, and
-its training steps are counted. `--write` measures both and writes docs/cost.md.
+its training steps are counted. `--write` measures both and writes docs/evidence/cost.md.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def deep_table(found: dict[str, dict[str, float]]) -> str:
 
 
 def page(found: dict[str, dict[str, float]], deep: dict[str, dict[str, float]]) -> str:
-    """docs/cost.md."""
+    """docs/evidence/cost.md."""
     return f"""<!-- Written by benchmarks/cost.py --write. -->
 
 # Cost
@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--deep", action="store_true", help="measure --deep alone")
-    parser.add_argument("--write", action="store_true", help="measure both profiles and write docs/cost.md")
+    parser.add_argument("--write", action="store_true", help="measure both profiles and write docs/evidence/cost.md")
     parser.add_argument("--peak", choices=["step", "check"], help=argparse.SUPPRESS)
     parser.add_argument("--model", default="resnet18", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -253,7 +253,7 @@ def main() -> int:
         return 0
     found = measure(arguments.repeats)
     if arguments.write:
-        (ROOT / "docs" / "cost.md").write_text(page(found, deep_costs(arguments.repeats)), encoding="utf-8")
+        (ROOT / "docs" / "evidence" / "cost.md").write_text(page(found, deep_costs(arguments.repeats)), encoding="utf-8")
     print(json.dumps(found, indent=2) if arguments.json else table(found))
     return 0
 

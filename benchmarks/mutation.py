@@ -3,7 +3,7 @@
 Usage: python benchmarks/mutation.py [--zoo ../shared/zoo] [--only resnet] [--operator softmax] [--no-zoo] [--limit 20]
 
 The models are the healthy idioms of tests/idioms and a part of the zoo. Writes one JSON line for each mutant (`--out`) and
-docs/mutation.md (`--page`): recall, diagnosis and the false alarms on the unmutated twins, for each rule.
+docs/evidence/mutation.md (`--page`): recall, diagnosis and the false alarms on the unmutated twins, for each rule.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=int, default=120, metavar="SECONDS", help="for one check")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mutation.jsonl")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "mutation.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evidence" / "mutation.md")
     parser.add_argument("--no-page", action="store_true", help="write no page (a part of the mutants is no result)")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""docs/mutation.md from the rows of benchmarks/mutation.py."""
+"""docs/evidence/mutation.md from the rows of benchmarks/mutation.py."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Usage: python benchmarks/sweep.py [--zoo ../shared/zoo] [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep]
 
 Each model is checked in a process of its own, with a time limit. Writes one JSON line for each model (`--out`) and the
-page docs/false-alarms.md (`--page`). `--resume` keeps the lines that are there; `--build-only` runs no check.
+page docs/evidence/false-alarms.md (`--page`). `--resume` keeps the lines that are there; `--build-only` runs no check.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS", help="for one model")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.jsonl")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "false-alarms.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evidence" / "false-alarms.md")
     parser.add_argument("--no-page", action="store_true", help="write no page (a part of the zoo is no result)")
     parser.add_argument("--resume", action="store_true", help="keep what --out holds and check the rest")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""docs/false-alarms.md from the rows of a sweep."""
+"""docs/evidence/false-alarms.md from the rows of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes docs/article.md: the template with the real output of nnlint on the article's networks.
+"""Writes docs/explanation/article.md: the template with the real output of nnlint on the article's networks.
 
 Usage: gen_article.py [--check]   (--check: exit 1 when the page is stale; measured numbers are not compared)
 """
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "article.md"
-TEMPLATE = ROOT / "docs" / "article.template.md"
+PAGE = ROOT / "docs" / "explanation" / "article.md"
+TEMPLATE = ROOT / "docs" / "explanation" / "article.template.md"
 _DIRECTIVE = re.compile(r"^@nnlint (\S+)$", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 

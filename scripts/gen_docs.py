@@ -1,4 +1,4 @@
-"""Write docs/rules/ (a page for each rule, and the index) and the pack's rules_index.json; `--check` only compares."""
+"""Write docs/reference/rules/ (a page for each rule, and the index) and the pack's rules_index.json; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NOTE = "<!-- Written by scripts/gen_docs.py from the rule's own file; edit that 
 
 def pages(rules: tuple[Rule, ...]) -> dict[str, str]:
     """Text of every page by its file name."""
-    alarms = false_alarms((ROOT / "docs" / "false-alarms.md").read_text(encoding="utf-8"))
+    alarms = false_alarms((ROOT / "docs" / "evidence" / "false-alarms.md").read_text(encoding="utf-8"))
     made = {f"{rule.name}.md": page(rule, alarms.get(rule.code, "")) for rule in rules}
     return {**made, "index.md": index(rules, alarms)}
 
 
 def false_alarms(swept: str) -> dict[str, str]:
-    """"2 of 303" by code: on how many of the models of docs/false-alarms.md each rule fires at warning or above."""
+    """"2 of 303" by code: on how many of the models of docs/evidence/false-alarms.md each rule fires at warning or above."""
     found = {}
     for line in swept.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -48,9 +48,9 @@ def page(rule: Rule, alarms: str = "") -> str:
         f"Level: {rule.level.value}. Needs: {', '.join(rule.needs)}. Since {rule.since}.",
     ]
     parts.append(
-        f"Healthy public models on which it is a warning or an error: {alarms} ([false alarms](../false-alarms.md))."
+        f"Healthy public models on which it is a warning or an error: {alarms} ([false alarms](../../evidence/false-alarms.md))."
         if alarms
-        else "No model of [the sweep](../false-alarms.md) has given it anything to judge."
+        else "No model of [the sweep](../../evidence/false-alarms.md) has given it anything to judge."
     )
     if rule.explains:
         parts.append(f"Findings of {', '.join(rule.explains)} at the same place are shown as symptoms of this one.")
@@ -91,7 +91,7 @@ def _shown(value: object) -> str:
 
 def index(rules: tuple[Rule, ...], alarms: dict[str, str]) -> str:
     """The list of all rules by family; `alarms` by code as `false_alarms` gives them."""
-    measured = "*Fires* says on how many healthy public models a rule is a warning or an error: [false alarms](../false-alarms.md)."
+    measured = "*Fires* says on how many healthy public models a rule is a warning or an error: [false alarms](../../evidence/false-alarms.md)."
     parts = [NOTE, "# Rules", f"{len(rules)} rules. `nnlint explain CODE` shows a page at the terminal. {measured}"]
     for _, family in groupby(sorted(rules, key=_package), key=_package):
         members = list(family)
@@ -131,9 +131,9 @@ def write(folder: Path, wanted: dict[str, str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the pages, or with `--check` exit 1 when they are stale."""
-    parser = argparse.ArgumentParser(description="Write docs/rules/ from the registry.")
+    parser = argparse.ArgumentParser(description="Write docs/reference/rules/ from the registry.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "rules")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reference" / "rules")
     arguments = parser.parse_args(argv)
     rules = registry.load().rules
     wanted, index_file = pages(rules), PACK / cards.INDEX

@@ -1,4 +1,4 @@
-"""Write docs/report.schema.json from the report's pydantic model. `--check` compares and writes nothing."""
+"""Write docs/reference/report.schema.json from the report's pydantic model. `--check` compares and writes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnlint.report import SCHEMA_VERSION, Report
 
-FILE = Path(__file__).resolve().parent.parent / "docs" / "report.schema.json"
+FILE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "report.schema.json"
 
 
 def schema() -> str:

@@ -70,7 +70,7 @@ def test_sweep_reports_what_it_could_not_check(repository: Path, tmp_path: Path)
 
 
 def test_what_is_published_is_defended(repository: Path) -> None:
-    text = (repository / "docs" / "false-alarms.md").read_text()
+    text = (repository / "docs" / "evidence" / "false-alarms.md").read_text()
     defended = json.loads((repository / "benchmarks" / "defended.json").read_text())
     loud = re.findall(r"^- (\w+) (error|warning), ([\w/-]+),", text, flags=re.MULTILINE)
     assert "Not defended." not in text

@@ -15,7 +15,13 @@ import pytest
 from nnlint import registry
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
-_PAGES = ("getting-started", "build-fn", "report", "configuration", "capture")
+_PAGES = (
+    "tutorial/getting-started",
+    "reference/build-fn",
+    "reference/report",
+    "reference/configuration",
+    "explanation/capture",
+)
 _FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\s+# exit (\d)$")
 
@@ -92,13 +98,13 @@ _ANCHOR = re.compile(r"calibration\.md#([\w-]+)|(?<=and )#([\w-]+)")
 
 
 def _sections() -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", (_DOCS / "calibration.md").read_text(), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", (_DOCS / "evidence" / "calibration.md").read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_sections_of_the_calibration_that_are_named_exist() -> None:
     files = [file for folder in ("nnlint", "rules") for file in (_DOCS.parent / folder).rglob("*.py")]
-    files += (_DOCS / "rules").glob("*.md")
+    files += (_DOCS / "reference" / "rules").glob("*.md")
     known = _sections()
     missing = {
         f"{file.relative_to(_DOCS.parent)}: #{anchor}"
@@ -120,12 +126,26 @@ def test_every_threshold_names_its_calibration() -> None:
         ]
         said = (rule.options.__doc__ or "") if rule.options is not None else ""
         explained = re.search(r"No calibration: \w[\w ,]{10,}", said)
-        assert not numbers or explained or "calibration: docs/calibration.md#" in said, (
+        assert not numbers or explained or "calibration: docs/evidence/calibration.md#" in said, (
             f"{rule.code}: {', '.join(numbers)}"
         )
 
 
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)")
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    root = _DOCS.parent
+    broken = {
+        f"{page.relative_to(root)}: {target}"
+        for page in (*_DOCS.rglob("*.md"), *root.glob("*.md"))
+        for target in _LINK.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    }
+    assert not broken
+
+
 def test_measured_tables_are_filled_in() -> None:
-    text = (_DOCS / "calibration.md").read_text()
+    text = (_DOCS / "evidence" / "calibration.md").read_text()
     for name, table in re.findall(r"<!-- (.+?): start -->(.*?)<!-- \1: end -->", text, flags=re.DOTALL):
         assert table.strip(), f"nothing was measured for {name}"

@@ -3,7 +3,7 @@
     python benchmarks/calibration/fresh_weights.py --zoo DIRECTORY [--each 14] [--write]
 
 `DIRECTORY` holds `zoo.py` (see benchmarks/sweep.py). With `--write` the table replaces the section "Fresh weights" of
-docs/calibration.md.
+docs/evidence/calibration.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import nn
 
 from nnlint.probes.given.parameters import Parameters
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "calibration.md"
 HEADING = "## Fresh weights"
 STEPS = (100, 300, 1000)
 FEATURES, CLASSES = 64, 10
@@ -269,7 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, help="directory with zoo.py; without it only nets built here are judged")
     parser.add_argument("--each", type=int, default=14, help="public models of each library")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/calibration.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/evidence/calibration.md")
     parser.add_argument("--unknown", action="store_true", help="name the tensors that match no initialization")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
     python -m benchmarks.calibration.grid [--samples 32] [--seeds 1] [--profile default --profile deep]
 
 Checks each of the 20 setups with every rule and prints what is said, the overfit probe's result and the number of false alarms
-(findings at warning or above). Tables: docs/calibration.md#overfit.
+(findings at warning or above). Tables: docs/evidence/calibration.md#overfit.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Usage: python benchmarks/calibration/independence.py --zoo ../shared/zoo [--lib nn,timm] [--every 4] [--out rows.jsonl] [--write]
 
 Each model is measured in a process of its own, in training mode with a batch of eight. `--out` keeps the rows (those that are
-there are not measured again); `--write` puts the table into docs/calibration.md.
+there are not measured again); `--write` puts the table into docs/evidence/calibration.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
 from benchmarks import sweep  # noqa: E402 - needs the path
 
-PAGE = ROOT / "docs" / "calibration.md"
+PAGE = ROOT / "docs" / "evidence" / "calibration.md"
 HEADING = "## Independence"
 CAUSAL = re.compile(r"(CausalLM|LMHeadModel)$")
 #: The rules that rest on these measurements.

@@ -3,7 +3,7 @@
     python -m benchmarks.calibration.lr_range [--samples 32] [--seeds 1] [--steps 60]
 
 For each net and optimizer: the interval, and the loss after `--steps` updates over the first loss at the interval's lower end, at the
-suggestion, at its upper end and at the minimum of the curve. Table: docs/calibration.md#learning-rate-range.
+suggestion, at its upper end and at the minimum of the curve. Table: docs/evidence/calibration.md#learning-rate-range.
 """
 
 from __future__ import annotations

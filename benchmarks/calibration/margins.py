@@ -1,6 +1,6 @@
 """How near healthy models come to the limits of the loss, weight and normalization rules.
 
-Usage: margins.py [--zoo FOLDER] [--lib NAMES] [--every N] [--write]   (--write: put the lines into docs/calibration.md)
+Usage: margins.py [--zoo FOLDER] [--lib NAMES] [--every N] [--write]   (--write: put the lines into docs/evidence/calibration.md)
 
 Every model is one of the zoo, freshly initialized, in training mode, batch of 8, with the loss of benchmarks/zoo_setup.py.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.calibration.overfit
 
-Table: docs/calibration.md#plateaus.
+Table: docs/evidence/calibration.md#plateaus.
 """
 
 from __future__ import annotations

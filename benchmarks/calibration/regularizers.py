@@ -3,7 +3,7 @@
     python benchmarks/calibration/regularizers.py [--write]
 
 Nets of fresh_weights.py and grid.py on their own data, a few hundred steps each. `--write` puts the tables into
-docs/calibration.md.
+docs/evidence/calibration.md.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Sections of docs/calibration.md: hand-written text around what the scripts measured, between two markers."""
+"""Sections of docs/evidence/calibration.md: hand-written text around what the scripts measured, between two markers."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "calibration.md"
 
 
 def put(name: str, text: str) -> bool:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.calibration.steps [--samples 2 8 32] [--seeds 2]
 
-Prints, for each optimizer, the extremes over models, batch sizes and seeds. Table: docs/calibration.md#steps.
+Prints, for each optimizer, the extremes over models, batch sizes and seeds. Table: docs/evidence/calibration.md#steps.
 """
 
 from __future__ import annotations

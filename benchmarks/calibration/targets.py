@@ -3,7 +3,7 @@
     python benchmarks/calibration/targets.py [--draws 200] [--write]
 
 Every draw is a linear model on noise with labels of a usual kind and the loss people use for them; the rule itself judges
-it. `--write` puts the tables into docs/calibration.md.
+it. `--write` puts the tables into docs/evidence/calibration.md.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Each rule is run on healthy models with one option at a time moved by the factors below: the models of the zoo as one would
 train them (benchmarks/zoo_setup.py), the healthy idioms of tests/idioms and the nets of grid.py. Then on its own faulty
-fixture and the faulty idioms that expect it. `--write` puts the tables into docs/calibration.md, at the section that the
+fixture and the faulty idioms that expect it. `--write` puts the tables into docs/evidence/calibration.md, at the section that the
 options name. Rules that need a longer probe are left out: those probes have scripts of their own.
 """
 

@@ -1,6 +1,6 @@
 """How much gradients grow with the first update of large models: the limit from which on OPT009 does not judge them.
 
-Usage: waking.py [--zoo FOLDER] [--only NAMES]   Figures: docs/calibration.md#steps.
+Usage: waking.py [--zoo FOLDER] [--only NAMES]   Figures: docs/evidence/calibration.md#steps.
 
 Prints for each model, over its weight tensors, the gradient after the first update over the one before it.
 """

@@ -1,4 +1,4 @@
-"""JSON: the report model as it is, in the order of its fields; its schema is docs/report.schema.json."""
+"""JSON: the report model as it is, in the order of its fields; its schema is docs/reference/report.schema.json."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from nnlint.reporters.options import ReportOptions
 
 @pytest.fixture(scope="module")
 def schema(repository: Path) -> dict[str, object]:
-    return json.loads((repository / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    return json.loads((repository / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))
 
 
 def test_the_schema_is_fresh(repository: Path):

@@ -1,7 +1,7 @@
 """Which initialization a weight tensor is consistent with, by the sampling theory of independent draws.
 
 The tests work on a block of at most 256 x 256 entries; the limits are five standard errors or, where a statistic is
-far from normal, what thousands of simulated draws stay below (docs/calibration.md, "Fresh weights").
+far from normal, what thousands of simulated draws stay below (docs/evidence/calibration.md, "Fresh weights").
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nnlint.capture.graph import Graph, Op
 
-#: What calling one operation costs besides its arithmetic, in multiply-adds (docs/calibration.md#effort).
+#: What calling one operation costs besides its arithmetic, in multiply-adds (docs/evidence/calibration.md#effort).
 _CALL = 1_000_000
 #: What updating one parameter, and what writing one number of an output costs, in multiply-adds.
 _UPDATE = 10

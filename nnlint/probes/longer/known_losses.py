@@ -1,6 +1,6 @@
 """What values a loss can come to rest at: its floor, the plateaus that name a fault, and what a plateau would not prove.
 
-The values: docs/calibration.md#plateaus.
+The values: docs/evidence/calibration.md#plateaus.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A neutral Adam climbs the ladder whatever optimizer the user has, so that no verdict depends on the user's optimizer being the probe's
 favourite; the user's own optimizer gets a rung where the ladder did not fit. Protocol: Karpathy's recipe ("overfit one batch", as few
-as two examples), calibrated in docs/calibration.md#overfit.
+as two examples), calibrated in docs/evidence/calibration.md#overfit.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Multiply-adds that a probe may spend, and its fewest and most steps. The fewest add up to less than 150 with the default
 #: profile, and with the 20 more of the rates where one near the configured rate seems to diverge: that is what a ResNet-18 gets.
-#: A net of a few thousand weights makes the most (docs/calibration.md#effort).
+#: A net of a few thousand weights makes the most (docs/evidence/calibration.md#effort).
 _OVERFIT = (4e10, 60, 1000)
 _RANGE = (4e10, 45, 160)
 _DEPENDENCE = (1e10, 8, 100)

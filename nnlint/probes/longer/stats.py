@@ -37,7 +37,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class OverfitRun:
-    """The overfit-a-batch probe (protocol and calibration: docs/calibration.md#overfit).
+    """The overfit-a-batch probe (protocol and calibration: docs/evidence/calibration.md#overfit).
 
     Attributes:
         verdict: "fit", "plateau" (every rung came to rest above half of the reachable improvement) or "inconclusive".
@@ -107,7 +107,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class LearningRateRange:
-    """The learning-rate range test, from the user's optimizer and groups (docs/calibration.md#learning-rate-range).
+    """The learning-rate range test, from the user's optimizer and groups (docs/evidence/calibration.md#learning-rate-range).
 
     Attributes:
         rates, losses: the sweep: the loss before the step that is made with each rate; `smoothed` is its debiased running mean.

@@ -11,7 +11,7 @@ from statistics import median
 from nnlint.finding import Location, Skip
 
 _SMALLEST_RMS = 1e-4
-#: Times the largest gradient before an update: its size is not yet what training will see (docs/calibration.md#steps).
+#: Times the largest gradient before an update: its size is not yet what training will see (docs/evidence/calibration.md#steps).
 _WAKING = 10.0
 _DIED_OUT = 1e-3  # of the first norm of the gradient: the batch is learned
 
@@ -80,7 +80,7 @@ class TrackedParameter:
     def update_ratio(self) -> float | None:
         """Typical update over the weight norm; None for vectors and for weights too near zero to divide by.
 
-        LayerScale and zero-initialized tensors have ratios of 1e3 and more in healthy nets (docs/calibration.md#steps).
+        LayerScale and zero-initialized tensors have ratios of 1e3 and more in healthy nets (docs/evidence/calibration.md#steps).
         """
         if self.dims < 2 or self.rms <= _SMALLEST_RMS or not self.steps:
             return None

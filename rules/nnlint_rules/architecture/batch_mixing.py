@@ -22,7 +22,7 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     ## What it does
     Replaces one sample of the batch and compares the evaluation-mode outputs of the others, and differentiates a random
     projection of one sample's output with respect to the others' inputs. Batch norms are in evaluation mode by then and do
-    not mix. A relative change above 1e-5 (docs/calibration.md#independence) is an error; where the model has a reason for it
+    not mix. A relative change above 1e-5 (docs/evidence/calibration.md#independence) is an error; where the model has a reason for it
     (experts with a shared capacity, a declared set, a norm that always uses batch statistics) it is a warning with that
     reason. Batch x batch logits, as contrastive losses want them, are an info, and so is a model in which nothing tells the
     axis of the samples from that of time.

@@ -35,7 +35,7 @@ def check(graph: Graph) -> Iterator[Finding]:
 
     ## References
     - Wu and Gu, 2015, arXiv:1512.00242: Towards dropout training for convolutional neural networks
-    - docs/calibration.md#dropout-before-max-pool
+    - docs/evidence/calibration.md#dropout-before-max-pool
     """
     for op in graph.calls("dropout"):
         probability = op.argument("p", 0.5)

@@ -21,7 +21,7 @@ _COLOUR = "of a colour image one channel is used"
 
 
 class IgnoredInput(Options):
-    """Thresholds; calibration: docs/calibration.md#independence."""
+    """Thresholds; calibration: docs/evidence/calibration.md#independence."""
 
     border: float = Field(
         0.1, description="share of an axis that a strided kernel may leave over at its end: an info only"

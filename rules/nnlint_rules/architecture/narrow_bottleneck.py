@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NarrowBottleneck(Options):
-    """Thresholds; calibration: docs/calibration.md#architecture."""
+    """Thresholds; calibration: docs/evidence/calibration.md#architecture."""
 
     narrowing: int = Field(default=4, description="how many times wider the layer's input is")
     classes: int = Field(

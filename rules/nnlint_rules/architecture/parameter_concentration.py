@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ParameterConcentration(Options):
-    """Thresholds; calibration: docs/calibration.md#architecture."""
+    """Thresholds; calibration: docs/evidence/calibration.md#architecture."""
 
     share: float = Field(default=0.9, description="share of all parameters in one dense layer")
     total: int = Field(default=1_000_000, description="models with fewer parameters are left alone")

@@ -19,7 +19,7 @@ _BETWEEN = ("linear-map", "view", "identity", "cast", "dropout", "index", "pool"
 
 
 class SigmoidChain(Options):
-    """Thresholds; calibration: docs/calibration.md#sigmoid-chain."""
+    """Thresholds; calibration: docs/evidence/calibration.md#sigmoid-chain."""
 
     gradient: float = Field(
         default=0.3, description="factor per layer below which the gradient decays (a sigmoid's slope is at most 0.25)"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SpatialCollapse(Options):
-    """Thresholds; calibration: docs/calibration.md#architecture."""
+    """Thresholds; calibration: docs/evidence/calibration.md#architecture."""
 
     dead: float = Field(
         default=0.5, description="share of a kernel's weights that only ever meet padding, above which it is reported"

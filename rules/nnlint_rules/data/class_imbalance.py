@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ClassImbalance(Options):
-    """Thresholds; calibration: docs/calibration.md#class-imbalance."""
+    """Thresholds; calibration: docs/evidence/calibration.md#class-imbalance."""
 
     ratio: float = Field(10.0, description="largest class over smallest")
     samples: int = Field(100, description="samples needed to judge")

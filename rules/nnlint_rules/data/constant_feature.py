@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ConstantFeature(Options):
-    """Thresholds; calibration: docs/calibration.md#features."""
+    """Thresholds; calibration: docs/evidence/calibration.md#features."""
 
     samples: int = Field(32, description="samples needed to call a feature constant")
     flag_samples: int = Field(256, description="samples needed where the constant is 0 or 1: a rare flag")

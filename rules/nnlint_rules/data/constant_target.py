@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ConstantTarget(Options):
-    """Thresholds; calibration: docs/calibration.md#constant-target."""
+    """Thresholds; calibration: docs/evidence/calibration.md#constant-target."""
 
     samples: int = Field(16, description="samples needed to judge")
     rare: int = Field(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FeatureScaleDisparity(Options):
-    """Thresholds; calibration: docs/calibration.md#features."""
+    """Thresholds; calibration: docs/evidence/calibration.md#features."""
 
     ratio: float = Field(1e3, description="largest over smallest standard deviation of a feature")
     samples: int = Field(16, description="samples needed to judge")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class InputDtype(Options):
-    """Thresholds; calibration: docs/calibration.md#input-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#input-scale."""
 
     largest: int = Field(
         16, description="largest integer that may go into layers unscaled: one-hot planes, small counts"

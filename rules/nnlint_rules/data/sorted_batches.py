@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SortedBatches(Options):
-    """Thresholds; calibration: docs/calibration.md#sorted-batches."""
+    """Thresholds; calibration: docs/evidence/calibration.md#sorted-batches."""
 
     pure: float = Field(0.95, description="share of a batch's largest class from which on it counts as single-class")
     batches: float = Field(0.8, description="share of single-class batches")

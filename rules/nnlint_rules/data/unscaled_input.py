@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UnscaledInput(Options):
-    """Thresholds; calibration: docs/calibration.md#input-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#input-scale."""
 
     offset: float = Field(10.0, description="|mean| over std")
     std: float = Field(20.0, description="largest standard deviation")

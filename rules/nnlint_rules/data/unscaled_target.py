@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnscaledTarget(Options):
-    """Thresholds; calibration: docs/calibration.md#target-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#target-scale."""
 
     scale: float = Field(10.0, description="largest std, or |mean|, of the targets")
     excess: float = Field(10.0, description="root mean square of the targets over that of the predictions")

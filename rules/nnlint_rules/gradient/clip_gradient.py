@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ClipGradient(Options):
-    """Thresholds; calibration: docs/calibration.md#steps."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps."""
 
     spike: float = Field(5.0, description="largest norm over the median of those before it")
     min_steps: int = Field(10, description="norms that have to be there to judge their distribution")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExplodingGradient(Options):
-    """Thresholds; calibration: docs/calibration.md#gradient-decay."""
+    """Thresholds; calibration: docs/evidence/calibration.md#gradient-decay."""
 
     total: float = Field(1e4, description="gradient at the first layer over that at the last")
     blocks: int = Field(4, description="layers the growth has to run through")

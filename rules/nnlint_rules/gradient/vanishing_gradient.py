@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VanishingGradient(Options):
-    """Thresholds; calibration: docs/calibration.md#gradient-decay."""
+    """Thresholds; calibration: docs/evidence/calibration.md#gradient-decay."""
 
     total: float = Field(1e-4, description="gradient at the first layer over that at the last")
     blocks: int = Field(4, description="layers the decay has to run through")

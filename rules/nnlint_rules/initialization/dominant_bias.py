@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DominantBias(Options):
-    """Thresholds; calibration: docs/calibration.md#dominant-bias."""
+    """Thresholds; calibration: docs/evidence/calibration.md#dominant-bias."""
 
     deviations: float = Field(default=5.0, description="bias over the deviation of the pre-activation without it")
     saturated: float = Field(default=4.0, description="smallest bias before a sigmoid or tanh that closes the unit")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingScale(Options):
-    """Thresholds, those of the initial-loss rule; calibration: docs/calibration.md#initial-loss."""
+    """Thresholds, those of the initial-loss rule; calibration: docs/evidence/calibration.md#initial-loss."""
 
     excess: float = Field(default=0.7, description="accepted loss of the logits' spread above ln(classes)")
     fatal_excess: float = Field(default=3.0, description="from here on an error")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GainMismatch(Options):
-    """Thresholds; calibration: docs/calibration.md#signal-rates."""
+    """Thresholds; calibration: docs/evidence/calibration.md#signal-rates."""
 
     tolerance: float = Field(default=1.25, description="accepted factor between the weight deviation and its target")
     unusual: float = Field(default=2.0, description="factor from which a deviation without harm is worth a note")

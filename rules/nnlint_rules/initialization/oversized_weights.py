@@ -22,7 +22,7 @@ _ORDINARY = 3.0
 
 
 class OversizedWeights(Options):
-    """Thresholds; calibration: docs/calibration.md#weight-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#weight-scale."""
 
     times_he: float = Field(default=10.0, description="smallest weight scale that is reported, in He deviations")
     growth: float = Field(default=10.0, description="growth of the activations through the layer that must go with it")

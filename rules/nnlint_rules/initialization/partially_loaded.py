@@ -31,7 +31,7 @@ _UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "o
 
 
 class PartialLoad(Options):
-    """When a layer counts as one that the checkpoint missed; calibration: docs/calibration.md#fresh-weights."""
+    """When a layer counts as one that the checkpoint missed; calibration: docs/evidence/calibration.md#fresh-weights."""
 
     trained_share: float = Field(
         default=0.5, description="share of trained weight matrices that makes a model a trained one"

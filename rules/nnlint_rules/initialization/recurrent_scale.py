@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RecurrentScale(Options):
-    """Thresholds; calibration: docs/calibration.md#recurrent-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#recurrent-scale."""
 
     largest: float = Field(default=1.5, description="largest accepted spectral radius")
     smallest: float = Field(default=0.1, description="smallest accepted spectral radius of a plain RNN")

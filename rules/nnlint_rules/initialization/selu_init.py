@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SeluInit(Options):
-    """Thresholds; calibration: docs/calibration.md#weight-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#weight-scale."""
 
     tolerance: float = Field(
         default=1.25, description="accepted factor between the weight deviation and 1/sqrt(fan_in)"

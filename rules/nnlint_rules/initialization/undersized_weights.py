@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class UndersizedWeights(Options):
-    """Thresholds; calibration: docs/calibration.md#weight-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#weight-scale."""
 
     of_lecun: float = Field(default=1 / 20, description="largest weight scale that is reported, in LeCun deviations")
     signal: float = Field(default=1e-3, description="output over input of a stack whose signal counts as dead")

@@ -16,7 +16,7 @@ _MEANT = frozenset({"one-vs-rest", "multilabel", "multi-label"})
 
 
 class OneHotRows(Options):
-    """Thresholds; calibration: docs/calibration.md#one-hot-targets."""
+    """Thresholds; calibration: docs/evidence/calibration.md#one-hot-targets."""
 
     rows: int = 32  # fewer may sum to 1 by chance
 

@@ -18,7 +18,7 @@ _SHOWN = 10  # classes up to which the bias is written out
 
 
 class PriorBias(Options):
-    """Thresholds; calibration: docs/calibration.md#prior-bias."""
+    """Thresholds; calibration: docs/evidence/calibration.md#prior-bias."""
 
     saving: float = 0.25  # nats of the first loss that the bias would save
     offset: float = 2.0  # regression: mean of the targets, in their standard deviations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InitialLoss(Options):
-    """Thresholds; calibration: docs/calibration.md#initial-loss."""
+    """Thresholds; calibration: docs/evidence/calibration.md#initial-loss."""
 
     excess: float = 0.7  # nats that the spread of the logits adds; healthy public models reach 0.31
     grave_excess: float = 3.0  # nats of excess from which it is an error

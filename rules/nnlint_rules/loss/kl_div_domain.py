@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Domain(Options):
-    """Tolerances; calibration: docs/calibration.md#log-probabilities."""
+    """Tolerances; calibration: docs/evidence/calibration.md#log-probabilities."""
 
     tolerance: float = 0.05  # of a row's sum of probabilities from 1
     share: float = 0.5  # of the rows beyond it before the rule speaks: padding rows may hold anything

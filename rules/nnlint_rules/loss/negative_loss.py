@@ -33,7 +33,7 @@ _NON_NEGATIVE = (
 
 
 class Sign(Options):
-    """Tolerances; calibration: docs/calibration.md#negative-loss."""
+    """Tolerances; calibration: docs/evidence/calibration.md#negative-loss."""
 
     tolerance: float = 1e-3  # rounding of a loss that is 0
 

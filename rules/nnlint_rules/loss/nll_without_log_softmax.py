@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LogProbabilities(Options):
-    """Tolerances; calibration: docs/calibration.md#log-probabilities."""
+    """Tolerances; calibration: docs/evidence/calibration.md#log-probabilities."""
 
     tolerance: float = 0.05  # |logsumexp| of a row of log-probabilities; bfloat16 gives 0.02
     share: float = 0.5  # of rows beyond it before the rule speaks: padding rows may hold anything

@@ -16,7 +16,7 @@ _REGRESSION = frozenset({"regression", "ordinal", "autoencoder", "reconstruction
 
 
 class ClassLabels(Options):
-    """Thresholds; calibration: docs/calibration.md#class-labels."""
+    """Thresholds; calibration: docs/evidence/calibration.md#class-labels."""
 
     distinct: int = 100  # integer targets with more values than this are counts or amounts
     rows: int = 16  # one-hot rows needed

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MultiHot(Options):
-    """Thresholds; calibration: docs/calibration.md#multi-hot-targets."""
+    """Thresholds; calibration: docs/evidence/calibration.md#multi-hot-targets."""
 
     share: float = 0.05  # of the rows that do not sum to 1 before the rule speaks
 

@@ -16,7 +16,7 @@ _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilab
 
 
 class Reach(Options):
-    """Thresholds; calibration: docs/calibration.md#target-range."""
+    """Thresholds; calibration: docs/evidence/calibration.md#target-range."""
 
     margin: float = 0.02  # of the range's width (of 1 where it is open): interpolation overshoots by that much
     share: float = 0.01  # of the targets out of reach before the rule speaks

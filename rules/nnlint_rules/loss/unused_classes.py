@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class UnusedClasses(Options):
-    """Thresholds; calibration: docs/calibration.md#unused-classes."""
+    """Thresholds; calibration: docs/evidence/calibration.md#unused-classes."""
 
     times: float = 10.0  # logits, in multiples of the classes seen
     samples: int = 256  # labels needed before classes that were not seen mean anything

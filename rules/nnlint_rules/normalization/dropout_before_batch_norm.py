@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class VarianceShift(Options):
-    """Thresholds; calibration: docs/calibration.md#variance-shift."""
+    """Thresholds; calibration: docs/evidence/calibration.md#variance-shift."""
 
     ratio: float = Field(default=1.5, description="largest accepted variance of a norm's input, training / evaluation")
     ignored_p: float = Field(default=0.1, description="dropout up to this probability is never reported")

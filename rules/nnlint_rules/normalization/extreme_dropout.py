@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExtremeDropout(Options):
-    """Thresholds; calibration: docs/calibration.md#extreme-dropout."""
+    """Thresholds; calibration: docs/evidence/calibration.md#extreme-dropout."""
 
     largest: float = Field(default=0.8, description="largest accepted dropout probability")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class InvertedMomentum(Options):
-    """Thresholds; calibration: docs/calibration.md#momentum."""
+    """Thresholds; calibration: docs/evidence/calibration.md#momentum."""
 
     largest: float = Field(default=0.9, description="smallest momentum that is reported as inverted")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StaleRunningStats(Options):
-    """Thresholds; calibration: docs/calibration.md#running-statistics."""
+    """Thresholds; calibration: docs/evidence/calibration.md#running-statistics."""
 
     power: float = Field(
         default=2.0, description="largest accepted factor between the mean squares of batch and statistics"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TinyNormBatch(Options):
-    """Thresholds; calibration: docs/calibration.md#norm-batch."""
+    """Thresholds; calibration: docs/evidence/calibration.md#norm-batch."""
 
     values: int = Field(default=8, description="fewest values of a channel that give usable statistics")
 

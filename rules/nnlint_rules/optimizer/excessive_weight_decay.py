@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExcessiveWeightDecay(Options):
-    """Thresholds; calibration: docs/calibration.md#steps."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps."""
 
     share: float = Field(
         2.0, description="decay over gradient (L2), median over the weight tensors; 1 is reached at every optimum"

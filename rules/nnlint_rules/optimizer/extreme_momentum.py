@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExtremeMomentum(Options):
-    """Bounds; calibration: docs/calibration.md#momentum."""
+    """Bounds; calibration: docs/evidence/calibration.md#momentum."""
 
     momentum: float = Field(0.995, description="largest momentum of SGD and the like")
     first_beta: float = Field(0.99, description="largest decay rate of the first moment")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LearningRateTooHigh(Options):
-    """Thresholds; calibration: docs/calibration.md#steps and #learning-rate-range."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps and #learning-rate-range."""
 
     ratio: float = Field(0.1, description="norm of an update over that of the weights, median over the tensors")
     fatal_ratio: float = Field(0.3, description="from here on an error")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LearningRateTooLow(Options):
-    """Thresholds; calibration: docs/calibration.md#steps and #learning-rate-range."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps and #learning-rate-range."""
 
     ratio: float = Field(1e-6, description="norm of an update over that of the weights, largest over the tensors")
     margin: float = Field(

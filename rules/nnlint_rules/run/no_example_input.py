@@ -30,6 +30,6 @@ def check(failures: Failures) -> Iterator[Finding]:
         # or in build(): return {"model": model, "inputs": (images, masks)}
 
     ## References
-    - nnlint: training setups (docs/usage.md)
+    - nnlint: training setups (docs/reference/build-fn.md)
     """
     yield from failures.of("RUN005")

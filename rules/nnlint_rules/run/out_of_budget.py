@@ -29,6 +29,6 @@ def check(failures: Failures) -> Iterator[Finding]:
         nnlint check mymodel:build --deep --budget 300    # or a smaller batch: --batch-size 8
 
     ## References
-    - nnlint: limits and exit status (docs/usage.md)
+    - nnlint: limits and exit status (docs/reference/configuration.md)
     """
     yield from failures.of("RUN006")

@@ -33,6 +33,6 @@ def check(failures: Failures) -> Iterator[Finding]:
                     raise Skip("no shapes are known")
 
     ## References
-    - nnlint: writing rules (docs/writing-rules.md)
+    - nnlint: writing rules (docs/how-to/rule-pack.md)
     """
     yield from failures.of("RUN007")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CollapsedFeatures(Options):
-    """Thresholds; calibration: docs/calibration.md#overfit."""
+    """Thresholds; calibration: docs/evidence/calibration.md#overfit."""
 
     spread: float = Field(
         0.005, description="std over samples by the std of all values; healthy deep nets go down to 0.03"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DeadUnits(Options):
-    """Thresholds; calibration: docs/calibration.md#dead-units."""
+    """Thresholds; calibration: docs/evidence/calibration.md#dead-units."""
 
     share: float = Field(0.6, description="share of a layer's units; healthy plain CNNs on noise reach 0.45")
     fatal_share: float = Field(0.95, description="from here on an error")

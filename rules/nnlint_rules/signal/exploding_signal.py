@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExplodingSignal(Options):
-    """Thresholds; calibration: docs/calibration.md#signal-rates."""
+    """Thresholds; calibration: docs/evidence/calibration.md#signal-rates."""
 
     rate: float = Field(1.7, description="factor per layer above which the signal explodes")
     layers: int = Field(8, description="layers over which the rate is judged")

@@ -17,7 +17,7 @@ _LARGEST = 65504.0  # of fp16
 
 
 class HalfPrecisionOverflow(Options):
-    """Thresholds; calibration: docs/calibration.md#precision."""
+    """Thresholds; calibration: docs/evidence/calibration.md#precision."""
 
     deviations: float = Field(4.0, description="standard deviations from the mean that large layers certainly reach")
     relative_error: float = Field(0.5, description="with --deep: error of a layer's output against float32")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SaturatedAttention(Options):
-    """Thresholds; calibration: docs/calibration.md#independence."""
+    """Thresholds; calibration: docs/evidence/calibration.md#independence."""
 
     peak: float = Field(0.9, description="largest accepted mean of the largest attention probability")
     unscaled_peak: float = Field(0.7, description="the same where the scores are not scaled")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SaturatedUnits(Options):
-    """Thresholds; calibration: docs/calibration.md#saturated-units."""
+    """Thresholds; calibration: docs/evidence/calibration.md#saturated-units."""
 
     share: float = Field(0.5, description="share of a layer's values in the flat part")
     fatal_share: float = Field(0.9, description="from here on an error")

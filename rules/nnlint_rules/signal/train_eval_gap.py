@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TrainEvalGap(Options):
-    """Thresholds; calibration: docs/calibration.md#independence."""
+    """Thresholds; calibration: docs/evidence/calibration.md#independence."""
 
     size: float = Field(
         0.3, description="largest accepted difference, in standard deviations of the evaluation outputs"

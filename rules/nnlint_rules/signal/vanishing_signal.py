@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class VanishingSignal(Options):
-    """Thresholds; calibration: docs/calibration.md#signal-rates."""
+    """Thresholds; calibration: docs/evidence/calibration.md#signal-rates."""
 
     rate: float = Field(0.6, description="factor per layer below which the signal vanishes")
     layers: int = Field(8, description="layers over which the rate is judged")

@@ -38,7 +38,7 @@ def check(overfit: OverfitRun, losses: LossCalls) -> Iterator[Finding]:
     ## References
     - Karpathy: A Recipe for Training Neural Networks, 2019 ("overfit one batch")
     - CS231n, Neural Networks Part 3: overfit a tiny subset of the data
-    - calibration: docs/calibration.md#overfit
+    - calibration: docs/evidence/calibration.md#overfit
     """
     if overfit.verdict == "inconclusive":
         raise Skip(f"inconclusive, {overfit.in_words}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Diverges(Options):
-    """Thresholds; calibration: docs/calibration.md#steps."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps."""
 
     rise: float = Field(3.0, description="last loss over the first (or over the loss of chance): a warning")
     fatal_rise: float = Field(10.0, description="from here on an error")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class IgnoresInput(Options):
-    """Thresholds; calibration: docs/calibration.md#input-dependence."""
+    """Thresholds; calibration: docs/evidence/calibration.md#input-dependence."""
 
     advantage: float = Field(0.02, description="of the initial loss: what training on the real inputs has to gain")
     change: float = Field(1e-4, description="of the loss: what shuffled inputs have to change after training")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OverfitsImmediately(Options):
-    """Thresholds; calibration: docs/calibration.md#validation-gap."""
+    """Thresholds; calibration: docs/evidence/calibration.md#validation-gap."""
 
     fall: float = Field(0.5, description="share of its first value that the training loss has to fall by")
     gap: float = Field(0.3, description="of the first loss: validation loss over training loss at the end")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class UnitsDie(Options):
-    """Thresholds; calibration: docs/calibration.md#steps."""
+    """Thresholds; calibration: docs/evidence/calibration.md#steps."""
 
     growth: float = Field(0.3, description="share of a layer's units that die during the steps")
     min_samples: int = Field(32, description="with fewer samples a unit is off by accident too often: reported as info")
