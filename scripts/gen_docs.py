@@ -91,7 +91,10 @@ def _shown(value: object) -> str:
 
 def index(rules: tuple[Rule, ...], alarms: dict[str, str]) -> str:
     """The list of all rules by family; `alarms` by code as `false_alarms` gives them."""
-    measured = "*Fires* says on how many healthy public models a rule is a warning or an error: [false alarms](../../evidence/false-alarms.md)."
+    measured = (
+        "*Fires* says on how many healthy public models a rule is a warning or an error: "
+        "[false alarms](../../evidence/false-alarms.md)."
+    )
     parts = [NOTE, "# Rules", f"{len(rules)} rules. `nnlint explain CODE` shows a page at the terminal. {measured}"]
     for _, family in groupby(sorted(rules, key=_package), key=_package):
         members = list(family)
