@@ -10,77 +10,114 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nnlint._version import __version__
+from nnlint.evidence import HOMES
 
 # Not lazily: loading the module of the same name binds `nnlint.rule` to the module, and this binding has to come after.
 from nnlint.rule import rule
 
 if TYPE_CHECKING:
     from nnlint.api import check
+    from nnlint.capture.facts import UnregisteredModule
     from nnlint.capture.graph import Graph, LossCall, Op
+    from nnlint.capture.lookups import RefusedLookup
     from nnlint.failure import Failures
-    from nnlint.finding import Finding, Level, Location, Place, Skip
+    from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip
     from nnlint.options import Options
-    from nnlint.probes.given.batch import Batch
+    from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
+    from nnlint.probes.dependence.positions import OrderInfluence
+    from nnlint.probes.dependence.samples import Mixing, SampleMixing
+    from nnlint.probes.evaluation.calls import EvalCalls
+    from nnlint.probes.evaluation.stats import EvalStats, NonFiniteEvaluation, Randomness
+    from nnlint.probes.given.batch import Batch, BatchTensor
     from nnlint.probes.given.declared import Declared
-    from nnlint.probes.given.model import Model
-    from nnlint.probes.given.optimizer import Optimizer
+    from nnlint.probes.given.model import Model, ModuleView
+    from nnlint.probes.given.optimizer import Optimizer, ParameterGroup, ScheduleInfo
+    from nnlint.probes.given.parameter_view import ParameterView
     from nnlint.probes.given.parameters import Parameters
+    from nnlint.probes.longer.gradcheck import GradientCheck
+    from nnlint.probes.longer.input_dependence import InputDependence
+    from nnlint.probes.longer.lr_range import LearningRateRange
+    from nnlint.probes.longer.overfit import OverfitRun
+    from nnlint.probes.longer.precision import LayerPrecision, PrecisionStats
+    from nnlint.probes.longer.validation_gap import ValidationGap
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
-    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats
+    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
+    from nnlint.probes.updates.stats import StepStats, TrackedParameter
     from nnlint.report import FindingsError, Report
+    from nnlint.setup.target.checkpoint import LoadedWeights
     from nnlint.setup.training_setup import TrainingSetup
 
+#: Where the public names live; those of the evidence are in its table.
 _HOMES = {
     "check": "nnlint.api",
-    "Graph": "nnlint.capture.graph",
-    "LossCall": "nnlint.capture.graph",
-    "Op": "nnlint.capture.graph",
-    "Failures": "nnlint.failure",
+    "Evidence": "nnlint.finding",
     "Finding": "nnlint.finding",
     "Level": "nnlint.finding",
+    "Located": "nnlint.finding",
     "Location": "nnlint.finding",
     "Place": "nnlint.finding",
     "Skip": "nnlint.finding",
-    "Batch": "nnlint.probes.given.batch",
-    "LossCalls": "nnlint.probes.training_pass.losses",
-    "MeasuredLoss": "nnlint.probes.training_pass.losses",
-    "Model": "nnlint.probes.given.model",
-    "Optimizer": "nnlint.probes.given.optimizer",
-    "Parameters": "nnlint.probes.given.parameters",
-    "Declared": "nnlint.probes.given.declared",
-    "BackwardStats": "nnlint.probes.training_pass.stats",
-    "ForwardStats": "nnlint.probes.training_pass.stats",
-    "LayerStats": "nnlint.probes.training_pass.stats",
     "FindingsError": "nnlint.report",
     "Report": "nnlint.report",
     "Options": "nnlint.options",
     "TrainingSetup": "nnlint.setup.training_setup",
+    **HOMES,
 }
 
 __all__ = [
     "BackwardStats",
     "Batch",
+    "BatchTensor",
     "Declared",
+    "EvalCalls",
+    "EvalStats",
+    "Evidence",
     "Failures",
     "Finding",
     "FindingsError",
     "ForwardStats",
+    "GradientCheck",
     "Graph",
+    "IgnoredFeatures",
+    "InputDependence",
+    "InputInfluence",
+    "LayerPrecision",
     "LayerStats",
+    "LearningRateRange",
     "Level",
+    "LoadedWeights",
+    "Located",
     "Location",
     "LossCall",
     "LossCalls",
     "MeasuredLoss",
+    "Mixing",
     "Model",
+    "ModuleView",
+    "NonFinite",
+    "NonFiniteEvaluation",
+    "NonFiniteGradient",
     "Op",
     "Optimizer",
     "Options",
+    "OrderInfluence",
+    "OverfitRun",
+    "ParameterGroup",
+    "ParameterView",
     "Parameters",
     "Place",
+    "PrecisionStats",
+    "Randomness",
+    "RefusedLookup",
     "Report",
+    "SampleMixing",
+    "ScheduleInfo",
     "Skip",
+    "StepStats",
+    "TrackedParameter",
     "TrainingSetup",
+    "UnregisteredModule",
+    "ValidationGap",
     "__version__",
     "check",
     "rule",

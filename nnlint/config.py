@@ -10,30 +10,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from nnlint.evidence import PROBES
 from nnlint.finding import Level
 
 #: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 FILE_NAME = "pyproject.toml"
-
-#: The longer probes by their names for `--probe`, and the evidence each stands for.
-PROBES: Mapping[str, str] = MappingProxyType(
-    {
-        "overfit": "OverfitRun",
-        "lr-range": "LearningRateRange",
-        "input-dependence": "InputDependence",
-        "gradcheck": "GradientCheck",
-        "precision": "PrecisionStats",
-        "validation": "ValidationGap",
-    }
-)
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import linecache
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlint.config import PROBES
-from nnlint.finding import Location
-from nnlint.probes.longer.summary import deep_summary
+from nnlint.evidence import PROBES, TABLE
+from nnlint.finding import Location, Skip
 from nnlint.probes.updates.stats import StepStats
 from nnlint.report import SourceLocation
 
@@ -79,13 +80,13 @@ def _shapes(inputs: Any) -> str:
 
 def measurements_of(session: Session) -> dict[str, Any]:
     """The per-layer table and the loss, as far as they were measured."""
-    made = vars(session).get("training_pass")
-    if made is None or made.forward is None:
+    made = session.measured().get("TrainingPass")
+    if made is None or isinstance(made, Skip) or made.forward is None:
         return {}
     measured: dict[str, Any] = {"layers": _layers(made.forward, made.backward), "samples": made.forward.samples}
     if made.forward.loss is not None:
         measured["initial_loss"] = _number(made.forward.loss)
-    return measured | deep_summary(session.measured(), PROBES if session.plan.deep else session.plan.probes)
+    return measured | _longer_probes(session.measured(), PROBES if session.plan.deep else session.plan.probes)
 
 
 def _layers(forward: ForwardStats, backward: BackwardStats | None) -> list[dict[str, Any]]:
@@ -119,3 +120,33 @@ def _number(value: float | None) -> float | str | None:
     if value is None:
         return None
     return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+
+
+def _longer_probes(measured: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    """What each of the wanted probes measured, or under "skipped" why it did not."""
+    found: dict[str, Any] = {}
+    for name in wanted:
+        kind = PROBES[name]
+        evidence = measured.get(kind)
+        if isinstance(evidence, Skip):
+            found[name] = {"skipped": evidence.reason}
+        elif evidence is not None:
+            shown = {field.name: getattr(evidence, field.name) for field in dataclasses.fields(evidence)}
+            shown |= {field: getattr(evidence, field) for field in TABLE[kind].shown}
+            found[name] = _plain(shown)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Six significant digits; non-finite numbers by name, since JSON has none."""
+    if isinstance(value, Location):
+        return f"{value.file}:{value.line}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    return value

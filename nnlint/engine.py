@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnlint import registry as registries
-from nnlint.config import PROBES
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
+from nnlint.evidence import PROBES, cost_of
 from nnlint.failure import Failure, Failures
 from nnlint.finding import Finding, Level, Skip
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
-from nnlint.rule import NEEDS, Rule
+from nnlint.rule import Rule
 from nnlint.suppress import accepted_by_modules
 from nnlint.triage import Raised, ordinals, triage
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Progress = Callable[[TargetReport], None]
 
 _PROGRESS_INTERVAL = 0.25  # seconds
-
-_COST = {kind: position for position, kind in enumerate(NEEDS)}
 
 
 class SettingsError(Exception):
@@ -110,7 +108,7 @@ def selected_rules(registry: Registry, settings: CheckSettings) -> tuple[Rule, .
     chosen = [rule for rule in registry.rules if rule.code in codes and rule.family != "RUN"]
     for rule in chosen:
         options_of(rule, settings)
-    return tuple(sorted(chosen, key=lambda rule: (max(_COST[kind] for kind in rule.evidence.values()), rule.code)))
+    return tuple(sorted(chosen, key=lambda rule: (cost_of(rule.evidence.values()), rule.code)))
 
 
 def options_of(rule: Rule, settings: CheckSettings) -> Any:
@@ -179,7 +177,8 @@ def _judge(running: _Check, session: Session) -> None:
         with contextlib.suppress(Skip):
             session.evidence(PROBES[name])
     # A failed pass is a failure of the check even where no selected rule needed it.
-    _ = session.training_pass
+    with contextlib.suppress(Skip):
+        session.evidence("TrainingPass")
 
 
 def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:

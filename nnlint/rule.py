@@ -8,37 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nnlint.evidence import NEEDS
 from nnlint.finding import Finding, Level
 
 if TYPE_CHECKING:
     from nnlint.options import Options
 
 Check: TypeAlias = Callable[..., Iterator[Finding]]
-
-#: The evidence a rule may ask for, by the name of the parameter's type, and the catalogue's word for the need.
-NEEDS: dict[str, str] = {
-    "Graph": "graph",
-    "RefusedLookup": "run",
-    "Model": "params",
-    "Parameters": "params",
-    "Batch": "batch",
-    "LossCalls": "loss",
-    "Optimizer": "optim",
-    "ForwardStats": "fwd",
-    "BackwardStats": "bwd",
-    "EvalStats": "eval",
-    "EvalCalls": "eval",
-    "Mixing": "mix",
-    "StepStats": "steps",
-    "OverfitRun": "deep",
-    "LearningRateRange": "deep",
-    "InputDependence": "deep",
-    "GradientCheck": "deep",
-    "PrecisionStats": "deep",
-    "ValidationGap": "deep",
-    "Declared": "setup",
-    "Failures": "run",
-}
 
 #: The entry point group of rule packs.
 GROUP = "nnlint.rules"

@@ -20,18 +20,18 @@ from torch import nn
 
 from benchmarks.calibration.grid import MODELS, OPTIMIZERS, Fields, transformer
 from benchmarks.models import mlp, resnet18
+from nnlint import InputDependence
 from nnlint.finding import Skip
-from nnlint.probes.longer import providers as deep_providers
+from nnlint.probes.longer import input_dependence, lr_range, overfit, validation_gap
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.input_dependence import run_input_dependence
-from nnlint.probes.longer.stats import InputDependence
 from nnlint.probes.session import Plan, Session
 from nnlint.setup import SetupOptions, coerce
 
 Rows = Iterator[list[Any]]
 
 #: Budget, fewest and most steps of each probe: overfit, lr-range, input-dependence, validation.
-LIMITS = [vars(deep_providers)[name] for name in ("_OVERFIT", "_RANGE", "_DEPENDENCE", "_VALIDATION")]
+LIMITS = [vars(probe)["_EFFORT"] for probe in (overfit, lr_range, input_dependence, validation_gap)]
 
 
 def steps_of(limits: tuple[float, int, int], work: float) -> int:

@@ -20,7 +20,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.calibration.grid import MODELS, Fields
-from nnlint.probes.longer.stats import LearningRateRange
+from nnlint import LearningRateRange
 from nnlint.probes.session import Plan, Session
 from nnlint.setup import SetupOptions, coerce
 

@@ -1,39 +1,23 @@
-"""The evidence of one check: each piece measured when a rule first asks for it, kept, and measured once."""
+"""The evidence of one check: each piece measured when a rule first asks for it, kept, and measured once. Knows no probe."""
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nnlint.failure import Failure
+from nnlint.evidence import TABLE
 from nnlint.finding import Skip
 from nnlint.guard.state_guard import StateGuard
 from nnlint.probes.dependence.outputs import first_samples, sample_count
-from nnlint.probes.dependence.samples import Mixing
-from nnlint.probes.evaluation.calls import EvalCalls
-from nnlint.probes.evaluation.stats import EvalStats
-from nnlint.probes.fake import fake_setup, needs_fake
-from nnlint.probes.given.declared import Declared
-from nnlint.probes.longer.known_losses import chance_loss, single_call
-from nnlint.probes.longer.providers import DEEP_PROVIDERS
-from nnlint.probes.training_pass.run import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
-from nnlint.probes.updates.run import run_steps
-from nnlint.probes.updates.stats import StepStats
+from nnlint.probes.fake import needs_fake
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph
-    from nnlint.capture.lookups import RefusedLookup
-    from nnlint.probes.given.batch import Batch
-    from nnlint.probes.given.model import Model
-    from nnlint.probes.given.optimizer import Optimizer
-    from nnlint.probes.given.parameters import Parameters
-    from nnlint.probes.training_pass.losses import LossCalls
-    from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
+    from nnlint.failure import Failure
+    from nnlint.probes.training_pass.run import TrainingPass
     from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -80,7 +64,7 @@ class Session:
         """
         if name not in self._cache:
             try:
-                self._cache[name] = PROVIDERS[name](self)
+                self._cache[name] = TABLE[name].load()(self)
             except Skip as skip:
                 self._cache[name] = skip
         found = self._cache[name]
@@ -108,6 +92,11 @@ class Session:
     def is_fake(self) -> bool:
         """Whether only shapes may be computed."""
         return self.plan.static or needs_fake(self.setup.model)
+
+    @property
+    def why_fake(self) -> str:
+        """The reason for `is_fake`, as a skipped rule shows it."""
+        return "static check: nothing is run on real values" if self.plan.static else "the model is on the meta device"
 
     def measure(self, name: str, probe: Callable[[], Any], *, reads_only: bool = False) -> Any:
         """Run a probe inside the state guard and note its time.
@@ -140,168 +129,12 @@ class Session:
         """The evidence had so far, by type name; `Skip` for what could not be had."""
         return dict(self._cache)
 
-    @cached_property
+    @property
     def training_pass(self) -> TrainingPass:
-        """The recorded forward and backward; on fake tensors for a static check."""
-        if self.setup.inputs is None and self.setup.own_loss is None:
-            made = TrainingPass(reasons=dict.fromkeys(_OF_PASS, "no example input"))
-        elif self.is_fake:
-            made = self._fake_pass()
-        else:
-            made = self.measure("training pass", lambda: run_training_pass(self.setup, seed=self.plan.seed))
-        self.failures += made.failures
-        if made.failures:
-            first = made.failures[0]
-            made.reasons = {**dict.fromkeys(_OF_PASS, f"{first.name} ({first.code})"), **made.reasons}
-        return made
+        """The recorded forward and backward; on fake tensors for a static check.
 
-    def _fake_pass(self) -> TrainingPass:
-        start = time.perf_counter()
-        with self.guard, warnings.catch_warnings(), fake_setup(self.setup) as fake:
-            warnings.simplefilter("ignore")
-            made = run_training_pass(fake, seed=self.plan.seed, values=False)
-        self.timings["static pass"] = time.perf_counter() - start
-        reason = (
-            "static check: nothing is run on real values" if self.plan.static else "the model is on the meta device"
-        )
-        made.reasons.update(ForwardStats=reason, BackwardStats=reason)
-        return made
-
-
-_OF_PASS = ("ForwardStats", "BackwardStats", "LossCalls")
-
-
-def _graph(session: Session) -> Graph:
-    recorded = session.training_pass.graph
-    if recorded is not None and recorded.complete:
-        return recorded
-    from nnlint.capture.symbolic import trace
-
-    # Tracing runs the forward: what it writes to buffers and attributes has to be undone as well.
-    found: Graph = session.measure(
-        "symbolic trace", lambda: trace(session.setup.model, dict(session.setup.construction))
-    )
-    return found
-
-
-def _losses(session: Session) -> LossCalls:
-    found: LossCalls = _part(session, "LossCalls", session.training_pass.losses, "no loss given")
-    return found
-
-
-def _forward(session: Session) -> ForwardStats:
-    found: ForwardStats = _part(session, "ForwardStats", session.training_pass.forward, "the forward was not measured")
-    finite = found.outputs_finite and (found.loss is None or math.isfinite(found.loss))
-    if finite and all(layer.finite for layer in found.layers):
+        Raises:
+            Skip: the time budget was used up before it.
+        """
+        found: TrainingPass = self.evidence("TrainingPass")
         return found
-    culprit = session.measure("non-finite search", lambda: find_non_finite(session.setup, seed=session.plan.seed))
-    return replace(found, non_finite=culprit)
-
-
-def _backward(session: Session) -> BackwardStats:
-    found: BackwardStats = _part(session, "BackwardStats", session.training_pass.backward, "backward was not run")
-    if found.finite:
-        return found
-    culprit = session.measure(
-        "non-finite gradient search", lambda: find_non_finite_gradient(session.setup, seed=session.plan.seed)
-    )
-    return replace(found, non_finite=culprit)
-
-
-def _eval(session: Session) -> EvalStats:
-    if session.is_fake:
-        raise Skip(
-            "static check: nothing is run on real values" if session.plan.static else "the model is on the meta device"
-        )
-    if any(failure.code == "RUN002" for failure in session.training_pass.failures):
-        raise Skip(session.training_pass.reasons["ForwardStats"])
-    if session.setup.inputs is None:
-        raise Skip("no example input")
-    return EvalStats(session)
-
-
-def _refused_lookup(session: Session) -> RefusedLookup:
-    made = session.training_pass
-    found = made.recorder.refused_lookup if made.recorder is not None else None
-    if found is None or not any(failure.code == "RUN002" for failure in made.failures):
-        raise Skip("no embedding raised")
-    return found
-
-
-def _mixing(session: Session) -> Mixing:
-    session.evidence("EvalStats")
-    return Mixing(session)
-
-
-def _steps(session: Session) -> StepStats:
-    forward, backward = session.evidence("ForwardStats"), session.evidence("BackwardStats")
-    gradients, session.training_pass.gradients = session.training_pass.gradients, {}
-
-    call = single_call(session.training_pass.losses) if session.training_pass.losses is not None else None
-    chance = chance_loss(call, call.target_value) if call is not None else None
-
-    def run() -> StepStats:
-        return run_steps(
-            session.setup,
-            session.guard,
-            forward,
-            gradients,
-            seed=session.plan.seed,
-            surrogate=backward.surrogate,
-            chance=chance,
-        )
-
-    found: StepStats = session.measure("optimizer steps", run)
-    return found
-
-
-def _part(session: Session, name: str, found: Any, default: str) -> Any:
-    if found is None:
-        raise Skip(session.training_pass.reasons.get(name, default))
-    return found
-
-
-def _model(session: Session) -> Model:
-    from nnlint.probes.given.model import Model
-
-    return Model.from_setup(session.setup)
-
-
-def _batch(session: Session) -> Batch:
-    from nnlint.probes.given.batch import Batch
-
-    return Batch.from_setup(session.setup)
-
-
-def _optimizer(session: Session) -> Optimizer:
-    from nnlint.probes.given.optimizer import Optimizer
-
-    return Optimizer.from_setup(session.setup)
-
-
-def _parameters(session: Session) -> Parameters:
-    from nnlint.probes.given.parameters import Parameters
-
-    if needs_fake(session.setup.model):
-        raise Skip("the model is on the meta device: its parameters have no values")
-    return Parameters.from_setup(session.setup)
-
-
-#: How each piece of evidence is had. A new probe adds its provider here and its type to `nnlint.rule.NEEDS`.
-PROVIDERS: Mapping[str, Callable[[Session], Any]] = {
-    "Graph": _graph,
-    "Model": _model,
-    "Parameters": _parameters,
-    "Batch": _batch,
-    "LossCalls": _losses,
-    "RefusedLookup": _refused_lookup,
-    "Optimizer": _optimizer,
-    "ForwardStats": _forward,
-    "BackwardStats": _backward,
-    "EvalStats": _eval,
-    "EvalCalls": EvalCalls,
-    "Mixing": _mixing,
-    "StepStats": _steps,
-    **DEEP_PROVIDERS,
-    "Declared": lambda session: Declared.of(session.setup),
-}

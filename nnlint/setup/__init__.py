@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from nnlint.setup.errors import SetupError
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.target.accepted_forms import coerce
-from nnlint.setup.target.resolve import resolve
+from nnlint.setup.target.resolve import coerce, resolve
 from nnlint.setup.training_setup import TrainingSetup
 
 __all__ = ["SetupError", "SetupOptions", "TrainingSetup", "coerce", "resolve"]

@@ -15,6 +15,7 @@ from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.inputs.spec import make_inputs, parse_input
 from nnlint.setup.losses import assume_targets, named_loss
 from nnlint.setup.options import SetupOptions
+from nnlint.setup.target.attribute import load_attribute
 from nnlint.setup.target.checkpoint import with_weights
 from nnlint.setup.training_setup import TrainingSetup
 from nnlint.tensors import move, summary
@@ -77,9 +78,6 @@ def _specified(setup: TrainingSetup, specs: tuple[str, ...], origin: str, option
 def _loss(name: str, options: SetupOptions) -> Any:
     if ":" not in name:
         return named_loss(name)
-    # Imported here: resolve builds on this module.
-    from nnlint.setup.target.resolve import load_attribute
-
     found = load_attribute(name, options)
     if isinstance(found, type):
         found = found()

@@ -16,16 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from nnlint.evidence import TABLE
 from nnlint.finding import Skip
-from nnlint.probes.longer import providers as deep_providers
-from nnlint.probes.session import PROVIDERS, Plan, Session
+from nnlint.probes.longer import input_dependence, lr_range, overfit, validation_gap
+from nnlint.probes.session import Plan, Session
 from nnlint.setup.training_setup import TrainingSetup
 from tests.guard.test_state_guard import MISBEHAVIOURS, Broken, build, fingerprint, shrink_storage
 
 #: A weight without memory is read by the next operation: torch does not survive that, guard or no guard.
 SURVIVED = [misbehave for misbehave in MISBEHAVIOURS if misbehave is not shrink_storage]
 DEEP = ("OverfitRun", "LearningRateRange", "InputDependence", "GradientCheck", "PrecisionStats", "ValidationGap")
-SHORT = tuple(name for name in PROVIDERS if name not in DEEP)
+SHORT = tuple(name for name, row in TABLE.items() if row.provider and name not in DEEP)
 PLACES = ("forward", "loss", "backward", "step")
 
 
@@ -173,8 +174,8 @@ def test_deep_probes_leave_nothing_behind(name, place, at) -> None:
 def few_steps():
     """Enough for every stage of the longer probes, and quick on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
-        for limit in ("_OVERFIT", "_RANGE", "_DEPENDENCE", "_VALIDATION"):
-            patch.setattr(deep_providers, limit, (0.0, 24, 24))
+        for probe in (overfit, lr_range, input_dependence, validation_gap):
+            patch.setattr(probe, "_EFFORT", (0.0, 24, 24))
         yield
 
 

@@ -9,7 +9,7 @@ import torch
 
 import nnlint
 from nnlint.config import CheckSettings
-from nnlint.probes.longer import providers as deep_providers
+from nnlint.probes.longer import overfit
 from nnlint.probes.session import Plan, Session
 from nnlint.setup import SetupOptions
 from nnlint.setup.target.resolve import resolve
@@ -27,7 +27,7 @@ def evidence(target, name, probe):
 
 def test_the_sigmoid_net_takes_ten_times_the_steps_of_its_relu_twin(monkeypatch):
     """Slow, not impossible: its training is no plateau, and TRN001 does not say so."""
-    monkeypatch.setattr(deep_providers, "_OVERFIT", (4e10, 64, 120))
+    monkeypatch.setattr(overfit, "_EFFORT", (4e10, 64, 120))
     healthy = evidence("vanishing_gradient.py:build_relu", "OverfitRun", "overfit")
     slow = evidence("vanishing_gradient.py:build_sigmoid", "OverfitRun", "overfit")
     assert (healthy.verdict, slow.verdict) == ("fit", "inconclusive")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import evaluate, map_tensors, relative_difference, spread
-from nnlint.probes.dependence.samples import OrderInfluence
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
 
@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 
 #: Sums in another order differ by rounding.
 ORDER_BLIND = 1e-5
+
+
+@dataclass(frozen=True)
+class OrderInfluence:
+    """How much the output changes when the positions of the sequence are shuffled.
+
+    Attributes:
+        change: relative to the largest output; outputs with an axis of positions are shuffled back first.
+        length: of the sequence.
+        tokens: whether the sequence is one of integers.
+        width: numbers a position has, 1 for tokens.
+    """
+
+    change: float
+    length: int
+    tokens: bool
+    width: int
 
 
 def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluence | None:

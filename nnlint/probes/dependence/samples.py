@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from nnlint.probes.dependence.inputs import InputGradients, InputInfluence
+    from nnlint.probes.dependence.positions import OrderInfluence
     from nnlint.probes.evaluation.first_difference import Difference, Judge
     from nnlint.probes.session import Session
 
@@ -58,23 +59,6 @@ class FutureLeak:
     cut: int
     length: int
     op: Op | None
-
-
-@dataclass(frozen=True)
-class OrderInfluence:
-    """How much the output changes when the positions of the sequence are shuffled.
-
-    Attributes:
-        change: relative to the largest output; outputs with an axis of positions are shuffled back first.
-        length: of the sequence.
-        tokens: whether the sequence is one of integers.
-        width: numbers a position has, 1 for tokens.
-    """
-
-    change: float
-    length: int
-    tokens: bool
-    width: int
 
 
 @dataclass(frozen=True)
@@ -383,3 +367,13 @@ class Mixing:
         from nnlint.probes.dependence.positions import order_influence
 
         return order_influence(self._session, self._base())
+
+
+def provide(session: Session) -> Mixing:
+    """What depends on what.
+
+    Raises:
+        Skip: no evaluation-mode forward can be run, or the batch holds a single sample.
+    """
+    session.evidence("EvalStats")
+    return Mixing(session)

@@ -45,3 +45,8 @@ class EvalCalls:
 
     def called(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Part of the tracker's protocol: only the fact of the call counts here."""
+
+
+def provide(session: Session) -> EvalCalls:
+    """The calls of an evaluation-mode forward."""
+    return EvalCalls(session)

@@ -254,3 +254,18 @@ class EvalStats:
             return spread(evaluate(setup, setup.inputs, seed=seed), sample_count(setup))
 
         return second_look(self._session, "evaluation after steps", look, lambda seen: (seen or 0.0) > CONSTANT)
+
+
+def provide(session: Session) -> EvalStats:
+    """The comparisons in evaluation mode.
+
+    Raises:
+        Skip: nothing can be run on real values, or the forward raised in training mode already.
+    """
+    if session.is_fake:
+        raise Skip(session.why_fake)
+    if any(failure.code == "RUN002" for failure in session.training_pass.failures):
+        raise Skip(session.training_pass.reasons["ForwardStats"])
+    if session.setup.inputs is None:
+        raise Skip("no example input")
+    return EvalStats(session)

@@ -20,6 +20,7 @@ from nnlint.probes.given.dataset import dataset_targets, is_shuffled
 from nnlint.setup.batches import split_batch
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 #: Memory for further batches of the data, beyond which no more are read.
@@ -264,3 +265,8 @@ def _samples(inputs: Any) -> int:
             return found
     tensors = () if isinstance(inputs, (Mapping, tuple, list)) else named_tensors(inputs, "inputs")
     return next((int(tensor.shape[0]) for _, tensor in tensors if tensor.dim()), 0)
+
+
+def provide(session: Session) -> Batch:
+    """The batch of the setup."""
+    return Batch.from_setup(session.setup)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -40,3 +41,8 @@ class Declared:
             grad_scaler=setup.grad_scaler,
             planned_steps=setup.planned_steps,
         )
+
+
+def provide(session: Session) -> Declared:
+    """The declarations of the setup."""
+    return Declared.of(session.setup)

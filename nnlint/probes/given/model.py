@@ -13,6 +13,7 @@ from nnlint.finding import Location
 from nnlint.frames import is_tool_file, location_of
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 #: Attributes in which `nn.Module` itself keeps what is registered.
@@ -290,3 +291,8 @@ def _join(path: str, name: str) -> str:
 
 def _numel(parameter: Tensor) -> int:
     return 0 if isinstance(parameter, nn.parameter.UninitializedParameter) else parameter.numel()
+
+
+def provide(session: Session) -> Model:
+    """The modules of the setup's model."""
+    return Model.from_setup(session.setup)

@@ -14,6 +14,7 @@ from nnlint.finding import Location, Skip
 from nnlint.probes.given.schedule import future_rates
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 #: Scheduler steps that are tried out on a twin.
@@ -260,3 +261,8 @@ def _steps(optimizer: Any) -> int:
         return 0
     counts = (entry.get("step", 1) for entry in state.values() if isinstance(entry, Mapping) and entry)
     return max((int(_plain(count) or 0) for count in counts), default=0)
+
+
+def provide(session: Session) -> Optimizer:
+    """The optimizer and scheduler of the setup."""
+    return Optimizer.from_setup(session.setup)

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnlint.finding import Location, Skip
+from nnlint.probes.fake import needs_fake
 from nnlint.probes.given.init_families import Fans
 from nnlint.probes.given.model import Model, ModuleView
 from nnlint.probes.given.parameter_kinds import fans_of, kind_of, owner_and_leaf
 from nnlint.probes.given.parameter_view import TESTABLE, ParameterView, is_uninitialized
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.target.checkpoint import LoadedWeights
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -218,3 +220,14 @@ def _location(tree: Model, owner: ModuleView) -> Location | None:
         if not path:
             return None
         path = path.rpartition(".")[0]
+
+
+def provide(session: Session) -> Parameters:
+    """The parameters of the setup's model.
+
+    Raises:
+        Skip: they have no values.
+    """
+    if needs_fake(session.setup.model):
+        raise Skip("the model is on the meta device: its parameters have no values")
+    return Parameters.from_setup(session.setup)

@@ -1,4 +1,4 @@
-"""How much arithmetic one training step is: what the step counts of the longer probes go by.
+"""What a longer probe may spend: its steps go by how much arithmetic one training step is.
 
 Never by the clock: the same model gets the same number of steps on every machine, so that the same seed gives the same report.
 """
@@ -6,12 +6,20 @@ Never by the clock: the same model gets the same number of steps on every machin
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nnlint.evidence import TABLE
+from nnlint.finding import Skip
+from nnlint.guard.state_guard import RestoreError
+from nnlint.probes.torch_errors import one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
     from nnlint.capture.graph import Graph, Op
+    from nnlint.probes.session import Session
 
 #: What calling one operation costs besides its arithmetic, in multiply-adds (docs/evidence/calibration.md#effort).
 _CALL = 1_000_000
@@ -45,3 +53,56 @@ def _multiply_adds(op: Op, sizes: dict[str, int]) -> int:
 def steps_within(work: float, budget: float, *, least: int, most: int) -> int:
     """How many steps of this much work a budget of multiply-adds pays for, between two limits."""
     return max(least, min(most, int(budget / max(work, 1.0))))
+
+
+class LongerProbe:
+    """One run of a longer probe: whether it may run, how many steps it gets, and what happens after each.
+
+    Args:
+        session: the session.
+        evidence: what the probe measures.
+
+    Raises:
+        Skip: the probe is not asked for, or cannot run.
+    """
+
+    def __init__(self, session: Session, evidence: str) -> None:
+        self.session = session
+        self.name = TABLE[evidence].probe
+        self.done = 0
+        self.planned = 0
+        if not session.plan.deep and self.name not in session.plan.probes:
+            raise Skip(f"needs --deep or --probe {self.name}")
+        self.forward = session.evidence("ForwardStats")
+        if evidence not in ("GradientCheck", "PrecisionStats"):
+            session.evidence("LossCalls").require_result()
+            session.evidence("BackwardStats")
+
+    def steps(self, limits: tuple[float, int, int], share: float = 1.0) -> int:
+        """The steps that a budget pays for, on a batch of this share of the sample batch."""
+        budget, least, most = limits
+        work = forward_work(self.forward.graph, self.session.setup.model) * share
+        self.planned = steps_within(work, budget, least=least, most=most)
+        return self.planned
+
+    def on_step(self) -> None:
+        """Report progress, and stop where the time budget is used up."""
+        self.done += 1
+        plan = self.session.plan
+        if plan.on_step is not None:
+            plan.on_step(self.name, self.done, max(self.planned, self.done))
+        if plan.deadline is not None and time.monotonic() > plan.deadline:
+            raise Skip(f"the time budget was used up in the {self.name} probe, after {self.done} steps")
+
+    def run(self, measure: Callable[[], Any]) -> Any:
+        """Measure inside the state guard.
+
+        Raises:
+            Skip: the time budget is used up, or the user's code raised in a run that it did not raise in before.
+        """
+        try:
+            return self.session.measure(f"{self.name} probe", measure)
+        except (Skip, RestoreError):
+            raise
+        except Exception as error:
+            raise Skip(f"the {self.name} probe raised {one_line(error)}") from error

@@ -14,9 +14,10 @@ from nnlint.capture.frames import user_location
 from nnlint.capture.functions import observed_functions
 from nnlint.finding import Location, Skip
 from nnlint.guard.process import seed_everything
-from nnlint.probes.longer.stats import CustomGradient, GradientCheck
+from nnlint.probes.longer.effort import LongerProbe
 
 if TYPE_CHECKING:
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 #: Entries of an argument whose derivatives are checked, and random projections of the outputs that they are taken of.
@@ -28,12 +29,46 @@ _STEADY = 0.99
 _OF_TORCH = "torch."
 
 
+@dataclass(frozen=True)
+class CustomGradient:
+    """gradcheck of one custom autograd.Function call, in float64.
+
+    Attributes:
+        passed: None where nothing was to be proven; `detail` says why.
+        detail: what gradcheck said.
+    """
+
+    function: str
+    module_path: str
+    location: Location | None
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """gradcheck of every custom autograd.Function that the forward called."""
+
+    functions: tuple[CustomGradient, ...]
+
+
 @dataclass
 class _Call:
     function: Any
     args: tuple[Any, ...]
     location: Location | None
     module_path: str
+
+
+def provide(session: Session) -> GradientCheck:
+    """Run the probe.
+
+    Raises:
+        Skip: not asked for, or it cannot run.
+    """
+    probe = LongerProbe(session, "GradientCheck")
+    found: GradientCheck = probe.run(lambda: run_gradcheck(session.setup, seed=session.plan.seed))
+    return found
 
 
 def run_gradcheck(setup: TrainingSetup, *, seed: int) -> GradientCheck:

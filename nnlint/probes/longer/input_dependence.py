@@ -1,10 +1,10 @@
-"""Two short trainings: without the inputs' information, and against validation data."""
+"""Does the model use its input? Two short trainings: on the real batch, and on one without the inputs' information."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,20 +13,81 @@ from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
 from nnlint.guard.process import seed_everything
 from nnlint.probes.dependence.outputs import batch_axis, map_tensors, rolled, sample_count
+from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
-from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable, update
-from nnlint.probes.longer.stats import InputDependence, ValidationGap
+from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable
 from nnlint.setup.batches import LABEL_KEYS
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.longer.overfit import OverfitRun
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 _RATE = 1e-3
 _FEWEST_SAMPLES = 8
-CHECKPOINTS = 5
+#: Multiply-adds that the probe may spend, and its fewest and most steps.
+_EFFORT = (1e10, 8, 100)
 
-Pair = tuple[Any, Any]
+
+@dataclass(frozen=True)
+class InputDependence:
+    """Short trainings on the real inputs and on inputs without information.
+
+    Attributes:
+        initial: loss before training.
+        real, blind: final losses on the real batch and with every sample's input replaced by the batch mean.
+        trained, shuffled: loss of the model trained on the real batch, with the inputs in place and each at another sample
+            (None where that was not tried).
+        steps: steps of each run; 0 where the overfit probe fitted what no blind prediction can fit (`blind` is then the
+            lowest loss of such a prediction).
+    """
+
+    initial: float
+    real: float
+    blind: float
+    trained: float
+    shuffled: float | None
+    steps: int
+    samples: int
+
+
+def provide(session: Session) -> InputDependence:
+    """Run the probe.
+
+    Raises:
+        Skip: not asked for, or it cannot run.
+    """
+    probe = LongerProbe(session, "InputDependence")
+    known = _proven_dependence(session)
+    if known is not None:
+        return known
+    steps = probe.steps(_EFFORT)
+    probe.planned = 2 * steps
+    seed = session.plan.seed
+    found: InputDependence = probe.run(
+        lambda: run_input_dependence(session.setup, session.guard, seed=seed, steps=steps, on_step=probe.on_step)
+    )
+    return found
+
+
+def _proven_dependence(session: Session) -> InputDependence | None:
+    """What the overfit probe says already: a loss that no prediction that is blind to the input can have."""
+    try:
+        run: OverfitRun = session.evidence("OverfitRun")
+    except Skip:
+        return None
+    if run.blind_loss is None or run.best_loss > 0.5 * run.blind_loss:
+        return None
+    return InputDependence(
+        initial=run.initial_loss,
+        real=run.best_loss,
+        blind=run.blind_loss,
+        trained=run.best_loss,
+        shuffled=None,
+        steps=0,
+        samples=run.samples,
+    )
 
 
 def run_input_dependence(
@@ -102,83 +163,3 @@ def _settled(losses: list[float]) -> float:
     """Mean of the last three losses: one alone is noisy."""
     tail = [loss for loss in losses[-3:] if math.isfinite(loss)]
     return sum(tail) / len(tail) if tail else math.inf
-
-
-def run_validation_gap(
-    setup: TrainingSetup,
-    guard: StateGuard,
-    training: Sequence[Pair],
-    validation: Sequence[Pair],
-    *,
-    seed: int,
-    steps: int,
-    on_step: OnStep | None = None,
-) -> ValidationGap:
-    """Train shortly on the training data as configured, and again without dropout and weight decay where there is any.
-
-    The losses of both kinds of data are taken in evaluation mode. The caller holds the guard.
-
-    Args:
-        setup: what is checked; without an optimizer Adam stands in.
-        guard: rewound before each run.
-        training: batches to train on, again and again.
-        validation: batches to compare with.
-        seed: of both runs.
-        steps: of each run.
-        on_step: called after each step.
-    """
-    regularized = _regularization(setup)
-    each = max(steps // CHECKPOINTS, 1)
-
-    def run(*, plain: bool) -> tuple[list[float], list[float]]:
-        guard.rewind()
-        seed_everything(seed)
-        optimizer = setup.optimizer or torch.optim.Adam(trainable(setup.model), lr=_RATE)
-        compared = training[: len(validation)]
-        curves: tuple[list[float], list[float]] = ([], [])
-        for checkpoint in range(CHECKPOINTS + 1):
-            for curve, batches in zip(curves, (compared, validation), strict=True):
-                curve.append(_evaluated(setup, batches))
-            if checkpoint < CHECKPOINTS:
-                setup.model.train()
-                with regularization_off(setup.model, optimizer) if plain else nullcontext():
-                    _train_on(setup, optimizer, training, range(checkpoint * each, (checkpoint + 1) * each), on_step)
-        return curves
-
-    plain = run(plain=True)[1] if regularized else []
-    train_losses, validation_losses = run(plain=False)
-    return ValidationGap(tuple(train_losses), tuple(validation_losses), each, regularized, tuple(plain))
-
-
-def _train_on(
-    setup: TrainingSetup,
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[Pair],
-    numbers: range,
-    on_step: OnStep | None,
-) -> None:
-    for number in numbers:
-        inputs, targets = batches[number % len(batches)]
-        current = setup.with_inputs(inputs, targets)
-        optimizer.zero_grad(set_to_none=True)
-        forward_loss(current).backward()
-        update(optimizer, current)
-        if on_step is not None:
-            on_step()
-
-
-def _evaluated(setup: TrainingSetup, batches: Sequence[Pair]) -> float:
-    setup.model.eval()
-    with torch.no_grad():
-        losses = [float(forward_loss(setup.with_inputs(inputs, targets))) for inputs, targets in batches]
-    return sum(losses) / len(losses)
-
-
-def _regularization(setup: TrainingSetup) -> tuple[str, ...]:
-    """What holds the training back from fitting, by name."""
-    found = []
-    if any("Dropout" in type(module).__name__ and getattr(module, "p", 0) > 0 for module in setup.model.modules()):
-        found.append("dropout")
-    if setup.optimizer is not None and any(group.get("weight_decay") for group in setup.optimizer.param_groups):
-        found.append("weight decay")
-    return tuple(found)

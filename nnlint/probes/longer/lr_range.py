@@ -18,12 +18,14 @@ import torch
 
 from nnlint.finding import Skip
 from nnlint.guard.process import seed_everything
+from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.probes.longer.known_losses import chance_loss, single_call
 from nnlint.probes.longer.loop import OnStep, train, trainable, update
-from nnlint.probes.longer.stats import LearningRateRange, Trial
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 _LOWEST = 1e-7
@@ -40,6 +42,82 @@ _RISEN = 0.3  # of the first loss, back up from the lowest
 _PATIENCE = 20
 _NEAR = 3.0  # times the configured rate: a divergence up to there does
 _LOST = 30.0  # times the first loss: this run will not come back
+#: Multiply-adds that the probe may spend, and its fewest and most steps.
+_EFFORT = (4e10, 45, 160)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A few steps from the start at one learning rate.
+
+    Attributes:
+        losses: loss before each step, and after the last; a run that diverges ends there.
+        diverged: the loss was no number, rose far above where it began, or rose again after it had fallen.
+    """
+
+    rate: float
+    losses: tuple[float, ...]
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class LearningRateRange:
+    """The learning-rate range test, from the user's optimizer and groups (docs/calibration.md#learning-rate-range).
+
+    Attributes:
+        rates, losses: the sweep: the loss before the step that is made with each rate; `smoothed` is its debiased running mean.
+        trials: short runs at constant rates, around the minimum and down to the first that does not diverge.
+        starts: the rate from which the loss falls measurably; None where it never does.
+        steepest: where the smoothed loss falls fastest over the logarithm of the rate.
+        minimum: the rate of the smoothed minimum: a popular choice, mostly too high to train with.
+        diverges: the lowest rate whose trial diverged; None where none did.
+        configured: the optimizer's own rate (of its first group); None without an optimizer.
+        optimizer: class of the optimizer.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    trials: tuple[Trial, ...]
+    starts: float | None
+    steepest: float | None
+    minimum: float | None
+    diverges: float | None
+    configured: float | None
+    optimizer: str
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Usable rates: from where the loss starts to move to a third of where training diverges."""
+        upper = self.diverges / 3.0 if self.diverges is not None else self.minimum
+        if self.starts is None or upper is None or upper < self.starts:
+            return None
+        return (self.starts, upper)
+
+    @property
+    def suggestion(self) -> float | None:
+        """The middle of the interval on a logarithmic scale."""
+        return math.sqrt(self.interval[0] * self.interval[1]) if self.interval is not None else None
+
+    @property
+    def steps_to_move(self) -> float | None:
+        """How many steps at the configured rate add up to what the sweep needed until the loss started to move."""
+        if self.starts is None or not self.configured:
+            return None
+        return sum(rate for rate in self.rates if rate <= self.starts) / self.configured
+
+    @property
+    def minimum_diverged(self) -> bool:
+        """Whether training at the rate of the curve's minimum was tried and diverged."""
+        return any(trial.diverged and trial.rate == self.minimum for trial in self.trials)
+
+    @property
+    def position(self) -> str:
+        """Where the configured rate stands: "below", "inside", "above" the interval, or "unknown"."""
+        if self.configured is None or self.interval is None:
+            return "unknown"
+        low, high = self.interval
+        return "below" if self.configured < low else "above" if self.configured > high else "inside"
 
 
 @dataclass(frozen=True)
@@ -62,6 +140,23 @@ class _Range:
         groups = (group for group in self.optimizer.param_groups if "lr" in group)
         for group, ratio in zip(groups, self.ratios, strict=True):
             group["lr"] = rate * ratio
+
+
+def provide(session: Session) -> LearningRateRange:
+    """Run the probe.
+
+    Raises:
+        Skip: not asked for, or it cannot run.
+    """
+    probe = LongerProbe(session, "LearningRateRange")
+    steps = probe.steps(_EFFORT)
+    call = single_call(session.evidence("LossCalls"))
+    chance = chance_loss(call, call.target_value) if call is not None else None
+    seed = session.plan.seed
+    found: LearningRateRange = probe.run(
+        lambda: run_lr_range(session.setup, session.guard, seed=seed, steps=steps, chance=chance, on_step=probe.on_step)
+    )
+    return found
 
 
 def run_lr_range(

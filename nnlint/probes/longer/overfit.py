@@ -16,6 +16,7 @@ import torch
 
 from nnlint.guard.process import seed_everything
 from nnlint.probes.dependence.outputs import sample_count
+from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.known_losses import (
     blind_floor,
@@ -27,10 +28,10 @@ from nnlint.probes.longer.known_losses import (
     targets_of,
 )
 from nnlint.probes.longer.loop import OnStep, regularization_off, small_batch, train, trainable
-from nnlint.probes.longer.stats import OverfitRun, Rung
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.session import Session
     from nnlint.probes.training_pass.losses import LossCalls
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -44,6 +45,93 @@ _RANDOM = 0.01  # relative difference of the loss from seed to seed
 _LONG = 60
 #: The user's optimizer gets a rung of its own where there are this many steps in all.
 _OWN_RUNG = 200
+#: Multiply-adds that the probe may spend, and its fewest and most steps. The fewest of all probes add up to less than 150 with
+#: the default profile, and with the 20 more of the rates where one near the configured rate seems to diverge: that is what a
+#: ResNet-18 gets. A net of a few thousand weights makes the most (docs/calibration.md#effort).
+_EFFORT = (4e10, 60, 1000)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One learning rate of the overfit ladder.
+
+    Attributes:
+        optimizer: whose updates they were: "Adam" (the neutral one) or the user's class name.
+        learning_rate: None for the user's own parameter groups.
+        losses: loss before each step, and after the last.
+        is_flat: the last third of the curve has stopped falling.
+    """
+
+    optimizer: str
+    learning_rate: float | None
+    losses: tuple[float, ...]
+    is_flat: bool
+
+    @property
+    def best(self) -> float:
+        """Lowest finite loss."""
+        return min((loss for loss in self.losses if math.isfinite(loss)), default=math.inf)
+
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return len(self.losses) - 1
+
+
+@dataclass(frozen=True)
+class OverfitRun:
+    """The overfit-a-batch probe (protocol and calibration: docs/calibration.md#overfit).
+
+    Attributes:
+        verdict: "fit", "plateau" (every rung came to rest above half of the reachable improvement) or "inconclusive".
+        rungs: what each learning rate reached, in the order tried.
+        samples: size of the fixed batch.
+        best_loss: the lowest loss over all rungs.
+        floor: the lowest loss the batch allows (soft labels), 0 where unknown.
+        blind_loss: the lowest loss of a prediction that is the same for all samples; None where unknown.
+        reachable: from the initial loss, or the loss of chance where that is lower, down to the floor.
+        steps_to_fit: steps of the rung that fitted.
+        known_plateau: for the verdict "plateau": what fault a value within 2 % of the best loss is the signature of.
+        limits: why a plateau would prove nothing on this batch (the verdict is then never "plateau").
+    """
+
+    verdict: str
+    rungs: tuple[Rung, ...]
+    samples: int
+    initial_loss: float
+    best_loss: float
+    floor: float
+    reachable: float
+    blind_loss: float | None
+    steps_to_fit: int | None
+    known_plateau: str | None
+    limits: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps made in all."""
+        return sum(rung.steps for rung in self.rungs)
+
+    @property
+    def left(self) -> float:
+        """Share of the reachable improvement that the best rung left."""
+        return (self.best_loss - self.floor) / max(self.reachable, 1e-12)
+
+    @property
+    def in_words(self) -> str:
+        """What was reached, in a few words."""
+        if self.verdict == "fit":
+            return f"fits {self.samples} samples in {self.steps_to_fit} steps"
+        reached = (
+            f"loss {self.initial_loss:.4g} to {self.best_loss:.4g} in {self.steps} steps on {self.samples} samples"
+        )
+        if self.verdict == "plateau":
+            return reached
+        falling = any(not rung.is_flat for rung in self.rungs)
+        at_rest = (
+            "too few steps to call it a plateau" if self.left > 0.5 else "at rest, with more than half of it learned"
+        )
+        return f"{reached}: {'; '.join(self.limits) or ('slow, but still falling' if falling else at_rest)}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +150,23 @@ class _Climb:
     def fits(self, loss: float) -> bool:
         """Whether a loss has come near enough to the lowest there is."""
         return loss - self.floor <= _FIT * self.reachable
+
+
+def provide(session: Session) -> OverfitRun:
+    """Run the probe.
+
+    Raises:
+        Skip: not asked for, or it cannot run.
+    """
+    probe = LongerProbe(session, "OverfitRun")
+    samples = sample_count(session.setup)
+    steps = probe.steps(_EFFORT, min(SAMPLES, samples) / samples)
+    losses = session.evidence("LossCalls")
+    seed = session.plan.seed
+    found: OverfitRun = probe.run(
+        lambda: run_overfit(session.setup, session.guard, losses, seed=seed, steps=steps, on_step=probe.on_step)
+    )
+    return found
 
 
 def run_overfit(

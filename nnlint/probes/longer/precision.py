@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,17 +11,48 @@ from torch import fx
 
 from nnlint.capture.graph import Graph
 from nnlint.capture.recorder import Recorder
-from nnlint.finding import Skip
+from nnlint.finding import Location, Skip
 from nnlint.guard.process import seed_everything
-from nnlint.probes.longer.stats import LayerPrecision, PrecisionStats
+from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.training_pass.run import named_inputs
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _SAMPLED = 4096
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """One op's output in a lower precision against float32."""
+
+    label: str
+    module_path: str
+    location: Location | None
+    relative_error: float
+    abs_max: float
+    overflows: bool
+
+
+@dataclass(frozen=True)
+class PrecisionStats:
+    """The forward under autocast against float32.
+
+    Attributes:
+        precision: "bf16" or "fp16".
+        layers: ops whose outputs could be paired.
+    """
+
+    precision: str
+    layers: tuple[LayerPrecision, ...]
+
+    @property
+    def overflowing(self) -> tuple[LayerPrecision, ...]:
+        """Layers with infinities that float32 does not have."""
+        return tuple(layer for layer in self.layers if layer.overflows)
 
 
 class _Outputs:
@@ -38,6 +70,23 @@ class _Outputs:
         largest = float(flat.abs().amax())
         broken = not math.isfinite(largest) and bool((torch.isnan(flat) | (flat == math.inf)).any())
         self.found.append((node, sample, largest, broken))
+
+
+def provide(session: Session) -> PrecisionStats:
+    """Run the probe.
+
+    Raises:
+        Skip: not asked for, or it cannot run.
+    """
+    probe = LongerProbe(session, "PrecisionStats")
+    precision = session.setup.precision
+    if precision is None and probe.name not in session.plan.probes:
+        raise Skip("no mixed precision declared")
+    seed = session.plan.seed
+    found: PrecisionStats = probe.run(
+        lambda: run_precision(session.setup, session.guard, seed=seed, precision=precision or "bf16")
+    )
+    return found
 
 
 def run_precision(setup: TrainingSetup, guard: StateGuard, *, seed: int, precision: str) -> PrecisionStats:

@@ -20,6 +20,7 @@ from nnlint.guard.process import seed_everything
 from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
+from nnlint.probes.longer.known_losses import chance_loss, single_call
 from nnlint.probes.longer.loop import trainable, update, update_in_parts
 from nnlint.probes.torch_errors import is_fatal, one_line
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
@@ -28,6 +29,7 @@ from nnlint.probes.updates.stats import DeadGrowth, StepStats, TrackedParameter
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
+    from nnlint.probes.session import Session
     from nnlint.probes.training_pass.stats import ForwardStats
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -370,3 +372,30 @@ def _dead_growth(run: _Steps, forward: ForwardStats) -> tuple[DeadGrowth, ...]:
         for layer, dead in zip(before, after, strict=True)
         if dead is not None
     )
+
+
+def provide(session: Session) -> StepStats:
+    """A few steps of the setup's optimizer.
+
+    Raises:
+        Skip: forward or backward could not be run.
+    """
+    forward, backward = session.evidence("ForwardStats"), session.evidence("BackwardStats")
+    gradients, session.training_pass.gradients = session.training_pass.gradients, {}
+
+    call = single_call(session.training_pass.losses) if session.training_pass.losses is not None else None
+    chance = chance_loss(call, call.target_value) if call is not None else None
+
+    def run() -> StepStats:
+        return run_steps(
+            session.setup,
+            session.guard,
+            forward,
+            gradients,
+            seed=session.plan.seed,
+            surrogate=backward.surrogate,
+            chance=chance,
+        )
+
+    found: StepStats = session.measure("optimizer steps", run)
+    return found

@@ -14,11 +14,9 @@ from torch import nn
 from nnlint.frames import format_trace, location_of_exception
 from nnlint.seeding import seeded
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
-from nnlint.setup.complete import complete
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.losses import named_loss
-from nnlint.setup.options import SetupOptions
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.training_setup import TrainingSetup
 from nnlint.tensors import describe
@@ -37,22 +35,6 @@ _OTHER_NAMES = {
     "opt": "optimizer", "lr_scheduler": "scheduler", "sched": "scheduler", "loader": "data", "dataloader": "data",
     "train_loader": "data", "dataset": "data", "train_data": "data", "val_loader": "val_data", "classes": "num_classes",
 }  # fmt: skip
-
-
-def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
-    """The training setup that a live object stands for, completed with inputs, loss and targets.
-
-    A class or function is called without arguments. Models and optimizers are used as they are, never copied.
-
-    Raises:
-        SetupError: RUN001 or RUN005.
-    """
-    options = options or SetupOptions()
-    sites = ConstructionSites()
-    if not isinstance(value, nn.Module) and callable(value):
-        with sites:
-            value = build(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
-    return complete(to_setup(value, sites=sites), options)
 
 
 def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *, name: str, seed: int) -> Any:

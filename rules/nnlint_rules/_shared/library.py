@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op
-    from nnlint.finding import Location
+    from nnlint import Graph, Location, Op
 
 _INSTALLED = ("site-packages", "dist-packages")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import Model, Op
-    from nnlint.probes.dependence.samples import SampleMixing
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Model, ModuleView, Op, SampleMixing
 
 _ROUTERS = frozenset({"topk", "sort", "argsort", "argmax", "cumsum", "one_hot", "nonzero", "where", "scatter"})
 

@@ -9,8 +9,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model, Op
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Declared, Graph, Model, ModuleView, Op
 
 _DECLARED = frozenset({"weight-sharing", "tied-weights"})
 

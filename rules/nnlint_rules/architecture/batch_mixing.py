@@ -9,8 +9,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules.architecture._mixing import legitimate_reason, time_major_layer
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model, Op
-    from nnlint.probes.dependence.samples import Mixing, SampleMixing
+    from nnlint import Declared, Mixing, Model, Op, SampleMixing
 
 _LIMIT = 1e-5
 

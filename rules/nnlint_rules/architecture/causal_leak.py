@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared
-    from nnlint.probes.dependence.samples import Mixing
+    from nnlint import Declared, Mixing
 
 _LIMIT = 1e-5
 

@@ -9,8 +9,7 @@ from nnlint import Finding, Level, Skip, rule
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, LayerStats
-    from nnlint.probes.evaluation.stats import EvalStats
+    from nnlint import EvalStats, ForwardStats, LayerStats
 
 _LIMIT = 1e-6
 _EXPLAINED = ["ARC011", "ARC021", "GRD003", "LOS018", "SIG006", "TRN001", "TRN005"]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Op
-    from nnlint.probes.evaluation.stats import EvalStats
+    from nnlint import Declared, EvalStats, Op
 
 _LIMIT = 1e-4
 

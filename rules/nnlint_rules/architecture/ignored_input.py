@@ -11,9 +11,7 @@ from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Op
-    from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
-    from nnlint.probes.dependence.samples import Mixing
+    from nnlint import Declared, Graph, IgnoredFeatures, InputInfluence, Mixing, Op
 
 
 _BORDER = "the strided layers leave the end of these axes over"

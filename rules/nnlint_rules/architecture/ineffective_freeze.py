@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, rule
 
 if TYPE_CHECKING:
-    from nnlint import Model
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Model, ModuleView
 
 _MISSPELT = re.compile(r"_?requires?_?_?grads?", re.IGNORECASE)
 

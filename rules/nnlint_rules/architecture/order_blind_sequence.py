@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Op
-    from nnlint.probes.dependence.samples import Mixing, OrderInfluence
+    from nnlint import Declared, Graph, Mixing, Op, OrderInfluence
 
 _LIMIT = 1e-5
 _COORDINATES = (2, 3)

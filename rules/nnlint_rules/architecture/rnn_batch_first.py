@@ -9,8 +9,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules.architecture._mixing import time_major_layer
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model
-    from nnlint.probes.dependence.samples import Mixing
+    from nnlint import Declared, Mixing, Model
 
 _LIMIT = 1e-5
 _EXPLAINED = ["ARC008", "ARC010", "ARC011", "ARC018", "ARC021", "LOS008", "TRN001"]

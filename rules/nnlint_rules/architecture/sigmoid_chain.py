@@ -11,8 +11,7 @@ from pydantic import Field
 from nnlint import Finding, Options, Place, rule
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats, ForwardStats, Op
-    from nnlint.finding import Evidence
+    from nnlint import BackwardStats, Evidence, ForwardStats, Op
 
 #: What a chain passes on its way from one saturating activation to the next.
 _BETWEEN = ("linear-map", "view", "identity", "cast", "dropout", "index", "pool", "reduce", "neg", "concat", "resample")

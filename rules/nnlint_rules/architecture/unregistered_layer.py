@@ -10,8 +10,7 @@ from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._flow import STATE, under
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op
-    from nnlint.capture.facts import UnregisteredModule
+    from nnlint import Graph, Op, UnregisteredModule
 
 
 @rule(

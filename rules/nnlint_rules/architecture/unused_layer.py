@@ -10,9 +10,7 @@ from nnlint_rules._shared.library import is_installed
 from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model
-    from nnlint.probes.evaluation.calls import EvalCalls
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Declared, EvalCalls, Graph, Model, ModuleView
 
 _CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 #: Ops by which a forward decides from values which part to run (layer drop, mixtures of experts).

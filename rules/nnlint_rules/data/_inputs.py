@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Graph, Op
-    from nnlint.probes.given.batch import BatchTensor
+    from nnlint import Batch, BatchTensor, Graph, Op
 
 _PASSING = ("view", "index", "identity", "cast", "concat", "dropout", "pool", "resample")
 _LAYERS = ("linear-map", "recurrent", "attention", "matmul")

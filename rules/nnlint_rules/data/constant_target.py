@@ -13,8 +13,7 @@ from nnlint_rules.data._labels import BATCHES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch
-    from nnlint.probes.given.batch import BatchTensor
+    from nnlint import Batch, BatchTensor
 
 
 class ConstantTarget(Options):

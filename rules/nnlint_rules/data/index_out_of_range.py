@@ -11,8 +11,7 @@ from nnlint_rules.data._inputs import routes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch, Graph, Op, Parameters
-    from nnlint.capture.lookups import RefusedLookup
+    from nnlint import Batch, Graph, Op, Parameters, RefusedLookup
     from nnlint_rules.data._inputs import Route
 
 

@@ -9,8 +9,7 @@ from nnlint import Finding, rule
 from nnlint_rules.data._labels import BATCHES
 
 if TYPE_CHECKING:
-    from nnlint import Batch
-    from nnlint.probes.given.batch import BatchTensor
+    from nnlint import Batch, BatchTensor
 
 _EXPLAINED = (
     "ARC008 ARC010 DAT001 DAT002 DAT005 DAT010 GRD002 GRD004 LOS003 LOS006 LOS016 LOS018 LOS024 OPT003 SIG003 SIG005 SIG007 "

@@ -11,8 +11,7 @@ from nnlint import Finding, Options, rule
 from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Graph
-    from nnlint.probes.given.batch import BatchTensor
+    from nnlint import Batch, BatchTensor, Graph
 
 
 class UnscaledInput(Options):

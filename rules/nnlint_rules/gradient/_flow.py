@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint_rules._shared.depth import Chain, Depth, is_layer, one_per_module
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats, Op
-    from nnlint.finding import Evidence
+    from nnlint import BackwardStats, Evidence, Op
 
 
 def gradient_chains(backward: BackwardStats) -> list[Chain]:

@@ -11,8 +11,7 @@ from pydantic import Field
 from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats
-    from nnlint.probes.updates.stats import StepStats
+    from nnlint import BackwardStats, StepStats
 
 
 class ClipGradient(Options):

@@ -11,8 +11,7 @@ from nnlint import Finding, Level, Place, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats, Declared, Graph, Op
-    from nnlint.probes.updates.stats import StepStats, TrackedParameter
+    from nnlint import BackwardStats, Declared, Graph, Op, StepStats, TrackedParameter
 
 _CUTS = ("detach", "escape", "integer", "compare")
 _CUSTOM = ("custom_function", "unknown")

@@ -10,8 +10,7 @@ from nnlint import Finding, Level, Place, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats, ForwardStats
-    from nnlint.probes.training_pass.stats import NonFiniteGradient
+    from nnlint import BackwardStats, ForwardStats, NonFiniteGradient
 
 _CAUSES = {
     "sqrt": "the slope of the root is infinite at 0: add an eps under the root",

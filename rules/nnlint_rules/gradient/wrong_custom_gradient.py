@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.longer.stats import GradientCheck
+    from nnlint import GradientCheck
 
 
 @rule("GRD007", "wrong-custom-gradient", level="error", since="0.1", explains=["TRN001", "GRD003"])

@@ -11,8 +11,7 @@ from nnlint.kinds import VALUE_PRESERVING
 from nnlint_rules._shared.words import paths
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import ForwardStats, Graph, Op, Parameters, ParameterView
 
 #: Between two layers of a plain stack: no normalization, no sum, no product, no concatenation.
 _PLAIN = VALUE_PRESERVING | {"activation", "pool", "clamp"}

@@ -11,8 +11,7 @@ from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import Graph, Op, Parameters, ParameterView
 
 _FOLLOWERS = ["INI001", "INI003", "INI004", "INI006", "INI007", "INI009", *SYMPTOMS]
 

@@ -14,8 +14,7 @@ from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import ForwardStats, Graph, Op, Parameters, ParameterView
 
 
 class DominantBias(Options):

@@ -10,8 +10,7 @@ from nnlint import Finding, Level, Skip, rule
 from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
-    from nnlint import Model, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import Model, Parameters, ParameterView
 
 #: Rows of fewer numbers may be equal by chance, at the precision of a float.
 _SHORTEST_ROW = 4

@@ -11,8 +11,7 @@ from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
-    from nnlint import Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import Parameters, ParameterView
 
 _STATISTICS = ("running_mean", "running_var")
 

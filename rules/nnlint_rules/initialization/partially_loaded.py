@@ -11,10 +11,7 @@ from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op, Parameters
-    from nnlint.finding import Located
-    from nnlint.probes.given.parameter_view import ParameterView
-    from nnlint.setup.target.checkpoint import LoadedWeights
+    from nnlint import Graph, LoadedWeights, Located, Op, Parameters, ParameterView
 
 #: Components of a path that call a layer the head: new for a new task.
 _HEADS = frozenset(

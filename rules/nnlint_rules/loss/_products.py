@@ -10,8 +10,7 @@ from nnlint_rules.loss._heads import loss_path, softmax_dim
 from nnlint_rules.loss._targets import TargetRows, rows_of
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Graph, LossCalls, Op
-    from nnlint.probes.given.batch import BatchTensor
+    from nnlint import Batch, BatchTensor, Graph, LossCalls, Op
 
 #: What leaves the rows of targets and of log-probabilities as they are, but for a sign.
 _PLAIN = ("identity", "cast", "integer-cast", "neg", "detach")

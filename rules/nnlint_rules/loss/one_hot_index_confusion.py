@@ -9,8 +9,7 @@ from nnlint import Finding, rule
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss
-    from nnlint.finding import Evidence
+    from nnlint import Evidence, LossCalls, MeasuredLoss
 
 
 @rule(

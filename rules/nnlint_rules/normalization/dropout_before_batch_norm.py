@@ -17,8 +17,7 @@ from nnlint_rules.normalization._layers import (
 )
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Graph, Op
-    from nnlint.probes.evaluation.stats import EvalStats
+    from nnlint import EvalStats, ForwardStats, Graph, Op
 
 
 class VarianceShift(Options):

@@ -11,8 +11,7 @@ from nnlint import Finding, Options, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Model
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Model, ModuleView
 
 
 class InvertedMomentum(Options):

@@ -10,9 +10,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Model
-    from nnlint.probes.given.declared import Declared
-    from nnlint.probes.given.model import ModuleView
+    from nnlint import Declared, Model, ModuleView
 
 
 @rule("NRM010", "norm-left-in-eval", level="warning", since="0.1", explains=["NRM011", "SIG010"])

@@ -14,8 +14,7 @@ from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules._shared.words import listed, paths
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Graph, Op, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import ForwardStats, Graph, Op, Parameters, ParameterView
 
 
 class StaleRunningStats(Options):

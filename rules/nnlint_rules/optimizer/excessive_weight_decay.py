@@ -11,7 +11,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.updates.stats import StepStats
+    from nnlint import StepStats
 
 
 class ExcessiveWeightDecay(Options):

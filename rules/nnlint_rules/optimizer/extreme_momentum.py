@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Optimizer
-    from nnlint.probes.given.optimizer import ParameterGroup
+    from nnlint import Optimizer, ParameterGroup
 
 
 class ExtremeMomentum(Options):

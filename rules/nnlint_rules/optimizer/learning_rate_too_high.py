@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.longer.stats import LearningRateRange
-    from nnlint.probes.updates.stats import StepStats
+    from nnlint import LearningRateRange, StepStats
 
 
 class LearningRateTooHigh(Options):

@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Optimizer
-    from nnlint.probes.given.optimizer import ScheduleInfo
+    from nnlint import Declared, Optimizer, ScheduleInfo
 
 #: Where a schedule says how long it is, and whether that is certainly counted in optimizer steps.
 _LENGTHS = {

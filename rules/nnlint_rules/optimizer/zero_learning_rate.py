@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
-    from nnlint import Optimizer
-    from nnlint.probes.given.optimizer import ParameterGroup
+    from nnlint import Optimizer, ParameterGroup
 
 
 @rule(

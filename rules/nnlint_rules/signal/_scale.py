@@ -10,8 +10,7 @@ from nnlint_rules._shared.depth import RESCALING, Chain, Depth
 from nnlint_rules._shared.gates import feeds_gate
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, Op
-    from nnlint.finding import Evidence
+    from nnlint import Evidence, ForwardStats, Op
 
 
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:

@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats, LayerStats
-    from nnlint.probes.longer.stats import OverfitRun
+    from nnlint import ForwardStats, LayerStats, OverfitRun
 
 
 class CollapsedFeatures(Options):

@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, ForwardStats
-    from nnlint.probes.longer.stats import LayerPrecision, PrecisionStats
+    from nnlint import Declared, ForwardStats, LayerPrecision, PrecisionStats
 
 _LARGEST = 65504.0  # of fp16
 

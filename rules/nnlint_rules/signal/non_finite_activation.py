@@ -10,10 +10,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import paths
 
 if TYPE_CHECKING:
-    from nnlint import ForwardStats
-    from nnlint.finding import Evidence
-    from nnlint.probes.evaluation.stats import EvalStats, NonFiniteEvaluation
-    from nnlint.probes.training_pass.stats import NonFinite
+    from nnlint import EvalStats, Evidence, ForwardStats, NonFinite, NonFiniteEvaluation
 
 _CAUSES = {
     "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, "

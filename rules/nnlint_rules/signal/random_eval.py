@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared
-    from nnlint.probes.evaluation.stats import EvalStats, Randomness
+    from nnlint import Declared, EvalStats, Randomness
 
 _LIMIT = 1e-4
 _NORMAL = frozenset({"randn", "randn_like", "normal"})

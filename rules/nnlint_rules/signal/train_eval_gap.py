@@ -10,8 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared
-    from nnlint.probes.evaluation.stats import EvalStats
+    from nnlint import Declared, EvalStats
 
 
 class TrainEvalGap(Options):

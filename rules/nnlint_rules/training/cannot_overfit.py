@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Place, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls
-    from nnlint.probes.longer.stats import OverfitRun
+    from nnlint import LossCalls, OverfitRun
 
 
 @rule("TRN001", "cannot-overfit", level="error", since="0.1", explains=["SIG006"])

@@ -11,8 +11,7 @@ from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
-    from nnlint.finding import Evidence
-    from nnlint.probes.updates.stats import StepStats
+    from nnlint import Evidence, StepStats
 
 
 class Diverges(Options):

@@ -10,8 +10,7 @@ from nnlint import Finding, Place, rule
 from nnlint_rules._shared.words import counted, listed
 
 if TYPE_CHECKING:
-    from nnlint import Declared
-    from nnlint.probes.updates.stats import StepStats, TrackedParameter
+    from nnlint import Declared, StepStats, TrackedParameter
 
 
 @rule("TRN003", "frozen-parameter-moved", level="error", since="0.1", explains=["ARC025", "OPT011"])

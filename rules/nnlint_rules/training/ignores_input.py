@@ -10,7 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.longer.stats import InputDependence, OverfitRun
+    from nnlint import InputDependence, OverfitRun
 
 
 class IgnoresInput(Options):

@@ -10,7 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint.probes.longer.stats import ValidationGap
+    from nnlint import ValidationGap
 
 
 class OverfitsImmediately(Options):

@@ -11,7 +11,7 @@ from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
-    from nnlint.probes.updates.stats import StepStats
+    from nnlint import StepStats
 
 
 class UnitsDie(Options):

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnlint
-from nnlint.config import PROBES
+from nnlint.evidence import PROBES
 from nnlint.finding import Skip
-from nnlint.probes.longer import lr_range
-from nnlint.probes.longer import providers as deep_providers
+from nnlint.probes.longer import input_dependence, lr_range, overfit
 from nnlint.probes.longer.input_dependence import run_input_dependence
 from nnlint.probes.session import Plan
 from tests.probes.sessions import session
@@ -352,5 +351,5 @@ def test_what_raises_only_later_is_a_reason():
 
 
 def test_a_resnet_gets_less_than_150_steps():
-    fewest = [deep_providers._OVERFIT[1], deep_providers._RANGE[1], 2 * deep_providers._DEPENDENCE[1]]
+    fewest = [overfit._EFFORT[1], lr_range._EFFORT[1], 2 * input_dependence._EFFORT[1]]
     assert sum(fewest) + lr_range._PATIENCE + 6 <= 150

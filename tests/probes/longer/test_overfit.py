@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Skip
-from nnlint.probes.longer import providers as deep_providers
+from nnlint.probes.longer import overfit as probe
 from nnlint.probes.session import Plan
 from tests.probes.sessions import session
 
@@ -18,7 +18,7 @@ from tests.probes.sessions import session
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch):
     """Enough for nets of this size, and quick on a busy machine."""
-    monkeypatch.setattr(deep_providers, "_OVERFIT", (4e10, 64, 700))
+    monkeypatch.setattr(probe, "_EFFORT", (4e10, 64, 700))
 
 
 class Headed(nn.Module):
@@ -107,7 +107,7 @@ class Faint(nn.Module):
     ("scale", "steps", "verdict"), [(1e-3, 84, "inconclusive"), (0.0, 84, "inconclusive"), (0.0, 280, "plateau")]
 )
 def test_the_loss_that_ignores_the_input_is_a_plateau_after_many_steps_only(monkeypatch, scale, steps, verdict):
-    monkeypatch.setattr(deep_providers, "_OVERFIT", (4e10, steps, steps))
+    monkeypatch.setattr(probe, "_EFFORT", (4e10, steps, steps))
     torch.manual_seed(0)
     run = overfit(Faint(scale), torch.randn(8, 32), targets=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1]))
     assert all(rung.is_flat for rung in run.rungs)
