@@ -62,7 +62,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class LearningRateRange:
-    """The learning-rate range test, from the user's optimizer and groups (docs/calibration.md#learning-rate-range).
+    """The learning-rate range test, from the user's optimizer and groups (docs/evidence/calibration.md#learning-rate-range).
 
     Attributes:
         rates, losses: the sweep: the loss before the step that is made with each rate; `smoothed` is its debiased running mean.

@@ -47,7 +47,7 @@ _LONG = 60
 _OWN_RUNG = 200
 #: Multiply-adds that the probe may spend, and its fewest and most steps. The fewest of all probes add up to less than 150 with
 #: the default profile, and with the 20 more of the rates where one near the configured rate seems to diverge: that is what a
-#: ResNet-18 gets. A net of a few thousand weights makes the most (docs/calibration.md#effort).
+#: ResNet-18 gets. A net of a few thousand weights makes the most (docs/evidence/calibration.md#effort).
 _EFFORT = (4e10, 60, 1000)
 
 
@@ -80,7 +80,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class OverfitRun:
-    """The overfit-a-batch probe (protocol and calibration: docs/calibration.md#overfit).
+    """The overfit-a-batch probe (protocol and calibration: docs/evidence/calibration.md#overfit).
 
     Attributes:
         verdict: "fit", "plateau" (every rung came to rest above half of the reachable improvement) or "inconclusive".
