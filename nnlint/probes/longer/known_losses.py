@@ -106,6 +106,12 @@ def blind_floor(call: MeasuredLoss | None, target: torch.Tensor | None) -> float
     return None
 
 
+def loss_of_chance(losses: LossCalls | None) -> float | None:
+    """The loss of chance of the one loss call there is; None where there are several, or none that is known."""
+    call = single_call(losses) if losses is not None else None
+    return chance_loss(call, call.target_value) if call is not None else None
+
+
 def chance_loss(call: MeasuredLoss | None, target: torch.Tensor | None) -> float | None:
     """The loss of a prediction that says nothing: uniform probabilities, or zero; None where it is unknown."""
     if call is None or call.argument("reduction", "mean") != "mean":

@@ -20,7 +20,7 @@ from nnlint.finding import Skip
 from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
-from nnlint.probes.longer.known_losses import chance_loss, single_call
+from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import OnStep, train, trainable, update
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def provide(session: Session) -> LearningRateRange:
     """
     probe = LongerProbe(session, "LearningRateRange")
     steps = probe.steps(_EFFORT)
-    call = single_call(session.evidence("LossCalls"))
-    chance = chance_loss(call, call.target_value) if call is not None else None
+    chance = loss_of_chance(session.evidence("LossCalls"))
     seed = session.plan.seed
     found: LearningRateRange = probe.run(
         lambda: run_lr_range(session.setup, session.guard, seed=seed, steps=steps, chance=chance, on_step=probe.on_step)

@@ -20,7 +20,7 @@ from nnlint.guard.process import seed_everything
 from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
-from nnlint.probes.longer.known_losses import chance_loss, single_call
+from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import trainable, update, update_in_parts
 from nnlint.probes.torch_errors import is_fatal, one_line
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
@@ -382,9 +382,7 @@ def provide(session: Session) -> StepStats:
     """
     forward, backward = session.evidence("ForwardStats"), session.evidence("BackwardStats")
     gradients, session.training_pass.gradients = session.training_pass.gradients, {}
-
-    call = single_call(session.training_pass.losses) if session.training_pass.losses is not None else None
-    chance = chance_loss(call, call.target_value) if call is not None else None
+    chance = loss_of_chance(session.training_pass.losses)
 
     def run() -> StepStats:
         return run_steps(
