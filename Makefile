@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 # One thread per process: two test processes share the cores of a small machine without waiting on each other.
 export OMP_NUM_THREADS := 1
 
-.PHONY: test check unit demo docs format clean
+.PHONY: test check unit demo docs site format clean
 
 ## test: everything CI runs; pytest comes last so that its summary closes the output
-test: check unit
+test: check site unit
 
 ## check: linters, types and the layers, without running anything
 check: $(READY)
@@ -34,6 +34,10 @@ docs: $(READY)
 	$(BIN)/python scripts/gen_schema.py
 	$(BIN)/python scripts/gen_article.py
 
+## site: build the documentation into build/site; broken links fail
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q
+
 ## format: rewrite the sources in the house style
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -46,5 +50,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,libraries]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,docs,libraries]'
 	@touch $@
