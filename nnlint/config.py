@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from nnlint.evidence import PROBES
 from nnlint.finding import Level
+from nnlint.provenance import MODEL_LIBRARIES
 
 #: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -68,6 +69,10 @@ class _Shared(_Settings):
     batch_size: int | None = Field(default=None, ge=1)
     classes: int | None = Field(default=None, ge=1)
     weights: str | None = None
+    libraries: tuple[str, ...] = Field(
+        default=tuple(MODEL_LIBRARIES),
+        description="import names of model libraries; what they chose is judged leniently",
+    )
     rules: dict[str, dict[str, Any]] = Field(default={}, description="options of single rules, and their `level`")
 
     @field_validator("fail_on", mode="before")

@@ -1,50 +1,27 @@
-"""Which stack frames are the user's, and how an exception of the user's code is shown."""
+"""The line to show for a call, a construction or an exception: the user's line, else the library's that made it."""
 
 from __future__ import annotations
 
-import functools
-import os
-import site
-import sysconfig
+import sys
 import traceback
-from pathlib import Path
-from types import CodeType, TracebackType
+from collections.abc import Iterable
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple
 
 from nnlint.finding import Location
+from nnlint.provenance import Owner, is_nnlint_file, is_tool_file, owner_of
 
 
-@functools.cache
-def _tool_directories() -> tuple[str, ...]:
-    """The directories of torch and nnlint, whose frames are never the place of a fault."""
-    import torch
+class CallLines(NamedTuple):
+    """Where a call was made.
 
-    own = Path(__file__).absolute().parent
-    return (f"{Path(torch.__file__).absolute().parent}{os.sep}", f"{own}{os.sep}")
+    Attributes:
+        code: the innermost line that is neither torch's nor another tool's: the user's or a model library's.
+        user: the innermost line of the user's; `code` where there is none, as in a model of a library.
+    """
 
-
-@functools.cache
-def _library_directories() -> tuple[str, ...]:
-    """Where the standard library and installed packages live."""
-    paths = sysconfig.get_paths()
-    found = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    found.update(site.getsitepackages())
-    found.add(site.getusersitepackages())
-    return tuple(f"{Path(path).absolute()}{os.sep}" for path in sorted(found))
-
-
-@functools.cache
-def is_tool_file(filename: str) -> bool:
-    """Whether a frame of this file belongs to torch, nnlint, the import system or generated code."""
-    if filename.startswith("<"):
-        return not filename.startswith(("<stdin", "<ipython", "<doctest", "<string"))
-    path = Path(filename).absolute()
-    return str(path).startswith(_tool_directories()) or "importlib" in path.parts
-
-
-@functools.cache
-def is_library_file(filename: str) -> bool:
-    """Whether a frame of this file belongs to Python, an installed package or nnlint, not to the user's project."""
-    return is_tool_file(filename) or str(Path(filename).absolute()).startswith(_library_directories())
+    code: Location | None = None
+    user: Location | None = None
 
 
 def location_of(code: CodeType, line: int) -> Location:
@@ -54,17 +31,63 @@ def location_of(code: CodeType, line: int) -> Location:
     return Location(code.co_filename, line, None if name == "<module>" else name)
 
 
-def location_of_exception(error: BaseException) -> Location | None:
-    """The innermost line of the user's project that `error` passed through, else of any code but nnlint's and torch's.
+def call_lines(stop: CodeType) -> CallLines:
+    """The lines that made the call which is running.
+
+    Args:
+        stop: code object of the function that drives the run: frames above it belong to the caller of nnlint.
+
+    Returns:
+        Both lines; None when tools alone are between (an `nn.Sequential` has no line of its own for a call).
+    """
+    code: Location | None = None
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 the way to a frame that every Python has
+    while frame is not None and frame.f_code is not stop:
+        owner = owner_of(frame.f_code.co_filename)
+        if owner is not Owner.TOOL:
+            place = location_of(frame.f_code, frame.f_lineno)
+            code = code or place
+            if owner is Owner.USER:
+                return CallLines(code, place)
+        frame = frame.f_back
+    return CallLines(code, code)
+
+
+def construction_line(made: object, frame: FrameType | None) -> Location | None:
+    """The first line, from `frame` outwards, that is neither a method of the object being made nor a tool's."""
+    while frame is not None:
+        if not _is_method_of(made, frame) and not is_tool_file(frame.f_code.co_filename):
+            return location_of(frame.f_code, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def _is_method_of(made: object, frame: FrameType) -> bool:
+    code = frame.f_code
+    if code.co_argcount == 0 or not code.co_varnames:
+        return False
+    # Any method running on the object while it is built, not only __init__, is part of making it.
+    return frame.f_locals.get(code.co_varnames[0]) is made
+
+
+def location_of_exception(error: BaseException, below: CodeType | None = None) -> Location | None:
+    """The innermost line of the user's that `error` passed through, else of a model library's.
 
     A syntax error has no frame: it is at the line that could not be parsed.
+
+    Args:
+        error: the exception, as caught.
+        below: code object of the function that drove the run; only frames below it count.
     """
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return Location(error.filename, error.lineno)
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    for is_foreign in (is_library_file, is_tool_file):
-        for code, line in reversed(frames):
-            if not is_foreign(code.co_filename):
+    steps = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if below is not None:
+        drivers = [index for index, (code, _) in enumerate(steps) if code is below]
+        steps = steps[drivers[-1] + 1 :] if drivers else []
+    for wanted in (Owner.USER, Owner.LIBRARY):
+        for code, line in reversed(steps):
+            if owner_of(code.co_filename) is wanted:
                 return location_of(code, line)
     return None
 
@@ -75,8 +98,23 @@ def has_user_frame(error: BaseException) -> bool:
 
 
 def format_trace(error: BaseException) -> str:
-    """The traceback of `error` from the user's first frame on."""
-    return "".join(traceback.format_exception(type(error), error, _first_user_frame(error.__traceback__))).rstrip()
+    """The traceback of `error` from the first line of the user's or a library's on, without nnlint's own frames."""
+    trace = _first_user_frame(error.__traceback__) or error.__traceback__
+    shown = traceback.TracebackException(type(error), error, trace)
+    seen: set[int] = set()
+    _strip(shown, seen)
+    return "".join(shown.format()).rstrip()
+
+
+def _strip(shown: Any, seen: set[int]) -> None:
+    """Take nnlint's frames out of an exception and of those that it names as its causes."""
+    if shown is None or id(shown) in seen:
+        return
+    seen.add(id(shown))
+    kept: Iterable[traceback.FrameSummary] = [frame for frame in shown.stack if not is_nnlint_file(frame.filename)]
+    shown.stack = traceback.StackSummary.from_list(kept)
+    _strip(shown.__cause__, seen)
+    _strip(shown.__context__, seen)
 
 
 def _first_user_frame(trace: TracebackType | None) -> TracebackType | None:

@@ -99,6 +99,7 @@ INHERITED = (
     "module_type",
     "module_call",
     "training",
+    "code_location",
     "location",
     "in_loss",
     "modules",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnlint.provenance import MODEL_LIBRARIES, is_library_file, is_library_package, package_of
+
+if TYPE_CHECKING:
+    from nnlint.capture.recorder import Recorder
+    from nnlint.finding import Location
+    from nnlint.setup.training_setup import TrainingSetup
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class RunFacts:
         targets_assumed: the targets are.
         inputs_left_out: parameters of the model's forward that default to None and were not given: optional inputs.
         modified_inputs: names of input tensors that the run wrote to in place.
-        library: the model's class comes from a model library (`transformers`, `timm`, `torchvision`), not from the user.
+        library: the model comes from a model library (`transformers`, `timm`, `torchvision`), not from the user.
+        libraries: import names of the packages that count as model libraries.
     """
 
     unregistered: tuple[UnregisteredModule, ...] = ()
@@ -43,3 +54,37 @@ class RunFacts:
     inputs_left_out: tuple[str, ...] = ()
     modified_inputs: tuple[str, ...] = ()
     library: bool = False
+    libraries: frozenset[str] = frozenset(MODEL_LIBRARIES)
+
+    def is_of_library(self, location: Location | None) -> bool:
+        """Whether a line (`op.call_location`, `op.construction`) was written by the authors of a model library."""
+        return location is not None and is_library_file(location.file, self.libraries)
+
+
+def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
+    """The facts of a run of `setup` that `recorder` followed."""
+    return RunFacts(
+        unregistered=recorder.tracker.unregistered_modules(setup.model),
+        modified_inputs=tuple(recorder.modified_inputs()),
+        inputs_assumed=setup.inputs_assumed,
+        targets_assumed=setup.targets_assumed,
+        inputs_left_out=tuple(_left_out(setup)),
+        library=any(
+            is_library_package(name, setup.libraries) for name in (package_of(type(setup.model)), setup.taken_from)
+        ),
+        libraries=setup.libraries,
+    )
+
+
+def _left_out(setup: TrainingSetup) -> Iterator[str]:
+    """Parameters of the forward that default to None and got no value."""
+    try:
+        parameters = list(inspect.signature(setup.model.forward).parameters.values())
+    except (TypeError, ValueError):
+        return
+    inputs = setup.inputs
+    given = len(inputs) if isinstance(inputs, tuple) else 0 if isinstance(inputs, Mapping) else 1
+    for position, parameter in enumerate(parameters):
+        named = isinstance(inputs, Mapping) and parameter.name in inputs
+        if parameter.default is None and position >= given and not named:
+            yield parameter.name

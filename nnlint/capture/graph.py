@@ -76,8 +76,8 @@ class Op:
 
     @property
     def call_location(self) -> Location | None:
-        """The user's line that made the call; None inside an `nn.Sequential` of torch modules."""
-        location = self._meta("location")
+        """The innermost line that made the call, the user's or a library's; None inside an `nn.Sequential` of torch modules."""
+        location = self._meta("code_location")
         return location if isinstance(location, Location) else None
 
     @property
@@ -87,8 +87,9 @@ class Op:
 
     @property
     def location(self) -> Location | None:
-        """The line of the call, or of the module's construction."""
-        return self.call_location or self.construction
+        """The line to show: of the call (the user's line where there is one), or of the module's construction."""
+        location = self._meta("location")
+        return location if isinstance(location, Location) else self.construction
 
     @property
     def function(self) -> str:

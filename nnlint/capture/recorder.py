@@ -31,10 +31,10 @@ from nnlint.capture.calls import (
     gained_gradient,
     unknown_tensor,
 )
-from nnlint.capture.frames import user_location
 from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
+from nnlint.frames import call_lines
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
@@ -219,7 +219,7 @@ class Recorder(TorchFunctionMode):
         """Keep what a loss function or an embedding that raised was given: it is evidence for the rules."""
         op_kinds = kinds.info(kinds.canonical(name)).kinds
         if "embedding" in op_kinds:
-            place = user_location(self._stop, depth=3)
+            place = call_lines(self._stop).user
             self.refused_lookup = refused_lookup(args, kwargs, self.tracker.current, place)
         if "loss" not in op_kinds:
             return
@@ -369,4 +369,4 @@ class Recorder(TorchFunctionMode):
             node.meta["own_module"] = call.is_torch_layer
             node.meta["modules"] = tuple(above.path for above in self.tracker.stack)
         node.meta["in_loss"] = self.in_loss
-        node.meta["location"] = user_location(self._stop, depth=3)
+        node.meta["code_location"], node.meta["location"] = call_lines(self._stop)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable
-from types import CodeType
-
-from nnlint.capture.frames import is_user_file
-from nnlint.finding import Location
 
 
 def _matmul(match: re.Match[str]) -> str:
@@ -86,32 +81,6 @@ def likely_cause(error: BaseException) -> str:
         if match is not None:
             return explain(match)
     return ""
-
-
-def user_frame(error: BaseException, stop: CodeType | None = None) -> Location | None:
-    """The innermost line of user code in an exception's traceback, below the frame with code `stop`."""
-    found: Location | None = None
-    below = stop is None
-    step = error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        if code is stop:
-            below = True
-        elif below and is_user_file(code.co_filename):
-            found = Location(code.co_filename, step.tb_lineno, getattr(code, "co_qualname", code.co_name))
-        step = step.tb_next
-    return found
-
-
-def user_trace(error: BaseException) -> str:
-    """The traceback without the engine's own frames."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "/nnlint/" not in frame.filename.replace("\\", "/")
-    ]
-    lines = ["Traceback (most recent call last):\n"] if frames else []
-    return "".join([*lines, *traceback.format_list(frames), *traceback.format_exception_only(type(error), error)])
 
 
 def one_line(error: BaseException) -> str:

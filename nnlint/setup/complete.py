@@ -31,7 +31,7 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
         SetupError: RUN001 for an option that cannot be used, RUN005 when no inputs are to be had.
     """
     device = check_device(options.device) if options.device is not None else None
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"libraries": options.libraries}
     if options.loss is not None:
         changes |= {"loss": _loss(options.loss, options), "own_loss": None}
     if options.classes is not None and setup.num_classes is None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnlint.provenance import MODEL_LIBRARIES
+
 if TYPE_CHECKING:
     from nnlint.config import CheckSettings
 
@@ -27,6 +29,7 @@ class SetupOptions:
         seed: of everything made up here.
         directory: what relative targets are relative to; None for the current directory.
         weights: a checkpoint to load into the model.
+        libraries: import names of the packages that count as model libraries.
     """
 
     inputs: tuple[str, ...] = ()
@@ -38,6 +41,7 @@ class SetupOptions:
     seed: int = 0
     directory: Path | None = None
     weights: str | None = None
+    libraries: frozenset[str] = frozenset(MODEL_LIBRARIES)
 
     @classmethod
     def from_settings(cls, settings: CheckSettings) -> SetupOptions:
@@ -52,6 +56,7 @@ class SetupOptions:
             seed=settings.seed,
             directory=settings.directory,
             weights=settings.weights,
+            libraries=frozenset(settings.libraries),
         )
 
     @property

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from nnlint.finding import Location
-from nnlint.frames import is_tool_file, location_of
+from nnlint.frames import location_of
+from nnlint.provenance import is_tool_file
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
-from nnlint.capture.frames import user_location
 from nnlint.capture.functions import observed_functions
 from nnlint.finding import Location, Skip
+from nnlint.frames import call_lines
 from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.effort import LongerProbe
 
@@ -102,7 +102,7 @@ def _caught(calls: dict[str, _Call], setup: TrainingSetup, stop: Any) -> Iterato
         if not kwargs and not cls.__module__.startswith(_OF_TORCH) and cls.__qualname__ not in calls:
             kept = tuple(_kept(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             place = running[-1] if running else ""
-            calls[cls.__qualname__] = _Call(cls, kept, user_location(stop, depth=1), place)
+            calls[cls.__qualname__] = _Call(cls, kept, call_lines(stop).user, place)
         return bound(*args, **kwargs)
 
     hooks = [module.register_forward_pre_hook(enter) for module in setup.model.modules()]

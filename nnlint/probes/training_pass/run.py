@@ -11,14 +11,15 @@ from torch import nn
 
 from nnlint import kinds
 from nnlint.capture.bindings import tensor_leaves
-from nnlint.capture.circumstances import run_facts
+from nnlint.capture.facts import run_facts
 from nnlint.capture.graph import Graph
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
+from nnlint.frames import format_trace, location_of_exception
 from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.forward_loss import random_projection
-from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line, user_frame, user_trace
+from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
 from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
 from nnlint.probes.training_pass.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
@@ -194,7 +195,7 @@ def _graph(run: _Run, *, method: str) -> Graph:
 def _failure(run: _Run, error: BaseException) -> Failure:
     code = getattr(error, "code", None)
     call = run.recorder.tracker.failure
-    location = getattr(error, "location", None) or user_frame(error, _drive.__code__)
+    location = getattr(error, "location", None) or location_of_exception(error, _drive.__code__)
     if isinstance(code, str) and code.startswith("RUN"):
         return Failure(code, str(error), location=location, trace=getattr(error, "trace", None))
     where = _where(call) if run.stage == "forward" else " in the loss call"
@@ -205,7 +206,7 @@ def _failure(run: _Run, error: BaseException) -> Failure:
         fix=cause or "run the model once on this batch outside nnlint: it raises there too",
         module=call.path if call is not None and run.stage == "forward" else "",
         location=location,
-        trace=user_trace(error),
+        trace=format_trace(error),
     )
 
 
@@ -245,8 +246,8 @@ def _backward_failure(error: BaseException) -> Failure:
         message=f"backward raised: {one_line(error)}",
         fix=likely_cause(error)
         or "run loss.backward() under torch.autograd.set_detect_anomaly(True) to see the forward line",
-        location=user_frame(error, run_training_pass.__code__),
-        trace=user_trace(error),
+        location=location_of_exception(error, run_training_pass.__code__),
+        trace=format_trace(error),
     )
 
 

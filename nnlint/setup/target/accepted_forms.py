@@ -26,7 +26,9 @@ ACCEPTED = (
     "(model, loss, loader), and nnlint.TrainingSetup(...)"
 )
 #: What nnlint fills in itself, and no dict may.
-_INTERNAL = frozenset({"assumptions", "inputs_assumed", "targets_assumed", "construction", "weights"})
+_INTERNAL = frozenset(
+    {"assumptions", "inputs_assumed", "targets_assumed", "construction", "weights", "taken_from", "libraries"}
+)
 _KEYS = tuple(name for name in TrainingSetup.model_fields if name not in _INTERNAL)
 _OTHER_NAMES = {
     "net": "model", "network": "model", "module": "model", "input": "inputs", "x": "inputs", "batch": "inputs",

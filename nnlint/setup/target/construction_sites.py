@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nnlint.finding import Location
-from nnlint.frames import is_tool_file, location_of
+from nnlint.frames import construction_line
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +47,7 @@ class ConstructionSites:
         nn.Module.__init__ = self._originals.pop()  # type: ignore[method-assign]
 
     def _record(self, module: nn.Module, frame: FrameType | None) -> None:
-        site = _construction_site(module, frame)
+        site = construction_line(module, frame)
         if site is not None:
             self._sites[id(module)] = (weakref.ref(module), site)
 
@@ -72,20 +72,3 @@ class ConstructionSites:
             if site is not None:
                 places[path] = site
         return places
-
-
-def _construction_site(module: nn.Module, frame: FrameType | None) -> Location | None:
-    """The first frame, outwards, that is neither a constructor of `module` itself nor torch's or nnlint's."""
-    while frame is not None:
-        if not _is_constructor_of(module, frame) and not is_tool_file(frame.f_code.co_filename):
-            return location_of(frame.f_code, frame.f_lineno)
-        frame = frame.f_back
-    return None
-
-
-def _is_constructor_of(module: nn.Module, frame: FrameType) -> bool:
-    code = frame.f_code
-    if code.co_argcount == 0 or not code.co_varnames:
-        return False
-    # Any method running on the object while it is built, not only __init__, is part of making it.
-    return frame.f_locals.get(code.co_varnames[0]) is module

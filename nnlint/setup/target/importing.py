@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from nnlint.frames import format_trace, has_user_frame, is_library_file, location_of_exception
+from nnlint.frames import format_trace, has_user_frame, location_of_exception
+from nnlint.provenance import is_installed
 from nnlint.seeding import seeded
 from nnlint.setup.errors import SetupError
 from nnlint.setup.options import SetupOptions
@@ -67,7 +68,7 @@ def _hide_namesakes(root: Path) -> dict[str, ModuleType]:
         if name.partition(".")[0] not in beside or not isinstance(file, str) or name == "__main__":
             continue
         # Installed packages and the standard library stay: two copies of them break more than a shadowed name.
-        if not is_library_file(file) and root.resolve() not in Path(file).resolve().parents:
+        if not is_installed(file) and root.resolve() not in Path(file).resolve().parents:
             hidden[name] = sys.modules.pop(name)
     return hidden
 

@@ -12,7 +12,7 @@ from nnlint.setup.target.accepted_forms import build, to_setup
 from nnlint.setup.target.attribute import attribute_of, called, discover, parse_target
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.target.importing import importing, load_module
-from nnlint.setup.target.library_models import ADAPTERS
+from nnlint.setup.target.library_models import ADAPTERS, LIBRARY_OF
 from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -33,7 +33,8 @@ def resolve(target: str, overrides: SetupOptions | None = None) -> TrainingSetup
         with sites:
             name = f"{parsed.prefix}:{parsed.where}"
             made = build(adapter, (parsed.where, *(parsed.args or ())), parsed.kwargs, name=name, seed=options.seed)
-        return complete(to_setup(made, sites=sites, origin=f"{name} gave"), options)
+        setup = to_setup(made, sites=sites, origin=f"{name} gave")
+        return complete(setup.model_copy(update={"taken_from": LIBRARY_OF[parsed.prefix]}), options)
     with sites, importing(parsed.where, options) as source:
         module = load_module(parsed.where, source, options)
         name = parsed.attribute or discover(module, parsed.where)

@@ -1,13 +1,11 @@
-"""What a model of an installed library was given by its authors: its user usually loads weights over it."""
+"""What a model of a library was given by its authors: its user usually loads weights over it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Location, Op
-
-_INSTALLED = ("site-packages", "dist-packages")
+    from nnlint import Graph, Op
 
 
 def initialized_by_library(op: Op, graph: Graph) -> bool:
@@ -15,9 +13,4 @@ def initialized_by_library(op: Op, graph: Graph) -> bool:
 
     Where it was built is not known of a model that is handed over built: then the model's class speaks for its layers.
     """
-    return graph.facts.library and (op.construction is None or is_installed(op.construction))
-
-
-def is_installed(location: Location | None) -> bool:
-    """Whether a line belongs to an installed package, not to the user's own files."""
-    return location is not None and any(part in location.file for part in _INSTALLED)
+    return graph.facts.library and (op.construction is None or graph.facts.is_of_library(op.construction))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules._shared.library import is_installed
 from nnlint_rules.architecture._flow import STATE, is_statement, short, used_ops
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     An operation that reads parameters and is not met was computed for nothing: its tensor was not passed on. A parameter-free
     layer (activation, dropout, normalization, pooling) is reported where its call stands as a statement of its own. An info
     where the value was returned beside others by a module whose caller did not need it, where another call of the same layer is
-    used (the last step of a loop), or inside an installed library.
+    used (the last step of a loop), or inside a model library.
 
     ## Why is this bad?
     The layer has no effect and is never trained, while the code reads as if it had.
@@ -68,8 +67,8 @@ def _weakness(op: Op, below: frozenset[Op], graph: Graph, used: frozenset[Op]) -
     """Why the loss of the value may be meant; empty where nothing speaks for it."""
     if any(item.is_one_of_several for item in {op, *below}):
         return "it is returned beside other values that are used"
-    if is_installed(op.call_location):
-        return "in an installed library"
+    if graph.facts.is_of_library(op.call_location):
+        return "in a model library"
     again = [other for other in graph.of_module(op.module_path) if other.name == op.name and other in used]
     if op.module_path and again:
         return "another call of the layer is used"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules._shared.library import is_installed
 from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._gradient_flow import GradientFlow
 
@@ -26,7 +26,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     the finding names that operation. Cuts that are meant are left alone: targets of the loss, straight-through estimators
     (`x + (q - x).detach()`), teachers run without gradient, and what is declared frozen. A whole submodule run under
     `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable. Cuts
-    inside an installed library are an info: its design, which its user should know of.
+    inside a model library are an info: its design, which its user should know of.
 
     ## Why is this bad?
     Everything before the cut keeps its initial random values, while the loss may still fall by what the layers behind can do.
@@ -58,7 +58,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
                 first = next((op for op in groups if _is_no_grad(op) and _is_no_grad(cut)), cut)
                 groups[first].append(parameter.name)
     for cut, names in groups.items():
-        yield _finding(cut, names, flow)
+        level = _level(cut, flow, graph)
+        yield replace(_finding(cut, names, flow), level=level)
 
 
 def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
@@ -75,14 +76,13 @@ def _finding(cut: Op, names: list[str], flow: GradientFlow) -> Finding:
             "operation": cut.name,
         },
         fix=_fix(cut),
-        level=_level(cut, flow),
         modules=modules,
         confidence="medium" if flow.is_doubtful(cut) else "high",
     )
 
 
-def _level(cut: Op, flow: GradientFlow) -> Level | None:
-    if is_installed(cut.location):
+def _level(cut: Op, flow: GradientFlow, graph: Graph) -> Level | None:
+    if graph.facts.is_of_library(cut.call_location or cut.construction):
         return Level.INFO  # the library's design, which its user can only know of
     return Level.WARNING if flow.is_doubtful(cut) else None
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules._shared.library import is_installed
 from nnlint_rules.architecture._flow import under
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
     ## What it does
     Compares the module tree with the modules that were called and the parameters that were read. A layer whose weights are
     used without a call (a tied head, `F.linear(x, self.embed.weight)`) is used. The finding is an info where the run proves
-    little: inputs made up by nnlint, optional inputs left out, a model from an installed library, a branch that only
+    little: inputs made up by nnlint, optional inputs left out, a model from a model library, a branch that only
     evaluation takes, one of several parts among which the forward chooses (layer drop, experts); and for a dropout layer that is
     never called. Heads left unused on purpose are declared with `declared={"unused-heads"}`.
 
@@ -66,7 +65,12 @@ def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
     for view in model.modules:
         is_dropout = "Dropout" in view.type_name and view.qualified_type.startswith("torch.nn.")
         owner = model.find(view.module_path.rpartition(".")[0])
-        if is_dropout and graph.called_modules.isdisjoint(view.paths) and owner and not is_installed(owner.location):
+        if (
+            is_dropout
+            and graph.called_modules.isdisjoint(view.paths)
+            and owner
+            and not graph.facts.is_of_library(owner.location)
+        ):
             yield Finding(
                 at=view,
                 message=f"{view.label} is never called in the training forward: nothing is dropped there",
@@ -121,7 +125,7 @@ def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) ->
     if facts.inputs_left_out:
         return f"optional inputs were not given: {', '.join(facts.inputs_left_out[:3])}"
     if facts.library:
-        return "a model from an installed library"
+        return "a model from a library"
     if not calls.modules.isdisjoint(view.paths) or any(under(path, view.module_path) for path in calls.modules):
         return "evaluation uses it"
     owner = view.module_path.rpartition(".")[0]

@@ -36,7 +36,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     Compares the deviation (or the mean, for weights of one sign) of every fresh linear or convolution weight with He
     initialization, sqrt(2 / fan_in), and measures how much the values grow through the layer. Reports a layer where
     both exceed a factor of ten. Embeddings, layers whose output stays small (one-hot inputs) and layers that a norm
-    follows are left out. A warning where an installed library built the layers: weights are usually loaded next.
+    follows are left out. A warning where a model library built the layers: weights are usually loaded next.
 
     ## Why is this bad?
     Every such layer multiplies the signal, and the gradient on its way back, by ten or more. Three of them make a

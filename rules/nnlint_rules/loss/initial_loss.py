@@ -41,7 +41,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged, nor
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
     unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
-    what an installed library built: weights are usually loaded over it.
+    what a model library built: weights are usually loaded over it.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only

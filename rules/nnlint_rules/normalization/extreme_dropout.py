@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules._shared.library import is_installed
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import drop_probability, is_in_training
 
@@ -68,7 +67,7 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
                 evidence={"p": p, "limit": options.largest},
                 fix=f"use p <= {options.largest:g}; if {p:g} was meant as the share to keep, use p={1 - p:.3g}",
             )
-        elif p == 0.0 and op.is_kind("dropout") and _is_declared_by_user(op):
+        elif p == 0.0 and op.is_kind("dropout") and _is_declared_by_user(op, graph):
             inert.append(op)
     if inert:
         yield Finding(
@@ -86,10 +85,10 @@ def _layers_above(graph: Graph, op: Op) -> list[Op]:
     return [above for above in graph.ancestors(op) if above.is_kind("linear-map")]
 
 
-def _is_declared_by_user(op: Op) -> bool:
+def _is_declared_by_user(op: Op, graph: Graph) -> bool:
     """A dropout layer written in the user's code; libraries build theirs from a configuration, often with p = 0."""
-    place = op.location
-    return op.module_type.startswith("Dropout") and not is_installed(place)
+    place = op.call_location or op.construction
+    return op.module_type.startswith("Dropout") and not graph.facts.is_of_library(place)
 
 
 def _probabilities(graph: Graph) -> Iterator[tuple[Op, float]]:

@@ -37,7 +37,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     Counts the values that each norm takes its statistics from: channels and positions of a group (GroupNorm),
     positions (InstanceNorm), the normalized shape (LayerNorm, RMSNorm), samples and positions (BatchNorm with batch
     statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one; a warning at most where
-    an installed library built the norm: its published weights were trained so.
+    a model library built the norm: its published weights were trained so.
 
     ## Why is this bad?
     One value minus its own mean is zero: the output is the norm's bias, whatever the input, and no gradient passes.
