@@ -70,6 +70,18 @@ def settings() -> tuple[Setting, ...]:
     ]
     flags += [_autocast(device) for device in _AUTOCAST_DEVICES]
     flags += [_attribute(backends.cudnn, flag) for flag in ("enabled", "benchmark", "deterministic", "allow_tf32")]
+    flags += [
+        Setting.of(f"{name} attention", getattr(backends.cuda, f"{name}_sdp_enabled"), write)
+        for name in ("flash", "mem_efficient", "math", "cudnn")
+        if (write := getattr(backends.cuda, f"enable_{name}_sdp", None)) is not None
+    ]
+    private: Any = torch._C
+    for library in ("mkldnn", "nnpack"):
+        read, write = (getattr(private, f"_{verb}_{library}_enabled", None) for verb in ("get", "set"))
+        if read is not None and write is not None:
+            flags.append(Setting.of(library, read, write))
+    deterministic: Any = torch.utils.deterministic
+    flags.append(_attribute(deterministic, "fill_uninitialized_memory"))
     return tuple(flags)
 
 

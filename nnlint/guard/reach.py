@@ -14,6 +14,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from nnlint.guard.parts import inner_tensors
+from nnlint.guard.scripted import scripted_children
+
 #: Packages whose plain objects are left alone: they belong to a process (a trainer, a logger), not to a model.
 _FOREIGN = frozenset({"torch", "numpy", "lightning", "pytorch_lightning", "builtins", "accelerate", "wandb"})
 #: How far plain objects inside objects are followed: a cache's block, not the world behind it.
@@ -69,6 +72,7 @@ class Reach:
             self._seen[id(value)] = value
             self.modules.append(value)
             self._enter(vars(value), depth)
+            self._push(scripted_children(value), depth)
         elif isinstance(value, (list, dict, set, deque)):
             self._container(value, depth)
         elif isinstance(value, (tuple, frozenset)):
@@ -84,6 +88,7 @@ class Reach:
     def _tensor(self, tensor: Tensor) -> None:
         self._seen[id(tensor)] = tensor
         self.tensors.append(tensor)
+        self._push((inner for _, inner in inner_tensors(tensor)), 0)
 
     def _container(self, value: Container, depth: int) -> None:
         self._seen[id(value)] = value

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from nnlint.guard.process import WarningFilters, global_hooks, random_states, seeded, settings
 from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach, named_tensors
+from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
+from nnlint.guard.surroundings import surroundings
 from nnlint.guard.tensors import TensorStore
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class StateGuard:
 
     Covered: parameters, buffers and other tensors (contents, storage, shape, dtype, requires_grad, gradient, hooks),
     attributes of every module and of plain objects it holds (caches, counters, sub-modules, hook tables, training
-    flags), closures, optimizer and scheduler, random generators, torch's modes and flags, warning filters.
+    flags), closures, optimizer and scheduler, random generators, torch's modes and flags, warning filters, version
+    counters; of the process: working directory, environment, signal handlers, limits and how numbers are printed.
     Not covered: files, module-level variables of user code, and objects behind C extensions.
 
     Inside the `with` block gradients start as None. The guard can be entered again and again; `rewind` starts afresh
@@ -57,13 +60,14 @@ class StateGuard:
         with torch.no_grad():
             self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
         self._types = [(module, type(module)) for module in reach.modules]
-        self._training = [(module, module.training) for module in reach.modules if _has_training(module)]
         # Grad mode, default device and the like come first: they change what later writes mean.
-        self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *random_states())]
+        process = (*settings(), *surroundings(), *random_states())
+        self._restorers: list[Callable[[], None]] = [setting.restore for setting in process]
         states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
         self._restorers += [state.restore for state in states]
         self._restorers += [CellState(cell).restore for cell in reach.cells]
         self._restorers += [GeneratorState(generator).restore for generator in reach.generators]
+        self._restorers += [ScriptedState(module).restore for module in reach.modules if is_scripted(module)]
         self._restorers += [WarningFilters().restore]
 
     @classmethod
@@ -149,9 +153,6 @@ class StateGuard:
         for module, kind in self._types:
             if type(module) is not kind:
                 _attempt(lambda module=module, kind=kind: _set_type(module, kind), failures)
-        for module, flag in self._training:
-            if module.training is not flag:
-                _attempt(lambda module=module, flag=flag: setattr(module, "training", flag), failures)
         failures += self._tensors.restore(after_reading=after_reading)
         if failures:
             raise RestoreError(f"could not restore the model's state: {failures[0]}") from failures[0]
@@ -169,16 +170,11 @@ def _set_type(module: Any, kind: type) -> None:
     module.__class__ = kind
 
 
-def _has_training(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "training", None), bool)
-
-
 def _all_tensors(reach: Reach, data: tuple[tuple[str, Tensor], ...]) -> list[Tensor]:
     """What was reached, and what script modules keep in C++ where no walk over attributes comes."""
     found = {id(tensor): tensor for tensor in reach.tensors}
     found.update((id(tensor), tensor) for _, tensor in data)
     for module in reach.modules:
-        if isinstance(module, torch.jit.ScriptModule):
-            for tensor in (*module.parameters(), *module.buffers()):
-                found.setdefault(id(tensor), tensor)
+        for tensor in scripted_tensors(module):
+            found.setdefault(id(tensor), tensor)
     return list(found.values())

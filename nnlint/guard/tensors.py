@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from nnlint.guard.parts import Parts, inner_tensors
 from nnlint.guard.reach import ContainerState
+from nnlint.guard.versions import set_versions
 
 _HOOK_TABLES = ("_backward_hooks", "_post_accumulate_grad_hooks")
 #: Bytes from which a region is only compared by the version counters of its tensors when a probe has just read.
@@ -92,7 +95,6 @@ class Region:
         live = self.live()
         if not torch.equal(live, self.saved):
             live.copy_(self.saved)
-        self.versions = _versions(self.tensors)
 
 
 def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...] | None:
@@ -115,14 +117,18 @@ class Record:
     grad: Tensor | None
     hooks: dict[str, tuple[Any, ContainerState | None]]
     attributes: ContainerState
-    copy: Tensor | None = None  # only for tensors without a storage of their own (sparse and the like)
+    version: int | None
+    parts: Parts | None = None
+    inner: tuple[tuple[str, Tensor], ...] = ()
+    copy: Tensor | None = None  # only for tensors with neither a storage nor parts of their own (mkldnn, quantized)
 
     @classmethod
     def of(cls, tensor: Tensor) -> Record:
         """Read a tensor's state."""
         geometry: Geometry | None = None
         storage: torch.UntypedStorage | None = None
-        if is_strided(tensor):
+        strided = is_strided(tensor)
+        if strided:
             geometry, storage = Geometry.of(tensor), tensor.untyped_storage()
         leaf = bool(tensor.is_leaf)
         tables = {name: getattr(tensor, name) for name in _HOOK_TABLES if leaf or name == "_backward_hooks"}
@@ -137,7 +143,21 @@ class Record:
             tensor.grad if leaf else None,
             hooks,
             ContainerState(vars(tensor)),
+            None if tensor.is_inference() else tensor._version,
+            None if strided or is_fake(tensor) else Parts.of(tensor),
+            () if strided or is_fake(tensor) else tuple(inner_tensors(tensor)),
         )
+
+    @property
+    def made_of(self) -> tuple[Tensor, ...]:
+        """The tensors that hold this one's contents, where it is sparse, nested or a wrapper."""
+        inner = tuple(tensor for _, tensor in self.inner)
+        return inner if self.parts is None else (*inner, *self.parts.tensors)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether nothing but a copy of the whole tells its contents."""
+        return self.storage is None and not self.made_of and not is_fake(self.tensor)
 
     def restore_geometry(self) -> None:
         """Point the tensor at its own storage again, as long as it was."""
@@ -146,6 +166,8 @@ class Record:
             cast(Any, tensor).__class__ = self.kind
         if self.leaf and tensor.grad_fn is not None:
             tensor.detach_()
+        if self.parts is not None:
+            self.parts.put_back(tensor)
         if self.storage is None or self.geometry is None:
             return
         moved = not is_strided(tensor) or _key(tensor.untyped_storage()) != _key(self.storage)
@@ -166,6 +188,9 @@ class Record:
             if getattr(tensor, name) is not table:
                 setattr(tensor, name, table)
         self.attributes.restore()
+        for name, inner in self.inner:
+            if getattr(tensor, name) is not inner:
+                setattr(tensor, name, inner)
 
 
 def _key(storage: torch.UntypedStorage) -> int:
@@ -184,11 +209,16 @@ def is_fake(tensor: Tensor) -> bool:
 
 
 def is_strided(tensor: Tensor) -> bool:
-    """Whether the tensor lies in a storage of its own: not sparse, nested, fake, or a wrapper around others."""
+    """Whether the tensor lies in a storage of its own: not sparse, nested, fake, or a wrapper around others.
+
+    A wrapper subclass claims a storage of its size where no memory is; reading it would end the process.
+    """
     if tensor.layout is not torch.strided or is_fake(tensor) or tensor.is_nested or tensor.is_quantized:
         return False
     try:
-        return tensor.untyped_storage().nbytes() >= 0 and tensor.storage_offset() >= 0
+        storage = tensor.untyped_storage()
+        has_memory = storage.nbytes() == 0 or storage.data_ptr() != 0
+        return has_memory and tensor.storage_offset() >= 0
     except (RuntimeError, NotImplementedError):
         return False
 
@@ -198,11 +228,12 @@ class TensorStore:
 
     def __init__(self, tensors: Iterable[Tensor], *, contents: bool = True) -> None:
         with _plain(), torch.no_grad():
-            self.records = [Record.of(tensor) for tensor in tensors]
+            self.records = list(_records(tensors))
             self._by_identity = {id(record.tensor): record for record in self.records}
             self._regions = _regions(self.records)
             self._by_storage = _by_storage(self._regions)
-            self._sizes = {_key(region.storage): (region.storage, region.storage.nbytes()) for region in self._regions}
+            storages = [record.storage for record in self.records if record.storage is not None]
+            self._sizes = {_key(storage): (storage, storage.nbytes()) for storage in storages}
             if contents:
                 self._save()
 
@@ -210,8 +241,9 @@ class TensorStore:
         for region in self._regions:
             region.save()
         for record in self.records:
-            if record.storage is None and not is_fake(record.tensor):
-                record.copy = record.tensor.detach().clone()
+            if record.is_opaque:
+                with suppress(RuntimeError, NotImplementedError):  # what cannot be cloned is not written to either
+                    record.copy = record.tensor.detach().clone()
 
     def saved(self, tensor: Tensor) -> Tensor | None:
         """The contents a recorded tensor had; None for one that was not recorded, or whose contents were not kept."""
@@ -226,8 +258,12 @@ class TensorStore:
             record = self._by_identity.get(id(tensor))
             if record is None:
                 return False
+            if record.parts is not None and not record.parts.are_those_of(tensor):
+                return True
+            if record.made_of:
+                return any(self.differs(part) for part in record.made_of)
             if record.copy is not None:
-                return not torch.equal(record.copy, tensor)
+                return not _same_values(record.copy, tensor)
             saved = self._saved_view(record)
             if saved is None or not is_strided(tensor):
                 return False
@@ -275,7 +311,14 @@ class TensorStore:
                 if record.copy is not None:
                     _attempt(lambda record=record: _restore_copy(record), failures)
                 _attempt(record.restore_flags, failures)
+            _attempt(self._restore_versions, failures)
         return failures
+
+    def _restore_versions(self) -> None:
+        """Set back how often torch counted a write: a graph of the caller's that waits for its backward compares them."""
+        known = [record for record in self.records if record.version is not None and not record.tensor.is_inference()]
+        written = [record for record in known if record.tensor._version != record.version]
+        set_versions([record.tensor for record in written], [record.version or 0 for record in written])
 
 
 def _attempt(step: Any, failures: list[Exception]) -> None:
@@ -288,14 +331,28 @@ def _attempt(step: Any, failures: list[Exception]) -> None:
 def _restore_copy(record: Record) -> None:
     saved = record.copy
     if saved is not None and not _same_values(record.tensor, saved):
-        record.tensor.copy_(saved)
+        record.tensor.data = saved.clone()
 
 
 def _same_values(tensor: Tensor, saved: Tensor) -> bool:
     try:
-        return bool(torch.equal(tensor, saved))
+        if tensor.layout is not torch.strided:
+            tensor, saved = tensor.to_dense(), saved.to_dense()
+        return same_bits(tensor, saved) if not tensor.is_quantized else bool(torch.equal(tensor, saved))
     except (RuntimeError, NotImplementedError):
         return False
+
+
+def _records(tensors: Iterable[Tensor]) -> Iterator[Record]:
+    """A record for each tensor, and for the parts of those that are made of others."""
+    waiting, seen = list(tensors), set()
+    for tensor in waiting:
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        record = Record.of(tensor)
+        yield record
+        waiting += record.made_of
 
 
 def _by_storage(regions: list[Region]) -> dict[int, list[Region]]:
@@ -313,8 +370,8 @@ def _regions(records: list[Record]) -> list[Region]:
         if record.geometry is None or record.storage is None:
             continue
         start, stop = record.geometry.byte_range()
-        if stop > start:
-            size = record.storage.nbytes()
+        size = record.storage.nbytes()
+        if start < min(stop, size):  # a storage may be freed while its tensor waits (sharded parameters)
             # Rounded to eight bytes where the storage allows it: compared as long integers, five times as fast.
             found = (start - start % 8, min(stop + -stop % 8, size), record.tensor)
             ranges[_key(record.storage)].append(found)

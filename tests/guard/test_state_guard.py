@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import gc
+import os
 import random
+import signal
+import sys
 import warnings
 from collections import OrderedDict, deque
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -14,8 +21,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._pytree import tree_map
 
+from nnlint import check
 from nnlint.guard.state_guard import RestoreError, StateGuard, seeded
+
+SMALLEST = sys.float_info.min
 
 
 class Broken(Exception):
@@ -90,6 +101,25 @@ def change_globals(net: Any, x: torch.Tensor) -> None:
     warnings.simplefilter("ignore")
 
 
+def change_process(net: Any, x: torch.Tensor) -> None:
+    os.chdir("/")
+    os.environ["NNLINT_TEST"] = "left behind"
+    del os.environ["PATH"]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.setrecursionlimit(5000)
+    gc.disable()
+
+
+def change_numbers(net: Any, x: torch.Tensor) -> None:
+    torch.set_flush_denormal(True)
+    torch.set_printoptions(precision=2, sci_mode=True)
+    numpy.seterr(all="ignore")
+    numpy.set_printoptions(precision=1)
+    torch.backends.cuda.enable_math_sdp(not torch.backends.cuda.math_sdp_enabled())
+    torch._C._set_mkldnn_enabled(not torch._C._get_mkldnn_enabled())
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
 def count_and_cache(net: Any, x: torch.Tensor) -> None:
     net.steps += 1
     net.history.append(x)
@@ -116,7 +146,8 @@ def train_unregistered(net: Any, x: torch.Tensor) -> None:
 
 MISBEHAVIOURS = [
     write_weights, swap_data, shrink_storage, replace_parameter, flip_training, change_requires_grad, register_hooks,
-    consume_randomness, change_globals, count_and_cache, change_input, train_unregistered,
+    consume_randomness, change_globals, change_process, change_numbers, count_and_cache, change_input,
+    train_unregistered,
 ]  # fmt: skip
 
 
@@ -210,7 +241,14 @@ def fingerprint(net: Any, optimizer: torch.optim.Optimizer, scheduler: Any, data
             torch.is_anomaly_enabled(), torch.are_deterministic_algorithms_enabled(),
             torch.backends.cudnn.benchmark, torch.get_num_threads(), torch.empty(0).device,
             id(warnings.filters), list(warnings.filters), dict(nn.modules.module._global_forward_hooks),
+            torch.backends.cuda.math_sdp_enabled(), torch._C._get_mkldnn_enabled(), SMALLEST * 0.5,
+            str(torch._tensor_str.PRINT_OPTS), numpy.geterr(), numpy.get_printoptions(),
+            torch.utils.deterministic.fill_uninitialized_memory,
         ],
+        "process": [
+            Path.cwd(), dict(os.environ), signal.getsignal(signal.SIGTERM), sys.getrecursionlimit(), gc.isenabled(),
+        ],
+        "versions": [tensor._version for tensor in tensors],
     }  # fmt: skip
 
 
@@ -310,17 +348,49 @@ def test_lazy_modules_stay_uninitialized() -> None:
     assert net(torch.randn(3, 7)).shape == (3, 4)  # still free to take another width
 
 
-def test_script_modules_are_restored() -> None:
+class Counts(nn.Module):
+    """Scripted code that counts, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = torch.jit.Attribute(0, int)
+        self.seen = torch.jit.Attribute([torch.zeros(1)], list[torch.Tensor])
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.seen[0].add_(1)
+        self.seen.append(x)
+        return self.linear(x)
+
+
+def scripted(kind: str) -> nn.Module:
+    layers = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.1)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        net = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
+        warnings.simplefilter("ignore")
+        if kind == "traced":
+            return torch.jit.trace(layers, torch.randn(4, 3), check_trace=False)
+        if kind == "below":
+            return nn.Sequential(torch.jit.script(layers), nn.Linear(3, 3))
+        return torch.jit.script(nn.Sequential(layers, Counts()))
+
+
+@pytest.mark.parametrize("kind", ["scripted", "traced", "below"])
+def test_script_modules_are_restored(kind) -> None:
+    net = scripted(kind)
+    for child in net.modules():
+        child.training = not isinstance(child, nn.Dropout)
+    flags = [child.training for child in net.modules()]
     before = bits(net.state_dict())
+    counts = list(net.children())[-1] if kind == "scripted" else None
     with StateGuard(net):
         net(torch.randn(4, 3)).sum().backward()
         net.eval()
-    assert net.training
+    assert [child.training for child in net.modules()] == flags
     assert bits(net.state_dict()) == before
     assert all(parameter.grad is None for parameter in net.parameters())
+    if counts is not None:
+        assert (counts.calls, len(counts.seen), counts.seen[0].item()) == (0, 1, 0.0)
 
 
 @pytest.mark.parametrize("wrap", [nn.utils.parametrizations.spectral_norm, nn.utils.parametrizations.weight_norm])
@@ -345,6 +415,110 @@ def test_tensors_without_values_or_without_storage() -> None:
         net.grid.mul_(2)
     assert net.weight.grad is None
     assert torch.equal(net.grid.to_dense(), torch.eye(3))
+
+
+class Wrapper(torch.Tensor):
+    """A tensor without memory of its own, as DTensor and quantized weights are."""
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> Any:
+        return torch.Tensor._make_wrapper_subclass(cls, inner.size(), dtype=inner.dtype, requires_grad=False)
+
+    def __init__(self, inner: torch.Tensor) -> None:
+        self.inner = inner
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        unwrap = partial(tree_map, lambda value: value.inner if isinstance(value, cls) else value)
+        result = func(*unwrap(args), **unwrap(kwargs or {}))
+        if func is torch.ops.aten.add_.Tensor:
+            return args[0]
+        return tree_map(lambda value: cls(value) if type(value) is torch.Tensor else value, result)
+
+
+class Slotted(Wrapper):
+    """The inner tensor where no `vars` shows it."""
+
+    __slots__ = ("inner",)
+
+
+@pytest.mark.parametrize("kind", [Wrapper, Slotted])
+def test_wrappers_without_memory_do_not_end_the_process_and_their_contents_are_restored(kind) -> None:
+    net = nn.Linear(3, 3)
+    net.weight = nn.Parameter(kind(torch.ones(3, 3)))
+    inner = net.weight.inner
+    given = kind(torch.zeros(2))
+    guard = StateGuard(net, data={"inputs": given})
+    with guard, torch.no_grad():
+        net.weight.add_(1)
+        net.weight.inner = torch.zeros(3, 3)
+        given.add_(1)
+    assert net.weight.inner is inner
+    assert torch.equal(inner, torch.ones(3, 3))
+    assert torch.equal(given.inner, torch.zeros(2))
+    assert guard.changed_data == ("inputs",)
+
+
+def sparse_and_nested() -> dict[str, torch.Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # both are in beta
+        parts = [torch.ones(2, 3), torch.ones(4, 3)]
+        return {
+            "coo": torch.eye(4).to_sparse(),
+            "csr": torch.eye(4).to_sparse_csr(),
+            "bsr": torch.eye(4).to_sparse_bsr((2, 2)),
+            "csc": torch.eye(4).to_sparse_csc(),
+            "nested": torch.nested.nested_tensor(parts),
+            "jagged": torch.nested.nested_tensor(parts, layout=torch.jagged),
+            "mkldnn": torch.eye(4).to_mkldnn(),
+        }
+
+
+def dense(tensor: torch.Tensor) -> Any:
+    return [part.tolist() for part in tensor.unbind()] if tensor.is_nested else tensor.to_dense().tolist()
+
+
+@pytest.mark.parametrize("kind", sparse_and_nested())
+@pytest.mark.parametrize("way", ["values", "structure"])
+def test_tensors_made_of_others_are_restored(kind, way) -> None:
+    tensor = sparse_and_nested()[kind]
+    before, version = dense(tensor), tensor._version
+    net = nn.Linear(1, 1)
+    net.register_buffer("graph", tensor)
+    guard = StateGuard(net, data={"inputs": tensor})
+    with guard:
+        if way == "structure" and kind != "jagged":
+            other = torch.ones(4, 4).to_mkldnn() if kind == "mkldnn" else sparse_and_nested()[kind] * 3
+            tensor.data = other
+            if kind == "csr":  # torch ignores `.data` there
+                tensor.add_(torch.ones(4, 4).to_sparse_csr())
+            elif kind in ("bsr", "csc"):
+                tensor.copy_(other)
+        elif kind == "coo":
+            tensor.add_(torch.ones(4, 4).to_sparse())
+        elif kind == "mkldnn":
+            tensor.mul_(2)
+        else:
+            (tensor.detach() if tensor.is_nested else tensor).values().mul_(2)
+    assert net.graph is tensor
+    assert (dense(tensor), tensor._version) == (before, version)
+    assert guard.changed_data == ("inputs",)
+
+
+def test_the_pending_backward_of_the_caller_works_after_a_check() -> None:
+    """In a notebook: the loss is computed, `nnlint.check` is called, and only then comes the backward."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 5))
+    optimizer = torch.optim.Adam(net.parameters())
+    inputs, targets = torch.randn(8, 6), torch.randint(5, (8,))
+    pending = nn.functional.cross_entropy(net(inputs), targets)
+    twin = copy.deepcopy(net)
+    nn.functional.cross_entropy(twin(inputs), targets).backward()
+    check({"model": net, "inputs": inputs, "targets": targets, "loss": nn.CrossEntropyLoss(), "optimizer": optimizer})
+    pending.backward()
+    assert all(
+        torch.equal(one.grad, other.grad) for one, other in zip(net.parameters(), twin.parameters(), strict=True)
+    )
 
 
 def test_a_slice_of_a_large_tensor_is_all_that_is_copied() -> None:

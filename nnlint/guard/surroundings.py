@@ -1,0 +1,75 @@
+"""What a forward can change outside torch: working directory, environment, signal handlers, limits, how numbers are printed."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnlint.guard.process import Setting
+
+_SMALLEST = sys.float_info.min
+
+
+def surroundings() -> tuple[Setting, ...]:
+    """The process's own settings, read now; those of numpy where it is imported."""
+    return tuple(_found())
+
+
+def _found() -> Iterator[Setting]:
+    yield Setting.of("working directory", _directory, _set_directory)
+    yield Setting.of("environment", lambda: dict(os.environ), _set_environment)
+    if threading.current_thread() is threading.main_thread():  # no other may set a handler
+        yield Setting.of("signal handlers", _handlers, _set_handlers)
+    yield Setting.of("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit)
+    yield Setting.of("garbage collection", gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable())
+    yield Setting.of("flush denormal", _flushes, torch.set_flush_denormal)
+    options = torch._tensor_str.PRINT_OPTS
+    yield Setting.of("print options", lambda: dict(vars(options)), lambda values: vars(options).update(values))
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None:
+        yield Setting.of("numpy's errors", numpy.geterr, lambda state: numpy.seterr(**state))
+        yield Setting.of("numpy's print options", numpy.get_printoptions, lambda kept: numpy.set_printoptions(**kept))
+
+
+def _directory() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return None
+
+
+def _set_directory(path: str | None) -> None:
+    if path is not None:
+        os.chdir(path)
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    for name, value in variables.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _handlers() -> dict[int, Any]:
+    return {int(number): signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _set_handlers(handlers: dict[int, Any]) -> None:
+    for number, handler in _handlers().items():
+        before = handlers.get(number)
+        if before is not handler and before is not None:  # None: set by code in C, which Python cannot set again
+            signal.signal(number, before)
+
+
+def _flushes() -> bool:
+    """Whether numbers too small for full precision count as zero: torch can set it, but not tell."""
+    return _SMALLEST * 0.5 == 0.0
