@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from nnlint.triage import Raised, ordinals, triage
 
 if TYPE_CHECKING:
     from nnlint.config import CheckSettings
+    from nnlint.observe.observed import Observed
     from nnlint.probes.session import Session
     from nnlint.registry import Registry
     from nnlint.setup.training_setup import TrainingSetup
@@ -44,6 +45,7 @@ class _Check:
     rules: tuple[Rule, ...]
     on_progress: Progress
     started: float = field(default_factory=time.perf_counter)
+    observed: Observed | None = None
     session: Session | None = None
     raised: list[Raised] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -56,14 +58,17 @@ def check(
     *,
     registry: Registry | None = None,
     on_progress: Progress | None = None,
+    observed: Observed | None = None,
 ) -> TargetReport:
     """Check one target.
 
     Args:
-        target: a target string (`pkg.module:attr`, ...), or a live model, training setup or anything a build function may return.
+        target: a target string (`pkg.module:attr`, ...), or a live model, training setup or anything a build function may return;
+            None where only a training script's log is judged.
         settings: what to run and how.
         registry: the rules; all installed packs by default.
         on_progress: called with the report so far after each piece of evidence, so that a killed check keeps what it had.
+        observed: what a training script did, where the target comes from one.
 
     Returns:
         The report. Faults of user code are RUN findings in it; its status is then "failed".
@@ -73,10 +78,14 @@ def check(
     """
     known = registry if registry is not None else registries.load()
     name = target if isinstance(target, str) else type(target).__name__
-    running = _Check(name, settings, selected_rules(known, settings), on_progress or _ignore)
+    name = observed.target if observed is not None else name
+    rules = selected_rules(known, settings, observed=observed)
+    running = _Check(name, settings, rules, on_progress or _ignore, observed=observed)
     with contextlib.redirect_stdout(sys.stderr):
-        setup = _resolve(target, running)
-        if setup is not None:
+        setup = _resolve(target, running) if target is not None else None
+        if target is None:
+            _judge_log(running)
+        elif setup is not None:
             _run_rules(running, setup)
             if setup.weights is not None and not isinstance(target, str):
                 setup.weights.undo(setup.model)  # the caller's model is as it was
@@ -90,8 +99,10 @@ def _ignore(report: TargetReport) -> None:
     """What becomes of partial reports that nobody asked for."""
 
 
-def selected_rules(registry: Registry, settings: CheckSettings) -> tuple[Rule, ...]:
-    """The rules to run, cheapest evidence first.
+def selected_rules(
+    registry: Registry, settings: CheckSettings, *, observed: Observed | None = None
+) -> tuple[Rule, ...]:
+    """The rules to run, cheapest evidence first; those about a training script only where one was observed or they are named.
 
     Raises:
         SettingsError: `select` or `extend_select` names an unknown rule, or a rule's options do not validate.
@@ -106,6 +117,11 @@ def selected_rules(registry: Registry, settings: CheckSettings) -> tuple[Rule, .
         with contextlib.suppress(KeyError):  # a rule of another version may well be unknown here
             codes -= registry.matching((ignored,))
     chosen = [rule for rule in registry.rules if rule.code in codes and rule.family != "RUN"]
+    if observed is None:
+        named = registry.matching(name for name in (*settings.select, *settings.extend_select) if name.upper() != "ALL")
+        chosen = [rule for rule in chosen if not rule.is_observed or rule.code in named]
+    else:
+        chosen = [rule for rule in chosen if observed.judges(rule)]
     for rule in chosen:
         options_of(rule, settings)
     return tuple(sorted(chosen, key=lambda rule: (cost_of(rule.evidence.values()), rule.code)))
@@ -158,7 +174,8 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     settings = running.settings
     deadline = time.monotonic() + settings.budget if settings.budget is not None else None
     plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline, _step_reporter(running))
-    running.session = session = Session(setup, plan)
+    evidence = running.observed.evidence if running.observed is not None else {}
+    running.session = session = Session(setup, plan, evidence)
     running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
     with contextlib.closing(session):
         _judge(running, session)
@@ -181,6 +198,27 @@ def _judge(running: _Check, session: Session) -> None:
         session.evidence("TrainingPass")
 
 
+@dataclass(frozen=True)
+class _Log:
+    """The evidence of a check that has no setup."""
+
+    known: Mapping[str, Any]
+
+    def evidence(self, name: str) -> Any:
+        """The evidence with this type name, or `Skip`."""
+        found = self.known.get(name, Skip("no training setup could be made of what the script did"))
+        if isinstance(found, Skip):
+            raise Skip(found.reason)
+        return found
+
+
+def _judge_log(running: _Check) -> None:
+    """Run the rules on the log of a script alone."""
+    log = _Log(running.observed.evidence if running.observed is not None else {})
+    for rule in running.rules:
+        _run_rule(rule, running, log)
+
+
 def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:
     """Says how far a longer probe is, in the report so far under "progress", and not more often than a person can read."""
     last = [0.0]
@@ -196,7 +234,7 @@ def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:
     return on_step
 
 
-def _run_rule(rule: Rule, running: _Check, session: Session) -> None:
+def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
     try:
         evidence = {parameter: _evidence(session, rule, parameter) for parameter in rule.evidence}
         if rule.options_parameter is not None:
@@ -211,7 +249,7 @@ def _run_rule(rule: Rule, running: _Check, session: Session) -> None:
         running.raised += [Raised(rule, finding, _level(rule, finding, running.settings)) for finding in found]
 
 
-def _evidence(session: Session, rule: Rule, parameter: str) -> Any:
+def _evidence(session: Session | _Log, rule: Rule, parameter: str) -> Any:
     """What a parameter of a rule asks for; None where optional evidence cannot be had."""
     try:
         return session.evidence(rule.evidence[parameter])
@@ -255,12 +293,13 @@ def _report(running: _Check) -> TargetReport:
         skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
         timings={"total": time.perf_counter() - running.started},
     )
+    said = running.observed.assumptions if running.observed is not None else ()
     if session is None:
-        return report
+        return report.model_copy(update={"assumptions": list(said)})
     timings = {**session.timings, **report.timings, **training_steps(session)}
     described = {
         "subject": subject_of(session),
-        "assumptions": list(session.setup.assumptions),
+        "assumptions": [*said, *session.setup.assumptions],
         "measurements": measurements_of(session),
         "timings": timings,
     }

@@ -56,6 +56,14 @@ class Source:
 _GIVEN = "probes.given"
 _RUN = "probes.training_pass"
 _LONGER = "probes.longer"
+_OBSERVED = "observe.observed"
+_EVENTS = (
+    "Backward", "Clear", "Clip", "Event", "Forward", "Leaf", "Made", "Mode", "ScalerCall", "Schedule", "Seed",
+    "StateKept", "Step", "Term", "Update",
+)  # fmt: skip
+_FACTS = (
+    "End", "GroupFacts", "LoaderFacts", "ModuleFacts", "OptimizerFacts", "ParameterFacts", "ScalerFacts", "SchedulerFacts",
+)  # fmt: skip
 
 _ROWS = (
     Source(
@@ -84,6 +92,20 @@ _ROWS = (
         parts=("ParameterGroup", "ScheduleInfo"),
     ),
     Source("Declared", "setup", f"{_GIVEN}.declared", f"{_GIVEN}.declared:provide", "read"),
+    Source(
+        "Events",
+        "events",
+        "observe.log",
+        f"{_OBSERVED}:unobserved",
+        "read",
+        parts=(
+            *(f"observe.reads:{name}" for name in ("Pass", "Read")),
+            *(f"observe.events:{name}" for name in _EVENTS),
+            *(f"observe.facts:{name}" for name in _FACTS),
+        ),
+    ),
+    Source("Loaders", "loaders", "observe.log", f"{_OBSERVED}:unobserved", "read"),
+    Source("Ranks", "ranks", "observe.log", f"{_OBSERVED}:unobserved", "read"),
     Source("Failures", "run", "failure", "", "read"),
     Source("TrainingPass", "", f"{_RUN}.run", f"{_RUN}.provide:training_pass", "training pass"),
     Source(
@@ -186,6 +208,9 @@ TABLE: Mapping[str, Source] = MappingProxyType({row.name: row for row in _ROWS})
 
 #: What a rule may ask for, and the catalogue's word for the need.
 NEEDS: Mapping[str, str] = MappingProxyType({row.name: row.need for row in _ROWS if row.need})
+
+#: Evidence that only `nnlint run` has: a rule that requires any of it is no part of a check unless it is selected by name.
+OBSERVED = frozenset({"Events", "Loaders", "Ranks"})
 
 #: The longer probes by their names for `--probe`, and the evidence each stands for.
 PROBES: Mapping[str, str] = MappingProxyType({row.probe: row.name for row in _ROWS if row.probe})

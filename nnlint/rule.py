@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nnlint.evidence import NEEDS
+from nnlint.evidence import NEEDS, OBSERVED
 from nnlint.finding import Finding, Level
 
 if TYPE_CHECKING:
@@ -50,6 +50,20 @@ class Rule:
     def family(self) -> str:
         """The first three letters of the code."""
         return self.code[:3]
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether it judges what a training script did, so that a check of a model cannot run it."""
+        return bool(self._required & OBSERVED)
+
+    @property
+    def is_of_the_loop(self) -> bool:
+        """Whether the log of a training script is all that it needs."""
+        return self._required <= OBSERVED
+
+    @property
+    def _required(self) -> frozenset[str]:
+        return frozenset(kind for parameter, kind in self.evidence.items() if parameter not in self.optional)
 
     @property
     def summary(self) -> str:

@@ -29,6 +29,8 @@ FAMILIES = {
     "optimizer": "OPT",
     "training": "TRN",
 }
+#: The families of `nnlint run`, whose twins are training scripts. Their rule files are written by hand.
+LOOP_FAMILIES = {"step": "STP", "evaluation": "EVL", "distributed": "DST"}
 
 RULE = '''"""{code}: {words}."""
 

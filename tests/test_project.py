@@ -22,7 +22,8 @@ from nnlint.rule import Rule
 from scripts import gen_docs, new_rule
 from tests.expectations import faults, read_builds
 
-FOLDERS = {prefix: folder for folder, prefix in new_rule.FAMILIES.items()} | {"RUN": "run"}
+FOLDERS = {prefix: folder for folder, prefix in (new_rule.FAMILIES | new_rule.LOOP_FAMILIES).items()}
+FOLDERS["RUN"] = "run"
 
 
 @pytest.fixture(scope="module")

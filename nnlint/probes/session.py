@@ -49,12 +49,13 @@ _EVALUATED = 4
 class Session:
     """Evidence about one training setup. Everything runs inside one state guard, rewound after each probe."""
 
-    def __init__(self, setup: TrainingSetup, plan: Plan) -> None:
+    def __init__(self, setup: TrainingSetup, plan: Plan, observed: Mapping[str, Any] | None = None) -> None:
+        """Begin with what is known: `observed` is evidence about the training script, by type name."""
         self.setup = setup
         self.plan = plan
         self.timings: dict[str, float] = {}
         self.failures: list[Failure] = []
-        self._cache: dict[str, Any] = {}
+        self._cache: dict[str, Any] = dict(observed or {})
 
     def evidence(self, name: str) -> Any:
         """The evidence with this type name.

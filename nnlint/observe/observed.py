@@ -1,0 +1,44 @@
+"""What a check of an observed script adds to a check of a setup: evidence that is already there, and which rules it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nnlint.finding import Skip
+
+if TYPE_CHECKING:
+    from nnlint.rule import Rule
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One target of the report of `nnlint run`.
+
+    Attributes:
+        target: its name in the report.
+        evidence: by type name; a `Skip` says why a piece cannot be had.
+        judges_loop: it runs the rules that need nothing but the log; one target of a script does.
+        judges_setup: it runs the rules that need a training setup.
+        assumptions: what is to be said beside those of the setup.
+    """
+
+    target: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    judges_loop: bool = True
+    judges_setup: bool = True
+    assumptions: tuple[str, ...] = ()
+
+    def judges(self, rule: Rule) -> bool:
+        """Whether this target runs the rule."""
+        return self.judges_loop if rule.is_of_the_loop else self.judges_setup
+
+
+def unobserved(_: object) -> Any:
+    """Stands for the evidence about a script where a model is checked.
+
+    Raises:
+        Skip: always.
+    """
+    raise Skip("it judges a training script: only `nnlint run` sees one")
