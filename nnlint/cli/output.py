@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nnlint.report import Report
     from nnlint.reporters.options import ReportOptions
 
-_SUFFIXES = {".json": "json", ".sarif": "sarif", ".txt": "text"}
+_SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".sarif": "sarif", ".txt": "text", ".xml": "junit"}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ REPORTERS: Mapping[str, str] = MappingProxyType(
         "json": "nnlint.reporters.json",
         "sarif": "nnlint.reporters.sarif",
         "github": "nnlint.reporters.github",
+        "gitlab": "nnlint.reporters.gitlab",
+        "junit": "nnlint.reporters.junit",
+        "markdown": "nnlint.reporters.markdown",
+        "jsonl": "nnlint.reporters.jsonl",
     }
 )
 

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from nnlint.finding import Level
-from nnlint.report import Report, ReportedFinding
+from nnlint.report import Report
 from nnlint.reporters.options import ReportOptions
+from nnlint.reporters.rows import Row, rows
 
 _COMMANDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "notice"}
 
 
 def render(report: Report, options: ReportOptions) -> str:
-    """One workflow command for each finding, and one for each target that failed without saying why."""
-    lines = [line for result in report.results for line in _commands(result.target, result.findings, options)]
-    lines += [
-        f"::error title=nnlint::{_data(result.target)} could not be checked"
-        for result in report.results
-        if result.status == "failed" and not result.findings
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    """One workflow command for each row."""
+    return "".join(f"{_command(row)}\n" for row in rows(report, options))
 
 
-def _commands(target: str, findings: list[ReportedFinding], options: ReportOptions) -> Iterator[str]:
-    for finding in findings:
-        properties = {"title": f"{finding.code} {finding.name}"}
-        if finding.location is not None:
-            properties = {
-                "file": options.path(finding.location.file),
-                "line": str(finding.location.line),
-                **properties,
-            }
-        listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-        place = f"{target} {finding.module}".strip()
-        text = f"{finding.message} [{place}]" + (f"\nfix: {finding.fix}" if finding.fix else "")
-        yield f"::{_COMMANDS[finding.level]} {listed}::{_data(text)}"
+def _command(row: Row) -> str:
+    if row.finding is None:
+        return f"::error title=nnlint::{_data(row.message)}"
+    properties = {"title": f"{row.code} {row.name}"}
+    if row.file is not None:
+        properties = {"file": row.file, "line": str(row.line), **properties}
+    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+    place = f"{row.target} {row.module}".strip()
+    text = f"{row.message} [{place}]" + (f"\nfix: {row.fix}" if row.fix else "")
+    return f"::{_COMMANDS[row.level]} {listed}::{_data(text)}"
 
 
 def _data(text: str) -> str:

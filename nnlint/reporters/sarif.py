@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from nnlint.finding import Level
-from nnlint.report import Report, ReportedFinding, TargetReport
+from nnlint.report import Report, ReportedFinding
 from nnlint.reporters.json import plain
 from nnlint.reporters.options import ReportOptions
+from nnlint.reporters.rows import Row, rows
 from nnlint.rule import Rule
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -17,15 +18,15 @@ _LEVELS = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "note"}
 
 def render(report: Report, options: ReportOptions) -> str:
     """One run with all targets; skipped rules are notifications, so that a clean run tells what it did not check."""
-    findings = [(result, finding) for result in report.results for finding in result.findings]
-    rules = _rules([finding for _, finding in findings], options.rules)
+    table = [(row, row.finding) for row in rows(report, options) if row.finding is not None]
+    rules = _rules([finding for _, finding in table], options.rules)
     index = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
         "tool": {
             "driver": {"name": "nnlint", "version": report.nnlint, "semanticVersion": report.nnlint, "rules": rules}
         },
         "columnKind": "unicodeCodePoints",
-        "results": [_result(result, finding, index[finding.code], options) for result, finding in findings],
+        "results": [_result(row, finding, index[finding.code]) for row, finding in table],
         "invocations": [_invocation(report)],
     }
     return (
@@ -57,25 +58,24 @@ def _described(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(result: TargetReport, finding: ReportedFinding, index: int, options: ReportOptions) -> dict[str, Any]:
-    logical = {"fullyQualifiedName": f"{result.target}/{finding.module}".rstrip("/"), "kind": "module"}
+def _result(row: Row, finding: ReportedFinding, index: int) -> dict[str, Any]:
+    logical = {"fullyQualifiedName": f"{row.target}/{row.module}".rstrip("/"), "kind": "module"}
     location: dict[str, Any] = {"logicalLocations": [logical]}
-    if finding.location is not None:
-        file = options.path(finding.location.file)
-        absolute = file.startswith("/") or ":" in file
+    if row.file is not None:
+        absolute = row.file.startswith("/") or ":" in row.file
         location["physicalLocation"] = {
-            "artifactLocation": {"uri": file} if absolute else {"uri": file, "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": max(finding.location.line, 1)},
+            "artifactLocation": {"uri": row.file} if absolute else {"uri": row.file, "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": row.line},
         }
     return {
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": _LEVELS[finding.level],
-        "message": {"text": finding.message + (f"\nfix: {finding.fix}" if finding.fix else "")},
+        "message": {"text": row.text},
         "locations": [location],
         "partialFingerprints": {"nnlint/v1": finding.fingerprint} if finding.fingerprint else {},
         "properties": {
-            "target": result.target,
+            "target": row.target,
             "module": finding.module,
             "confidence": finding.confidence,
             "evidence": finding.evidence,
