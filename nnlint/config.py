@@ -25,6 +25,7 @@ _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "t
 FILE_NAME = "pyproject.toml"
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*")
 
 
@@ -44,6 +45,21 @@ def seconds(duration: str | float) -> float:
     value = float(match[1]) * _UNITS[match[2]]
     if value <= 0 or not math.isfinite(value):
         raise ValueError(f"{duration!r} is not above zero")
+    return value
+
+
+def size(text: str | float) -> int:
+    """Bytes in `800M`, `4G`, `4GiB` or a plain number; units are powers of 1024.
+
+    Raises:
+        ValueError: not a size, or not above zero.
+    """
+    match = _SIZE.fullmatch(str(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 800M or 4G")
+    value = int(float(match[1]) * 1024 ** "KMGT".find(match[2].upper()) * 1024) if match[2] else int(float(match[1]))
+    if value <= 0:
+        raise ValueError(f"{text!r} is not above zero")
     return value
 
 
@@ -117,6 +133,8 @@ class FileSettings(_Shared):
 
     targets: tuple[str, ...] = ()
     timeout: float | None = Field(default=None, description="seconds after which the check of one target is stopped")
+    memory_limit: int | None = Field(default=None, description="what one target may allocate: bytes, 800M, 4G")
+    jobs: int = Field(default=1, ge=1, description="how many targets are checked at a time")
     overrides: tuple[Override, ...] = ()
     expect: dict[str, str] = Field(default={}, description='"CODE module-glob" of a known finding -> reason')
 
@@ -124,6 +142,11 @@ class FileSettings(_Shared):
     @classmethod
     def _timeout_seconds(cls, value: object) -> object:
         return cls._seconds(value)
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _bytes(cls, value: object) -> object:
+        return size(value) if isinstance(value, str) else value
 
     @field_validator("expect")
     @classmethod

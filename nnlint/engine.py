@@ -95,6 +95,14 @@ def check(
     return report
 
 
+def warm() -> None:
+    """Import what every check needs, before a process is forked for each target."""
+    import nnlint.probes.session
+    import nnlint.setup.target.resolve  # noqa: F401
+
+    registries.load()
+
+
 def _ignore(report: TargetReport) -> None:
     """What becomes of partial reports that nobody asked for."""
 

@@ -18,6 +18,7 @@ FAILURES: Mapping[str, str] = MappingProxyType(
         "RUN005": "no-example-input",
         "RUN006": "out-of-budget",
         "RUN007": "rule-crashed",
+        "RUN009": "process-crashed",
     }
 )
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnlint.cli.errors import INTERRUPTED, Refusal
+from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import check_options
 
 if TYPE_CHECKING:
     from nnlint.config import CheckSettings, Config
     from nnlint.registry import Registry
     from nnlint.report import Report
+    from nnlint.worker import Limits
 
 _REPLACED = (
     "input", "loss", "batch_size", "classes", "weights", "device", "seed", "select", "fail_on", "static", "deep",
@@ -38,6 +39,7 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     """
     from nnlint.cli.output import destination, write
 
+    require_streams()
     run = _prepared(targets, options)
     files = [destination(text, options["style"]) for text in options["output"]]
     try:
@@ -113,14 +115,29 @@ def _checked(run: _Run, options: Mapping[str, Any]) -> Report:
     if options["in_process"]:
         checked = worker.check_here(run.targets, run.settings)
     else:
-        timeout = options["timeout"] or run.config.values.timeout
         with progress_bar(options["style"]) as on_step:
-            checked = worker.check(run.targets, run.settings, timeout=timeout, on_step=on_step)
+            checked = worker.check(run.targets, run.settings, limits=limits(options, run.config), on_step=on_step)
     suppressed = suppress.apply(checked.results, run.config.suppressions)
     for warning in suppressed.warnings:
         _warn(warning)
     results = list(suppressed.results)
     return Report(nnlint=__version__, torch=checked.torch, seed=run.settings.seed, results=results).summarized()
+
+
+def limits(options: Mapping[str, Any], config: Config) -> Limits:
+    """What the command line, or else the configuration, allows one target.
+
+    Raises:
+        Refusal: this system cannot limit the memory of a process.
+    """
+    import importlib.util
+
+    from nnlint.worker import Limits
+
+    given = {name: options[name] or getattr(config.values, name) for name in ("timeout", "memory_limit", "jobs")}
+    if given["memory_limit"] is not None and importlib.util.find_spec("resource") is None:
+        raise Refusal("--memory-limit: this system cannot limit the memory of a process")
+    return Limits(timeout=given["timeout"], memory=given["memory_limit"], jobs=given["jobs"])
 
 
 def _report_options(registry: Registry, options: Mapping[str, Any]) -> Any:

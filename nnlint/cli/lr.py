@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnlint.cli.errors import INTERRUPTED, Refusal
+from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import measure_options
 
 if TYPE_CHECKING:
-    from nnlint.config import CheckSettings
+    from nnlint.config import CheckSettings, Config
     from nnlint.report import TargetReport
 
 _PROBE = "lr-range"
@@ -34,15 +34,17 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     Exit status: 0 measured; 2 it could not be.
     """
     from nnlint import worker
+    from nnlint.cli.check import limits
     from nnlint.cli.progress import progress_bar
 
-    settings, timeout = _settings(options)
+    require_streams()
+    settings, config = _settings(options)
     try:
         if options["in_process"]:
             (result,) = worker.check_here([target], settings).results
         else:
             with progress_bar(options["style"]) as on_step:
-                (result,) = worker.check([target], settings, timeout=timeout, on_step=on_step).results
+                (result,) = worker.check([target], settings, limits=limits(options, config), on_step=on_step).results
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
@@ -60,8 +62,8 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     context.exit(0 if complete else 2)
 
 
-def _settings(options: Mapping[str, Any]) -> tuple[CheckSettings, float | None]:
-    """The settings of a check that runs this probe and no rule, and the timeout.
+def _settings(options: Mapping[str, Any]) -> tuple[CheckSettings, Config]:
+    """The settings of a check that runs this probe and no rule, and the configuration.
 
     Raises:
         Refusal: the configuration is wrong.
@@ -74,7 +76,7 @@ def _settings(options: Mapping[str, Any]) -> tuple[CheckSettings, float | None]:
     changes |= {name: options[name] for name in _SUBJECT if options[name] not in (None, ())}
     try:
         config = load(options["config"])
-        return config.settings(changes), options["timeout"] or config.values.timeout
+        return config.settings(changes), config
     except ConfigError as error:
         raise Refusal(str(error)) from error
 

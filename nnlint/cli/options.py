@@ -25,6 +25,15 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
         raise click.BadParameter(str(error)) from error
 
 
+def _bytes(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    from nnlint.config import size
+
+    try:
+        return None if value is None else size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _listed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """The parts of comma separated, repeated values."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
@@ -60,6 +69,7 @@ _PROBES = (
 _LIMITS = (
     click.option("--budget", **_DURATION, help="What the probes of one target may take: 60s, 2m."),
     click.option("--timeout", **_DURATION, help="Stop a target that takes longer. Default: 10m."),
+    click.option("--memory-limit", callback=_bytes, metavar="SIZE", help="What one target may allocate: 800M, 4G."),
 )
 _OUTPUT = (
     click.option(
@@ -74,6 +84,9 @@ _OUTPUT = (
 _RUN = (
     click.option(
         "--config", type=click.Path(path_type=Path), metavar="FILE", help="Default: the nearest pyproject.toml."
+    ),
+    click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Check so many targets at a time. Default: 1."
     ),
     click.option("--in-process", is_flag=True, help="Run in this process, for debuggers; no protection, no timeout."),
 )

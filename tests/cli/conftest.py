@@ -68,7 +68,7 @@ def registry() -> Registry:
 def stub(monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path) -> Path:
     """Work in an empty folder with the stub engine, in the parent and in children; returns the folder."""
     here = Path(__file__).parent
-    monkeypatch.setattr("nnlint.worker.ENGINE", "stub_engine")
+    monkeypatch.setattr("nnlint.worker.job.ENGINE", "stub_engine")
     monkeypatch.setattr("nnlint.registry.load", lambda: registry)
     monkeypatch.setattr("nnlint.cards._indexed", lambda spec: None)
     monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parent.parent}")
