@@ -69,7 +69,7 @@ def _numel(parameter: Any) -> int:
 
 
 def _shapes(inputs: Any) -> str:
-    from nnlint.capture.bindings import tensor_leaves
+    from nnlint.tensors import tensor_leaves
 
     shapes = [
         f"{' x '.join(map(str, leaf.shape)) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}"

@@ -1,41 +1,108 @@
-"""Walking nested batches of tensors, and describing any object in a few words."""
+"""Tensors inside nested inputs and outputs: one walker, one mapper; and describing any object in a few words.
+
+Tensors are found in tensors, mappings, lists, tuples, sets, dataclasses and plain objects (graph batches, distributions, caches),
+six levels deep. `map_tensors` rebuilds mappings, lists and tuples; other objects stay as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections import UserDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeGuard
 
 import torch
+from torch.nn.parameter import is_lazy
+
+_DEPTH = 6
+
+#: Holds no tensors, or no outputs: a module's parameters are not the data that it carries.
+_OPAQUE = (str, bytes, int, float, bool, torch.nn.Module)
 
 
-def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
-    """`value` with every tensor in it replaced; tuples, named tuples, lists and mappings are rebuilt."""
+class Attribute(str):
+    """A step of a path that is an attribute (`.mask`), not a key (`["mask"]`)."""
+
+    __slots__ = ()
+
+
+def tensor_leaves(
+    value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH
+) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
+    """Every tensor inside `value` with its path of keys, positions and attributes, in order."""
     if isinstance(value, torch.Tensor):
-        return function(value)
+        if not is_lazy(value):  # without shape or memory until the first forward
+            yield path, value
+    elif depth and value is not None and not isinstance(value, _OPAQUE):
+        for key, child in _children(value):
+            yield from tensor_leaves(child, (*path, key), depth - 1)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, Mapping):
-        return {key: map_tensors(function, item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(function, item) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(function, item) for item in value)
-    return value
+        return list(value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(enumerate(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return [(Attribute(field.name), getattr(value, field.name, None)) for field in fields(value)]
+    # Classes and callables hold no outputs.
+    if not isinstance(value, type) and not callable(value) and hasattr(value, "__dict__"):
+        return [(Attribute(name), child) for name, child in vars(value).items()]
+    return ()
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in a nested structure, in order; also inside dataclass-like outputs that are mappings."""
+    """Every tensor inside `value`, in order."""
+    return (tensor for _, tensor in tensor_leaves(value))
+
+
+def named_tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor inside `value`, named as one writes it in Python: `inputs['mask']`, `inputs[0]`, `inputs.edge_index`."""
+    for path, tensor in tensor_leaves(value):
+        yield name + "".join(f".{key}" if isinstance(key, Attribute) else f"[{key!r}]" for key in path), tensor
+
+
+def holds_list(value: Any) -> bool:
+    """Whether tensors are given in a list anywhere in `value`: samples of different sizes, as torchvision's detectors take them."""
+    if isinstance(value, list) and any(isinstance(item, torch.Tensor) for item in value):
+        return True
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return any(map(holds_list, children))
+
+
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """`value` with every tensor in its mappings, lists and tuples (named ones too) replaced."""
     if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
+        return function(value)
+    if isinstance(value, Mapping):
+        return _rebuilt(value, {key: map_tensors(function, item) for key, item in value.items()})
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(function, item) for item in value))
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(function, item) for item in value]
+        return type(value)(items)
+    return value
+
+
+def _rebuilt(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """A mapping of the same class with other items: a model may read an encoding's attributes, or a default's factory."""
+    if type(value) is dict:
+        return items
+    try:
+        other: Any = copy.copy(value)
+        if isinstance(other, UserDict):
+            other.data = dict(other.data)  # a shallow copy shares its items
+        for key, item in items.items():
+            other[key] = item
+    except Exception:  # a mapping that cannot be written to
+        return items
+    return other
 
 
 def move(value: Any, device: torch.device | str) -> Any:
-    """`value` with its tensors on `device`; an object with its own `.to` (a graph batch, an encoding) uses that."""
-    if not isinstance(value, (torch.Tensor, Mapping, tuple, list)) and callable(getattr(value, "to", None)):
+    """`value` with its tensors on `device`; an object with its own `.to` (a graph batch, an encoding, a packed sequence) uses that."""
+    if not isinstance(value, torch.Tensor) and callable(getattr(value, "to", None)):
         return value.to(device)
     return map_tensors(lambda tensor: tensor.to(device), value)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,8 +14,6 @@ from torch import fx
 AfterWrite = Callable[[fx.Node, fx.Node], fx.Node]
 #: Called with a multi-output node and an index path: makes the `getitem` node when somebody reads that output.
 GetItem = Callable[[fx.Node, tuple[Any, ...]], fx.Node]
-
-_DEPTH = 6
 
 
 @dataclass
@@ -111,28 +109,3 @@ def memory_address(tensor: torch.Tensor) -> int | None:
 def is_transformed(tensor: torch.Tensor) -> bool:
     """Whether the tensor is one of `torch.func`'s, valid only inside the transform that made it."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
-
-
-def tensor_leaves(
-    value: Any, path: tuple[Any, ...] = (), depth: int = _DEPTH
-) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
-    """Every tensor inside nested tuples, lists, dicts, dataclasses and plain objects, with its path."""
-    if isinstance(value, torch.Tensor):
-        if not torch.nn.parameter.is_lazy(value):  # without shape or memory until the first forward
-            yield path, value
-    elif depth and value is not None and not isinstance(value, (str, bytes, int, float, bool, torch.nn.Module)):
-        for key, child in _children(value):
-            yield from tensor_leaves(child, (*path, key), depth - 1)
-
-
-def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return list(enumerate(value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
-    # Distributions, caches and other plain holders; classes and callables hold no outputs.
-    if not isinstance(value, type) and not callable(value) and hasattr(value, "__dict__"):
-        return list(vars(value).items())
-    return ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.capture.bindings import tensor_leaves
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.capture.modules import ModuleCall

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.capture.facts import UnregisteredModule
+from nnlint.tensors import tensor_leaves
 
 
 @dataclass(frozen=True)

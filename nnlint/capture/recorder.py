@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
-from nnlint.capture.bindings import Bindings, is_transformed, tensor_leaves, version
+from nnlint.capture.bindings import Bindings, is_transformed, version
 from nnlint.capture.calls import (
     INHERITED,
     KEPT,
@@ -35,6 +35,7 @@ from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 from nnlint.frames import call_lines
+from nnlint.tensors import tensor_leaves
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]

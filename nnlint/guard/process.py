@@ -1,18 +1,13 @@
-"""What belongs to the process rather than to the model: random number generators, torch's modes and flags, warnings."""
+"""What belongs to the process rather than to the model: torch's modes and flags, warnings."""
 
 from __future__ import annotations
 
-import random
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-
-T = TypeVar("T")
 
 #: Device types whose autocast state user code can leave switched on.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -36,23 +31,6 @@ class Setting:
         """Write the old value back where it differs."""
         if self.read is None or self.read() != self.value:
             self.write(self.value)
-
-
-def random_states() -> tuple[Setting, ...]:
-    """The global generators of python, numpy (where imported) and torch (the CPU's, and CUDA's once initialized)."""
-    states = [Setting.of("random", random.getstate, random.setstate)]
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        states.append(Setting("numpy.random", numpy.random.get_state(), None, numpy.random.set_state))
-    states.append(Setting("torch", torch.get_rng_state(), None, torch.set_rng_state))
-    if _cuda_initialized():
-        states.append(Setting("torch.cuda", torch.cuda.get_rng_state_all(), None, torch.cuda.set_rng_state_all))
-    return tuple(states)
-
-
-def _cuda_initialized() -> bool:
-    cuda: Any = torch.cuda
-    return bool(cuda.is_initialized())
 
 
 def settings() -> tuple[Setting, ...]:
@@ -146,43 +124,3 @@ class WarningFilters:
         filters[:] = self._items
         for name in ("_filters_mutated", "_filters_mutated_lock_held"):  # the name depends on the python version
             getattr(warnings, name, lambda: None)()
-
-
-def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch.
-
-    `torch.manual_seed` would queue a seeding of CUDA for the day it is initialized, and so outlive the check.
-    """
-    random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    if _cuda_initialized():
-        torch.cuda.manual_seed_all(seed)
-
-
-def draws(run: Callable[[], T], *, seed: int) -> tuple[bool, T]:
-    """Whether a run that begins with `seed_everything(seed)` draws random numbers of python or torch, and its result."""
-    seed_everything(seed)
-    python, torch_states = random.getstate(), _torch_states()
-    result = run()
-    drawn = _torch_states()
-    same = len(drawn) == len(torch_states) and all(map(torch.equal, torch_states, drawn))
-    return not same or random.getstate() != python, result
-
-
-def _torch_states() -> list[torch.Tensor]:
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _cuda_initialized() else [])]
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run a block from a known seed; the generators continue afterwards as if it had not run."""
-    states = random_states()
-    seed_everything(seed)
-    try:
-        yield
-    finally:
-        for state in states:
-            state.restore()

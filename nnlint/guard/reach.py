@@ -6,7 +6,7 @@ import functools
 import random
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import is_
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeAlias
@@ -24,7 +24,6 @@ _OBJECT_DEPTH = 2
 #: Containers longer than this (a vocabulary, a file list) are kept as they are, their items are not followed.
 _FOLLOWED_ITEMS = 10_000
 #: Batches nest less deeply than this; objects that refer back to themselves do not end.
-_DATA_DEPTH = 6
 
 Container: TypeAlias = "list[Any] | dict[Any, Any] | set[Any] | deque[Any]"
 
@@ -213,26 +212,3 @@ class CellState:
     def restore(self) -> None:
         """Bind the old content again."""
         self._cell.cell_contents = self._content
-
-
-def named_tensors(value: object, name: str, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested tuples, lists, dicts and dataclass-like objects, with names such as `inputs['mask']`."""
-    for part, item in _parts(value):
-        if isinstance(item, Tensor):
-            yield name + part, item
-        elif depth < _DATA_DEPTH:
-            yield from named_tensors(item, name + part, depth + 1)
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """A value's items, each with what is written after the value's name to reach it."""
-    if isinstance(value, Tensor):
-        yield "", value
-    elif isinstance(value, dict):
-        yield from ((f"[{key!r}]", item) for key, item in value.items())
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from ((f".{field}", item) for field, item in zip(value._fields, value, strict=True))
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
-    elif isinstance(getattr(value, "__dict__", None), dict) and not callable(value):
-        yield from ((f".{field}", item) for field, item in vars(value).items())

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnlint.guard.process import WarningFilters, global_hooks, random_states, seeded, settings
-from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach, named_tensors
+from nnlint.guard.process import WarningFilters, global_hooks, settings
+from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach
 from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
 from nnlint.guard.surroundings import surroundings
 from nnlint.guard.tensors import TensorStore
+from nnlint.seeding import RandomStates
+from nnlint.tensors import named_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from nnlint.setup.training_setup import TrainingSetup
-
-__all__ = ["RestoreError", "StateGuard", "seeded"]
 
 
 class RestoreError(RuntimeError):
@@ -61,7 +61,7 @@ class StateGuard:
             self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
         self._types = [(module, type(module)) for module in reach.modules]
         # Grad mode, default device and the like come first: they change what later writes mean.
-        process = (*settings(), *surroundings(), *random_states())
+        process = (*settings(), *surroundings(), RandomStates())
         self._restorers: list[Callable[[], None]] = [setting.restore for setting in process]
         states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
         self._restorers += [state.restore for state in states]

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.guard.reach import Reach
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nnlint.evidence import TABLE
 from nnlint.finding import Skip
 from nnlint.guard.state_guard import StateGuard
-from nnlint.probes.dependence.outputs import first_samples, sample_count
 from nnlint.probes.fake import needs_fake
+from nnlint.samples import first_samples, sample_count
 
 if TYPE_CHECKING:
     from nnlint.failure import Failure

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from nnlint import check
-from nnlint.guard.state_guard import RestoreError, StateGuard, seeded
+from nnlint.guard.state_guard import RestoreError, StateGuard
 
 SMALLEST = sys.float_info.min
 
@@ -595,16 +595,6 @@ def test_what_cannot_be_restored_is_said() -> None:
     with pytest.raises(RestoreError, match="could not restore"):
         guard.restore()
     assert net.training  # the rest was put back all the same
-
-
-def test_seeded_repeats_and_leaves_the_generators_alone() -> None:
-    states = random.getstate(), str(numpy.random.get_state()), bits(torch.get_rng_state())
-    draws = []
-    for _ in range(2):
-        with seeded(7):
-            draws.append((random.random(), float(numpy.random.rand()), float(torch.rand(()))))
-    assert draws[0] == draws[1]
-    assert (random.getstate(), str(numpy.random.get_state()), bits(torch.get_rng_state())) == states
 
 
 class WritesInEvaluation(nn.Module):

@@ -13,22 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
-from nnlint.probes.dependence.outputs import (
-    batch_axis,
-    evaluate,
-    first_samples,
-    forward,
-    map_tensors,
-    relative_difference,
-    rolled,
-    sample_count,
-)
+from nnlint.probes.dependence.outputs import evaluate, forward, relative_difference
 from nnlint.probes.torch_errors import is_fatal
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
+from nnlint.samples import batch_axis, first_samples, rolled, sample_count
+from nnlint.seeding import seed_everything
+from nnlint.tensors import map_tensors, tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -117,7 +109,7 @@ def input_gradients(session: Session, base: list[torch.Tensor]) -> InputGradient
     setup.model.eval()
     try:
         with torch.enable_grad():
-            given = map_tensors(inputs, as_leaf)
+            given = map_tensors(as_leaf, inputs)
             if not leaves:
                 return None
             outputs = forward(setup, given, seed=session.plan.seed, mode="evaluation")
@@ -238,14 +230,14 @@ class InputProbe:
     ) -> float:
         setup, seed = self._session.setup, self._session.plan.seed
         inputs = self._session.batch_inputs
-        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        changed = map_tensors(lambda leaf: change(leaf) if leaf is tensor else leaf, inputs)
         base = evaluate(setup, inputs, seed=seed) if fresh else self._base
         return relative_difference(base, evaluate(setup, changed, seed=seed))
 
     def _trained(self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> float:
         """Relative change of the training-mode loss, or of the outputs where there is none, on the whole batch."""
         inputs = self._session.setup.inputs
-        changed = map_tensors(inputs, lambda leaf: change(leaf) if leaf is tensor else leaf)
+        changed = map_tensors(lambda leaf: change(leaf) if leaf is tensor else leaf, inputs)
         before, after = self._training_values(inputs), self._training_values(changed)
         return relative_difference(before, after)
 

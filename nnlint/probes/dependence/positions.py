@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from nnlint.finding import Skip
-from nnlint.probes.dependence.outputs import evaluate, map_tensors, relative_difference, spread
+from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
+from nnlint.tensors import map_tensors
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -48,7 +49,7 @@ def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluenc
     if torch.equal(rest, torch.arange(1, length)):
         rest = rest.flip(0)
     order = torch.cat([torch.zeros(1, dtype=rest.dtype), rest])
-    shuffled = map_tensors(session.batch_inputs, lambda t: _taken(t, order, 1) if id(t) in moved else t)
+    shuffled = map_tensors(lambda t: _taken(t, order, 1) if id(t) in moved else t, session.batch_inputs)
     setup, seed = session.setup, session.plan.seed
 
     def change(plain: list[torch.Tensor]) -> float | None:

@@ -103,7 +103,7 @@ class Mixing:
         Raises:
             Skip: no output has the batch as its first dimension, all samples are equal, or evaluation mode is random.
         """
-        from nnlint.probes.dependence.outputs import are_nodes, with_first_sample_replaced
+        from nnlint.samples import are_nodes, with_first_sample_replaced
 
         base, session, count = self._base(), self._session, self._session.samples
         if are_nodes(session.batch_inputs, count):
@@ -140,7 +140,8 @@ class Mixing:
         Raises:
             Skip: all samples are equal, or evaluation mode is random.
         """
-        from nnlint.probes.dependence.outputs import are_nodes, batch_layout, other_samples, with_first_sample_replaced
+        from nnlint.probes.dependence.outputs import other_samples
+        from nnlint.samples import are_nodes, batch_layout, with_first_sample_replaced
 
         base, session, count = self._base(), self._session, self._session.samples
         if other_samples(base, base, samples=count) is not None or are_nodes(session.batch_inputs, count):
@@ -190,7 +191,7 @@ class Mixing:
     @cached_property
     def _shapes_with_fewer(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs for one sample fewer; none where the batch cannot be cut."""
-        from nnlint.probes.dependence.outputs import first_samples
+        from nnlint.samples import first_samples
 
         count = self._session.samples
         fewer = first_samples(self._session.batch_inputs, count, count - 1)
@@ -207,7 +208,8 @@ class Mixing:
 
     def _settled(self) -> bool:
         """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
-        from nnlint.probes.dependence.outputs import batch_layout, relative_difference, with_first_sample_replaced
+        from nnlint.probes.dependence.outputs import relative_difference
+        from nnlint.samples import batch_layout, with_first_sample_replaced
 
         session = self._session
         if batch_layout(session.setup).settled:
@@ -329,7 +331,7 @@ class Mixing:
         """The batch with every sample's future taken from the sample before it; None where that changes nothing."""
         import torch
 
-        from nnlint.probes.dependence.outputs import map_tensors
+        from nnlint.tensors import map_tensors
 
         axis = self._time_axis
         chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[axis : axis + 1] == (length,)}
@@ -344,7 +346,7 @@ class Mixing:
             differing.append(not torch.equal(changed, tensor))
             return changed
 
-        inputs = map_tensors(self._session.batch_inputs, change)
+        inputs = map_tensors(change, self._session.batch_inputs)
         return inputs if any(differing) else None
 
     def _change_before(self, cut: int, length: int, changed: list[torch.Tensor]) -> float:

@@ -133,8 +133,9 @@ class EvalStats:
         The second answers two questions at once: where the other samples' outputs agree, evaluation is neither random nor
         does it mix samples. None where all samples are equal.
         """
-        from nnlint.guard.process import draws
-        from nnlint.probes.dependence.outputs import evaluate, with_first_sample_replaced
+        from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.samples import with_first_sample_replaced
+        from nnlint.seeding import draws
 
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
@@ -245,8 +246,9 @@ class EvalStats:
         Raises:
             Skip: the model cannot be updated.
         """
-        from nnlint.probes.dependence.outputs import evaluate, sample_count, spread
+        from nnlint.probes.dependence.outputs import evaluate, spread
         from nnlint.probes.updates.after_updates import second_look
+        from nnlint.samples import sample_count
 
         setup, seed = self._session.setup, self._session.plan.seed
 

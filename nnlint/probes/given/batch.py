@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from nnlint.finding import Location, Skip
-from nnlint.guard.process import seeded
-from nnlint.guard.reach import GeneratorState, named_tensors
+from nnlint.guard.reach import GeneratorState
 from nnlint.guard.tensors import is_fake
 from nnlint.probes.given.dataset import dataset_targets, is_shuffled
+from nnlint.samples import batch_axis, listed_samples, sample_count
+from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
+from nnlint.tensors import named_tensors
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -42,6 +44,7 @@ class BatchTensor:
     name: str
     tensor: Tensor = field(repr=False)
     assumed: bool = False
+    axis: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,9 +67,14 @@ class BatchTensor:
         return not self.tensor.is_floating_point() and not self.tensor.is_complex() and self.tensor.dtype != torch.bool
 
     @property
+    def by_sample(self) -> Tensor:
+        """The tensor with the axis of the samples first: time-major data have it second."""
+        return self.tensor.movedim(self.axis, 0) if self.axis else self.tensor
+
+    @property
     def samples(self) -> int:
-        """Length of the first dimension."""
-        return self.shape[0] if self.shape else 1
+        """Length of the axis of the samples."""
+        return self.shape[self.axis] if self.shape else 1
 
     @cached_property
     def values(self) -> Tensor:
@@ -163,11 +171,16 @@ class Batch:
     @classmethod
     def of(cls, inputs: Any, targets: Any, setup: TrainingSetup, assumed: tuple[bool, bool] = (False, False)) -> Batch:
         """The batch of these inputs and targets; `assumed` says which of the two were made up."""
+        count = sample_count(setup.model_copy(update={"inputs": inputs, "targets": targets}))
         views = [
-            tuple(BatchTensor(name, tensor.detach(), made) for name, tensor in named_tensors(value, prefix))
+            tuple(
+                BatchTensor(name, tensor.detach(), made, batch_axis(tensor, count) or 0)
+                for name, tensor in named_tensors(value, prefix)
+            )
             for value, prefix, made in ((inputs, "inputs", assumed[0]), (targets, "targets", assumed[1]))
         ]
-        return cls(views[0], views[1], _samples(inputs), *assumed, _setup=setup)
+        samples = listed_samples(inputs) or (count if views[0] else 0)
+        return cls(views[0], views[1], samples, *assumed, _setup=setup)
 
     def require_real(self) -> None:
         """Refuse to judge made-up inputs.
@@ -250,21 +263,6 @@ def _within_memory(batches: Iterable[Any]) -> Iterator[Any]:
         total += sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(batch, "batch"))
         if total > _READ_BYTES:
             return
-
-
-def _samples(inputs: Any) -> int:
-    """Length of the first dimension of the first input; the length of a list of tensors (images of several sizes)."""
-    if isinstance(inputs, Tensor):
-        return int(inputs.shape[0]) if inputs.dim() else 1
-    if isinstance(inputs, list) and inputs and isinstance(inputs[0], (Tensor, dict)):
-        return len(inputs)
-    values = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else ()
-    for value in values:
-        found = _samples(value)
-        if found:
-            return found
-    tensors = () if isinstance(inputs, (Mapping, tuple, list)) else named_tensors(inputs, "inputs")
-    return next((int(tensor.shape[0]) for _, tensor in tensors if tensor.dim()), 0)
 
 
 def provide(session: Session) -> Batch:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from nnlint.guard.process import seeded
+from nnlint.seeding import seeded
 from nnlint.setup.batches import LABEL_KEYS
 
 _ATTRIBUTES = ("targets", "labels")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from nnlint.guard.process import seeded
+from nnlint.seeding import seeded
 
 #: Schedulers that answer to a metric set no rates of their own.
 _BY_METRIC = (lr_scheduler.ReduceLROnPlateau,)

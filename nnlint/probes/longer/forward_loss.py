@@ -9,8 +9,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup

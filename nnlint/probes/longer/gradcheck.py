@@ -13,8 +13,9 @@ from torch.autograd.gradcheck import GradcheckError
 from nnlint.capture.functions import observed_functions
 from nnlint.finding import Location, Skip
 from nnlint.frames import call_lines
-from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.effort import LongerProbe
+from nnlint.seeding import seed_everything
+from nnlint.tensors import tensors_in
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -175,7 +176,7 @@ def _small_problem(
     wanted = _wanted(args)
     chosen = [torch.linspace(0, arg.numel() - 1, min(_ENTRIES, arg.numel())).long().unique() for arg in wanted]
     entries = tuple(arg.detach().flatten()[where].requires_grad_() for arg, where in zip(wanted, chosen, strict=True))
-    sizes = [out.numel() for out in _tensors(function.apply(*args)) if out.is_floating_point()]
+    sizes = [out.numel() for out in tensors_in(function.apply(*args)) if out.is_floating_point()]
     views = [torch.randn(min(size, _PROJECTIONS), size, generator=generator, dtype=torch.float64) for size in sizes]
 
     def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -184,7 +185,7 @@ def _small_problem(
             for arg, where, value in zip(wanted, chosen, values, strict=True)
         )
         given = [next(filled) if isinstance(arg, torch.Tensor) and arg.requires_grad else arg for arg in args]
-        outputs = [out for out in _tensors(function.apply(*given)) if out.is_floating_point()]
+        outputs = [out for out in tensors_in(function.apply(*given)) if out.is_floating_point()]
         return tuple(view @ out.flatten() for view, out in zip(views, outputs, strict=True))
 
     return run, entries
@@ -204,19 +205,15 @@ def _prepared(arg: Any, generator: torch.Generator) -> Any:
 def _deliberate(function: Any, args: tuple[Any, ...]) -> str:
     """Why a gradient may differ from the forward's derivative on purpose; empty where it should not."""
     with torch.no_grad():
-        outputs, again = _tensors(function.apply(*args)), _tensors(function.apply(*args))
+        outputs, again = (list(tensors_in(function.apply(*args))) for _ in range(2))
         if any(not torch.equal(one, other) for one, other in zip(outputs, again, strict=True)):
             return "the forward is random"
         inputs = _wanted(args)
         if all(any(out.shape == arg.shape and torch.equal(out, arg) for arg in inputs) for out in outputs):
             return "the forward is the identity: a gradient that is reversed, scaled or clipped on purpose"
         step = [arg + 1e-7 * arg.abs().mean() if any(arg is one for one in inputs) else arg for arg in args]
-        moved = _tensors(function.apply(*step))
+        moved = tensors_in(function.apply(*step))
     steady = sum(int((one == other).sum()) for one, other in zip(outputs, moved, strict=True))
     if steady > _STEADY * sum(out.numel() for out in outputs):
         return "the forward is piecewise constant: a straight-through estimate on purpose"
     return ""
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    return [tensor for tensor in (value if isinstance(value, tuple) else (value,)) if isinstance(tensor, torch.Tensor)]

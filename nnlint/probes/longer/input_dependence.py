@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
-from nnlint.probes.dependence.outputs import batch_axis, map_tensors, rolled, sample_count
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable
+from nnlint.samples import batch_axis, rolled, sample_count
+from nnlint.seeding import seed_everything
 from nnlint.setup.batches import LABEL_KEYS
+from nnlint.tensors import map_tensors, tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
@@ -126,8 +126,8 @@ def _changed(setup: TrainingSetup, change: Callable[[torch.Tensor], torch.Tensor
     inputs = setup.inputs
     if isinstance(inputs, Mapping):
         kept = {name: value for name, value in inputs.items() if name in LABEL_KEYS or "mask" in name}
-        return setup.with_inputs({**{name: map_tensors(value, change) for name, value in inputs.items()}, **kept})
-    return setup.with_inputs(map_tensors(inputs, change))
+        return setup.with_inputs({**{name: map_tensors(change, value) for name, value in inputs.items()}, **kept})
+    return setup.with_inputs(map_tensors(change, inputs))
 
 
 def _blinded(tensor: torch.Tensor, samples: int) -> torch.Tensor:

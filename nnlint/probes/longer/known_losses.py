@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.capture.bindings import tensor_leaves
-from nnlint.probes.dependence.outputs import batch_axis, sample_count
+from nnlint.samples import batch_axis, sample_count
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op

@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
 from nnlint.finding import Skip
-from nnlint.probes.dependence.outputs import first_samples, sample_count
 from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.samples import first_samples, sample_count
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nnlint.guard.process import seed_everything
-from nnlint.probes.dependence.outputs import sample_count
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.known_losses import (
@@ -28,6 +26,8 @@ from nnlint.probes.longer.known_losses import (
     targets_of,
 )
 from nnlint.probes.longer.loop import OnStep, regularization_off, small_batch, train, trainable
+from nnlint.samples import sample_count
+from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard

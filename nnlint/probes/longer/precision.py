@@ -12,9 +12,9 @@ from torch import fx
 from nnlint.capture.graph import Graph
 from nnlint.capture.recorder import Recorder
 from nnlint.finding import Location, Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.training_pass.run import named_inputs
+from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard

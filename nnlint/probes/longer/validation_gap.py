@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.given.batch import read_pairs
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.loop import OnStep, regularization_off, trainable, update
+from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard

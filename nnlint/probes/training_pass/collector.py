@@ -16,6 +16,7 @@ from torch import fx
 
 from nnlint import kinds
 from nnlint.probes.training_pass.attention import attention_peak
+from nnlint.samples import BatchLayout
 
 _MEASURED = frozenset(
     {
@@ -59,11 +60,11 @@ class Collector:
     """Observer of a recorder; one instance serves one pass.
 
     Args:
-        samples: batch size, for the spread over samples.
+        layout: of the batch, for the spread over samples.
         gradients: whether to hook the outputs for their gradients.
     """
 
-    samples: int
+    layout: BatchLayout
     gradients: bool = True
     rows: list[_Row] = field(default_factory=list)
     losses: list[LossValues] = field(default_factory=list)
@@ -101,9 +102,10 @@ class Collector:
             numbers["saturated"] = ((x - 0.5).abs() > 0.48).float().mean()
         elif "saturating" in op_kinds:
             numbers["saturated"] = (x.abs() > 0.97).float().mean()
-        if x.dim() > 1 and x.shape[0] == self.samples > 1 and x.numel() <= _SPREAD_LIMIT:
-            # Twenty times as fast on a CPU as `var(dim=0)`, and without its cancellation where the mean is large.
-            numbers["sample_norm"] = torch.linalg.vector_norm(wide - wide.mean(dim=0))
+        axis = self.layout.axis_in(x) if x.dim() > 1 and self.layout.samples > 1 else None
+        if axis is not None and x.numel() <= _SPREAD_LIMIT:
+            # Twenty times as fast on a CPU as `var`, and without its cancellation where the mean is large.
+            numbers["sample_norm"] = torch.linalg.vector_norm(wide - wide.mean(dim=axis, keepdim=True))
         return numbers
 
     def _channel_dim(self, node: fx.Node, output: torch.Tensor, op_kinds: frozenset[str]) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import fx
 
 from nnlint import kinds
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph

@@ -10,14 +10,12 @@ import torch
 from torch import nn
 
 from nnlint import kinds
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.capture.facts import run_facts
 from nnlint.capture.graph import Graph
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
 from nnlint.frames import format_trace, location_of_exception
-from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.forward_loss import random_projection
 from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
@@ -25,7 +23,10 @@ from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
 from nnlint.probes.training_pass.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
 from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 from nnlint.probes.training_pass.summarize import layer_statistics, parameter_gradients
+from nnlint.samples import batch_layout
+from nnlint.seeding import seed_everything
 from nnlint.setup.errors import LossTypeError
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
@@ -72,7 +73,7 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
     """
     if not setup.model.training:
         setup.model.train()
-    collector = Collector(samples=batch_size(setup.inputs)) if values else None
+    collector = Collector(batch_layout(setup)) if values else None
     with torch.enable_grad():
         run = _recorded(setup, collector, seed=seed)
     made = TrainingPass(recorder=run.recorder)
@@ -98,7 +99,7 @@ def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | No
     """
     if not setup.model.training:
         setup.model.train()
-    collector = Collector(samples=batch_size(setup.inputs), gradients=False)
+    collector = Collector(batch_layout(setup), gradients=False)
     with torch.no_grad():
         run = _recorded(setup, collector, seed=seed, substitute=_without_dropout)
     if run.error is not None:
@@ -313,7 +314,7 @@ def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: b
     layers, gradients = layer_statistics(graph, collector)
     made.forward = ForwardStats(
         layers=layers,
-        samples=collector.samples,
+        samples=collector.layout.samples,
         loss=made.losses.value if made.losses is not None else None,
         graph=graph,
         assumed=run.setup.inputs_assumed,
@@ -324,11 +325,6 @@ def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: b
     # Kept for the steps probe: they are the gradients of its first step.
     made.gradients = {name: p.grad for name, p in run.setup.model.named_parameters() if p.grad is not None}
     made.backward = BackwardStats(gradients, parameter_gradients(run.setup), graph, surrogate)
-
-
-def batch_size(inputs: Any) -> int:
-    """First dimension of the first input tensor; 1 where there is none."""
-    return next((int(tensor.shape[0]) for _, tensor in tensor_leaves(inputs) if tensor.dim()), 1)
 
 
 def named_inputs(setup: TrainingSetup) -> Iterator[tuple[str, torch.Tensor]]:

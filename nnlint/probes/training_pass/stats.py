@@ -56,7 +56,7 @@ class ForwardStats:
     """All measured layers of the forward pass, in execution order.
 
     Attributes:
-        samples: batch size (first dimension of the first input).
+        samples: batch size.
         loss: value of the loss, None where there is none.
         non_finite: the first op that made NaN or Inf out of finite inputs, with the range of those inputs; None in a clean pass.
         assumed: the inputs are noise made by nnlint, not the user's batch.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.loop import trainable
 from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
@@ -26,6 +25,7 @@ from nnlint.probes.torch_errors import is_fatal, one_line
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.training_pass.run import find_non_finite
 from nnlint.probes.updates.stats import DeadGrowth, StepStats, TrackedParameter
+from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard

@@ -78,7 +78,7 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
 
 
 def _whole(route: Route) -> str | None:
-    tensor = route.tensor.tensor
+    tensor = route.tensor.by_sample
     if route.tensor.constant:
         return f"holds nothing but {route.tensor.min:g}"
     if bool((tensor == tensor[:1]).all()):

@@ -57,5 +57,5 @@ def check(batch: Batch) -> Iterator[Finding]:
 def _differ(group: list[int], batch: Batch) -> bool:
     if batch.targets_assumed:
         return False
-    targets = [view.tensor for view in batch.targets if view.shape and view.samples == batch.samples]
+    targets = [view.by_sample for view in batch.targets if view.shape and view.samples == batch.samples]
     return any(bool((target[group] != target[group[0]]).any()) for target in targets)

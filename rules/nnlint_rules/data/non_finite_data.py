@@ -73,5 +73,5 @@ def _is_mask(tensor: BatchTensor) -> bool:
 
 def _samples(tensor: BatchTensor) -> list[int]:
     """Samples that hold something not finite."""
-    bad = tensor.values.isfinite().logical_not().reshape(tensor.samples, -1).any(dim=1)
+    bad = tensor.by_sample.to_dense().isfinite().logical_not().reshape(tensor.samples, -1).any(dim=1)
     return [int(index) for index in bad.nonzero()[:, 0]]

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nnlint.finding import Skip
-from nnlint.probes.dependence.outputs import batch_layout
 from nnlint.probes.evaluation.first_difference import before_time, beyond_first_sample
+from nnlint.samples import batch_layout
 from tests.probes.sessions import session
 
 CLASSES = 5

@@ -1,0 +1,116 @@
+"""The axis of the samples: which one it is, how many samples there are, the first few of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+from nnlint.probes.given.batch import Batch
+from nnlint.samples import batch_axis, batch_layout, first_samples, listed_samples, sample_count
+from nnlint.setup.training_setup import TrainingSetup
+
+TIME_MAJOR = torch.randn(12, 64, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Recurrent(nn.Module):
+    """Time first, and three quarters of its units dead: their bias keeps them below zero whatever the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(8, 16)
+        self.fc = nn.Linear(16, 48)
+        self.head = nn.Linear(48, 4)
+        with torch.no_grad():
+            self.fc.bias[:36] = -50.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.fc(self.rnn(x)[0]).relu()[-1])
+
+
+def time_major() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {
+        "model": Recurrent(),
+        "inputs": TIME_MAJOR,
+        "targets": torch.arange(64) % 4,
+        "loss": nn.CrossEntropyLoss(),
+        "declared": {"time-major"},
+    }
+
+
+def test_every_measurement_counts_the_same_samples() -> None:
+    """(12, 64, 8), declared time-major, is 64 samples of 12 steps to every part of nnlint."""
+    setup = TrainingSetup(**time_major())
+    (result,) = nnlint.check(setup, select=["SIG"]).results
+    batch = Batch.from_setup(setup)
+    assert result.measurements["samples"] == sample_count(setup) == batch.samples == batch.inputs[0].samples == 64
+    assert batch.inputs[0].shape == (12, 64, 8)
+    assert tuple(batch.inputs[0].by_sample.shape) == (64, 12, 8)
+
+
+def test_dead_units_of_a_time_major_model_are_no_matter_of_few_samples() -> None:
+    """SIG001 lowers its level below 32 samples; there are 64."""
+    found = [item for item in nnlint.check(time_major(), select=["SIG001"]).findings if item.code == "SIG001"]
+    assert [item.level.value for item in found] == ["warning"]
+    assert found[0].evidence["samples"] == 64
+
+
+def test_copies_of_a_time_major_sample_are_found_along_its_axis() -> None:
+    case = time_major()
+    case["inputs"] = TIME_MAJOR.clone()
+    case["inputs"][:, 1] = case["inputs"][:, 0]
+    case["targets"] = torch.arange(64) // 2 % 4
+    (found,) = [item for item in nnlint.check(case, select=["DAT"]).findings if "copies" in item.evidence]
+    assert found.evidence["groups"] == [[0, 1]]
+
+
+def test_nan_is_counted_in_samples_of_time_major_data() -> None:
+    case = time_major()
+    case["inputs"] = TIME_MAJOR.clone()
+    case["inputs"][3, 40] = float("nan")
+    (found,) = nnlint.check(case, select=["DAT004"]).findings or nnlint.check(case, select=["DAT"]).findings[:1]
+    assert found.evidence["samples"] == [40]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "others", "expected"),
+    [
+        (torch.zeros(6, 3), {}, (6, 0)),
+        (torch.zeros(7, 5, 3), {"targets": torch.zeros(5)}, (5, 1)),
+        (torch.zeros(5, 7, 3), {"targets": torch.zeros(5)}, (5, 0)),
+        (torch.zeros(7, 5, 3), {"declared": ("time-major",)}, (5, 1)),
+        ({"source": torch.zeros(7, 5), "target": torch.zeros(9, 5)}, {}, (5, 1)),
+        ([torch.zeros(3, 20, 30), torch.zeros(3, 25, 20)], {}, (1, 0)),
+    ],
+)
+def test_layout(inputs: Any, others: dict[str, Any], expected: tuple[int, int]) -> None:
+    layout = batch_layout(TrainingSetup(model=nn.Identity(), inputs=inputs, **others))
+    assert (layout.samples, layout.axis) == expected
+
+
+def test_a_value_that_lost_the_axis_of_the_time_has_its_samples_first() -> None:
+    layout = batch_layout(TrainingSetup(model=nn.Identity(), inputs=TIME_MAJOR, declared=("time-major",)))
+    assert layout.axis_in(TIME_MAJOR) == 1
+    assert layout.axis_in(torch.zeros(64, 16)) == 0
+    plain = batch_layout(TrainingSetup(model=nn.Identity(), inputs=torch.zeros(16, 3)))
+    assert plain.axis_in(torch.zeros(3, 16)) is None  # a coincidence of sizes
+
+
+def test_listed_samples() -> None:
+    images = [torch.zeros(3, 8, 8), torch.zeros(3, 9, 7)]
+    assert listed_samples((images, [{}, {}])) == 2
+    assert listed_samples({"x": torch.zeros(4)}) == 0
+    batch = Batch.from_setup(TrainingSetup(model=nn.Identity(), inputs=images))
+    assert batch.samples == 2
+
+
+def test_first_samples() -> None:
+    inputs = {"x": torch.zeros(7, 16, 3), "lengths": torch.zeros(16), "scale": torch.tensor(2.0)}
+    few = first_samples(inputs, 16, 4)
+    assert {name: tuple(value.shape) for name, value in few.items()} == {"x": (7, 4, 3), "lengths": (4,), "scale": ()}
+    assert first_samples({**inputs, "table": torch.zeros(5, 5)}, 16, 4)["x"].shape == (7, 16, 3)
+    assert batch_axis(torch.zeros(3, 3), 16) is None
