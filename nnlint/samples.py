@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.tensors import holds_list, map_tensors, tensor_leaves
+from nnlint.tensors import holds_list, map_tensors, tensor_leaves, tensors_in
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -75,12 +75,21 @@ def sample_count(setup: TrainingSetup) -> int:
     return batch_layout(setup).samples
 
 
-def listed_samples(inputs: Any) -> int:
-    """How many samples are given one by one in a list (images of several sizes); 0 where they share tensors."""
+def given_samples(setup: TrainingSetup) -> int:
+    """How many samples are given, in an axis or one by one in a list (images of several sizes); 0 where no tensor tells."""
+    if holds_list(setup.inputs):
+        return _first_length(setup.inputs)
+    return sample_count(setup) if next(tensors_in(setup.inputs), None) is not None else 0
+
+
+def _first_length(inputs: Any) -> int:
+    """Length of what comes first: a list of tensors or dicts, or a tensor."""
+    if isinstance(inputs, torch.Tensor):
+        return int(inputs.shape[0]) if inputs.dim() else 1
     if isinstance(inputs, list) and inputs and isinstance(inputs[0], (torch.Tensor, Mapping)):
         return len(inputs)
     children = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else ()
-    return next((found for found in map(listed_samples, children) if found), 0)
+    return next((found for found in map(_first_length, children) if found), 0)
 
 
 def batch_axis(tensor: torch.Tensor, samples: int) -> int | None:

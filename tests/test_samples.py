@@ -10,7 +10,7 @@ from torch import nn
 
 import nnlint
 from nnlint.probes.given.batch import Batch
-from nnlint.samples import batch_axis, batch_layout, first_samples, listed_samples, sample_count
+from nnlint.samples import batch_axis, batch_layout, first_samples, given_samples, sample_count
 from nnlint.setup.training_setup import TrainingSetup
 
 TIME_MAJOR = torch.randn(12, 64, 8, generator=torch.Generator().manual_seed(0))
@@ -102,10 +102,10 @@ def test_a_value_that_lost_the_axis_of_the_time_has_its_samples_first() -> None:
 
 def test_listed_samples() -> None:
     images = [torch.zeros(3, 8, 8), torch.zeros(3, 9, 7)]
-    assert listed_samples((images, [{}, {}])) == 2
-    assert listed_samples({"x": torch.zeros(4)}) == 0
-    batch = Batch.from_setup(TrainingSetup(model=nn.Identity(), inputs=images))
-    assert batch.samples == 2
+    setup = TrainingSetup(model=nn.Identity(), inputs=(images, [{}, {}]))
+    assert (given_samples(setup), sample_count(setup)) == (2, 1)
+    assert Batch.from_setup(setup).samples == 2
+    assert given_samples(TrainingSetup(model=nn.Identity(), inputs={"n": 3})) == 0
 
 
 def test_first_samples() -> None:

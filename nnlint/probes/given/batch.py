@@ -16,7 +16,7 @@ from nnlint.finding import Location, Skip
 from nnlint.guard.reach import GeneratorState
 from nnlint.guard.tensors import is_fake
 from nnlint.probes.given.dataset import dataset_targets, is_shuffled
-from nnlint.samples import batch_axis, listed_samples, sample_count
+from nnlint.samples import batch_axis, given_samples, sample_count
 from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
 from nnlint.tensors import named_tensors
@@ -171,7 +171,8 @@ class Batch:
     @classmethod
     def of(cls, inputs: Any, targets: Any, setup: TrainingSetup, assumed: tuple[bool, bool] = (False, False)) -> Batch:
         """The batch of these inputs and targets; `assumed` says which of the two were made up."""
-        count = sample_count(setup.model_copy(update={"inputs": inputs, "targets": targets}))
+        given = setup.model_copy(update={"inputs": inputs, "targets": targets})
+        count = sample_count(given)
         views = [
             tuple(
                 BatchTensor(name, tensor.detach(), made, batch_axis(tensor, count) or 0)
@@ -179,8 +180,7 @@ class Batch:
             )
             for value, prefix, made in ((inputs, "inputs", assumed[0]), (targets, "targets", assumed[1]))
         ]
-        samples = listed_samples(inputs) or (count if views[0] else 0)
-        return cls(views[0], views[1], samples, *assumed, _setup=setup)
+        return cls(views[0], views[1], given_samples(given), *assumed, _setup=setup)
 
     def require_real(self) -> None:
         """Refuse to judge made-up inputs.
