@@ -61,8 +61,8 @@ class StateGuard:
             self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
         self._types = [(module, type(module)) for module in reach.modules]
         # Grad mode, default device and the like come first: they change what later writes mean.
-        process = (*settings(), *surroundings(), RandomStates())
-        self._restorers: list[Callable[[], None]] = [setting.restore for setting in process]
+        self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *surroundings())]
+        self._restorers.append(RandomStates().restore)
         states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
         self._restorers += [state.restore for state in states]
         self._restorers += [CellState(cell).restore for cell in reach.cells]
