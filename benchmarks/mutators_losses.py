@@ -143,7 +143,7 @@ def confident(fields: Fields) -> Mutant | None:
     return Mutant(fields, (head.path,))
 
 
-@operator("negative class weights", "LOS024")
+@operator("negative class weights", "LOS031")
 def negative_weights(fields: Fields) -> Mutant | None:
     found = two_dimensional(fields)
     if found is None:
@@ -152,12 +152,22 @@ def negative_weights(fields: Fields) -> Mutant | None:
     return Mutant({**fields, "loss": nn.BCEWithLogitsLoss(pos_weight=weight), "targets": torch.randint(0, 2, found.shape).float()})
 
 
-@operator("negated loss", "LOS024")
+@operator("negated loss", "LOS031")
 def negated(fields: Fields) -> Mutant | None:
     loss = fields.get("loss")
     if loss is None or not is_classification(fields):
         return None
     return Mutant({**fields, "loss": lambda output, target: -loss(output, target)})
+
+
+@operator("negative weights of samples", "LOS024")
+def negative_sample_weights(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None:
+        return None
+    targets = torch.randint(0, 2, found.shape).float(), -0.1 - torch.rand(len(found), 1)
+    loss = lambda output, batch: functional.binary_cross_entropy_with_logits(output, batch[0], weight=batch[1])  # noqa: E731
+    return Mutant({**fields, "loss": loss, "targets": targets})
 
 
 @operator("loss without a reduction", "LOS020")
@@ -196,3 +206,37 @@ def tanh_before_bce(fields: Fields) -> Mutant | None:
 @operator("log_softmax before cross-entropy", "LOS004")
 def redundant_log_softmax(fields: Fields) -> Mutant | None:
     return on_head(fields, lambda head: nn.Sequential(head, nn.LogSoftmax(dim=class_dim(head))))
+
+
+@operator("sign of the loss changed where it stays finite", "LOS031")
+def sign_changed(fields: Fields) -> Mutant | None:
+    """A share of the likelihood of the right class, minimized."""
+    found, labels = two_dimensional(fields), _labels(fields)
+    if found is None or labels is None or len(labels.unique()) < 2:
+        return None
+    loss = lambda output, target: output.softmax(-1).gather(1, target[:, None]).mean()  # noqa: E731
+    return Mutant({**fields, "loss": loss})
+
+
+@operator("overlap minimized", "LOS031")
+def overlap_minimized(fields: Fields) -> Mutant | None:
+    """The dice coefficient of class maps, or of the classes of a batch, as the loss."""
+    labels = labels_of(fields)
+    if fields.get("loss") is None or labels is None or not is_classification(fields) or len(labels.unique()) < 2:
+        return None
+
+    def dice(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        p = output.softmax(1)
+        t = functional.one_hot(target, p.shape[1]).movedim(-1, 1).to(p)
+        return (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+
+    return Mutant({**fields, "loss": dice})
+
+
+@operator("distance to the targets maximized", "LOS031")
+def distance_maximized(fields: Fields) -> Mutant | None:
+    found = two_dimensional(fields)
+    if found is None or len(found) < 2:
+        return None
+    loss = lambda output, target: -functional.smooth_l1_loss(output, target)  # noqa: E731
+    return Mutant({**fields, "loss": loss, "targets": torch.randn(found.shape)})

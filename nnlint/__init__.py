@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from nnlint.probes.longer.overfit import OverfitRun
     from nnlint.probes.longer.precision import LayerPrecision, PrecisionStats
     from nnlint.probes.longer.validation_gap import ValidationGap
+    from nnlint.probes.loss_response.stats import LossResponse, Preference
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
     from nnlint.probes.updates.stats import StepStats, TrackedParameter
@@ -130,6 +131,7 @@ __all__ = [
     "Location",
     "LossCall",
     "LossCalls",
+    "LossResponse",
     "Made",
     "MeasuredLoss",
     "Mixing",
@@ -153,6 +155,7 @@ __all__ = [
     "Pass",
     "Place",
     "PrecisionStats",
+    "Preference",
     "Randomness",
     "Ranks",
     "Read",

@@ -135,6 +135,14 @@ _ROWS = (
         "evaluation",
         parts=("NonFiniteEvaluation", "Randomness"),
     ),
+    Source(
+        "LossResponse",
+        "loss",
+        "probes.loss_response.stats",
+        "probes.loss_response.provide:provide",
+        "evaluation",
+        parts=("Preference",),
+    ),
     Source("EvalCalls", "eval", "probes.evaluation.calls", "probes.evaluation.calls:provide", "evaluation"),
     Source(
         "Mixing",

@@ -310,10 +310,18 @@ def build_sum_over_the_batch():  # expect: LOS021
     return setup(Net(), table(), labels(64), nn.CrossEntropyLoss(reduction="sum"))
 
 
-def build_negative_positive_weights():  # expect: LOS024
+def build_negative_positive_weights():  # expect: LOS031
     weights = torch.log(torch.full((5,), 0.05))  # the log of the frequencies where their ratio is meant
     loss = nn.BCEWithLogitsLoss(pos_weight=weights)
-    return setup(Net(), table(), torch.randint(0, 2, (64, 5)).float(), loss)
+    return setup(Net(), table(), torch.randint(0, 2, (64, 5)).float(), lambda o, y: loss(o, y))  # <- LOS031
+
+
+def build_weights_of_samples_below_zero():  # expect: LOS024
+    def loss(output, batch):
+        return functional.binary_cross_entropy_with_logits(output, batch["y"], weight=batch["weight"])  # <- LOS024
+
+    y, weight = torch.randint(0, 2, (64, 5)).float(), torch.linspace(0.1, 0.9, 64).log()[:, None]
+    return setup(Net(), table(), {"y": y, "weight": weight}, loss)
 
 
 def build_log_of_softmax():  # expect: LOS027

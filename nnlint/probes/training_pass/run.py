@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from nnlint import kinds
 from nnlint.capture.facts import run_facts
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingPass:
-    """What one pass gave; a part that could not be had is None and `reasons` says why, by evidence name."""
+    """What one pass gave; a part that could not be had is None and `reasons` says why, by evidence name.
+
+    `output` is what the model returned, its tensors cut from the graph (they still say which require grad): the loss probe
+    puts others in their places.
+    """
 
     graph: Graph | None = None
     forward: ForwardStats | None = None
@@ -45,6 +50,7 @@ class TrainingPass:
     reasons: dict[str, str] = field(default_factory=dict)
     recorder: Recorder | None = None
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
+    output: Any = None
 
 
 @dataclass
@@ -89,7 +95,13 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
     if error is not None:
         made.failures.append(_backward_failure(error))
     _settle(run, made, collector, surrogate=surrogate)
+    made.output = pytree.tree_map_only(torch.Tensor, _cut, run.output)
     return made
+
+
+def _cut(tensor: torch.Tensor) -> torch.Tensor:
+    """The values as a leaf that requires grad if the tensor did."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | None:

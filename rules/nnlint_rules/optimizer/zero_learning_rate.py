@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
-    from nnlint import Optimizer, ParameterGroup
+    from nnlint import LossResponse, Optimizer, ParameterGroup
 
 
 @rule(
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     since="0.1",
     explains=["GRD003", "LOS021", "OPT004", "TRN001", "TRN002"],
 )
-def check(optimizer: Optimizer) -> Iterator[Finding]:
+def check(optimizer: Optimizer, response: LossResponse | None) -> Iterator[Finding]:
     """The learning rate is zero or negative, or the optimizer maximizes.
 
     ## What it does
-    Reports parameter groups with a learning rate of 0 or below, and groups with `maximize=True`. A rate of 0 that a scheduler
-    starts from (warm-up) is left out. Where other groups have a positive rate, a group at 0 may be frozen on purpose: a warning.
+    Reports parameter groups with a learning rate of 0 or below, and groups with `maximize=True`, unless the loss is an objective:
+    higher for right answers than for wrong ones. Where there are no right answers to try (a policy's objective) it is info. A
+    rate of 0 that a scheduler starts from (warm-up) is left out. Where other groups have a positive rate, a group at 0 may be
+    frozen on purpose: a warning.
 
     ## Why is this bad?
     Nothing is learned, or the loss is driven up.
@@ -42,9 +44,10 @@ def check(optimizer: Optimizer) -> Iterator[Finding]:
         if not group.tensors:
             continue
         where = f"group {group.index} of {optimizer.label}" if len(optimizer.groups) > 1 else optimizer.label
-        if group.maximize:
+        if group.maximize and not (response is not None and response.prefers_right is False):
             yield Finding(
                 at=optimizer,
+                level=Level.INFO if response is not None and response.prefers_right is None else None,
                 message=f"{where} has maximize=True: every step raises the loss",
                 evidence={"group": group.index, "maximize": True},
                 fix="drop maximize=True, or negate the loss where it is an objective to be maximized",

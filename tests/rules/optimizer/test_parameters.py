@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,17 @@ def test_warm_up_is_silent() -> None:
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 100))
     assert optimizer.param_groups[0]["lr"] == 0.0
     assert check("OPT005", model, optimizer, scheduler=scheduler) == []
+
+
+def test_an_objective_is_maximized_on_purpose() -> None:
+    model = nn.Linear(4, 3)
+    batch = {"inputs": torch.randn(12, 4), "targets": torch.arange(12) % 3}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, maximize=True)
+
+    def levels(loss: Any) -> list[str]:
+        report = nnlint.check({"model": model, "loss": loss, "optimizer": optimizer, **batch}, select=["OPT005"])
+        return [found.level.value for found in report.results[0].findings]
+
+    assert levels(lambda o, y: o.log_softmax(1).gather(1, y[:, None]).mean()) == []
+    assert levels(nn.CrossEntropyLoss()) == ["error"]
+    assert levels(lambda o, _: o.sigmoid().mean()) == ["info"]

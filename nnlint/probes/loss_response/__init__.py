@@ -1,0 +1,1 @@
+"""The loss as a function: called on chosen outputs, whoever wrote it."""

@@ -1,0 +1,176 @@
+"""Measures `LossResponse`: calls the loss on right and wrong answers and reads from its values what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nnlint.probes.loss_response.answers import Form, forms
+from nnlint.probes.loss_response.caller import LossCaller, Refused
+from nnlint.probes.loss_response.nature import nature
+from nnlint.probes.loss_response.stats import LossResponse, Preference
+
+if TYPE_CHECKING:
+    from nnlint.capture.graph import Op
+
+#: Single decisions that are turned wrong one by one: all of them have to agree.
+_SINGLES = 8
+#: Target values that are looked at one by one.
+_VALUES = 4
+#: Differences of the loss below this share of its size are rounding.
+_ROUNDING = 1e-4
+#: Share of the distance between right and wrong answers that counts as no difference.
+_EQUAL = 0.05
+#: Share of the loss by which wrong answers have to lower it.
+_CLEAR = 0.01
+#: How much larger than right and wrong answers an unbounded answer is tried.
+_LARGE = 10.0
+
+
+def measure_response(
+    caller: LossCaller, samples: int, op: Op | None, *, bounded: frozenset[int], brief: bool
+) -> LossResponse:
+    """Call the loss on chosen outputs; the caller of this function holds the state guard.
+
+    Args:
+        caller: the loss.
+        samples: how many samples the batch has.
+        op: the op that makes the loss.
+        bounded: which of the output's tensors are held in [0, 1].
+        brief: the loss runs a network of its own, so that it is called as seldom as a verdict allows.
+    """
+    empty = LossResponse(samples=samples, op=op)
+    try:
+        first = caller.value(caller.leaves)
+        if caller.value(caller.leaves) != first:
+            return replace(empty, why_unknown="the loss of one and the same output differs from call to call")
+    except Refused as refused:
+        return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
+    found = forms(caller.leaves, caller.targets, bounded)
+    preferences: list[Preference] = []
+    for form in found:
+        preferences += _preferences(caller, form, first, brief=brief)
+    why = "" if preferences else _why(caller, found)
+    made = replace(empty, preferences=tuple(preferences), why_unknown=why)
+    return nature(made, caller, found, first, brief=brief)
+
+
+def _preferences(caller: LossCaller, form: Form | None, first: float, *, brief: bool) -> list[Preference]:
+    """What the loss says of answers of this form, or of the same less sure; empty where it refuses both."""
+    while form is not None:
+        try:
+            return list(_Trial(caller, form, first, brief=brief).preferences())
+        except Refused:
+            form = form.gentler()
+    return []
+
+
+def _why(caller: LossCaller, found: Sequence[Form]) -> str:
+    if not caller.targets:
+        return "the loss takes no targets"
+    return "the loss refuses right answers" if found else "the targets have no form of the output"
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Right and wrong answers of one form."""
+
+    caller: LossCaller
+    form: Form
+    first: float
+    brief: bool
+
+    def preferences(self) -> Iterator[Preference]:
+        """Over all targets, and for each of their values where that is told apart.
+
+        Raises:
+            Refused: the loss does not take these answers.
+        """
+        overall = self._judged(self.form.valid, None)
+        yield overall
+        if self.brief or overall.prefers_right is False:
+            return
+        for value in self._values():
+            yield self._judged(self.form.valid & (self.form.labels == value), float(value))
+
+    def _values(self) -> list[Tensor]:
+        """The commonest target values, where there are few."""
+        distinct, counts = self.form.labels[self.form.valid].unique(return_counts=True)
+        if len(distinct) > (64 if self.form.axis is not None else 2):
+            return []
+        return [distinct[int(place)] for place in counts.argsort(descending=True)[:_VALUES]]
+
+    def _judged(self, chosen: Tensor, about: float | None) -> Preference:
+        """Turn the answers of the chosen decisions wrong and see what the loss says.
+
+        Raises:
+            Refused: the loss does not take these answers.
+        """
+        generator = torch.Generator().manual_seed(0)
+        form, labels = self.form, self.form.labels
+        right = self._loss(form.answer(labels))
+        assignments = [torch.where(chosen, other, labels) for other in form.mixed_up(generator)]
+        wrong = [self._loss(form.answer(other)) for other in assignments]
+        least = _ROUNDING * max(abs(right), *map(abs, wrong), 1e-6)
+        verdict: bool | None = None
+        if right < min(wrong) - least:
+            verdict = True
+        elif right > max(wrong) + _CLEAR * max(abs(right), *map(abs, wrong), abs(self.first)):
+            verdict = False if self._is_worst(right, assignments[0], chosen, least) else None
+        if verdict is False and self._is_signed():
+            verdict = None
+        share = float(chosen.double().mean() / form.valid.double().mean())
+        return Preference(form.name, right, min(wrong), verdict, about, share)
+
+    def _is_signed(self) -> bool:
+        """Whether another tensor of the targets (advantages, returns) gives samples their sign: then right is what it says."""
+        for place, other in enumerate(self.caller.targets):
+            if place == self.form.target or not other.is_floating_point() or not bool((other < 0).any()):
+                continue
+            targets = (*self.caller.targets[:place], -other, *self.caller.targets[place + 1 :])
+            if self.caller.value(self.caller.leaves, targets) != self.first:
+                return True
+        return False
+
+    def _is_worst(self, right: float, wrong: Tensor, chosen: Tensor, least: float) -> bool:
+        """Whether right answers have the highest loss of all answers tried, and each single one has.
+
+        A distance that is small where the label says "same", a score that is low where the label says "event": they reward
+        the opposite of the label as well, but the larger an answer is, the worse it is for them.
+        """
+        form = self.form
+        certain = form.answer(form.labels)
+        selected = chosen if form.axis is None else chosen.unsqueeze(form.axis)
+        others = [torch.where(selected, form.like.to(certain.dtype), certain)]
+        if form.unbounded:
+            others.append(torch.where(selected, _LARGE * certain, certain))
+            others.append(torch.where(selected, -_LARGE * certain, certain))
+        if form.name == "values":
+            far = _LARGE * (certain.max() - certain.min())
+            others += [torch.where(selected, certain + shift, certain) for shift in (far, -far)]
+        limit = right + max(least, _EQUAL * (right - self._loss(form.answer(wrong))))
+        if any((self._tried(other) or right) > limit for other in others):
+            return False
+        return self.brief or all(value < right for value in self._single(wrong, chosen))
+
+    def _single(self, wrong: Tensor, chosen: Tensor) -> Iterator[float]:
+        """The loss with one decision wrong, for a few decisions; they are those that the wrong labels change."""
+        labels = self.form.labels
+        places = ((wrong != labels) & chosen).reshape(-1).nonzero().reshape(-1)
+        for place in places[:: max(1, len(places) // _SINGLES)][:_SINGLES]:
+            single = labels.reshape(-1).clone()
+            single[place] = wrong.reshape(-1)[place]
+            yield self._loss(self.form.answer(single.reshape(labels.shape)))
+
+    def _tried(self, answer: Tensor) -> float | None:
+        try:
+            return self._loss(answer)
+        except Refused:
+            return None
+
+    def _loss(self, answer: Tensor) -> float:
+        return self.caller.value(self.caller.with_leaf(self.form.leaf, answer))

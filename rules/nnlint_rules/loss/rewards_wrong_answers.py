@@ -1,0 +1,107 @@
+"""LOS031: wrong answers get a lower loss than the targets themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+
+if TYPE_CHECKING:
+    from nnlint import LossCalls, LossResponse, Optimizer, Preference
+
+#: A score runs from 0 to 1, and right answers have 1: the loss is the score itself.
+_SCORE = 0.05
+
+
+@rule(
+    "LOS031",
+    "rewards-wrong-answers",
+    level="error",
+    since="0.1",
+    explains=["LOS018", "LOS019", "LOS024", "OPT004", "OPT008", "TRN001", "TRN002", "TRN005", "DAT014", "SIG003"],
+)
+def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None) -> Iterator[Finding]:
+    """Wrong answers get a lower loss than the targets themselves.
+
+    ## What it does
+    Calls the loss, whoever wrote it, on outputs that are the targets themselves in the form of the output (sure logits,
+    probabilities, values) and on the same outputs assigned to the wrong samples. Reports a loss for which right answers are the
+    worst of all answers tried, each single one of them, over all targets or over those of one class. A loss that is maximized
+    (`maximize=True`) is OPT005's. Objectives without right answers are left alone: policy gradients, critics whose
+    scores are only averaged, energies and distances (small where the label says "same"), losses whose targets are all one value.
+
+    ## Why is this bad?
+    Training does what the loss asks for: the net learns to be wrong, while the loss falls as it should.
+
+    ## Example
+        loss = dice_coefficient(pred, target)
+
+    ## Use instead
+        loss = 1 - dice_coefficient(pred, target)
+
+    ## References
+    - F. Milletari et al., V-Net, 2016: the dice coefficient is maximized
+    - PyTorch: `torch.nn.BCEWithLogitsLoss`, `pos_weight` has to be positive
+    """
+    losses.require_targets()
+    if _has_signed_weights(losses, response.samples):
+        raise Skip("the loss weighs each sample with numbers of its own, whose sign decides what is right")
+    response.require_preference()
+    if optimizer is not None and any(group.maximize for group in optimizer.groups):
+        return  # an objective: OPT005 looks at a loss that is maximized
+    if response.prefers_right is False:
+        yield _finding(response, next(_worst(response)))
+    else:
+        yield from (_finding(response, found) for found in _classes(response))
+
+
+def _worst(response: LossResponse) -> Iterator[Preference]:
+    return (found for found in response.preferences if found.about is None and found.prefers_right is False)
+
+
+def _classes(response: LossResponse) -> Iterator[Preference]:
+    """Single target values whose right answers are the worst, where those of another value are the best."""
+    parts = [found for found in response.preferences if found.about is not None]
+    forms = {found.form for found in parts if found.prefers_right}
+    seen = set()
+    for found in parts:
+        if found.prefers_right is False and found.form in forms and found.about not in seen:
+            seen.add(found.about)
+            yield found
+
+
+def _has_signed_weights(losses: LossCalls, samples: int) -> bool:
+    """Whether a tensor of unknown origin with one real number for each sample goes into the loss (advantages in a closure)."""
+    ancestors = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
+    return any(
+        op.is_kind("unknown") and op.dtype.startswith("float") and not op.requires_grad and (op.shape or (0,))[0] == samples
+        for op in ancestors
+    )
+
+
+def _finding(response: LossResponse, found: Preference) -> Finding:
+    if found.about is None:
+        message = (
+            f"the loss is lower for wrong answers than for right ones: {found.wrong:.3g} where every answer is wrong, "
+            f"{found.right:.3g} where every answer is its target"
+        )
+        fix = _repair(found)
+    else:
+        message = (
+            f"the loss falls from {found.right:.3g} to {found.wrong:.3g} when the answers for targets of {found.about:g} "
+            f"({found.share:.0%} of them) are wrong: these targets have a negative weight"
+        )
+        fix = "make every class weight and `pos_weight` positive: `pos_weight = negatives / positives`"
+    return Finding(
+        at=response,
+        message=message,
+        evidence={"right": found.right, "wrong": found.wrong, "form": found.form, "target": found.about},
+        fix=fix,
+    )
+
+
+def _repair(found: Preference) -> str:
+    if abs(found.right - 1.0) <= _SCORE and found.wrong >= -1.0 - _SCORE:
+        return "return 1 minus the score, as in `return 1 - score`: the optimizer minimizes the loss"
+    return "change the sign, as in `return -objective` (or remove the minus): the optimizer minimizes the loss"
