@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.torch_errors import is_fatal, one_line
-from nnlint.tensors import tensors_in
+from nnlint.seeding import seed_everything
+from nnlint.tensors import map_tensors, tensors_in
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -112,42 +111,37 @@ def loss_caller(setup: TrainingSetup, output: Any, *, seed: int) -> LossCaller:
 
 
 def _of_output(setup: TrainingSetup, output: Any, seed: int) -> LossCaller:
-    flat, shape = pytree.tree_flatten(output)
-    places = [place for place, value in enumerate(flat) if isinstance(value, torch.Tensor)]
-    if not places:
+    leaves, own_targets = _places(output), _places(setup.targets)
+    if not leaves:
         raise Skip("the output holds no tensor")
-    rebuilt_targets = _rebuilding(setup.targets)
 
     def compute(leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Any:
-        for place, leaf in zip(places, leaves, strict=True):
-            flat[place] = leaf
-        made = pytree.tree_unflatten(list(flat), shape)
+        made = _filled(output, leaves)
         if setup.targets is None:
             return setup.compute_loss(made)
-        return setup.with_inputs(setup.inputs, rebuilt_targets(targets)).compute_loss(made)
+        same = all(one is other for one, other in zip(targets, own_targets, strict=True))
+        given = setup.targets if same else _filled(setup.targets, targets)
+        return setup.with_inputs(setup.inputs, given).compute_loss(made)
 
-    leaves = tuple(flat[place] for place in places)
-    return LossCaller(leaves, tuple(_tensors(setup.targets)), compute, seed)
-
-
-def _rebuilding(value: Any) -> Callable[[Sequence[torch.Tensor]], Any]:
-    """Puts other tensors into the places of those of a nested value."""
-    flat, shape = pytree.tree_flatten(value)
-    places = [place for place, part in enumerate(flat) if isinstance(part, torch.Tensor)]
-
-    def rebuilt(tensors: Sequence[torch.Tensor]) -> Any:
-        if all(flat[place] is tensor for place, tensor in zip(places, tensors, strict=True)):
-            return value
-        parts = list(flat)
-        for place, tensor in zip(places, tensors, strict=True):
-            parts[place] = tensor
-        return pytree.tree_unflatten(parts, shape)
-
-    return rebuilt
+    return LossCaller(leaves, own_targets, compute, seed)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    return (part for part in pytree.tree_leaves(value) if isinstance(part, torch.Tensor))
+def _places(value: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors of a nested value that `_filled` replaces, in its order."""
+    found: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(keep, value)
+    return tuple(found)
+
+
+def _filled(value: Any, tensors: Sequence[torch.Tensor]) -> Any:
+    """`value` with these tensors in the places of its own."""
+    waiting = iter(tensors)
+    return map_tensors(lambda _: next(waiting), value)
 
 
 # -------------------------------------------------------------------- a loss inside the model's own code
@@ -169,21 +163,20 @@ def _of_modules(setup: TrainingSetup, seed: int) -> LossCaller:
             raise Skip(f"the loss cannot be called again: {one_line(error)}") from error
     if not calls:
         raise Skip("no module gives the loss its values")
-    flat, shape = pytree.tree_flatten([made for _, made in calls])
-    places = [place for place, value in enumerate(flat) if isinstance(value, torch.Tensor)]
+    answers = map_tensors(_cut, [made for _, made in calls])
+    own_targets = tuple(_own_targets(setup))
 
     def compute(leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Any:
         if any(one is not other for one, other in zip(targets, own_targets, strict=True)):
             raise Refused("the targets are inside the model's batch")
-        for place, leaf in zip(places, leaves, strict=True):
-            flat[place] = leaf
-        with _answering([module for module, _ in calls], pytree.tree_unflatten(list(flat), shape)):
+        with _answering([module for module, _ in calls], _filled(answers, leaves)):
             return _run(setup)
 
-    own_targets = tuple(_own_targets(setup))
-    for place in places:
-        flat[place] = flat[place].detach().requires_grad_(flat[place].requires_grad)
-    return LossCaller(tuple(flat[place] for place in places), own_targets, compute, seed)
+    return LossCaller(_places(answers), own_targets, compute, seed)
+
+
+def _cut(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def _run(setup: TrainingSetup) -> Any:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from nnlint.finding import Skip
-from nnlint.probes.dependence.outputs import sample_count
 from nnlint.probes.loss_response.caller import loss_caller
 from nnlint.probes.loss_response.probe import measure_response
 from nnlint.probes.loss_response.stats import LossResponse
+from nnlint.samples import sample_count
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op

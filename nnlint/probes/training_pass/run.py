@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from nnlint import kinds
 from nnlint.capture.facts import run_facts
@@ -27,7 +26,7 @@ from nnlint.probes.training_pass.summarize import layer_statistics, parameter_gr
 from nnlint.samples import batch_layout
 from nnlint.seeding import seed_everything
 from nnlint.setup.errors import LossTypeError
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import map_tensors, tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
@@ -95,7 +94,7 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
     if error is not None:
         made.failures.append(_backward_failure(error))
     _settle(run, made, collector, surrogate=surrogate)
-    made.output = pytree.tree_map_only(torch.Tensor, _cut, run.output)
+    made.output = map_tensors(_cut, run.output)
     return made
 
 
