@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from nnlint.probes.longer.input_dependence import InputDependence
     from nnlint.probes.longer.lr_range import LearningRateRange
     from nnlint.probes.longer.overfit import OverfitRun
-    from nnlint.probes.longer.precision import LayerPrecision, PrecisionStats
+    from nnlint.probes.longer.precision import LayerPrecision, PrecisionFailure, PrecisionStats
     from nnlint.probes.longer.validation_gap import ValidationGap
     from nnlint.probes.loss_response.stats import LossResponse, Preference
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
@@ -154,6 +154,7 @@ __all__ = [
     "Parameters",
     "Pass",
     "Place",
+    "PrecisionFailure",
     "PrecisionStats",
     "Preference",
     "Randomness",

@@ -173,7 +173,7 @@ _ROWS = (
         f"{_LONGER}.precision:provide",
         "longer",
         "precision",
-        parts=("LayerPrecision",),
+        parts=("LayerPrecision", "PrecisionFailure"),
     ),
     Source(
         "OverfitRun",

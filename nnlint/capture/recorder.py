@@ -71,6 +71,7 @@ class Recorder(TorchFunctionMode):
         self.last: fx.Node | None = None
         self.refused_loss: tuple[fx.Node, tuple[Any, ...], dict[str, Any]] | None = None
         self.refused_lookup: RefusedLookup | None = None
+        self.refused = ""  # canonical name of the call that raised last
         self._stop = stop
         self._observer = observer
         self._substitute = substitute
@@ -218,7 +219,8 @@ class Recorder(TorchFunctionMode):
 
     def _refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep what a loss function or an embedding that raised was given: it is evidence for the rules."""
-        op_kinds = kinds.info(kinds.canonical(name)).kinds
+        self.refused = kinds.canonical(name)
+        op_kinds = kinds.info(self.refused).kinds
         if "embedding" in op_kinds:
             place = call_lines(self._stop).user
             self.refused_lookup = refused_lookup(args, kwargs, self.tracker.current, place)

@@ -12,6 +12,7 @@ from torch import nn
 
 from nnlint.finding import Location
 from nnlint.provenance import MODEL_LIBRARIES
+from nnlint.setup.adapters.trainers import named_precision
 from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.tensors import describe, is_scalar, move
 
@@ -38,7 +39,9 @@ class TrainingSetup(BaseModel):
         num_classes: the number of classes.
         precision: "fp16" or "bf16" where training uses automatic mixed precision.
         grad_scaler: whether a gradient scaler is used.
+        grad_clip: largest norm of the gradient of all parameters together, where training clips it (`clip_grad_norm_`).
         planned_steps: optimizer steps the training will take.
+        interval: how often the scheduler is stepped: once an optimizer "step" or once an "epoch".
         own_loss: `own_loss(model, inputs, targets)` runs the model and returns its loss (a Lightning training_step).
         assumptions: what nnlint made up or inferred, in plain words.
         inputs_assumed: the inputs are not a batch of the user's data.
@@ -66,7 +69,9 @@ class TrainingSetup(BaseModel):
     num_classes: int | None = Field(default=None, ge=1)
     precision: Literal["fp16", "bf16"] | None = None
     grad_scaler: bool = False
+    grad_clip: float | None = Field(default=None, gt=0)
     planned_steps: int | None = Field(default=None, ge=1)
+    interval: Literal["step", "epoch"] | None = None
     own_loss: Callable[..., torch.Tensor] | None = None
     assumptions: tuple[str, ...] = ()
     inputs_assumed: bool = False
@@ -125,6 +130,11 @@ class TrainingSetup(BaseModel):
         ):
             raise ValueError(f"data must be an iterable of batches, got {describe(value)}")
         return value
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _name_precision(cls, value: Any) -> Any:
+        return named_precision(value)
 
     @field_validator("frozen", "declared", mode="before")
     @classmethod

@@ -1,7 +1,7 @@
 """Fine-tuning state: what is frozen, which gradients never come, which mode training runs in."""
 
 import torch
-from _parts import classifier, images, labels, setup, table, trunk
+from _parts import classifier, images, setup, table, trunk
 from torch import nn
 from torch.nn import functional
 

@@ -21,7 +21,7 @@ from tests.libraries import library
 
 FOLDER = Path(__file__).resolve().parent
 #: The library that the models of a file are written with.
-NEEDED = {"lightning": "lightning", "transformers": "transformers"}
+NEEDED = {"lightning": "lightning", "transformers": "transformers", "peft": "peft"}
 RULES = {rule.code: rule for rule in registry.load().rules}
 LEVELS = {code: rule.level for code, rule in RULES.items()}
 #: Errors that no model can be written for, and why.

@@ -27,6 +27,8 @@ class Declared:
     precision: str | None
     grad_scaler: bool
     planned_steps: int | None
+    interval: str | None = None
+    grad_clip: float | None = None
 
     @classmethod
     def of(cls, setup: TrainingSetup) -> Declared:
@@ -40,6 +42,8 @@ class Declared:
             precision=setup.precision,
             grad_scaler=setup.grad_scaler,
             planned_steps=setup.planned_steps,
+            interval=setup.interval,
+            grad_clip=setup.grad_clip,
         )
 
 

@@ -94,13 +94,22 @@ def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_
         with torch.enable_grad():
             loss = forward_loss(setup, surrogate_seed=surrogate_seed)
             loss.backward()
+        clip(setup)
         return loss
 
+    clip(setup)
     step: Callable[..., Any] = optimizer.step
     if needs_closure(optimizer):
         step(closure)
     else:
         step()
+
+
+def clip(setup: TrainingSetup) -> None:
+    """Clip the gradient as the setup says that its training does."""
+    if setup.grad_clip is not None:
+        held = [parameter for parameter in setup.model.parameters() if parameter.grad is not None]
+        nn.utils.clip_grad_norm_(held, setup.grad_clip)
 
 
 def update_in_parts(
@@ -112,6 +121,7 @@ def update_in_parts(
     (momentum) takes the place of those it has seen.
     """
     if _treats_each_alone(optimizer):
+        clip(setup)
         _step_in_parts(optimizer)
     else:
         update(optimizer, setup, surrogate_seed=surrogate_seed)

@@ -112,7 +112,7 @@ def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | No
         setup.model.train()
     collector = Collector(batch_layout(setup), gradients=False)
     with torch.no_grad():
-        run = _recorded(setup, collector, seed=seed, substitute=_without_dropout)
+        run = _recorded(setup, collector, seed=seed, substitute=without_dropout)
     if run.error is not None:
         return None
     made = TrainingPass(graph=_graph(run, method="recorded"), reasons={"BackwardStats": "forward only"})
@@ -120,7 +120,8 @@ def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | No
     return made.forward
 
 
-def _without_dropout(name: str) -> Callable[..., Any] | None:
+def without_dropout(name: str) -> Callable[..., Any] | None:
+    """Stands for every dropout, as a substitute of the recorder: what comes in goes out."""
     if "dropout" not in kinds.info(name).kinds:
         return None
     return lambda value, *args, **kwargs: value.clone()

@@ -82,7 +82,7 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
             changes |= _own_loaders(module)
         else:
             _called(module, "setup", "fit")
-        optimizers, schedulers = _optimizers(module) if setup.optimizer is None else ([], [])
+        optimizers, schedulers, interval = _optimizers(module) if setup.optimizer is None else ([], [], None)
     setup = setup.model_copy(update=changes)
     if not getattr(module, "automatic_optimization", True):
         return setup.with_assumption(_MANUAL)
@@ -94,7 +94,8 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
         return setup.with_assumption(text)
     if optimizers:
         scheduler = setup.scheduler or next(iter(schedulers), None)
-        setup = setup.model_copy(update={"optimizer": optimizers[0], "scheduler": scheduler})
+        known = {"interval": setup.interval or interval} if scheduler is not None else {}
+        setup = setup.model_copy(update={"optimizer": optimizers[0], "scheduler": scheduler, **known})
     return setup
 
 
@@ -269,13 +270,14 @@ class _Together:
             yield from (list(parts) for parts in zip(*self._loaders, strict=False))
 
 
-def _optimizers(module: Any) -> tuple[list[Any], list[Any]]:
-    """Optimizers and schedulers from any of the shapes that configure_optimizers may return."""
-    optimizers, schedulers = _flattened(_called(module, "configure_optimizers"))
+def _optimizers(module: Any) -> tuple[list[Any], list[Any], str]:
+    """Optimizers, schedulers and how often these are stepped, from any of the shapes that configure_optimizers may return."""
+    returned = _called(module, "configure_optimizers")
+    optimizers, schedulers = _flattened(returned)
     wrong = next((found for found in optimizers if not isinstance(found, torch.optim.Optimizer)), None)
     if wrong is not None:
         raise SetupError("RUN001", f"configure_optimizers of {type(module).__name__} returned {describe(wrong)}")
-    return optimizers, [scheduler for scheduler in schedulers if scheduler is not None]
+    return optimizers, [scheduler for scheduler in schedulers if scheduler is not None], _interval(returned)
 
 
 def _flattened(returned: Any) -> tuple[list[Any], list[Any]]:
@@ -293,6 +295,15 @@ def _flattened(returned: Any) -> tuple[list[Any], list[Any]]:
 
 def _scheduler(given: Any) -> Any:
     return given.get("scheduler") if isinstance(given, Mapping) else given
+
+
+def _interval(returned: Any) -> str:
+    """How often Lightning steps the scheduler: each epoch unless the configuration says each step."""
+    if isinstance(returned, Mapping):
+        given = returned.get("lr_scheduler")
+        return str(given.get("interval", "epoch")) if isinstance(given, Mapping) else "epoch"
+    found = [_interval(part) for part in returned if isinstance(part, Mapping)] if isinstance(returned, Sequence) else []
+    return found[0] if found else "epoch"
 
 
 def _raised(error: Exception, what: str) -> SetupError:

@@ -14,6 +14,7 @@ from torch import nn
 from nnlint.frames import format_trace, location_of_exception
 from nnlint.seeding import seeded
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
+from nnlint.setup.adapters.trainers import fields_of_trainer, is_trainer
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.losses import named_loss
@@ -138,8 +139,8 @@ def _converted(value: Any, origin: str) -> TrainingSetup:
 
 
 def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
-    for key in value:
-        if key not in _KEYS:
+    for key, part in value.items():
+        if key not in _KEYS and not is_trainer(part):
             near = difflib.get_close_matches(str(key), _KEYS, n=1)
             meant = _OTHER_NAMES.get(str(key)) or (near[0] if near else None)
             hint = f"; did you mean {meant!r}?" if meant else ""
@@ -147,7 +148,10 @@ def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
             raise SetupError("RUN001", f"{origin} a dict with the unknown key {key!r}{hint} (known: {known})")
     if "model" not in value:
         raise SetupError("RUN001", f"{origin} {describe(value)}, without the key 'model'; {ACCEPTED}")
-    parts = dict(value)
+    parts = {key: part for key, part in value.items() if not is_trainer(part)}
+    for part in value.values():
+        if is_trainer(part):
+            parts = {**fields_of_trainer(part), **parts}
     if is_data_module(parts.get("data")):
         parts |= loaders_of(parts.pop("data"))
     if isinstance(parts.get("loss"), str):
@@ -183,6 +187,9 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
             continue
         if is_data_module(part):
             fields |= loaders_of(part)
+            continue
+        if is_trainer(part):
+            fields |= fields_of_trainer(part)
             continue
         for name in _fields_for(part):
             if name not in fields:

@@ -78,11 +78,17 @@ def _before(second: Op, graph: Graph) -> Op | None:
             if normed and before is not None and before.kernel and math.prod(before.kernel) == 1:
                 return None  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
             return op if before and after and _is_redundant(before, after) else None
-        if not (op.is_kind(*_LINEAR) or (op.is_kind(*_SCALED) and len(op.activations) == 1)):
+        if not (op.is_kind(*_LINEAR) or (op.is_kind(*_SCALED) and _is_scale(op))):
             return None
         normed = normed or op.is_kind("batch-norm")
         user, op = op, _data(op)
     return None
+
+
+def _is_scale(op: Op) -> bool:
+    """Whether one operand alone carries the signal: `h * h` is no scale."""
+    first = op.activations[0] if op.activations else None
+    return len(op.activations) == 1 and first is not None and list(op.leading).count(first.node) < 2
 
 
 def _data(op: Op) -> Op | None:

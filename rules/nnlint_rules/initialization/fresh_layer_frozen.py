@@ -108,9 +108,9 @@ def _is_drawn(view: ParameterView) -> bool:
     family = view.init
     if family is None or view.numel < _SMALLEST_HEAD:
         return False
-    return family.name == "zeros" or family.shape in {"uniform", "normal", "truncated-normal", "orthogonal"} and (
+    return family.name == "zeros" or (family.shape in {"uniform", "normal", "truncated-normal", "orthogonal"} and (
         not family.name.startswith("shifted")
-    )
+    ))
 
 
 def _gives_the_answer(op: Op, graph: Graph) -> bool:
@@ -194,7 +194,7 @@ def _finding(found: list[ParameterView], model: Model, parameters: Parameters) -
 def _fix(view: ParameterView, model: Model) -> str:
     leaf = view.module_path.rpartition(".")[2]
     if model.named("PeftModel"):
-        return f'add modules_to_save=["{leaf}"] to the adapter\'s config (LoraConfig(..., modules_to_save=["{leaf}"])): it is then trained and saved'
+        return f'LoraConfig(..., modules_to_save=["{leaf}"]): the layer is then trained, and saved with the adapter'
     freed = f"{_expression(view)}.requires_grad_(True)"
     if view.tied_to:
         return f"give the layer a weight of its own, or train the tied one: {freed}"

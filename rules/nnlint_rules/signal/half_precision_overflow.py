@@ -1,4 +1,4 @@
-"""SIG008: activations that do not fit into half precision."""
+"""SIG008: operations that do not fit into half precision."""
 
 from __future__ import annotations
 
@@ -7,96 +7,105 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, ForwardStats, LayerPrecision, PrecisionStats
+    from nnlint import LayerPrecision, PrecisionFailure, PrecisionStats
 
-_LARGEST = 65504.0  # of fp16
+_LARGEST = {"fp16": 65504.0, "bf16": 3.39e38}
+_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 class HalfPrecisionOverflow(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#precision."""
 
-    deviations: float = Field(4.0, description="standard deviations from the mean that large layers certainly reach")
-    relative_error: float = Field(0.5, description="with --deep: error of a layer's output against float32")
+    relative_error: float = Field(0.5, description="error of a layer's output against float32")
 
 
-@rule("SIG008", "half-precision-overflow", level="warning", since="0.1", explains=["SIG003"])
-def check(
-    forward: ForwardStats, declared: Declared, precision: PrecisionStats | None, options: HalfPrecisionOverflow
-) -> Iterator[Finding]:
-    """Activations beyond the range of fp16, or lost in it, in a setup that trains in half precision.
+@rule("SIG008", "half-precision-overflow", level="error", since="0.1", explains=["SIG003"])
+def check(precision: PrecisionStats, options: HalfPrecisionOverflow) -> Iterator[Finding]:
+    """An operation that raises, overflows or loses its values in the half precision that training uses.
 
     ## What it does
-    Where the setup says `precision="fp16"`, reports the first layer whose values reach 65504, the largest number of fp16. With
-    `--deep` the forward is run once under autocast, in fp16 or bf16, and the first layer is reported that becomes infinite
-    there or differs from float32 by more than half of its norm.
+    Where the setup says `precision="fp16"` or `"bf16"` (or its Trainer does), the forward and the loss are run once more as
+    `torch.autocast` runs them on a GPU, dropout off. The first operation that raises there, or gives NaN or infinity where float32
+    gives numbers, is an error. One that differs from float32 by more than half of its norm is a warning.
 
     ## Why is this bad?
-    Beyond 65504 fp16 is infinite, and the next subtraction or softmax makes NaN of it. bfloat16 has the range of float32 but
-    three significant digits: differences of large numbers are lost in it.
+    Beyond 65504 float16 is infinite, a constant such as -1e9 does not fit into it at all, and the next subtraction or softmax
+    makes NaN of infinity. bfloat16 has the range of float32 with three significant digits: differences of large numbers are
+    lost in it.
 
     ## Example
-        scores = q @ k.transpose(-2, -1)         # unscaled, with long vectors, in fp16
+        scores = scores.masked_fill(mask, -1e9)
 
     ## Use instead
-        scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+        scores = scores.masked_fill(mask, torch.finfo(scores.dtype).min)
 
     ## References
     - Micikevicius et al.: Mixed Precision Training, 2018, arXiv:1710.03740
     - PyTorch: Automatic Mixed Precision, ops that autocast to float32
     """
-    if declared.precision is None:
-        return
-    if precision is not None:
-        yield from _measured(precision, options)
-    elif declared.precision == "fp16":
-        yield from _estimated(forward, options)
-
-
-def _measured(precision: PrecisionStats, options: HalfPrecisionOverflow) -> Iterator[Finding]:
     broken = next(iter(precision.overflowing), None)
+    lossy = next((layer for layer in precision.layers if _is_lossy(layer, options)), None)
     if broken is not None:
-        what = f"overflows under {precision.precision} (largest value in float32: {broken.abs_max:.3g})"
-        yield _finding(broken, what, precision.precision)
-        return
-    lossy = next((layer for layer in precision.layers if layer.relative_error > options.relative_error), None)
-    if lossy is not None:
-        wrong = f"differs from float32 by {lossy.relative_error:.0%} of its norm (limit {options.relative_error:.0%})"
-        yield _finding(lossy, f"{wrong} under {precision.precision}", precision.precision)
+        yield _overflow(broken, precision.precision)
+    elif precision.failure is not None:
+        yield _raised(precision.failure, precision.precision)
+    elif lossy is not None:
+        yield _finding(
+            lossy,
+            f"{lossy.label} differs from float32 by {lossy.relative_error:.0%} of its norm under {precision.precision} "
+            f"(limit {options.relative_error:.0%})",
+            precision.precision,
+            Level.WARNING,
+        )
 
 
-def _finding(layer: LayerPrecision, what: str, precision: str) -> Finding:
+def _is_lossy(layer: LayerPrecision, options: HalfPrecisionOverflow) -> bool:
+    return layer.relative_error > options.relative_error and not layer.after_noise
+
+
+def _overflow(layer: LayerPrecision, precision: str) -> Finding:
+    return _finding(
+        layer,
+        f"{layer.label} gives NaN or infinity under {precision} (largest value in float32: {layer.abs_max:.3g}; largest number "
+        f"of {_DTYPES[precision]}: {_LARGEST[precision]:g})",
+        precision,
+        None,
+    )
+
+
+def _finding(layer: LayerPrecision, message: str, precision: str, level: Level | None) -> Finding:
     return Finding(
         at=layer,
-        message=f"{layer.label} {what}",
+        message=message,
         evidence={
             "abs_max": layer.abs_max,
             "relative_error": layer.relative_error,
             "precision": precision,
-            "largest": _LARGEST,
+            "largest": _LARGEST[precision],
         },
-        fix="scale the values down before the layer, or run it in float32: torch.autocast(..., enabled=False) around it"
-        + (", or use bfloat16" if precision == "fp16" else ""),
+        fix="scale the values down before the layer, or compute it in float32: `with torch.autocast(x.device.type, enabled=False):` "
+        "around it and `.float()` on its inputs" + (", or train in bfloat16" if precision == "fp16" else ""),
+        level=level,
     )
 
 
-def _estimated(forward: ForwardStats, options: HalfPrecisionOverflow) -> Iterator[Finding]:
-    for layer in forward.layers:
-        reached = max(abs(layer.mean) + options.deviations * layer.std, layer.rms)
-        if layer.finite and reached > _LARGEST:
-            yield Finding(
-                at=layer,
-                message=f"{layer.label} reaches {reached:.3g} (mean {layer.mean:.3g}, std {layer.std:.3g}); the largest number of fp16 is "
-                f"{_LARGEST:g}",
-                evidence={
-                    "reached": reached,
-                    "limit": _LARGEST,
-                    "mean": layer.mean,
-                    "std": layer.std,
-                    "precision": "fp16",
-                },
-                fix="scale the values down before the layer, run it in float32 (torch.autocast(..., enabled=False)), or use bfloat16",
-            )
-            return
+def _raised(failure: PrecisionFailure, precision: str) -> Finding:
+    dtype = _DTYPES[precision]
+    if failure.value_range:
+        fix = (
+            f"use the smallest number of the tensor's own dtype, torch.finfo(scores.dtype).min, or float('-inf') where no row is "
+            f"masked completely: {dtype} ends at {_LARGEST[precision]:g}"
+        )
+    elif "binary_cross_entropy" in failure.error:
+        fix = "return logits and use F.binary_cross_entropy_with_logits (BCEWithLogitsLoss), which autocast computes in float32"
+    else:
+        fix = "cast the inputs of the operation to one dtype (`x.to(y.dtype)`), or run it under torch.autocast(..., enabled=False)"
+    return Finding(
+        at=failure,
+        message=f"{failure.label} raises under {precision}: {failure.error}",
+        evidence={"error": failure.error, "precision": precision, "largest": _LARGEST[precision]},
+        fix=fix,
+    )

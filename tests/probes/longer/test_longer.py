@@ -174,8 +174,13 @@ def test_masks_are_no_overflow():
 
 
 def test_precision_is_for_setups_that_lower_it():
-    with pytest.raises(Skip, match="no mixed precision declared"):
-        asked("precision", mlp(), plan=Plan(deep=True)).evidence("PrecisionStats")
+    found = asked("overfit", mlp(), plan=Plan(deep=True)).evidence("PrecisionStats")
+    assert (found.precision, found.layers, found.failure) == ("", (), None)
+
+
+def test_precision_is_measured_by_default_where_it_is_declared():
+    found = asked("overfit", mlp(), plan=Plan(), precision="bf16").evidence("PrecisionStats")
+    assert len(found.layers) > 3
 
 
 # ------------------------------------------------------------------- gradcheck
