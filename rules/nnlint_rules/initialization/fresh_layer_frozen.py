@@ -24,7 +24,7 @@ _SMALLEST_HEAD = 16
 
 
 class FreshLayerFrozen(Options):
-    """When the frozen part counts as trained; calibration: docs/calibration.md#fresh-weights."""
+    """When the frozen part counts as trained; calibration: docs/evidence/calibration.md#fresh-weights."""
 
     trained_share: float = Field(0.5, description="share of trained tensors that makes the frozen part a trained one")
     smallest: int = Field(1024, description="weights in the smallest tensor whose values tell inside a trained part")
