@@ -227,7 +227,8 @@ class Step(Event):
         gradient_norm: 2-norm over the gradients as the step began.
         norms: parameter -> 1-norm of its values afterwards; measured in a process group only.
         scale: the scaler's factor that was still on the gradients, or None.
-        alive: indices of earlier backwards whose graph something still referred to after the step.
+        alive: indices of the backwards whose graph something still referred to after the step; the last one is among them while
+            the script's `loss` holds it.
         random_state: digest of the random generators as the step began.
     """
 

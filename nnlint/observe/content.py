@@ -1,0 +1,167 @@
+"""Small measured facts: hashes of tensors, digests of random states, what changed in a set of tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnlint.capture.bindings import tensor_leaves
+from nnlint.guard.tensors import is_strided
+from nnlint.observe.events import Leaf
+
+#: A batch of more samples is hashed whole, not sample by sample.
+_ROWS = 4096
+#: Entries of a tensor that are compared to tell whether a step changed it.
+_SAMPLED = 1024
+_LEAVES = 32
+
+
+def digest_of_random_states() -> int:
+    """A number that is equal when the generators of torch, numpy and python are in the same state."""
+    value = _crc(torch.get_rng_state())
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "random"):
+        state = numpy.random.get_state()
+        value = zlib.crc32(state[1].tobytes(), value) ^ int(state[2])
+    return hash((value, hash(random.getstate())))
+
+
+def leaves_of(batch: Any) -> list[tuple[str, Tensor]]:
+    """The first tensors of a batch with their names."""
+    found = islice(tensor_leaves(batch), _LEAVES)
+    return [(".".join(map(str, path)), tensor.detach()) for path, tensor in found]
+
+
+def leaf_of(name: str, tensor: Tensor) -> Leaf:
+    """What is kept of a tensor."""
+    return Leaf(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), content_of(tensor))
+
+
+def content_of(tensor: Tensor) -> int:
+    """A hash of the bytes, the same on every device and for every shape; 0 for a tensor without bytes of its own."""
+    rows = sample_contents(tensor)
+    if rows:
+        return zlib.crc32(repr(rows).encode())
+    return _crc(tensor) if is_strided(tensor) else 0
+
+
+def sample_contents(tensor: Tensor) -> tuple[int, ...]:
+    """A hash of each sample along the first dimension; empty where there are none or too many."""
+    if not is_strided(tensor) or not tensor.dim() or not 0 < len(tensor) <= _ROWS:
+        return ()
+    plain = tensor.detach().cpu().contiguous()
+    width = plain.numel() * plain.element_size() // len(plain)
+    start = plain.data_ptr()
+    return tuple(zlib.crc32(_bytes(start + index * width, width)) for index in range(len(plain)))
+
+
+def _crc(tensor: Tensor) -> int:
+    plain = tensor.detach().cpu().contiguous()
+    return zlib.crc32(_bytes(plain.data_ptr(), plain.numel() * plain.element_size()))
+
+
+def _bytes(address: int, length: int) -> Any:
+    return (ctypes.c_char * length).from_address(address) if length and address else b""
+
+
+def is_single(value: Any) -> bool:
+    """Whether a value is a tensor of one number that can be read."""
+    return isinstance(value, Tensor) and value.numel() == 1 and is_strided(value)
+
+
+class Sample:
+    """Some entries of each of many tensors, kept as one vector a dtype and device, to see later which tensors changed.
+
+    Where a gradient is given and none of its sampled entries differ from zero (an embedding's rows), entries with a gradient are
+    taken instead.
+    """
+
+    def __init__(self, tensors: Mapping[int, Tensor], gradients: Mapping[int, Tensor | None] | None = None) -> None:
+        self._tensors = {key: tensor for key, tensor in tensors.items() if is_strided(tensor) and tensor.numel()}
+        chosen = gradients or {}
+        self._rows = {key: _touched(chosen.get(key)) for key in self._tensors}
+        self._before = self._taken()
+
+    @property
+    def keys(self) -> frozenset[int]:
+        """The tensors that are compared."""
+        return frozenset(self._before)
+
+    def changed(self) -> frozenset[int]:
+        """The keys of the tensors whose sampled entries differ from what they were."""
+        now = self._taken()
+        return frozenset(key for key, before in self._before.items() if not _same(now[key], before))
+
+    def _taken(self) -> dict[int, Tensor]:
+        parts = {key: _some(tensor.detach(), self._rows[key]) for key, tensor in self._tensors.items()}
+        groups: dict[Any, list[int]] = {}
+        for key, part in parts.items():
+            groups.setdefault((part.dtype, part.device), []).append(key)
+        taken: dict[int, Tensor] = {}
+        for keys in groups.values():
+            joined = torch.cat([parts[key] for key in keys]).cpu()
+            taken |= zip(keys, joined.split([len(parts[key]) for key in keys]), strict=True)
+        return taken
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    return bool(torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num()))
+
+
+def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor.flatten()
+    if rows is not None and rows.numel() and int(rows[-1]) < flat.numel():
+        return flat[rows]
+    return flat[:: max(1, -(-flat.numel() // _SAMPLED))]
+
+
+def _touched(gradient: Tensor | None) -> Tensor | None:
+    """Positions with a gradient, where the evenly spread ones have none."""
+    if gradient is None:
+        return None
+    if gradient.is_sparse:
+        gradient = gradient.to_dense()
+    if not is_strided(gradient) or gradient.numel() <= _SAMPLED:
+        return None
+    flat = gradient.detach().flatten()
+    if bool(_some(flat, None).any()):
+        return None
+    return flat.nonzero().flatten()[:_SAMPLED]
+
+
+def norm_of(tensors: Iterable[Tensor]) -> float:
+    """The 2-norm over all of them; NaN where torch cannot tell."""
+    plain = [tensor.detach() for tensor in tensors if is_strided(tensor)]
+    if not plain:
+        return 0.0
+    try:
+        norms = torch._foreach_norm(plain, 2)
+        return float(torch.linalg.vector_norm(torch.stack([norm.float().cpu() for norm in norms])))
+    except RuntimeError:
+        return float("nan")
+
+
+def labels_of(leaves: list[tuple[str, Tensor]]) -> tuple[int, ...]:
+    """The numbers of the last tensor where that is one integer for each sample of the first."""
+    if len(leaves) < 2:
+        return ()
+    first, last = leaves[0][1], leaves[-1][1]
+    whole = not last.is_floating_point() and not last.is_complex() and is_strided(last)
+    if (
+        not whole
+        or last.dim() not in (1, 2)
+        or last.numel() != len(first if first.dim() else last)
+        or len(last) > _ROWS
+    ):
+        return ()
+    return tuple(int(value) for value in last.flatten().tolist())

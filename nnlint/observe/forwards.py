@@ -1,0 +1,186 @@
+"""Watches the calls of modules."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from nnlint.capture.bindings import tensor_leaves
+from nnlint.guard.tensors import is_fake
+from nnlint.observe.content import digest_of_random_states, leaf_of
+from nnlint.observe.events import Forward, Leaf, Update
+from nnlint.observe.graphs import saved_bytes, sequence_numbers
+from nnlint.observe.journal import Draft, Keys
+from nnlint.observe.state import State, autocast_of, unwrapped
+from nnlint.observe.things import Thing, script_line
+
+#: Batches that are remembered to recognize where an input comes from.
+_REMEMBERED = 8
+
+
+class Forwards:
+    """Makes `Forward` events, and `Update` events where parameters moved by hand since the last look."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._buffers: list[tuple[str, Tensor, int]] = []
+        self._measured: set[Any] = set()
+        self._reads: deque[tuple[Draft, tuple[Leaf, ...]]] = deque(maxlen=_REMEMBERED)
+        self._hashed: deque[tuple[weakref.ref[Tensor], int, Leaf]] = deque(maxlen=_REMEMBERED)
+
+    def read(self, draft: Draft, tensors: list[Tensor], leaves: tuple[Leaf, ...]) -> None:
+        """Remember a batch, so that it is recognized when it goes into a module."""
+        self._reads.append((draft, leaves))
+        for tensor, leaf in zip(tensors, leaves, strict=True):
+            self._hashed.append((weakref.ref(tensor), tensor._version, leaf))
+
+    def begins(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, records: bool
+    ) -> Draft | None:
+        """An outermost call begins; None where the module has no parameters."""
+        state = self._state
+        inner, wrapper = unwrapped(module)
+        if next(inner.parameters(), None) is None:
+            return None
+        thing = self._entered(inner)
+        state.things.named(thing, inner)
+        self.note_hand_updates()
+        inputs = [(".".join(map(str, path)), tensor) for path, tensor in tensor_leaves((args, kwargs))]
+        leaves = tuple(self._leaf(name, tensor) for name, tensor in inputs if not is_fake(tensor))
+        samples = next((leaf.shape[0] for leaf in leaves if leaf.shape), 0)
+        draft = state.note(
+            Forward,
+            module=thing.ref,
+            wrapper=wrapper,
+            training=inner.training,
+            modes={path: child.training for path, child in inner.named_modules() if _has_mode(child)},
+            grad_enabled=records,
+            inputs=leaves,
+            samples=samples,
+            reads=self._sources(leaves, samples),
+            autocast=autocast_of(),
+            unoptimized=self._unoptimized(inner),
+            random_state=digest_of_random_states(),
+        )
+        self._buffers = [(name, buffer, buffer._version) for name, buffer in inner.named_buffers()]
+        if state.taker is not None and records:
+            state.taker.forward_begins(module, args, kwargs)
+        state.in_forward += 1
+        return draft if isinstance(draft, Draft) else None
+
+    def ends(self, draft: Draft, module: nn.Module, output: Any) -> None:
+        """The call returned."""
+        state = self._state
+        state.in_forward -= 1
+        tensors = [tensor for _, tensor in tensor_leaves(output)]
+        graphed = [tensor for tensor in tensors if tensor.requires_grad]
+        draft.fields["records_graph"] = bool(graphed)
+        for number in sequence_numbers(iter(graphed)):
+            state.forwards[number] = draft.index
+        place = draft.fields["location"]
+        if graphed and (place, draft.fields["training"]) not in self._measured:
+            self._measured.add((place, draft.fields["training"]))
+            draft.fields["graph_bytes"] = saved_bytes(graphed)
+        draft.fields["buffers_changed"] = self._changed_buffers()
+        if state.taker is not None:
+            state.taker.forward_ends(module, output)
+
+    def failed(self, draft: Draft, error: BaseException) -> None:
+        """The call raised."""
+        self._state.in_forward -= 1
+        draft.fields["error"] = f"{type(error).__name__}: {error}"
+
+    def note_hand_updates(self) -> None:
+        """Find parameters that changed since the last look, outside of steps."""
+        state = self._state
+        if state.values is None:
+            state.note_values()
+            return
+        changed = state.values.changed()
+        if changed:
+            self.updated(changed, by="hand")
+        else:
+            known = {known.key for known, _ in state.things.alive()}
+            if known - state.values.keys:
+                state.note_values()
+
+    def updated(self, changed: frozenset[int], **fields: Any) -> None:
+        """Note a change outside of steps; gradients that were there count as used."""
+        state = self._state
+        location = script_line() if fields["by"] != "hand" else None
+        state.journal.note(Update, location, parameters=Keys(changed), **fields)
+        state.mark_changed(changed)
+        if any(state.things.parameters[key].held for key in changed):
+            state.updates[None] = state.updates.get(None, 0) + 1
+            state.unanswered = 0
+            state.journal.iteration += 1
+        state.note_values()
+
+    def _entered(self, module: nn.Module) -> Thing:
+        """The thing for a module, its parameters entered under their paths."""
+        state = self._state
+        now = len(state.journal.drafts)
+        thing = state.things.of("module", module, made=now)
+        for path, parameter in module.named_parameters():
+            known = state.things.parameter(parameter, now=now)
+            known.requires_grad = parameter.requires_grad
+            if known.owner is None:
+                known.owner = (thing.ref, path)
+        if "facts" not in thing.facts:
+            thing.facts = {"facts": True, **_facts(module)}
+        thing.facts["parameters"] = Keys(
+            state.things.parameter(parameter, now=now).key for parameter in module.parameters()
+        )
+        return thing
+
+    def _leaf(self, name: str, tensor: Tensor) -> Leaf:
+        """The hash of an input, taken over from the batch that it was read in."""
+        for reference, version, leaf in self._hashed:
+            if reference() is tensor and tensor._version == version:
+                return replace(leaf, name=name)
+        return leaf_of(name, tensor)
+
+    def _unoptimized(self, module: nn.Module) -> Keys:
+        lookup = self._state.things.lookup
+        known = (lookup(parameter) for parameter in module.parameters() if parameter.requires_grad)
+        return Keys(entry.key for entry in known if entry is not None and not entry.optimizers)
+
+    def _sources(self, leaves: tuple[Leaf, ...], samples: int) -> tuple[int, ...]:
+        """The batches that the inputs come from: by content; else the newest batch with as many samples."""
+        contents = {leaf.content for leaf in leaves if leaf.content}
+        found = [read.index for read, read_leaves in self._reads if contents & {leaf.content for leaf in read_leaves}]
+        if not found and samples:
+            for read, read_leaves in reversed(self._reads):
+                if any(leaf.shape[:1] == (samples,) for leaf in read_leaves):
+                    found = [read.index]
+                    break
+        return tuple(found)
+
+    def _changed_buffers(self) -> tuple[str, ...]:
+        changed = [name for name, buffer, before in self._buffers if buffer._version != before]
+        self._buffers = []
+        # torch writes running statistics without counting; it counts the batches, though.
+        counters = [name.rpartition(".")[0] for name in changed if name.rpartition(".")[2] == "num_batches_tracked"]
+        extra = [f"{path}.running_mean" if path else "running_mean" for path in counters]
+        return tuple(dict.fromkeys((*changed, *extra)))
+
+
+def _has_mode(module: nn.Module) -> bool:
+    return isinstance(module, (_DropoutNd, _BatchNorm))
+
+
+def _facts(module: nn.Module) -> dict[str, Any]:
+    named = list(module.named_modules())
+    return {
+        "dropouts": tuple(path for path, child in named if isinstance(child, _DropoutNd) and child.p),
+        "batch_norms": tuple(
+            path for path, child in named if isinstance(child, _BatchNorm) and child.track_running_stats
+        ),
+        "own_train": type(module).train is not nn.Module.train,
+    }

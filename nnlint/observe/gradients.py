@@ -1,0 +1,85 @@
+"""Which backwards a gradient holds, decided by its values: however a script clears or replaces gradients, it is seen here."""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+from torch import Tensor
+
+from nnlint.guard.tensors import is_strided
+from nnlint.observe.journal import Held, Keys
+from nnlint.observe.things import Known, Things
+
+
+def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int]:
+    """What tells another gradient or another content: torch counts the writes of every in-place operation, `foreach` included."""
+    return weakref.ref(gradient), -1 if gradient.is_inference() else gradient._version
+
+
+def _is_seen(known: Known, gradient: Tensor) -> bool:
+    """Whether nothing was written to the gradient since it was last looked at."""
+    if known.seen is None:
+        return False
+    reference, version = known.seen
+    return reference() is gradient and version == _mark(gradient)[1]
+
+
+class Gradients:
+    """The holdings of all parameters."""
+
+    def __init__(self, things: Things) -> None:
+        self._things = things
+        #: Index of the last `autograd.grad`: what a script assigns to `.grad` afterwards comes from there.
+        self.computed: int | None = None
+
+    def note_cleared(self) -> Held:
+        """Find the gradients that became None or zero since they were last looked at; what they held is returned and forgotten."""
+        lost = Held()
+        suspects: list[tuple[Known, Tensor]] = []
+        for known, parameter in self._things.alive():
+            gradient = parameter.grad
+            if gradient is None:
+                if known.held:
+                    lost[known.key] = known.held
+                known.held, known.seen = (), None
+            elif not _is_seen(known, gradient):
+                self._replaced(known, gradient)
+                known.seen = _mark(gradient)
+                suspects.append((known, gradient))
+        for known in _zero(suspects):
+            if known.held:
+                lost[known.key] = known.held
+            known.held = ()
+        return lost
+
+    def _replaced(self, known: Known, gradient: Tensor) -> None:
+        """A new gradient tensor after `autograd.grad` holds what that computed."""
+        is_other = known.seen is None or known.seen[0]() is not gradient
+        if is_other and self.computed is not None and (not known.held or max(known.held) < self.computed):
+            known.held = (self.computed,)
+
+    def note_filled(self, backward: int) -> Keys:
+        """The parameters whose gradient changed since `note_cleared`: the backward with this index filled them."""
+        filled = set()
+        for known, parameter in self._things.alive():
+            gradient = parameter.grad
+            if gradient is not None and not _is_seen(known, gradient):
+                known.seen = _mark(gradient)
+                if backward not in known.held:
+                    known.held = (*known.held, backward)
+                filled.add(known.key)
+        return Keys(filled)
+
+    def holding(self) -> Held:
+        """What every gradient holds now."""
+        return Held({known.key: known.held for known, _ in self._things.alive() if known.held})
+
+
+def _zero(suspects: list[tuple[Known, Tensor]]) -> list[Known]:
+    """Those whose gradient is zero everywhere."""
+    plain = [(known, gradient) for known, gradient in suspects if is_strided(gradient) and gradient.numel()]
+    if not plain:
+        return []
+    norms = torch._foreach_norm([gradient.detach() for _, gradient in plain], float("inf"))
+    return [known for (known, _), norm in zip(plain, norms, strict=True) if float(norm) == 0.0]

@@ -1,0 +1,207 @@
+"""Walks of autograd's graph: what a loss reaches, what it is made of, what it keeps in memory, whether it is still alive."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnlint.observe.journal import DraftTerm, Keys
+from nnlint.observe.things import Things
+
+#: Nodes of a graph that are walked at most.
+MOST_NODES = 20_000
+_TERMS = 8
+_SCALINGS = 6
+_REDUCTIONS = ("none", "mean", "sum")
+_ENTRY = "nnlint"
+
+
+@dataclass
+class Reached:
+    """What a walk from a loss came to."""
+
+    parameters: set[int] = field(default_factory=set)
+    forwards: set[int] = field(default_factory=set)
+    nodes: int = 0
+    complete: bool = True
+
+
+def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
+    """Everything below an autograd node.
+
+    Args:
+        root: the `grad_fn`.
+        things: knows the parameters.
+        forwards: sequence number of an output's node -> index of the forward that made it.
+    """
+    found = Reached()
+    for node in nodes_below(root):
+        found.nodes += 1
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            known = things.lookup(variable)
+            if known is not None:
+                found.parameters.add(known.key)
+            continue
+        number = forwards.get(node._sequence_nr())
+        if number is not None:
+            found.forwards.add(number)
+    found.complete = found.nodes < MOST_NODES
+    return found
+
+
+def nodes_below(root: Any, most: int = MOST_NODES) -> Iterator[Any]:
+    """The nodes of a graph, each once, at most `most` of them."""
+    waiting, seen = [root], {root}
+    while waiting and most:
+        node = waiting.pop()
+        most -= 1
+        yield node
+        for above, _ in node.next_functions:
+            if above is not None and above not in seen:
+                seen.add(above)
+                waiting.append(above)
+
+
+@dataclass
+class Composition:
+    """How a loss was put together last."""
+
+    factors: tuple[float, ...] = ()
+    operation: str = ""
+    reduction: str | None = None
+    summands: list[Any] = field(default_factory=list)
+
+
+def composition_of(root: Any) -> Composition:
+    """The numbers that the loss was multiplied with last, the operation below, and its summands."""
+    made = Composition()
+    node = root
+    while len(made.factors) < _SCALINGS:
+        factor = _factor(node)
+        if factor is None:
+            break
+        made.factors = (*made.factors, factor)
+        node = next(above for above, _ in node.next_functions if above is not None)
+    made.operation = node.name()
+    made.reduction = _reduction(node)
+    made.summands = _summands(node)
+    return made
+
+
+def _factor(node: Any) -> float | None:
+    """The number of a multiplication or division by a number."""
+    name = node.name().rstrip("0123456789")
+    inputs = [above for above, _ in node.next_functions if above is not None]
+    if name not in ("MulBackward", "DivBackward") or len(inputs) != 1:
+        return None
+    try:
+        other = node._saved_other
+    except (AttributeError, RuntimeError):
+        return None
+    if isinstance(other, Tensor):
+        if other.numel() != 1 or other.is_meta:
+            return None
+        other = other.item()
+    if not isinstance(other, (int, float)) or not other:
+        return None
+    return float(other) if name == "MulBackward" else 1.0 / float(other)
+
+
+def _reduction(node: Any) -> str | None:
+    value = getattr(node, "_saved_reduction", None)
+    if isinstance(value, int) and 0 <= value < len(_REDUCTIONS):
+        return _REDUCTIONS[value]
+    name = node.name()
+    return "mean" if name.startswith("MeanBackward") else "sum" if name.startswith("SumBackward") else None
+
+
+def _summands(node: Any) -> list[Any]:
+    """The nodes that are added up, scalings looked through; the node alone where it is no sum."""
+    found: list[Any] = []
+    waiting = [node]
+    while waiting and len(found) + len(waiting) <= _TERMS:
+        current = waiting.pop()
+        while _factor(current) is not None:
+            current = next(above for above, _ in current.next_functions if above is not None)
+        name = current.name().rstrip("0123456789")
+        parts = [above for above, _ in current.next_functions if above is not None]
+        if name in ("AddBackward", "SubBackward") and len(parts) > 1:
+            waiting += reversed(parts)
+        elif name in ("AddBackward", "SubBackward") and len(parts) == 1:
+            waiting.append(parts[0])
+        else:
+            found.append(current)
+    return found + waiting
+
+
+def terms_of(made: Composition, things: Things, forwards: dict[int, int]) -> tuple[DraftTerm, ...]:
+    """The summands of a loss with what each reaches."""
+    terms = []
+    for node in made.summands:
+        reached = walk(node, things, forwards)
+        terms.append(DraftTerm(node.name(), Keys(reached.parameters), tuple(sorted(reached.forwards))))
+    return tuple(terms)
+
+
+def sequence_numbers(tensors: Iterator[Tensor]) -> list[int]:
+    """The numbers of the nodes that made these tensors; the nodes themselves would keep the graph alive."""
+    return [tensor.grad_fn._sequence_nr() for tensor in tensors if tensor.grad_fn is not None]
+
+
+def saved_bytes(tensors: list[Tensor]) -> int:
+    """Bytes of the tensors that the graph of some outputs keeps for a backward, parameters not counted."""
+    sizes: dict[int, int] = {}
+    for root in {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}:
+        for node in nodes_below(root, 2_000):
+            for saved in _saved(node):
+                if not (saved.is_leaf and saved.requires_grad):
+                    storage = saved.untyped_storage()
+                    sizes[storage._cdata] = storage.nbytes()
+    return sum(sizes.values())
+
+
+def _saved(node: Any) -> Iterator[Tensor]:
+    for name in dir(type(node)):
+        value: Any = None
+        if name.startswith("_saved_"):
+            # Freed, written to in place since, or of a kind that python cannot be shown.
+            with contextlib.suppress(Exception):
+                value = getattr(node, name)
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, Tensor) and not item.is_meta:
+                yield item
+
+
+class _Sentinel:
+    """Lives as long as the node whose metadata holds it."""
+
+
+class Alive:
+    """Which of the graphs that were seen something still refers to, without keeping any alive."""
+
+    def __init__(self) -> None:
+        self._sentinels: dict[int, weakref.ref[_Sentinel]] = {}
+
+    def watch(self, index: int, loss: Tensor) -> None:
+        """Note the graph of a loss under the index of its backward."""
+        if loss.grad_fn is not None:
+            sentinel = _Sentinel()
+            metadata: Any = loss.grad_fn.metadata
+            metadata[_ENTRY] = sentinel
+            self._sentinels[index] = weakref.ref(sentinel)
+
+    def now(self) -> tuple[int, ...]:
+        """The graphs that are alive."""
+        return tuple(index for index, sentinel in self._sentinels.items() if sentinel() is not None)
+
+
+def is_leaf_loss(loss: Tensor) -> bool:
+    """Whether a loss that requires grad was made from numbers."""
+    return loss.grad_fn is None and loss.requires_grad and not isinstance(loss, torch.nn.Parameter)

@@ -1,0 +1,210 @@
+"""One observation from its beginning to its end: hooks on, events, hooks off, the log as frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from nnlint.frames import location_of_exception
+from nnlint.observe.course import Course, ObservationEnded, Plan
+from nnlint.observe.events import Backward, Forward
+from nnlint.observe.facts import (
+    End,
+    GroupFacts,
+    LoaderFacts,
+    ModuleFacts,
+    OptimizerFacts,
+    ParameterFacts,
+    ScalerFacts,
+    SchedulerFacts,
+)
+from nnlint.observe.hooks import Hooks
+from nnlint.observe.journal import Draft, frozen
+from nnlint.observe.log import Events, Loaders, Observation
+from nnlint.observe.reads import Pass, Read
+from nnlint.observe.rest import Reading
+from nnlint.observe.state import State
+from nnlint.observe.things import Thing
+
+
+class Observer:
+    """Watches this process.
+
+    Args:
+        plan: how long.
+        on_end: called when enough was seen, before the script is unwound.
+    """
+
+    def __init__(self, plan: Plan | None = None, on_end: Callable[[], None] | None = None) -> None:
+        self.state = State()
+        self._on_end = on_end
+        self.course = Course(self.state, plan or Plan(), self._ended, self._reading)
+        self.hooks = Hooks(self.state, self.course)
+        self.end = End()
+        self._group: GroupFacts | None = None
+
+    def start(self) -> None:
+        """Install the hooks."""
+        self.hooks.install()
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Take the hooks off; `error` is what ended the script, if anything did."""
+        if self.state.active:
+            self.hooks.look_at_last()
+        self.hooks.remove()
+        self.course.mark_training_loaders()
+        if self.end.steps == 0 and self.end.backwards == 0:
+            self.end = self._how(error)
+        elif error is not None and not isinstance(error, ObservationEnded):
+            self.end = replace(self.end, error=str(error), error_type=type(error).__name__)
+
+    def _ended(self, reason: str) -> None:
+        if self._on_end is not None:
+            self._on_end()
+
+    def _reading(self, iterator: Any) -> Reading | None:
+        return self.hooks.rest.reading(iterator)
+
+    def _how(self, error: BaseException | None) -> End:
+        updates = sum(self.state.updates.values())
+        backwards = sum(draft.kind is Backward for draft in self.state.journal.drafts)
+        reason, location = self.course.reason or "finished", None
+        text = kind = None
+        if error is not None and not isinstance(error, ObservationEnded):
+            reason = "enough" if self.course.has_folded else _REASONS.get(type(error).__name__, "raised")
+            text, kind, location = str(error), type(error).__name__, location_of_exception(error)
+        return End(reason, text, kind, location, updates, backwards)
+
+    def observation(self) -> Observation:
+        """The log as it stands, as frozen data."""
+        made = Freezer(self.state)
+        events = replace(made.events(), end=self.end, group=self._group)
+        loaders = made.loaders(events)
+        return Observation(events, loaders)
+
+
+_REASONS = {"KeyboardInterrupt": "interrupted", "SystemExit": "stopped"}
+
+
+class Freezer:
+    """Turns the drafts and tables into frozen data."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._things = state.things.names()
+        self._parameters = state.things.parameter_names()
+
+    def events(self) -> Events:
+        """The log with its tables."""
+        state = self._state
+        drafts = state.journal.drafts
+        _add_backwards(drafts)
+        return Events(
+            log=frozen(drafts, self._parameters, self._things),
+            optimizers={facts.name: facts for facts in map(self._optimizer, self._all("optimizer"))},
+            modules={facts.name: facts for facts in map(self._module, self._all("module"))},
+            parameters={facts.name: facts for facts in self._parameter_facts()},
+            schedulers={facts.name: facts for facts in map(self._scheduler, self._all("scheduler"))},
+            scalers={
+                self._things[thing.ref]: ScalerFacts(
+                    self._things[thing.ref], thing.location, thing.facts.get("enabled", True), thing.made
+                )
+                for thing in self._all("scaler")
+            },
+        )
+
+    def loaders(self, events: Events) -> Loaders:
+        """The loaders that were read."""
+        passes = events.of(Pass)
+        read = dict.fromkeys(event.loader for event in passes)
+        by_name = {self._things[thing.ref]: thing for thing in self._all("loader")}
+        return Loaders({name: self._loader(name, by_name[name]) for name in read}, events.of(Read), passes)
+
+    def _all(self, what: str) -> list[Thing]:
+        return [thing for thing in self._state.things.known if thing.what == what]
+
+    def _named(self, keys: Any) -> frozenset[str]:
+        return frozenset(self._parameters[key] for key in keys)
+
+    def _optimizer(self, thing: Thing) -> OptimizerFacts:
+        own = [known.key for known in self._state.things.parameters if thing.ref in known.optimizers]
+        older = self._replaced(thing, own)
+        return OptimizerFacts(
+            name=self._things[thing.ref],
+            type=thing.type,
+            location=thing.location,
+            made=thing.made,
+            parameters=self._named(own),
+            groups=thing.facts.get("groups", ()),
+            replaced=self._things[older.ref] if older is not None else None,
+            replaced_state=bool(older is not None and older.facts.get("steps")),
+        )
+
+    def _replaced(self, thing: Thing, own: list[int]) -> Thing | None:
+        """The newest older optimizer over the same parameters."""
+        found: Thing | None = None
+        for known in (self._state.things.parameters[key] for key in own):
+            for ref in known.optimizers:
+                if ref < thing.ref and (found is None or ref > found.ref):
+                    found = self._state.things.known[ref]
+        return found
+
+    def _module(self, thing: Thing) -> ModuleFacts:
+        keys = thing.facts.get("parameters", ())
+        known = [self._state.things.parameters[key] for key in keys]
+        return ModuleFacts(
+            name=self._things[thing.ref],
+            type=thing.type,
+            parameters=self._named(keys),
+            trainable=self._named(entry.key for entry in known if entry.requires_grad),
+            dropouts=thing.facts.get("dropouts", ()),
+            batch_norms=thing.facts.get("batch_norms", ()),
+            own_train=thing.facts.get("own_train", False),
+        )
+
+    def _parameter_facts(self) -> list[ParameterFacts]:
+        return [
+            ParameterFacts(
+                name=self._parameters[known.key],
+                module=self._things[known.owner[0]] if known.owner is not None else "",
+                path=known.owner[1] if known.owner is not None else "",
+                shape=known.shape,
+                dtype=known.dtype,
+                requires_grad=known.requires_grad,
+                optimizers=tuple(self._things[ref] for ref in known.optimizers),
+                first_seen=known.first_seen,
+                changed=known.changed,
+            )
+            for known in self._state.things.parameters
+        ]
+
+    def _scheduler(self, thing: Thing) -> SchedulerFacts:
+        facts = thing.facts
+        owner = facts.get("optimizer")
+        return SchedulerFacts(
+            name=self._things[thing.ref],
+            type=thing.type,
+            optimizer=self._things[owner] if owner is not None else None,
+            location=thing.location,
+            made=thing.made,
+            settings=facts.get("settings", {}),
+            base_lrs=facts.get("base_lrs", ()),
+            factors=facts.get("factors", ()),
+        )
+
+    def _loader(self, name: str, thing: Thing) -> LoaderFacts:
+        kept = {key: value for key, value in thing.facts.items() if key != "passes"}
+        return LoaderFacts(name=name, location=thing.location, **kept)
+
+
+def _add_backwards(drafts: list[Draft]) -> None:
+    """Let each forward know the backwards that reached it."""
+    found: dict[int, list[int]] = {}
+    for draft in drafts:
+        if draft.kind is Backward:
+            for index in draft.fields.get("forwards", ()):
+                found.setdefault(index, []).append(draft.index)
+    for index, backwards in found.items():
+        if drafts[index].kind is Forward:
+            drafts[index].fields["backwards"] = tuple(backwards)

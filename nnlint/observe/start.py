@@ -1,0 +1,111 @@
+"""Starts a training script in this process as `python script.py` would, watched from its first `import torch` on."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class ScriptNotFoundError(Exception):
+    """There is no such script or module."""
+
+
+def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_torch: Callable[[], None]) -> None:
+    """Run a script or a module as `__main__`.
+
+    Args:
+        target: path of the script, or name of the module.
+        arguments: the script's own, for `sys.argv`.
+        as_module: whether `target` is a module, as in `python -m`.
+        on_torch: called once torch has been imported, before the line behind the import runs.
+
+    Raises:
+        ScriptNotFoundError: there is no such script.
+        BaseException: whatever the script raises.
+    """
+    if not as_module and not Path(target).is_file():
+        raise ScriptNotFoundError(f"no such script: {target}")
+    folder = "" if as_module else str(Path(target).resolve().parent)
+    with _arguments([target, *arguments], folder), _at_import("torch", on_torch):
+        if as_module:
+            runpy.run_module(target, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(target, run_name="__main__")
+
+
+@contextmanager
+def _arguments(argv: list[str], folder: str) -> Iterator[None]:
+    """`sys.argv` and the first entry of `sys.path` as the script expects them."""
+    before, path = sys.argv, list(sys.path)
+    sys.argv = argv
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.argv = before
+        sys.path[:] = path
+
+
+@contextmanager
+def _at_import(name: str, action: Callable[[], None]) -> Iterator[None]:
+    """Call `action` when a module has been imported; at once where it is there already."""
+    if name in sys.modules:
+        action()
+        yield
+        return
+    finder = _Finder(name, action)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one module as the other finders do, and runs an action after it was executed."""
+
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self._name = name
+        self._action = action
+
+    def find_spec(
+        self, fullname: str, path: Any, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of the module with a loader that calls the action at the end."""
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._action)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Executes a module by its own loader, then runs an action."""
+
+    def __init__(self, loader: Any, action: Callable[[], None]) -> None:
+        self._loader = loader
+        self._action = action
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """As the module's own loader does."""
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute, put the module's own loader back, act."""
+        self._loader.exec_module(module)
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._action()

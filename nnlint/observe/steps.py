@@ -1,0 +1,252 @@
+"""Watches optimizers: their making, clearing, clipping, steps; and the scalers and schedulers that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnlint.guard.tensors import is_strided
+from nnlint.observe.backwards import Backwards
+from nnlint.observe.content import Sample, digest_of_random_states, norm_of
+from nnlint.observe.events import Backward, Clip, Made, ScalerCall, Schedule, Step
+from nnlint.observe.forwards import Forwards
+from nnlint.observe.journal import Draft, Held, Keys, Measured
+from nnlint.observe.state import State
+from nnlint.observe.things import script_line
+
+
+@dataclass
+class _Running:
+    """A step that has begun."""
+
+    optimizer: torch.optim.Optimizer
+    draft: Draft
+    before: Sample
+
+
+@dataclass
+class Steps:
+    """Makes `Step`, `Clear`, `Clip`, `Schedule` and `ScalerCall` events."""
+
+    state: State
+    backwards: Backwards
+    forwards: Forwards
+    _running: list[_Running] = field(default_factory=list)
+    _schedules: dict[int, int] = field(default_factory=dict)
+
+    # ---------------------------------------------------------------- optimizers
+
+    def made(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer was made."""
+        thing = self.state.optimizer(optimizer)
+        thing.location = script_line()
+        thing.facts["groups"] = tuple(_numbers(group) for group in optimizer.param_groups)
+        self.state.note(Made, what="optimizer", name=thing.ref)
+
+    def begins(self, optimizer: torch.optim.Optimizer, arguments: tuple[Any, ...]) -> None:
+        """A step begins."""
+        state = self.state
+        if self._running and self._running[-1].optimizer is optimizer:
+            self._running.pop()  # it raised
+        if state.in_backward:
+            self.backwards.note_inner()
+        else:
+            self.backwards.note_cleared()
+        if not self._running:
+            self.forwards.note_hand_updates()
+        thing = state.things.named(state.optimizer(optimizer), optimizer)
+        thing.facts.setdefault("groups", tuple(_numbers(group) for group in optimizer.param_groups))
+        own = state.parameters_of(optimizer)
+        known = {key: state.things.parameters[key] for key in own}
+        number = thing.facts["steps"] = thing.facts.get("steps", 0) + 1
+        draft: Draft = state.note(
+            Step,
+            optimizer=thing.ref,
+            number=number,
+            closure=any(callable(argument) for argument in arguments),
+            gradients=Held({key: entry.held for key, entry in known.items() if entry.held}),
+            without_gradient=Keys(key for key, entry in known.items() if not entry.held),
+            lr=_rates(optimizer),
+            gradient_norm=norm_of(tensor.grad for tensor in own.values() if tensor.grad is not None),
+            scale=state.scale_on(thing.ref),
+            random_state=digest_of_random_states(),
+        )
+        before = Sample(own, {key: tensor.grad for key, tensor in own.items()})
+        self._running.append(_Running(optimizer, draft, before))
+        state.journal.open(draft)
+
+    def ends(self, optimizer: torch.optim.Optimizer) -> bool:
+        """A step has ended; whether it was an outermost one."""
+        running = next((found for found in reversed(self._running) if found.optimizer is optimizer), None)
+        if running is None:
+            return False
+        del self._running[self._running.index(running) :]
+        state, draft = self.state, running.draft
+        ran_backward = any(found.kind is Backward for found in state.journal.drafts[draft.index :])
+        if draft.fields["closure"] or ran_backward:
+            self._look_again(draft, optimizer)
+        changed = running.before.changed()
+        draft.fields["changed"] = Keys(changed)
+        state.mark_changed(changed)
+        if state.is_grouped:
+            draft.fields["norms"] = _norms(optimizer, state)
+        draft.fields["alive"] = state.alive.now()
+        state.journal.close(draft)
+        state.note_values()
+        if self._running:
+            return False
+        state.journal.iteration += 1
+        state.unanswered = 0
+        state.updates[draft.fields["optimizer"]] = state.updates.get(draft.fields["optimizer"], 0) + 1
+        if state.taker is not None:
+            state.taker.stepped(optimizer)
+        return True
+
+    def _look_again(self, draft: Draft, optimizer: torch.optim.Optimizer) -> None:
+        """A step with a closure applies what its last backward left."""
+        draft.fields["closure"] = True
+        known = [self.state.things.parameters[key] for key in self.state.parameters_of(optimizer)]
+        held = {entry.key: entry.held for entry in known if entry.held}
+        if held:
+            draft.fields["gradients"] = Held(held)
+            draft.fields["without_gradient"] = Keys(entry.key for entry in known if not entry.held)
+
+    def cleared(self, owner: Any) -> None:
+        """`zero_grad` of an optimizer or a module has run."""
+        thing = self.state.things.find(owner)
+        self.backwards.note_cleared(by=thing.ref if thing is not None else None)
+
+    # ---------------------------------------------------------------- clipping
+
+    def clips(self, parameters: list[Tensor], *, how: str, limit: float) -> None:
+        """Gradients are about to be clipped."""
+        state = self.state
+        self.backwards.note_cleared()
+        known = [found for parameter in parameters if (found := state.things.lookup(parameter)) is not None]
+        state.note(
+            Clip,
+            how=how,
+            parameters=Keys(entry.key for entry in known),
+            limit=limit,
+            norm=norm_of(parameter.grad for parameter in parameters if parameter.grad is not None),
+            held=Held({entry.key: entry.held for entry in known if entry.held}),
+            scale=state.scale_on(*dict.fromkeys(ref for entry in known for ref in entry.optimizers)),
+        )
+
+    def clipped(self) -> None:
+        """The gradients' new versions are not mistaken for a backward."""
+        self.backwards.note_cleared()
+
+    # ---------------------------------------------------------------- schedulers and scalers
+
+    def scheduler_made(self, scheduler: Any) -> None:
+        """A scheduler was made; its first step, which torch makes itself, is no event."""
+        thing = self.state.things.of("scheduler", scheduler, made=len(self.state.journal.drafts))
+        thing.location = script_line()
+        thing.facts |= _settings(scheduler)
+        thing.facts["optimizer"] = self._optimizer_of(scheduler)
+        self.state.note(Made, what="scheduler", name=thing.ref)
+
+    def _optimizer_of(self, scheduler: Any) -> Any:
+        """The optimizer is matched by its parameters: a scheduler may hold a wrapper around it."""
+        groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", None)
+        if not groups or not groups[0]["params"]:
+            return None
+        known = self.state.things.lookup(groups[0]["params"][0])
+        return next(reversed(known.optimizers), None) if known is not None else None
+
+    def scheduled(self, scheduler: Any, before: tuple[float, ...]) -> None:
+        """A scheduler has stepped."""
+        thing = self.state.things.of("scheduler", scheduler, made=len(self.state.journal.drafts))
+        self.state.things.named(thing, scheduler)
+        if "optimizer" not in thing.facts:
+            thing.facts |= {**_settings(scheduler), "optimizer": self._optimizer_of(scheduler)}
+        number = self._schedules[thing.ref] = self._schedules.get(thing.ref, 0) + 1
+        rates = rates_of(scheduler)
+        optimizer = thing.facts["optimizer"]
+        self.state.note(
+            Schedule, scheduler=thing.ref, optimizer=optimizer, number=number, lr_before=before, lr_after=rates
+        )
+
+    def scaler_called(self, scaler: Any, call: str, optimizer: Any, factor: float) -> Draft:
+        """A scaler's method begins."""
+        state = self.state
+        thing = state.things.of("scaler", scaler, made=len(state.journal.drafts), location=script_line())
+        thing.facts.setdefault("enabled", bool(scaler.is_enabled()))
+        state.things.named(thing, scaler)
+        own = state.things.find(optimizer) if optimizer is not None else None
+        ref = own.ref if own is not None else None
+        draft: Draft = state.note(ScalerCall, scaler=thing.ref, call=call, optimizer=ref, factor=factor)
+        if call == "step" and ref is not None:
+            state.unscaled.add(ref)  # it unscales, or lets a fused step do it
+            state.journal.open(draft)
+        return draft
+
+    def scaler_returned(self, draft: Draft, error: BaseException | None) -> None:
+        """A scaler's method ended: whether a step was skipped is seen from the log."""
+        state, call = self.state, draft.fields["call"]
+        state.journal.close(draft)
+        if error is not None:
+            draft.fields["error"] = f"{type(error).__name__}: {error}"
+        elif call == "scale":
+            state.loss_scale = draft.fields["factor"]
+        elif call == "unscale":
+            state.unscaled.add(draft.fields["optimizer"])
+            self.backwards.note_cleared()
+        elif call == "step":
+            later = state.journal.drafts[draft.index + 1 :]
+            draft.fields["skipped"] = not any(found.kind is Step for found in later)
+
+
+def _norms(optimizer: torch.optim.Optimizer, state: State) -> Measured:
+    """1-norms of an optimizer's parameters, for a comparison across ranks."""
+    tensors = [tensor for group in optimizer.param_groups for tensor in group["params"] if is_strided(tensor)]
+    found = ((state.things.lookup(tensor), tensor) for tensor in tensors)
+    return Measured({known.key: float(tensor.detach().double().abs().sum()) for known, tensor in found if known})
+
+
+def _numbers(group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a parameter group that are plain values."""
+    kept = {
+        name: value for name, value in group.items() if isinstance(value, (int, float, bool, str, tuple, type(None)))
+    }
+    lr = group.get("lr")
+    return {**kept, "lr": float(lr)} if lr is not None else kept
+
+
+def _rates(optimizer: Any) -> tuple[float, ...]:
+    return tuple(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
+
+
+def rates_of(scheduler: Any) -> tuple[float, ...]:
+    """The rates of the groups that a scheduler sets."""
+    optimizer = getattr(scheduler, "optimizer", None)
+    return _rates(optimizer) if optimizer is not None else ()
+
+
+def _settings(scheduler: Any) -> dict[str, Any]:
+    """The numbers of a scheduler, its base rates, and the factors of one that is given by functions."""
+    plain = {
+        name: value if not isinstance(value, (list, tuple)) else tuple(value)
+        for name, value in vars(scheduler).items()
+        if not name.startswith("_") and _is_plain(value)
+    }
+    functions = [function for function in getattr(scheduler, "lr_lambdas", ()) if callable(function)]
+    factors = []
+    for function in functions:
+        try:
+            factors.append(tuple(float(function(position)) for position in range(3)))
+        except Exception:  # the script's own function: it may want more than a position
+            factors.append(())
+    base = tuple(float(rate) for rate in getattr(scheduler, "base_lrs", ()))
+    return {"settings": plain, "base_lrs": base, "factors": tuple(factors)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, (int, float)) for item in value)
+    return isinstance(value, (int, float, bool, str))

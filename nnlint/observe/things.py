@@ -1,0 +1,176 @@
+"""What a script holds, by number: parameters with their gradients, and optimizers, modules, loaders by the variables that hold them."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+
+from nnlint.finding import Location
+from nnlint.frames import location_of
+from nnlint.observe.journal import Ref
+from nnlint.provenance import Owner, is_installed, owner_of
+
+#: How often the variable of a thing is looked for; afterwards it goes by its class.
+_TRIES = 4
+
+
+@dataclass
+class Thing:
+    """An optimizer, module, loader, scheduler or scaler."""
+
+    ref: Ref
+    what: str
+    object: weakref.ref[Any]
+    type: str
+    location: Location | None = None
+    made: int = 0
+    variable: str | None = None
+    tries: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Known:
+    """A parameter that took part."""
+
+    key: int
+    tensor: weakref.ref[Tensor]
+    first_seen: int
+    shape: tuple[int, ...]
+    dtype: str
+    requires_grad: bool
+    owner: tuple[Ref, str] | None = None
+    variable: str | None = None
+    optimizers: dict[Ref, None] = field(default_factory=dict)
+    changed: bool = False
+    #: The backwards that its gradient holds, and the gradient with its version when that was last looked at.
+    held: tuple[int, ...] = ()
+    seen: tuple[weakref.ref[Tensor], int] | None = None
+
+
+class Things:
+    """The table of both kinds. Nothing is kept alive by it."""
+
+    def __init__(self) -> None:
+        self.known: list[Thing] = []
+        self.parameters: list[Known] = []
+        self._by_id: dict[int, Thing] = {}
+        self._parameter_by_id: dict[int, Known] = {}
+
+    def find(self, value: object) -> Thing | None:
+        """The thing that stands for this object."""
+        thing = self._by_id.get(id(value))
+        return thing if thing is not None and thing.object() is value else None
+
+    def of(self, what: str, value: Any, *, made: int, location: Location | None = None) -> Thing:
+        """The thing for an object, entered where it is new."""
+        thing = self.find(value)
+        if thing is None:
+            ref = Ref(len(self.known))
+            thing = Thing(ref, what, weakref.ref(value), type(value).__name__, location, made)
+            self.known.append(thing)
+            self._by_id[id(value)] = thing
+        return thing
+
+    def named(self, thing: Thing, value: object) -> Thing:
+        """Look for the variable that holds the thing, in the script's frames that are running now."""
+        if thing.variable is None and thing.tries < _TRIES:
+            thing.tries += 1
+            thing.variable = variable_of(value)
+        return thing
+
+    def parameter(self, tensor: Tensor, *, now: int) -> Known:
+        """The entry of a parameter, made where it is new; `now` is the index of the next event."""
+        known = self._parameter_by_id.get(id(tensor))
+        if known is None or known.tensor() is not tensor:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            shape = () if isinstance(tensor, nn.parameter.UninitializedParameter) else tuple(tensor.shape)
+            known = Known(len(self.parameters), weakref.ref(tensor), now, shape, dtype, tensor.requires_grad)
+            self.parameters.append(known)
+            self._parameter_by_id[id(tensor)] = known
+        return known
+
+    def lookup(self, tensor: Tensor) -> Known | None:
+        """The entry of a parameter, if it has one."""
+        known = self._parameter_by_id.get(id(tensor))
+        return known if known is not None and known.tensor() is tensor else None
+
+    def alive(self) -> Iterator[tuple[Known, Tensor]]:
+        """All parameters that still exist."""
+        for known in self.parameters:
+            tensor = known.tensor()
+            if tensor is not None:
+                yield known, tensor
+
+    def names(self) -> dict[int, str]:
+        """A name of its own for each thing: its variable, else its class."""
+        return dict(enumerate(_distinct(thing.variable or thing.type for thing in self.known)))
+
+    def parameter_names(self) -> dict[int, str]:
+        """A name of its own for each parameter."""
+        things = self.names()
+        raw = (
+            f"{things[known.owner[0]]}.{known.owner[1]}" if known.owner is not None else known.variable or "parameter"
+            for known in self.parameters
+        )
+        return dict(enumerate(_distinct(raw)))
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    made = []
+    for name in names:
+        seen[name] += 1
+        made.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return made
+
+
+def script_frames() -> Iterator[FrameType]:
+    """The frames of the user's own code that are running, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if owner_of(frame.f_code.co_filename) is Owner.USER:
+            yield frame
+        frame = frame.f_back
+
+
+def script_line() -> Location | None:
+    """The script's line that is running: outside installed packages where there is one, else the outermost user's line."""
+    outer: FrameType | None = None
+    for frame in script_frames():
+        outer = frame
+        if not is_installed(frame.f_code.co_filename):
+            break
+    return location_of(outer.f_code, outer.f_lineno) if outer is not None else None
+
+
+def variable_of(value: object) -> str | None:
+    """The variable, or the attribute of `self`, that holds an object in a running frame of the script."""
+    for frame in script_frames():
+        for name, held in frame.f_locals.items():
+            if held is value and name != "self":
+                return name
+        owner = frame.f_locals.get("self")
+        table = getattr(owner, "__dict__", None)
+        if isinstance(table, dict):
+            found = _held_by(table, value)
+            if found is not None:
+                return found
+    return None
+
+
+def _held_by(table: dict[str, Any], value: object) -> str | None:
+    for name, held in table.items():
+        if held is value:
+            return name
+    modules = table.get("_modules")
+    if isinstance(modules, dict):
+        return next((name for name, held in modules.items() if held is value), None)
+    return None

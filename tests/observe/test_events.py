@@ -1,0 +1,187 @@
+"""The event log of scripts in many styles: what it says, and that observing leaves no trace."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import optimizer as optimizers
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from nnlint import Clear, Pass, ScalerCall, StateKept
+from nnlint.testing import observe_source
+from tests.observe import scripts
+
+
+def test_a_plain_loop_gives_each_step_its_own_backward() -> None:
+    events = observe_source(scripts.PLAIN).events
+    (optimizer,) = events.optimizers
+    assert optimizer == "opt"
+    steps = events.steps_of("opt")
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    for step in steps:
+        assert len(step.gradients) == 4
+        assert len(step.backwards) == 1
+    assert events.order(events.backwards[1], steps[1]) == "backward:18 -> step:19"
+    assert events.backwards[0].reduction == "mean"
+    assert events.forwards[0].reads
+    assert {event.backwards for event in events.forwards} == {(event.index,) for event in events.backwards}
+
+
+def test_accumulated_gradients_hold_all_their_backwards() -> None:
+    events = observe_source(scripts.ACCUMULATION).events
+    first, second, *_ = events.steps_of("opt")
+    assert len(first.backwards) == len(second.backwards) == 3
+    assert not set(first.backwards) & set(second.backwards)
+    assert all(event.factors == pytest.approx((1 / 3,)) for event in events.backwards)
+    (clip, *_) = events.clips
+    assert (clip.limit, len(clip.held)) == (0.1, 4)
+    assert all(not events.unused(clear) for clear in events.clears)
+
+
+def test_uncleared_gradients_hold_backwards_of_the_step_before() -> None:
+    events = observe_source(scripts.NOT_CLEARED).events
+    assert all(set(one.backwards) < set(two.backwards) for one, two in pairwise(events.steps_of("opt")))
+    assert not events.clears
+
+
+@pytest.mark.parametrize("script", ["SET_TO_NONE_BY_HAND", "GRADIENT_LIST"])
+def test_gradients_are_judged_by_value(script: str) -> None:
+    events = observe_source(getattr(scripts, script)).events
+    assert len(events.steps) >= 4
+    assert all(len(step.backwards) == 1 for step in events.steps)
+
+
+def test_updates_by_hand_end_the_observation() -> None:
+    events = observe_source(scripts.BY_HAND).events
+    assert events.end.reason == "enough"
+    assert len(events.updates) >= 4
+    assert not events.steps
+
+
+def test_players_are_told_apart() -> None:
+    events = observe_source(scripts.GAN).events
+    assert set(events.optimizers) == {"optimizerD", "optimizerG"}
+    assert set(events.modules) == {"netD", "netG"}
+    first = events.steps_of("optimizerD")[0]
+    assert len(first.backwards) == 2
+    assert all(name.startswith("netD.") for name in first.gradients)
+    assert [len(event.forwards) for event in events.backwards[:3]] == [1, 1, 2]
+
+
+def test_a_step_with_a_closure_applies_its_last_backward() -> None:
+    events = observe_source(scripts.LBFGS).events
+    for step in events.steps:
+        assert step.closure
+        assert step.backwards
+        assert events.backwards_between(step, None)
+        assert events.inside(step, type(events.backwards[0]))
+
+
+def test_steps_inside_a_backward() -> None:
+    events = observe_source(scripts.STEP_IN_HOOK).events
+    assert events.steps
+    assert all(step.inside is not None and len(step.backwards) == 1 for step in events.steps)
+
+
+def test_graphs_that_stay_alive() -> None:
+    kept = observe_source(scripts.LOSSES_KEPT).events.steps
+    assert [len(step.alive) for step in kept] == list(range(1, len(kept) + 1))
+    assert all(len(step.alive) == 1 for step in observe_source(scripts.PLAIN).events.steps)
+
+
+def test_epochs_are_folded() -> None:
+    found = observe_source(scripts.EVALUATION)
+    passes = found.events.of(Pass)
+    assert any(event.folded and event.loader == "loader" for event in passes)
+    assert found.events.schedules_of("opt")
+    assert len(found.events.evaluation_forwards) == 2
+    assert [loader.name for loader in found.loaders.training] == ["loader"]
+    (kept,) = found.events.of(StateKept)
+    assert kept.shares_storage
+    assert kept.changed
+    assert len(kept.alive_at) >= 1
+
+
+def test_backwards_without_steps_end_the_observation() -> None:
+    end = observe_source(scripts.NO_STEP).events.end
+    assert (end.reason, end.steps, end.backwards) == ("no updates", 0, 8)
+
+
+def test_a_script_that_raises_keeps_its_log() -> None:
+    events = observe_source(scripts.RAISES).events
+    assert (events.end.reason, events.end.error_type, events.end.steps) == ("raised", "ValueError", 3)
+    assert events.end.location is not None
+    assert events.end.location.line == 19
+
+
+def test_a_bare_except_does_not_keep_the_script_running() -> None:
+    events = observe_source(scripts.BARE_EXCEPT).events
+    assert events.end.reason == "enough"
+    assert events.end.steps == 4
+
+
+def test_scaled_losses() -> None:
+    events = observe_source(scripts.SCALER).events
+    assert all(event.scale == 65536.0 for event in events.backwards)
+    assert all(clip.scale is None for clip in events.clips)
+    assert all(step.scale is None for step in events.steps)
+    assert [call.call for call in events.of(ScalerCall)][:4] == ["scale", "unscale", "step", "update"]
+
+
+def test_clears_name_their_line() -> None:
+    lines = {clear.location.line for clear in observe_source(scripts.PLAIN).events.of(Clear) if clear.location}
+    assert lines == {16}
+
+
+DIGEST = """
+import hashlib, json, sys
+_seen = []
+_original = torch.Tensor.backward
+def _spy(self, *args, **kwargs):
+    _seen.append(float(self.detach()))
+    return _original(self, *args, **kwargs)
+torch.Tensor.backward = _spy
+"""
+END = """
+torch.Tensor.backward = _original
+with open(sys.argv[1], "w") as out:
+    json.dump([_seen, float(torch.rand(1)), [float(p.detach().double().sum()) for p in PARAMETERS]], out)
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["PLAIN", "ACCUMULATION", "GAN", "LBFGS", "STEP_IN_HOOK", "BY_HAND", "LOSSES_KEPT", "EVALUATION", "SCALER"]
+)
+def test_an_observed_script_computes_what_it_would_have(name: str, tmp_path) -> None:
+    parameters = "[*netG.parameters(), *netD.parameters()]" if name == "GAN" else "model.parameters()"
+    source = getattr(scripts, name).replace("torch.manual_seed(0)", f"torch.manual_seed(0)\n{DIGEST}")
+    source += END.replace("PARAMETERS", parameters)
+    bare, observed = tmp_path / "bare.json", tmp_path / "observed.json"
+    sys.argv, before = ["train.py", str(bare)], sys.argv
+    try:
+        exec(compile(source, "bare.py", "exec"), {"__name__": "__main__"})
+    finally:
+        sys.argv = before
+    observe_source(source, str(observed), keep_going=True)
+    assert observed.read_text() == bare.read_text()
+
+
+def _patched() -> list[object]:
+    owners = [nn.Module, torch.optim.Optimizer, torch.autograd, _BaseDataLoaderIter, torch.amp.GradScaler, torch]
+    owners += [torch.utils.data.DataLoader, torch.nn.utils, torch.optim.lr_scheduler.LRScheduler, torch.random]
+    return [dict(vars(owner)) for owner in owners]
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "EVALUATION", "RAISES", "NO_STEP", "SCALER"])
+def test_nothing_is_left_behind(name: str) -> None:
+    before = _patched()
+    hooks = len(optimizers._global_optimizer_pre_hooks), len(optimizers._global_optimizer_post_hooks)
+    path, argv, finders = list(sys.path), sys.argv, list(sys.meta_path)
+    observe_source(getattr(scripts, name))
+    assert _patched() == before
+    assert (len(optimizers._global_optimizer_pre_hooks), len(optimizers._global_optimizer_post_hooks)) == hooks
+    assert (sys.path, sys.argv, sys.meta_path) == (path, argv, finders)
