@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.guard.tensors import is_strided
 from nnlint.observe.events import Leaf
+from nnlint.tensors import tensor_leaves
 
 #: A batch of more samples is hashed whole, not sample by sample.
 _ROWS = 4096

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.guard.tensors import is_fake
 from nnlint.observe.content import digest_of_random_states, leaf_of
 from nnlint.observe.events import Forward, Leaf, Update
@@ -19,6 +18,7 @@ from nnlint.observe.graphs import saved_bytes, sequence_numbers
 from nnlint.observe.journal import Draft, Keys
 from nnlint.observe.state import State, autocast_of, unwrapped
 from nnlint.observe.things import Thing, script_line
+from nnlint.tensors import tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.
 _REMEMBERED = 8

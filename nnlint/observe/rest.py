@@ -193,7 +193,7 @@ class Rest:
 def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
     from itertools import islice
 
-    from nnlint.capture.bindings import tensor_leaves
+    from nnlint.tensors import tensor_leaves
 
     return [(".".join(map(str, path)), tensor) for path, tensor in islice(tensor_leaves(batch), 32)]
 
