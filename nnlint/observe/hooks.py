@@ -6,10 +6,7 @@ torch's overrides switched off, and an exception of the observation's own ends t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from functools import wraps
-from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -21,11 +18,10 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from nnlint.observe.backwards import Backwards
 from nnlint.observe.forwards import Forwards
+from nnlint.observe.patches import Patches
 from nnlint.observe.rest import Rest, own_state
 from nnlint.observe.state import State
 from nnlint.observe.steps import Steps, rates_of
-
-_MISSING = object()
 
 
 class Host(Protocol):
@@ -50,8 +46,8 @@ class Hooks:
     def __init__(self, state: State, host: Host) -> None:
         self._state = state
         self._host = host
-        self._undo: list[Callable[[], object]] = []
-        self._functions: dict[Any, Any] = {}
+        self._patches = Patches()
+        self._replace = self._patches.replace
         self.forwards = Forwards(state)
         self.backwards = Backwards(state)
         self.steps = Steps(state, self.backwards, self.forwards)
@@ -70,7 +66,7 @@ class Hooks:
         self._loaders()
         self._replace(torch, "manual_seed", self._seed)
         self._replace(torch.random, "manual_seed", self._seed)
-        self._rebind(self._functions)
+        self._patches.rebind()
         self._state.active = True
 
     def look_at_last(self) -> None:
@@ -81,32 +77,7 @@ class Hooks:
     def remove(self) -> None:
         """Take everything away; may be called again."""
         self._state.active = False
-        self._rebind({new: old for old, new in self._functions.items()})
-        self._functions = {}
-        while self._undo:
-            self._undo.pop()()
-
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        """Put a wrapper in the place of an attribute of a class or module."""
-        original = getattr(owner, name, None)
-        if original is None:
-            return
-        own = vars(owner).get(name, _MISSING)
-        made = self._functions.get(original) if isinstance(owner, ModuleType) else None
-        made = made or wraps(original)(make(original))
-        if isinstance(owner, ModuleType):
-            self._functions[original] = made
-        setattr(owner, name, made)
-        self._undo.append(lambda: setattr(owner, name, own) if own is not _MISSING else delattr(owner, name))
-
-    @staticmethod
-    def _rebind(table: dict[Any, Any]) -> None:
-        """Exchange functions where modules hold them by `from ... import`."""
-        identities = {id(old): new for old, new in table.items()}
-        for module in list(sys.modules.values()):
-            for name, value in list(getattr(module, "__dict__", {}).items()):
-                if id(value) in identities:
-                    setattr(module, name, identities[id(value)])
+        self._patches.undo()
 
     def _tell(self, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Note something; None where the observation failed at it."""
@@ -238,7 +209,7 @@ class Hooks:
         self._replace(torch.optim.Optimizer, "zero_grad", self._zero_grad)
         before = register_optimizer_step_pre_hook(self._step_begins)
         after = register_optimizer_step_post_hook(self._step_ends)
-        self._undo += [before.remove, after.remove]
+        self._patches.on_undo(before.remove, after.remove)
 
     def _after_init(self, told: Callable[[Any], None]) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
