@@ -117,6 +117,7 @@ class CheckSettings(_Shared):
         default=(), description="example inputs where the target has none of its own"
     )
     directory: Path | None = Field(default=None, description="what relative targets start from; the working directory")
+    details: bool = Field(default=False, description="report what pictures need too: histograms, modules, operations")
 
 
 class Override(_Settings):

@@ -23,13 +23,17 @@ _SHOWN = ("linear-map", "rectifier", "saturating", "recurrent", "attention", "no
 
 def source_location(location: Location) -> SourceLocation:
     """A location with its source text, its file relative to the working directory where it lies below it."""
-    path = Path(location.file)
-    try:
-        shown = path.resolve().relative_to(Path.cwd()).as_posix()
-    except (ValueError, OSError):
-        shown = location.file
+    shown = shown_file(location)
     text = linecache.getline(location.file, location.line).rstrip("\n") or None
     return SourceLocation(file=shown, line=location.line, function=location.function, text=text)
+
+
+def shown_file(location: Location) -> str:
+    """The file relative to the working directory where it lies below it."""
+    try:
+        return Path(location.file).resolve().relative_to(Path.cwd()).as_posix()
+    except (ValueError, OSError):
+        return location.file
 
 
 def subject_of(session: Session) -> dict[str, Any]:
@@ -83,39 +87,54 @@ def measurements_of(session: Session) -> dict[str, Any]:
     made = session.measured().get("TrainingPass")
     if made is None or isinstance(made, Skip) or made.forward is None:
         return {}
-    measured: dict[str, Any] = {"layers": _layers(made.forward, made.backward), "samples": made.forward.samples}
+    steps = session.measured().get("StepStats")
+    updated = steps if isinstance(steps, StepStats) else None
+    measured: dict[str, Any] = {
+        "layers": _layers(made.forward, made.backward, updated),
+        "samples": made.forward.samples,
+    }
     if made.forward.loss is not None:
-        measured["initial_loss"] = _number(made.forward.loss)
+        measured["initial_loss"] = number(made.forward.loss)
     return measured | _longer_probes(session.measured(), PROBES if session.plan.deep else session.plan.probes)
 
 
-def _layers(forward: ForwardStats, backward: BackwardStats | None) -> list[dict[str, Any]]:
+def _layers(forward: ForwardStats, backward: BackwardStats | None, steps: StepStats | None) -> list[dict[str, Any]]:
     rows = []
     for layer in forward.layers:
         if not layer.op.is_kind(*_SHOWN):
             continue
         gradient = backward.of(layer.op) if backward is not None else None
         weights = [backward.parameter(name) for name in layer.op.parameters] if backward is not None else []
-        weight = next((found.norm for found in weights if found is not None and found.norm is not None), None)
+        weight = next((found for found in weights if found is not None and found.norm is not None), None)
+        tracked = steps.parameter(weight.name) if steps is not None and weight is not None else None
+        histograms = {
+            "activation": layer.histogram,
+            "gradient": gradient.histogram if gradient is not None else (),
+            "weight": weight.weight_histogram if weight is not None else (),
+            "weight_gradient": weight.histogram if weight is not None else (),
+        }
+        drawn = {name: list(counts) for name, counts in histograms.items() if counts}
         rows.append(
             {
                 "layer": layer.op.module_path or layer.op.label,
                 "op": layer.op.name,
-                "mean": _number(layer.mean),
-                "std": _number(layer.std),
-                "zeros": _number(layer.zeros),
-                "dead": _number(layer.never_active / layer.units)
+                "mean": number(layer.mean),
+                "std": number(layer.std),
+                "zeros": number(layer.zeros),
+                "dead": number(layer.never_active / layer.units)
                 if layer.units and layer.never_active is not None
                 else None,
-                "saturated": _number(layer.saturated),
-                "gradient": _number(gradient.rms if gradient is not None else None),
-                "weight_gradient": _number(weight),
+                "saturated": number(layer.saturated),
+                "gradient": number(gradient.rms if gradient is not None else None),
+                "weight_gradient": number(weight.norm if weight is not None else None),
+                "update": number(tracked.update_ratio if tracked is not None else None),
+                **({"histograms": drawn} if drawn else {}),
             }
         )
     return rows
 
 
-def _number(value: float | None) -> float | str | None:
+def number(value: float | None) -> float | str | None:
     """Six significant digits; non-finite numbers by name, since JSON has none."""
     if value is None:
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint import registry as registries
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
+from nnlint.details import details_of
 from nnlint.evidence import PROBES, cost_of
 from nnlint.failure import Failure, Failures
 from nnlint.finding import Finding, Level, Skip
@@ -181,7 +182,15 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
 
     settings = running.settings
     deadline = time.monotonic() + settings.budget if settings.budget is not None else None
-    plan = Plan(settings.seed, settings.static, settings.deep, settings.probes, deadline, _step_reporter(running))
+    plan = Plan(
+        seed=settings.seed,
+        static=settings.static,
+        deep=settings.deep,
+        probes=settings.probes,
+        deadline=deadline,
+        on_step=_step_reporter(running),
+        details=settings.details,
+    )
     evidence = running.observed.evidence if running.observed is not None else {}
     running.session = session = Session(setup, plan, evidence)
     running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
@@ -308,7 +317,7 @@ def _report(running: _Check) -> TargetReport:
     described = {
         "subject": subject_of(session),
         "assumptions": [*said, *session.setup.assumptions],
-        "measurements": measurements_of(session),
+        "measurements": measurements_of(session) | (details_of(session) if running.settings.details else {}),
         "timings": timings,
     }
     return accepted_by_modules(report.model_copy(update=described), session.setup.model.named_modules(), running.rules)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _REPLACED = (
     "input", "loss", "batch_size", "classes", "weights", "device", "seed", "select", "fail_on", "static", "deep",
-    "probes", "budget",
+    "probes", "budget", "details",
 )  # fmt: skip
 _ADDED = ("extend_select", "ignore")
 
@@ -37,11 +37,13 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be checked.
     """
-    from nnlint.cli.output import destination, write
+    from nnlint.cli.output import destination, require, write
 
     require_streams()
-    run = _prepared(targets, options)
+    require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
+    drawn = "html" in (options["style"], *(file.style for file in files))
+    run = _prepared(targets, {**options, "details": drawn or None})
     try:
         report = _checked(run, options)
     except KeyboardInterrupt:

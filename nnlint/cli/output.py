@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from nnlint.report import Report
     from nnlint.reporters.options import ReportOptions
 
-_SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".sarif": "sarif", ".txt": "text", ".xml": "junit"}
+_SUFFIXES = {
+    ".html": "html",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".md": "markdown",
+    ".sarif": "sarif",
+    ".txt": "text",
+    ".xml": "junit",
+}
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,20 @@ def destination(text: str, default: str) -> Destination:
         style = _SUFFIXES.get(Path(text).suffix.lower(), default)
     if not path:
         raise Refusal(f"--output {text!r} names no file")
+    require(style)
     if not Path(path).absolute().parent.is_dir():
         raise Refusal(f"--output {text!r}: the folder {Path(path).parent} does not exist")
     return Destination(style, Path(path))
+
+
+def require(style: str) -> None:
+    """Refuse a format whose library is missing before an hour of measuring, not after.
+
+    Raises:
+        Refusal: the extra is not installed.
+    """
+    if style == "html" and find_spec("jinja2") is None:
+        raise Refusal("the HTML report needs Jinja2: pip install 'nnlint[html]'")
 
 
 def wants_color(flag: bool | None) -> bool:  # noqa: FBT001 - three states: said yes, said no, said nothing

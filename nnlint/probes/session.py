@@ -32,6 +32,7 @@ class Plan:
         probes: names of single longer probes to run without `deep`.
         deadline: `time.monotonic()` after which no further probe starts; None for no limit.
         on_step: called after each step of a longer probe with its name, the steps done and the steps planned.
+        details: measure what only pictures show too: histograms.
     """
 
     seed: int = 0
@@ -40,6 +41,7 @@ class Plan:
     probes: tuple[str, ...] = ()
     deadline: float | None = None
     on_step: Callable[[str, int, int], None] | None = None
+    details: bool = False
 
 
 #: Samples of the batch that the evaluation and independence probes run on.

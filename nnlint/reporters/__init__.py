@@ -22,6 +22,7 @@ REPORTERS: Mapping[str, str] = MappingProxyType(
         "junit": "nnlint.reporters.junit",
         "markdown": "nnlint.reporters.markdown",
         "jsonl": "nnlint.reporters.jsonl",
+        "html": "nnlint.reporters.html",
     }
 )
 

@@ -17,7 +17,7 @@ _COMMENT = re.compile(r"\s+#[^'\"]*$")
 
 def excerpt(location: SourceLocation, paint: Callable[[str], str]) -> list[str]:
     """The line, its neighbours of the same block and the carets; empty where the source cannot be read."""
-    lines = _lines(location)
+    lines = source_lines(location)
     line = lines.get(location.line)
     if line is None or not line.strip():
         return []
@@ -46,7 +46,7 @@ def _balanced(lead: str) -> bool:
     return lead.count("[") == lead.count("]")
 
 
-def _lines(location: SourceLocation) -> dict[int, str]:
+def source_lines(location: SourceLocation) -> dict[int, str]:
     """The line and one before and after it, without tabs; only the reported text where the file is gone."""
     try:
         with tokenize.open(location.file) as stream:

@@ -16,6 +16,7 @@ from torch import fx
 
 from nnlint import kinds
 from nnlint.probes.training_pass.attention import attention_peak
+from nnlint.probes.training_pass.histograms import counts
 from nnlint.samples import BatchLayout
 
 _MEASURED = frozenset(
@@ -43,6 +44,8 @@ class _Row:
     scalars: dict[str, torch.Tensor]
     units: int | None = None
     gradient: torch.Tensor | None = None
+    histogram: torch.Tensor | None = None
+    gradient_histogram: torch.Tensor | None = None
 
 
 @dataclass
@@ -62,10 +65,12 @@ class Collector:
     Args:
         layout: of the batch, for the spread over samples.
         gradients: whether to hook the outputs for their gradients.
+        histograms: whether to count magnitudes as well, for pictures.
     """
 
     layout: BatchLayout
     gradients: bool = True
+    histograms: bool = False
     rows: list[_Row] = field(default_factory=list)
     losses: list[LossValues] = field(default_factory=list)
     _channels: dict[fx.Node, int] = field(default_factory=dict)
@@ -83,6 +88,8 @@ class Collector:
             row.scalars.update(attention_peak(node, output.detach(), args, kwargs))
             if "rectifier" in op_kinds and "never_active" in row.scalars:
                 row.units = output.shape[self._channels[node]]
+            if self.histograms:
+                row.histogram = counts(output)
         self.rows.append(row)
         if self.gradients and output.requires_grad and torch.is_grad_enabled():
             self._hook(row, output)
@@ -127,6 +134,8 @@ class Collector:
             if gradient is None:  # one of several outputs that the loss does not depend on
                 return
             row.gradient = torch.linalg.vector_norm(gradient.detach())
+            if self.histograms:
+                row.gradient_histogram = counts(gradient)
 
         output.register_hook(keep)
 

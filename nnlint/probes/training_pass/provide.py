@@ -35,7 +35,10 @@ def training_pass(session: Session) -> TrainingPass:
     elif session.is_fake:
         made = _fake_pass(session)
     else:
-        made = session.measure("training pass", lambda: run_training_pass(setup, seed=session.plan.seed))
+        plan = session.plan
+        made = session.measure(
+            "training pass", lambda: run_training_pass(setup, seed=plan.seed, histograms=plan.details)
+        )
     session.failures += made.failures
     if made.failures:
         first = made.failures[0]

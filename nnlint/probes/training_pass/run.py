@@ -66,7 +66,9 @@ class _Run:
     stage: str = "forward"
 
 
-def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -> TrainingPass:
+def run_training_pass(
+    setup: TrainingSetup, *, seed: int, values: bool = True, histograms: bool = False
+) -> TrainingPass:
     """Record one forward with its loss, and the backward.
 
     The caller holds the state guard. The model is put into training mode the way its own `train()` does it.
@@ -75,10 +77,11 @@ def run_training_pass(setup: TrainingSetup, *, seed: int, values: bool = True) -
         setup: what is checked; its inputs are given.
         seed: of python, numpy and torch, set before the forward.
         values: False under FakeTensorMode: no statistics and no backward.
+        histograms: whether to count magnitudes for pictures.
     """
     if not setup.model.training:
         setup.model.train()
-    collector = Collector(batch_layout(setup)) if values else None
+    collector = Collector(batch_layout(setup), histograms=histograms) if values else None
     with torch.enable_grad():
         run = _recorded(setup, collector, seed=seed)
     made = TrainingPass(recorder=run.recorder)
@@ -336,7 +339,8 @@ def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: b
         return
     # Kept for the steps probe: they are the gradients of its first step.
     made.gradients = {name: p.grad for name, p in run.setup.model.named_parameters() if p.grad is not None}
-    made.backward = BackwardStats(gradients, parameter_gradients(run.setup), graph, surrogate)
+    weights = parameter_gradients(run.setup, histograms=collector.histograms)
+    made.backward = BackwardStats(gradients, weights, graph, surrogate)
 
 
 def named_inputs(setup: TrainingSetup) -> Iterator[tuple[str, torch.Tensor]]:

@@ -24,6 +24,7 @@ class LayerStats(AtOp):
         saturated: fraction of values in the flat part (sigmoid outside (.02, .98), tanh beyond .97; else None).
         peak: largest probability a query gives one of its keys, mean over queries with enough keys (softmax and attention
             of a few samples, else None): near 1 where attention picks a single key.
+        histogram: counts of magnitudes (see `histograms.py`); empty unless the report draws pictures.
         sample_spread: std over samples (mean over units) divided by the total std: near 0 the samples are indistinguishable.
     """
 
@@ -39,6 +40,7 @@ class LayerStats(AtOp):
     saturated: float | None = None
     sample_spread: float | None = None
     peak: float | None = None
+    histogram: tuple[int, ...] = ()
 
     @property
     def rms(self) -> float:
@@ -127,6 +129,7 @@ class LayerGradient(AtOp):
     op: Op
     norm: float
     numel: int
+    histogram: tuple[int, ...] = ()
 
     @property
     def rms(self) -> float:
@@ -141,13 +144,18 @@ class LayerGradient(AtOp):
 
 @dataclass(frozen=True)
 class ParameterGradient:
-    """Gradient of one trainable parameter after the backward pass; `norm` is None where autograd gave none."""
+    """Gradient of one trainable parameter after the backward pass; `norm` is None where autograd gave none.
+
+    The histograms, of the gradient and of the weights, are empty unless the report draws pictures.
+    """
 
     name: str
     norm: float | None
     weight_norm: float
     numel: int
     location: Location | None = None
+    histogram: tuple[int, ...] = ()
+    weight_histogram: tuple[int, ...] = ()
 
     @property
     def module_path(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnlint.probes.training_pass.collector import Collector, standard_deviation
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_of
+from nnlint.probes.training_pass.histograms import counts, settled
 from nnlint.probes.training_pass.stats import LayerGradient, LayerStats, ParameterGradient
 
 if TYPE_CHECKING:
@@ -20,12 +22,15 @@ def layer_statistics(graph: Graph, collector: Collector) -> tuple[tuple[LayerSta
     """Statistics of every measured op, and the gradients that came back to them."""
     numbers, norms = collector.settle()
     rows = collector.rows
+    outputs = settled(row.histogram for row in rows)
     layers = tuple(
-        _layer(graph, row.node, row.numel, row.units, found) for row, found in zip(rows, numbers, strict=True) if found
+        replace(_layer(graph, row.node, row.numel, row.units, found), histogram=histogram)
+        for row, found, histogram in zip(rows, numbers, outputs, strict=True)
+        if found
     )
     gradients = tuple(
-        LayerGradient(graph.of(row.node), norm, row.numel)
-        for row, norm in zip(rows, norms, strict=True)
+        LayerGradient(graph.of(row.node), norm, row.numel, histogram)
+        for row, norm, histogram in zip(rows, norms, settled(row.gradient_histogram for row in rows), strict=True)
         if norm is not None
     )
     return layers, gradients
@@ -53,14 +58,23 @@ def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: di
     )
 
 
-def parameter_gradients(setup: TrainingSetup) -> tuple[ParameterGradient, ...]:
-    """Norms of all parameter gradients."""
+def parameter_gradients(setup: TrainingSetup, *, histograms: bool = False) -> tuple[ParameterGradient, ...]:
+    """Norms of all parameter gradients, with histograms of gradients and weights where they are wanted."""
     named = [(name, parameter) for name, parameter in setup.model.named_parameters() if parameter.requires_grad]
     gradients = gradient_norms(setup.model)
     weights = norms_of(parameter for _, parameter in named)
+    drawn = [parameter for _, parameter in named] if histograms else []
+    of_gradients = settled(counts(p.grad) if p.grad is not None else None for p in drawn)
+    of_weights = settled(counts(p) for p in drawn)
     return tuple(
         ParameterGradient(
-            name, gradients[name], weight, parameter.numel(), setup.construction.get(name.rpartition(".")[0])
+            name,
+            gradients[name],
+            weight,
+            parameter.numel(),
+            setup.construction.get(name.rpartition(".")[0]),
+            histogram=of_gradients[position] if histograms else (),
+            weight_histogram=of_weights[position] if histograms else (),
         )
-        for (name, parameter), weight in zip(named, weights, strict=True)
+        for position, ((name, parameter), weight) in enumerate(zip(named, weights, strict=True))
     )

@@ -1,0 +1,154 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const color = (index) => css(`--s${index % 6}`);
+  const shown = (value) => value == null ? "" : (Math.abs(value) >= 1e4 || (value !== 0 && Math.abs(value) < 1e-3)) ? value.toExponential(1) : String(+value.toPrecision(3));
+  const element = (name, text, parent) => { const made = document.createElement(name); if (text) made.textContent = text; if (parent) parent.append(made); return made; };
+  const drawn = [];
+  const LABELS = 3; // rows of labels above a chart
+
+  // Bands behind the series, and lines at the places of findings, with their labels written once.
+  const overlay = (chart) => ({ hooks: { drawClear: [(plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip();
+    for (const band of chart.bands) {
+      const from = plot.valToPos(band.from, band.axis, true), to = plot.valToPos(band.to, band.axis, true);
+      ctx.fillStyle = css("--band");
+      if (band.axis === "x") ctx.fillRect(from, bbox.top, to - from, bbox.height);
+      else ctx.fillRect(bbox.left, to, bbox.width, from - to);
+    }
+    ctx.restore();
+  }], draw: [(plot) => {
+    const { ctx, bbox } = plot, written = new Set();
+    ctx.save();
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    const line = (x0, y0, x1, y1, style) => { ctx.strokeStyle = style; ctx.lineWidth = devicePixelRatio * 1.5; ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]); ctx.beginPath(); ctx.moveTo(x0, y0); ctx.lineTo(x1, y1); ctx.stroke(); ctx.setLineDash([]); };
+    for (const mark of chart.marks) {
+      const x = plot.valToPos(mark.x, "x", true), style = css(`--${mark.level}`);
+      line(x, bbox.top, x, bbox.top + bbox.height, style);
+      if (written.has(mark.label)) continue;
+      ctx.fillStyle = style;
+      const right = x > bbox.left + bbox.width * .6;
+      ctx.textAlign = right ? "right" : "left";
+      ctx.fillText(mark.label, x, bbox.top - (4 + 12 * (written.size % LABELS)) * devicePixelRatio);
+      written.add(mark.label);
+    }
+    for (const item of chart.lines) {
+      const y = plot.valToPos(item.y, "y", true);
+      line(bbox.left, y, bbox.left + bbox.width, y, css("--faint"));
+      ctx.fillStyle = css("--faint"); ctx.textAlign = "right";
+      ctx.fillText(item.label, bbox.left + bbox.width - 4, y - 4);
+    }
+    ctx.restore();
+  }] } });
+
+  const series = (chart, item, index) => {
+    const base = { label: item.name, stroke: color(index), width: 2, value: (_, value) => shown(value), spanGaps: true };
+    if (item.kind === "points") return { ...base, paths: () => null, points: { show: true, size: 6, fill: color(index) } };
+    if (item.kind === "bars") return { ...base, fill: color(index) + "66", paths: uPlot.paths.bars({ size: [0.7, 60] }), points: { show: false } };
+    return { ...base, points: { show: item.values.length < 60, size: 5 }, dash: index % 2 ? [8, 3] : undefined };
+  };
+
+  const draw = (chart, parent) => {
+    const figure = element("figure", "", parent);
+    figure.dataset.chart = chart.id;
+    element("h4", chart.title, figure);
+    const box = element("div", "", figure);
+    element("figcaption", chart.caption, figure);
+    const names = chart.x.names, x = names ? names.map((_, index) => index) : chart.x.values;
+    const positive = (values) => chart.y.log ? values.map((value) => value > 0 ? value : null) : values;
+    const values = [x, ...chart.series.map((item) => positive(item.values))];
+    const axis = { stroke: css("--faint"), grid: { stroke: css("--edge"), width: 1 }, ticks: { stroke: css("--edge") } };
+    const range = (plot, low, high) => {
+      if (chart.y.limits) return chart.y.limits;
+      const extra = chart.lines.map((item) => item.y).filter((value) => !chart.y.log || value > 0);
+      const least = Math.min(low, ...extra), most = Math.max(high, ...extra);
+      if (chart.y.log) return [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most) + 1e-9)];
+      const pad = (most - least || Math.abs(most) || 1) * .08;
+      return [chart.y.from_zero ? 0 : least - pad, most + pad];
+    };
+    const decades = (low, high) => { const ticks = []; for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power += 1) ticks.push(10 ** power); const every = Math.ceil(ticks.length / 7); return ticks.filter((_, index) => index % every === 0); };
+    const splits = (log) => log ? (plot, axis, low, high) => decades(low, high) : undefined;
+    const labels = Math.min(new Set(chart.marks.map((mark) => mark.label)).size, LABELS);
+    const short = (name) => name.length > 15 ? name.slice(0, 14) + "\u2026" : name;
+    const options = {
+      padding: [6 + 12 * labels, 12, 0, 0],
+      width: Math.max(box.clientWidth, 240), height: 240,
+      plugins: [overlay(chart)],
+      scales: {
+        x: { time: false, distr: chart.x.log ? 3 : 1, ...(names ? { range: [-0.6, names.length - 0.4] } : {}) },
+        y: { distr: chart.y.log ? 3 : 1, range: chart.y.rows ? [-0.5, chart.y.rows.length - 0.5] : range },
+      },
+      axes: [
+        { ...axis, size: names ? 60 : 40, label: names ? undefined : chart.x.label, labelSize: 18, rotate: names ? -40 : 0, splits: splits(chart.x.log),
+          values: (_, ticks) => ticks.map((tick) => names ? (Number.isInteger(tick) && names[tick] !== undefined ? short(names[tick]) : "") : shown(tick)) },
+        { ...axis, size: chart.y.rows ? 90 : 56, splits: chart.y.rows ? () => chart.y.rows.map((_, index) => index) : splits(chart.y.log),
+          values: (_, ticks) => ticks.map((tick) => chart.y.rows ? chart.y.rows[tick] : shown(tick)) },
+      ],
+      series: [{ label: chart.x.label, value: (_, value) => value == null ? "" : names ? names[Math.round(value)] : shown(value) }, ...chart.series.map((item, index) => series(chart, item, index))],
+      cursor: { drag: { x: true, y: false } },
+    };
+    const plot = new uPlot(options, values, box);
+    drawn.push({ plot, box, chart, figure });
+    return figure;
+  };
+
+  const histogram = (title, counts) => {
+    const edges = counts.map((_, index) => 10 ** (-12 + (index + .5) / 4));
+    return { id: `histogram-${title}`, title, caption: "Magnitudes, logarithmic; exact zeros stand at the left edge.", x: { label: "magnitude", values: edges, log: true }, y: { label: "values", from_zero: true }, series: [{ name: "values", values: counts, kind: "line" }], marks: [], lines: [], bands: [] };
+  };
+
+  const titles = { activation: "Activations", weight: "Weights", gradient: "Gradients of activations", weight_gradient: "Gradients of weights" };
+  const choose = (section, name) => {
+    const panel = section.querySelector(".histograms");
+    const row = [...section.querySelectorAll("tr[data-histograms]")].find((item) => item.dataset.layer === name);
+    if (!panel || !row) return;
+    section.querySelectorAll("tr.chosen").forEach((item) => item.classList.remove("chosen"));
+    row.classList.add("chosen");
+    for (let index = drawn.length - 1; index >= 0; index--) if (panel.contains(drawn[index].figure)) { drawn[index].plot.destroy(); drawn.splice(index, 1); }
+    panel.replaceChildren();
+    for (const [kind, counts] of Object.entries(JSON.parse(row.dataset.histograms))) draw(histogram(`${titles[kind] || kind}: ${name}`, counts), panel);
+  };
+
+  for (const holder of document.querySelectorAll("[data-charts]")) for (const chart of data[holder.dataset.charts] || []) draw(chart, holder);
+  new ResizeObserver(() => drawn.forEach(({ plot, box }) => { const width = Math.max(box.clientWidth, 240); if (Math.abs(plot.width - width) > 1) plot.setSize({ width, height: 240 }); })).observe(document.body);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const item of drawn.splice(0)) { const fresh = draw(item.chart, item.figure.parentNode); item.plot.destroy(); item.figure.replaceWith(fresh); }
+  });
+
+  const pressed = new Set(["error", "warning", "info"]);
+  const search = document.getElementById("search");
+  const filter = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const finding of document.querySelectorAll(".finding")) {
+      const text = finding.textContent.toLowerCase();
+      finding.hidden = !pressed.has(finding.dataset.level) || !words.every((word) => text.includes(word));
+    }
+  };
+  search.addEventListener("input", filter);
+  for (const button of document.querySelectorAll("button[data-level]")) button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    if (on) pressed.add(button.dataset.level); else pressed.delete(button.dataset.level);
+    filter();
+  });
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-histograms]"), module = event.target.closest(".module");
+    if (row) choose(row.closest(".target"), row.dataset.layer);
+    else if (module) choose(module.closest(".target"), module.dataset.module);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input")) { if (event.key === "Escape") { search.value = ""; filter(); search.blur(); } return; }
+    if (event.key === "/") { event.preventDefault(); search.focus(); return; }
+    const row = event.target.closest && event.target.closest("tr[data-histograms]");
+    if (row && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); choose(row.closest(".target"), row.dataset.layer); return; }
+    if (event.key !== "j" && event.key !== "k") return;
+    const findings = [...document.querySelectorAll(".finding:not([hidden])")];
+    const at = findings.indexOf(document.activeElement);
+    const next = findings[at < 0 ? 0 : Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), findings.length - 1)];
+    if (next) { next.focus(); next.scrollIntoView({ block: "center" }); }
+  });
+  document.documentElement.dataset.ready = "yes";
+})();

@@ -1,0 +1,229 @@
+"""What the page shows of one target, as plain values: the template only lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlint.finding import Level
+from nnlint.report import ReportedFinding, TargetReport
+from nnlint.reporters.excerpt import source_lines
+from nnlint.reporters.html.charts import histograms_of, sparkline
+from nnlint.reporters.json import plain
+from nnlint.reporters.options import ReportOptions
+
+View = dict[str, Any]
+
+_COLUMNS = (
+    ("std", "std"),
+    ("zeros", "zeros"),
+    ("dead", "dead"),
+    ("saturated", "saturated"),
+    ("gradient", "gradient"),
+    ("update", "update / weight"),
+)
+_BEFORE, _AFTER = 4, 3
+
+
+def target_view(result: TargetReport, index: int, options: ReportOptions) -> View:
+    """Everything about one target; `index` makes its element ids unique on the page."""
+    return {
+        "id": f"target-{index}",
+        "name": result.target,
+        "verdict": verdict(result),
+        "level": _worst(result),
+        "subject": [(key, _shown(value)) for key, value in result.subject.items() if value not in (None, "")],
+        "assumptions": result.assumptions,
+        "findings": [_finding(finding, number, result, options) for number, finding in enumerate(result.findings)],
+        "skipped": result.skipped,
+        "layers": _layer_table(result),
+        "tree": module_tree(result),
+        "timings": [(name, f"{seconds:.3g}") for name, seconds in result.timings.items()],
+    }
+
+
+def verdict(result: TargetReport) -> str:
+    """The result in one line."""
+    if result.status == "failed":
+        return "The check could not be completed."
+    counts = [
+        f"{number} {level.value}{'s' if number != 1 else ''}"
+        for level in (Level.ERROR, Level.WARNING, Level.INFO)
+        if (number := result.count(level))
+    ]
+    if not counts:
+        return "No findings."
+    first = next((finding for finding in result.findings if finding.level is not Level.INFO), result.findings[0])
+    return f"{', '.join(counts)}. First: {first.code} {first.name}{f' at {first.module}' if first.module else ''}."
+
+
+def _worst(result: TargetReport) -> str:
+    if result.status == "failed":
+        return Level.ERROR.value
+    levels = [level for level in (Level.ERROR, Level.WARNING, Level.INFO) if result.count(level)]
+    return levels[0].value if levels else "clean"
+
+
+# ---------------------------------------------------------------- findings
+
+
+def _finding(finding: ReportedFinding, number: int, result: TargetReport, options: ReportOptions) -> View:
+    location = finding.location
+    return {
+        "number": number,
+        "code": finding.code,
+        "name": finding.name,
+        "level": finding.level.value,
+        "message": finding.message,
+        "module": finding.module,
+        "modules": finding.modules,
+        "place": f"{options.path(location.file)}:{location.line}" if location is not None else "",
+        "function": (location.function or "") if location is not None else "",
+        "excerpt": [
+            {"number": line, "text": text, "here": line == location.line}
+            for line, text in sorted(source_lines(location).items())
+        ]
+        if location is not None
+        else [],
+        "evidence": [(key, _shown(value)) for key, value in finding.evidence.items()],
+        "fix": finding.fix,
+        "symptoms": finding.symptoms,
+        "trace": finding.trace or "",
+        "around": neighbourhood(finding, result.measurements.get("operations") or []),
+    }
+
+
+def neighbourhood(finding: ReportedFinding, operations: Sequence[Mapping[str, Any]]) -> list[View]:
+    """The operations around the place of a finding, along first inputs: a few before, itself, a few after."""
+    center = _place_of(finding, operations)
+    if center is None:
+        return []
+    before: list[int] = []
+    position = center
+    while len(before) < _BEFORE and operations[position]["inputs"]:
+        position = operations[position]["inputs"][0]
+        before.insert(0, position)
+    after: list[int] = []
+    position = center
+    while len(after) < _AFTER:
+        reader = next((i for i in range(position + 1, len(operations)) if position in operations[i]["inputs"]), None)
+        if reader is None:
+            break
+        position = reader
+        after.append(position)
+    return [_step(operations[index], is_center=index == center) for index in (*before, center, *after)]
+
+
+def _place_of(finding: ReportedFinding, operations: Sequence[Mapping[str, Any]]) -> int | None:
+    """The operation of the finding's line in its module, else the last one of its module or its line."""
+    line = f"{finding.location.file}:{finding.location.line}" if finding.location is not None else None
+    of_line = [index for index, op in enumerate(operations) if line is not None and op["line"] == line]
+    of_module = [index for index, op in enumerate(operations) if finding.module and op["module"] == finding.module]
+    both = [index for index in of_line if index in of_module]
+    found = both or of_module or of_line
+    return found[-1] if found else None
+
+
+def _step(op: Mapping[str, Any], *, is_center: bool) -> View:
+    shape = op.get("shape")
+    return {
+        "op": str(op["op"]),
+        "module": str(op.get("module") or ("loss" if op.get("loss") else "")),
+        "shape": " x ".join(map(str, shape)) if shape else "",
+        "line": str(op.get("line") or ""),
+        "here": is_center,
+    }
+
+
+# ---------------------------------------------------------------- layers and modules
+
+
+def _layer_table(result: TargetReport) -> View:
+    rows = [row for row in result.measurements.get("layers") or [] if isinstance(row, Mapping)]
+    columns = [(key, title) for key, title in _COLUMNS if any(row.get(key) is not None for row in rows)]
+    marked = _levels(result)
+    drawn = histograms_of(result)
+    return {
+        "columns": [title for _, title in columns],
+        "drawn": any(drawn),
+        "rows": [
+            {
+                "name": str(row.get("layer", "")),
+                "op": str(row.get("op", "")),
+                "level": marked.get(str(row.get("layer", "")), ""),
+                "cells": [_shown(row.get(key)) for key, _ in columns],
+                "sparks": {name: sparkline(counts) for name, counts in histograms.items()},
+                "histograms": plain(histograms),
+            }
+            for row, histograms in zip(rows, drawn, strict=True)
+        ],
+    }
+
+
+def module_tree(result: TargetReport) -> View | None:
+    """The modules as a tree with the parameters below each and the gravest level of the findings at or below it."""
+    modules = [row for row in result.measurements.get("modules") or [] if isinstance(row, Mapping)]
+    if not modules:
+        return None
+    marked = _levels(result)
+    nodes = {str(row["path"]): _node(row, marked.get(str(row["path"]), "")) for row in modules}
+    for path, node in list(nodes.items()):
+        parent = path.rpartition(".")[0]
+        if path and parent in nodes:
+            nodes[parent]["children"].append(node)
+    root = nodes.get("")
+    if root is not None:
+        _sum_up(root)
+    return root
+
+
+def _node(row: Mapping[str, Any], level: str) -> View:
+    return {
+        "path": str(row["path"]),
+        "name": str(row["path"]).rpartition(".")[2] or "model",
+        "type": str(row.get("type", "")),
+        "line": str(row.get("line") or ""),
+        "parameters": int(row.get("parameters") or 0),
+        "level": level,
+        "below": "",
+        "children": [],
+    }
+
+
+def _sum_up(node: View) -> None:
+    """Add what is below each node: a model as deep as Python's stack is none that anybody has."""
+    for child in node["children"]:
+        _sum_up(child)
+        node["parameters"] += child["parameters"]
+        node["below"] = _graver(node["below"], _graver(child["level"], child["below"]))
+
+
+def _levels(result: TargetReport) -> dict[str, str]:
+    """The gravest level of the findings at each module."""
+    found: dict[str, str] = {}
+    for finding in result.findings:
+        for path in (finding.module, *finding.modules):
+            found[path] = _graver(found.get(path, ""), finding.level.value)
+    return found
+
+
+def _graver(first: str, second: str) -> str:
+    order = ["", "info", "warning", "error"]
+    return max(first, second, key=order.index)
+
+
+def _shown(value: Any) -> str:
+    """A value for a reader: three significant digits, thousands with a thin space, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    return str(value)
