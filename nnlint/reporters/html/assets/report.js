@@ -109,7 +109,8 @@
     row.classList.add("chosen");
     for (let index = drawn.length - 1; index >= 0; index--) if (panel.contains(drawn[index].figure)) { drawn[index].plot.destroy(); drawn.splice(index, 1); }
     panel.replaceChildren();
-    for (const [kind, counts] of Object.entries(JSON.parse(row.dataset.histograms))) draw(histogram(`${titles[kind] || kind}: ${name}`, counts), panel);
+    const counts = JSON.parse(row.dataset.histograms);
+    for (const kind of Object.keys(titles)) if (counts[kind]) draw(histogram(`${titles[kind]}: ${name}`, counts[kind]), panel);
   };
 
   for (const holder of document.querySelectorAll("[data-charts]")) for (const chart of data[holder.dataset.charts] || []) draw(chart, holder);

@@ -1,0 +1,296 @@
+"""The HTML report, in a browser: charts are drawn, filters and keys work, nothing is loaded, no name becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import nnlint
+from nnlint.finding import Level
+from nnlint.report import Report, ReportedFinding, SourceLocation, TargetReport
+from nnlint.reporters import render
+from nnlint.reporters.html.charts import charts_of, sparkline
+from nnlint.reporters.options import ReportOptions
+
+# One process starts the browser once for all tests here.
+pytestmark = pytest.mark.xdist_group("browser")
+
+HOSTILE = "</script><img src=x onerror=\"document.title='broken'\"><b>&{{ 7*7 }}"
+
+
+def _layers(count: int = 6) -> list[dict[str, Any]]:
+    histogram = [0] * 40 + [1, 5, 20, 60, 90, 60, 20, 5] + [0] * 16
+    return [
+        {
+            "layer": f"blocks.{index}.fc",
+            "op": "linear",
+            "std": 0.5 * 0.5**index,
+            "zeros": 0.5,
+            "dead": 0.1,
+            "saturated": None,
+            "gradient": 1e-6 * 3**index,
+            "update": 1e-3,
+            "histograms": {"activation": histogram, "weight": histogram, "gradient": histogram},
+        }
+        for index in range(count)
+    ]
+
+
+def _measured(count: int = 6) -> dict[str, Any]:
+    curve = [2.3, 2.1, 1.7, 1.2]
+    return {
+        "layers": _layers(count),
+        "initial_loss": 2.3,
+        "classes": [3, 4, 5],
+        "steps": {"losses": curve, "chance": 2.303, "optimizer": "Adam", "learning_rate": 1e-3},
+        "overfit": {"rungs": [{"optimizer": "Adam", "learning_rate": 1e-3, "losses": curve}], "in_words": "fits"},
+        "lr-range": {
+            "rates": [1e-5, 1e-4, 1e-3, 1e-2],
+            "losses": curve,
+            "smoothed": curve,
+            "configured": 1e-3,
+            "suggestion": 3e-3,
+            "interval": [1e-4, 1e-2],
+        },
+        "precision": {"layers": [{"module_path": "blocks.0.fc", "label": "x", "relative_error": 1e-3}]},
+        "modules": [
+            {"path": "", "type": "Net", "parameters": 0, "line": None},
+            {"path": "blocks", "type": "ModuleList", "parameters": 0, "line": None},
+            {"path": "blocks.0", "type": "Block", "parameters": 0, "line": None},
+            {"path": "blocks.0.fc", "type": "Linear", "parameters": 110, "line": "net.py:3"},
+        ],
+        "operations": [
+            {"op": "x", "module": "", "type": "", "shape": [8, 10], "line": None, "loss": False, "inputs": []},
+            {
+                "op": "linear",
+                "module": "blocks.0.fc",
+                "type": "Linear",
+                "shape": [8, 10],
+                "line": None,
+                "loss": False,
+                "inputs": [0],
+            },
+            {
+                "op": "relu",
+                "module": "blocks.0",
+                "type": "Block",
+                "shape": [8, 10],
+                "line": None,
+                "loss": False,
+                "inputs": [1],
+            },
+        ],
+    }
+
+
+def _finding(
+    code: str, level: Level, module: str = "blocks.0.fc", message: str = "the gradient vanishes"
+) -> ReportedFinding:
+    return ReportedFinding(
+        code=code, name="a-b", level=level, message=message, module=module, fix="use nn.ReLU()", fingerprint=code
+    )
+
+
+@pytest.fixture
+def drawn() -> Report:
+    findings = [
+        _finding("GRD001", Level.ERROR),
+        _finding("SIG002", Level.WARNING, "blocks.1.fc"),
+        _finding("INI001", Level.INFO),
+    ]
+    result = TargetReport(target="net.py:build", findings=findings, measurements=_measured(), subject={"model": "Net"})
+    return Report(nnlint="0.1.0", torch="2.13.0", results=[result, TargetReport(target="clean.py:build")]).summarized()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium. It is part of the test environment: where it is missing, that is a failure and no skip."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert found is not None, "these tests need Chromium: apt-get install chromium"
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+class Page:
+    """A rendered report in the browser, with everything it said or asked for."""
+
+    def __init__(self, browser: Any, report: Report, folder: Path, *, width: int = 1200, dark: bool = False) -> None:
+        file = folder / "report.html"
+        file.write_text(render("html", report, ReportOptions()), encoding="utf-8")
+        self.noise: list[str] = []
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        self.page = context.new_page()
+        self.page.on("console", lambda message: self.noise.append(message.text))
+        self.page.on("pageerror", lambda error: self.noise.append(str(error)))
+        self.page.on(
+            "request", lambda request: self.noise.append(request.url) if request.url != file.as_uri() else None
+        )
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("html[data-ready]")
+
+    def visible(self) -> list[str]:
+        return [shown.inner_text().split()[1] for shown in self.page.query_selector_all(".finding:not([hidden]) h3")]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (800, False), (1400, False)])
+def test_every_chart_is_drawn_without_a_request_or_an_error(
+    browser: Any, drawn: Report, tmp_path: Path, width: int, dark: bool
+):
+    shown = Page(browser, drawn, tmp_path, width=width, dark=dark)
+    charts = shown.page.eval_on_selector_all("figure", "figures => figures.map(f => f.dataset.chart)")
+    assert charts == [
+        "signal-and-gradient",
+        "dead-and-saturated",
+        "update-ratio",
+        "steps",
+        "overfit",
+        "learning-rates",
+        "classes",
+        "precision",
+    ]
+    painted = """figures => figures.map(f => { const c = f.querySelector('canvas');
+        return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size; })"""
+    assert min(shown.page.eval_on_selector_all("figure", painted)) > 5, "a canvas is empty"
+    assert shown.noise == []
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+
+
+def test_filters_search_and_keys(browser: Any, drawn: Report, tmp_path: Path):
+    shown = Page(browser, drawn, tmp_path)
+    assert shown.visible() == ["GRD001", "SIG002", "INI001"]
+    shown.page.click("button[data-level=warning]")
+    assert shown.visible() == ["GRD001", "INI001"]
+    shown.page.click("button[data-level=warning]")
+    shown.page.keyboard.press("/")
+    shown.page.keyboard.type("blocks.1")
+    assert shown.visible() == ["SIG002"]
+    shown.page.keyboard.press("Escape")
+    shown.page.keyboard.press("j")
+    shown.page.keyboard.press("j")
+    assert shown.page.evaluate("document.activeElement.id") == "target-0-finding-1"
+
+
+def test_a_layer_chosen_by_key_shows_its_histograms(browser: Any, drawn: Report, tmp_path: Path):
+    shown = Page(browser, drawn, tmp_path)
+    assert shown.page.query_selector(".histograms figure") is None
+    shown.page.focus("tr[data-layer='blocks.2.fc']")
+    shown.page.keyboard.press("Enter")
+    titles = shown.page.eval_on_selector_all(".histograms h4", "items => items.map(i => i.textContent)")
+    assert titles == ["Activations: blocks.2.fc", "Weights: blocks.2.fc", "Gradients of activations: blocks.2.fc"]
+    assert shown.page.eval_on_selector_all("svg.spark path", "paths => paths.length") == 18
+    assert shown.noise == []
+
+
+def test_the_tree_shows_where_the_findings_are(browser: Any, drawn: Report, tmp_path: Path):
+    shown = Page(browser, drawn, tmp_path)
+    shown.page.click("details.panel:has(.tree) > summary")
+    assert "110" in shown.page.inner_text(".tree")
+    assert shown.page.inner_text(".tree .module[data-module='blocks.0.fc'] .tag") == "error"
+    assert shown.page.inner_text(".around .here b") == "linear"
+
+
+def test_hostile_names_do_nothing(browser: Any, tmp_path: Path):
+    measured = _measured(2)
+    measured["layers"][0]["layer"] = measured["modules"][1]["path"] = measured["operations"][1]["module"] = HOSTILE
+    finding = ReportedFinding(
+        code="GRD001",
+        name=HOSTILE,
+        level=Level.ERROR,
+        message=HOSTILE,
+        module=HOSTILE,
+        modules=[HOSTILE],
+        fix=HOSTILE,
+        evidence={HOSTILE: HOSTILE},
+        location=SourceLocation(file=HOSTILE, line=1, text=HOSTILE),
+        trace=HOSTILE,
+    )
+    result = TargetReport(target=HOSTILE, findings=[finding], measurements=measured, assumptions=[HOSTILE])
+    shown = Page(browser, Report(nnlint="0.1.0", results=[result]), tmp_path)
+    shown.page.click("tr[data-histograms]")
+    assert shown.page.title() == "nnlint report"
+    assert shown.page.query_selector("img") is None
+    assert shown.page.inner_text("h2") == HOSTILE
+    assert shown.noise == []
+
+
+def test_numbers_that_are_none_leave_a_gap() -> None:
+    rows = [{"layer": "a", "std": "nan", "gradient": None}, {"layer": "b", "std": 1.0, "gradient": "inf"}]
+    (chart,) = charts_of(TargetReport(target="x", measurements={"layers": rows}))
+    assert [item["values"] for item in chart["series"]] == [[None, 1.0]]
+
+
+def test_a_finding_marks_its_layers_in_the_charts(drawn: Report) -> None:
+    scales = charts_of(drawn.results[0])[0]
+    assert [(mark["x"], mark["level"]) for mark in scales["marks"]] == [(0, "error"), (1, "warning")]
+
+
+def test_sparkline() -> None:
+    assert sparkline([]) == sparkline([0, 0]) == ""
+    assert sparkline([0, 4], width=2, height=2) == "M0,2 L0.0,2.0 L1.0,0.0 L2,2 Z"
+
+
+def test_a_hundred_layers_stay_small(drawn: Report) -> None:
+    drawn.results[0].measurements = _measured(100)
+    assert len(render("html", drawn, ReportOptions()).encode()) < 2_000_000
+
+
+@pytest.fixture(scope="module")
+def checked() -> nnlint.Report:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    setup = {
+        "model": model,
+        "inputs": torch.randn(12, 8),
+        "targets": torch.arange(12) % 3,
+        "loss": nn.CrossEntropyLoss(),
+    }
+    return nnlint.check({**setup, "optimizer": optimizer}, details=True, select=("SIG", "GRD", "OPT", "TRN"))
+
+
+def test_details_are_measured(checked: nnlint.Report) -> None:
+    measured = checked.results[0].measurements
+    first = measured["layers"][0]
+    assert first["layer"] == "0"
+    assert sum(first["histograms"]["activation"]) == 12 * 16
+    assert sum(first["histograms"]["weight"]) == sum(first["histograms"]["weight_gradient"]) == 8 * 16
+    assert sum(first["histograms"]["gradient"]) == 12 * 16
+    assert measured["classes"] == [4, 4, 4]
+    assert [row["path"] for row in measured["modules"]] == ["", "0", "1", "2"]
+    assert [op["op"] for op in measured["operations"]][-2:] == ["linear", "cross_entropy"]
+    assert measured["steps"]["losses"][0] == measured["initial_loss"]
+    assert first["update"] > 0
+
+
+def test_details_are_left_out_unless_wanted() -> None:
+    report = nnlint.check(nn.Linear(3, 2), input=("3",), select=("SIG",))
+    assert "modules" not in report.results[0].measurements
+    assert all("histograms" not in row for row in report.results[0].measurements["layers"])
+
+
+def test_a_notebook_shows_the_page(checked: nnlint.Report) -> None:
+    shown = checked._repr_html_()
+    assert shown.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
+    assert shown.count("<") == 2, "the page must stay inside the attribute"
+
+
+def test_embedded_data_is_json_whatever_names_hold(drawn: Report) -> None:
+    drawn.results[0].measurements["layers"][0]["layer"] = HOSTILE
+    page = render("html", drawn, ReportOptions())
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert found is not None
+    assert HOSTILE in json.loads(found[1])["target-0"][0]["x"]["names"]
