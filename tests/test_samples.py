@@ -92,6 +92,13 @@ def test_layout(inputs: Any, others: dict[str, Any], expected: tuple[int, int]) 
     assert (layout.samples, layout.axis) == expected
 
 
+def test_the_sum_over_a_time_major_batch_is_a_sum_over_its_samples() -> None:
+    """LOS021 counts samples as everything else does."""
+    case = {**time_major(), "loss": nn.CrossEntropyLoss(reduction="sum")}
+    (found,) = nnlint.check(case, select=["LOS021"]).findings
+    assert found.evidence["samples"] == 64
+
+
 def test_a_value_that_lost_the_axis_of_the_time_has_its_samples_first() -> None:
     layout = batch_layout(TrainingSetup(model=nn.Identity(), inputs=TIME_MAJOR, declared=("time-major",)))
     assert layout.axis_in(TIME_MAJOR) == 1

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from nnlint.capture import torch_private
+
 #: Called with the stale node and the writer: makes the node that stands for the tensor after a write through an alias.
 AfterWrite = Callable[[fx.Node, fx.Node], fx.Node]
 #: Called with a multi-output node and an index path: makes the `getitem` node when somebody reads that output.
@@ -82,30 +84,22 @@ class Bindings:
 
 def version(tensor: torch.Tensor) -> int:
     """The tensor's write counter; 0 where torch keeps none (inference tensors)."""
-    try:
-        return int(tensor._version)
-    except (RuntimeError, AttributeError):
-        return 0
+    return torch_private.version(tensor) or 0
 
 
 def storage_key(tensor: torch.Tensor) -> int:
     """An identity of the memory behind the tensor; the tensor's own where there is no storage (sparse, opaque)."""
     try:
-        return int(tensor.untyped_storage()._cdata)
+        return torch_private.storage_identity(tensor.untyped_storage())
     except (RuntimeError, NotImplementedError, AttributeError):
         return -id(tensor)
 
 
 def memory_address(tensor: torch.Tensor) -> int | None:
     """Where the tensor's storage begins; None for one without memory (empty, fake, meta, sparse, inside a transform)."""
-    if is_transformed(tensor):
+    if torch_private.is_transformed(tensor):
         return None
     try:
         return tensor.untyped_storage().data_ptr() or None
     except (RuntimeError, NotImplementedError, AttributeError):
         return None
-
-
-def is_transformed(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is one of `torch.func`'s, valid only inside the transform that made it."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import fx
 
 from nnlint import kinds
+from nnlint.capture.torch_private import has_dynamo
 
 #: Asked of a tensor, not done with it.
 QUIET = frozenset(
@@ -123,7 +123,7 @@ def eager() -> Iterator[None]:
 
     Only when dynamo is already loaded: a model without compiled parts must not pay for its import.
     """
-    if "torch._dynamo.eval_frame" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+    if not has_dynamo() or not hasattr(torch.compiler, "set_stance"):
         yield
         return
     with torch.compiler.set_stance("force_eager"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint.provenance import MODEL_LIBRARIES, is_library_file, is_library_package, package_of
+from nnlint.samples import sample_count
 
 if TYPE_CHECKING:
     from nnlint.capture.recorder import Recorder
@@ -40,6 +41,7 @@ class RunFacts:
 
     Attributes:
         unregistered: unregistered modules that were called, outermost only.
+        samples: the batch size; 1 where no axis of samples was found.
         inputs_assumed: the inputs are made up by nnlint.
         targets_assumed: the targets are.
         inputs_left_out: parameters of the model's forward that default to None and were not given: optional inputs.
@@ -49,6 +51,7 @@ class RunFacts:
     """
 
     unregistered: tuple[UnregisteredModule, ...] = ()
+    samples: int = 1
     inputs_assumed: bool = False
     targets_assumed: bool = False
     inputs_left_out: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
     """The facts of a run of `setup` that `recorder` followed."""
     return RunFacts(
         unregistered=recorder.tracker.unregistered_modules(setup.model),
+        samples=sample_count(setup),
         modified_inputs=tuple(recorder.modified_inputs()),
         inputs_assumed=setup.inputs_assumed,
         targets_assumed=setup.targets_assumed,

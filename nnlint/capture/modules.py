@@ -1,17 +1,17 @@
-"""Module calls: who is being called, how often, and where it failed. Patches `nn.Module.__call__` for the length of a run."""
+"""Module calls: who is being called, how often, and where it failed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from nnlint.capture.facts import UnregisteredModule
+from nnlint.capture.torch_private import patched_module_call, patched_parameter_new, without_torch_function
 from nnlint.tensors import tensor_leaves
 
 
@@ -138,45 +138,30 @@ def _held_as(owner: nn.Module, module: nn.Module) -> str | None:
     return None
 
 
-@contextmanager
-def tracked_calls(tracker: ModuleTracker, observer: CallObserver) -> Iterator[None]:
-    """Route every module call of the process through the tracker; the original `__call__` is back afterwards."""
-    original = nn.Module.__call__
+def tracked_calls(tracker: ModuleTracker, observer: CallObserver) -> AbstractContextManager[None]:
+    """Route every module call of the process through the tracker for the time of the block."""
 
-    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        tracker.enter(module)
-        try:
-            result = original(module, *args, **kwargs)
-        except BaseException:
-            with torch._C.DisableTorchFunction():
-                tracker.failed(args, kwargs)
-            raise
-        else:
-            with torch._C.DisableTorchFunction():
-                observer.called(module, args, kwargs, result)
-        finally:
-            tracker.leave()
-        return result
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            tracker.enter(module)
+            try:
+                result = original(module, *args, **kwargs)
+            except BaseException:
+                with without_torch_function():
+                    tracker.failed(args, kwargs)
+                raise
+            else:
+                with without_torch_function():
+                    observer.called(module, args, kwargs, result)
+            finally:
+                tracker.leave()
+            return result
 
-    nn.Module.__call__ = call  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.Module.__call__ = original  # type: ignore[method-assign]
+        return call
+
+    return patched_module_call(wrap)
 
 
-@contextmanager
-def noted_parameters(created: set[int]) -> Iterator[None]:
-    """Put the id of every `nn.Parameter` made inside into `created`; the original constructor is back afterwards."""
-    original = nn.Parameter.__dict__["__new__"]
-
-    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
-        parameter = original.__get__(None, cls)(cls, *args, **kwargs)
-        created.add(id(parameter))
-        return parameter
-
-    nn.Parameter.__new__ = staticmethod(new)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.Parameter.__new__ = original  # type: ignore[method-assign]
+def noted_parameters(created: set[int]) -> AbstractContextManager[None]:
+    """Put the id of every `nn.Parameter` made inside the block into `created`."""
+    return patched_parameter_new(lambda parameter: created.add(id(parameter)))

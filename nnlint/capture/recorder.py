@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
-from nnlint.capture.bindings import Bindings, is_transformed, version
+from nnlint.capture.bindings import Bindings, version
 from nnlint.capture.calls import (
     INHERITED,
     KEPT,
@@ -34,6 +34,7 @@ from nnlint.capture.calls import (
 from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
+from nnlint.capture.torch_private import custom_function_of, is_transformed, untransformed
 from nnlint.frames import call_lines
 from nnlint.tensors import tensor_leaves
 
@@ -279,7 +280,7 @@ class Recorder(TorchFunctionMode):
         self._describe(node, tensor, name="unknown", kind="unregistered-parameter" if leaf_parameter else "unknown")
         self._place(node)
         node.meta["is_leaf"] = tensor.is_leaf
-        custom = getattr(tensor.grad_fn, "_forward_cls", None)  # the class of a custom autograd function
+        custom = custom_function_of(tensor)
         if custom is not None:
             node.meta["custom_function"] = custom.__name__
         node.meta["created"] = id(tensor) in self.tracker.created
@@ -288,7 +289,7 @@ class Recorder(TorchFunctionMode):
     def _aliased(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
         """The node of a known tensor that shares the stranger's memory (`from_numpy`, `torch.Tensor(x)`, a C++ view)."""
         if is_transformed(tensor):
-            inner = self._bindings.find(torch._C._functorch.get_unwrapped(tensor))
+            inner = self._bindings.find(untransformed(tensor))
         else:
             inner = self._bindings.sharing_memory(tensor)
         if inner is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from nnlint.capture.torch_private import nested_over, nested_shape, sparse_parts, storage_identity
 
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
@@ -49,7 +51,7 @@ class Parts:
 
     @classmethod
     def _coo(cls, plain: Tensor) -> Parts:
-        indices, values, coalesced = plain._indices(), plain._values(), plain.is_coalesced()
+        (indices, values), coalesced = sparse_parts(plain), plain.is_coalesced()
         size = tuple(plain.shape)
 
         def rebuild() -> Tensor:
@@ -70,11 +72,10 @@ class Parts:
     @classmethod
     def _nested(cls, plain: Any) -> Parts:
         buffer = plain.values()
-        shape = plain._nested_tensor_size(), plain._nested_tensor_strides(), plain._nested_tensor_storage_offsets()
+        shape = nested_shape(plain)
 
         def rebuild() -> Tensor:
-            made: Tensor = cast(Any, torch)._nested_view_from_buffer(buffer, *shape)
-            return made
+            return nested_over(buffer, shape)
 
         return cls((buffer,), tuple(part.tolist() for part in shape), rebuild)
 
@@ -94,7 +95,7 @@ class Parts:
 
 
 def _same_place(one: Tensor, other: Tensor) -> bool:
-    same_storage = one.untyped_storage()._cdata == other.untyped_storage()._cdata
+    same_storage = storage_identity(one.untyped_storage()) == storage_identity(other.untyped_storage())
     return same_storage and one.shape == other.shape and one.stride() == other.stride()
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from nnlint.capture.torch_private import backend_switches, default_device
+
 #: Device types whose autocast state user code can leave switched on.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 
@@ -39,7 +41,7 @@ def settings() -> tuple[Setting, ...]:
     flags = [
         Setting.of("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
         Setting.of("default dtype", torch.get_default_dtype, torch.set_default_dtype),
-        Setting.of("default device", _default_device, torch.set_default_device),
+        Setting.of("default device", default_device, torch.set_default_device),
         Setting.of("anomaly mode", _anomaly, lambda value: torch.autograd.set_detect_anomaly(*value)),
         Setting.of("deterministic algorithms", _deterministic, _set_deterministic),
         Setting.of("matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
@@ -53,20 +55,10 @@ def settings() -> tuple[Setting, ...]:
         for name in ("flash", "mem_efficient", "math", "cudnn")
         if (write := getattr(backends.cuda, f"enable_{name}_sdp", None)) is not None
     ]
-    private: Any = torch._C
-    for library in ("mkldnn", "nnpack"):
-        read, write = (getattr(private, f"_{verb}_{library}_enabled", None) for verb in ("get", "set"))
-        if read is not None and write is not None:
-            flags.append(Setting.of(library, read, write))
+    flags += [Setting.of(name, read, write) for name, read, write in backend_switches()]
     deterministic: Any = torch.utils.deterministic
     flags.append(_attribute(deterministic, "fill_uninitialized_memory"))
     return tuple(flags)
-
-
-def _default_device() -> torch.device | None:
-    """The default device where one was set: `get_default_device` cannot tell an unset one from the CPU."""
-    context = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
-    return getattr(context, "device", None)
 
 
 def _anomaly() -> tuple[bool, bool]:
@@ -100,12 +92,6 @@ def _attribute(owner: Any, name: str) -> Setting:
         setattr(owner, name, value)
 
     return Setting.of(f"{owner.__name__}.{name}", read, write)
-
-
-def global_hooks() -> tuple[dict[Any, Any], ...]:
-    """The hook tables that torch keeps for all modules at once."""
-    table = vars(torch.nn.modules.module)
-    return tuple(value for name, value in table.items() if name.startswith("_global_") and isinstance(value, dict))
 
 
 class WarningFilters:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from nnlint.capture.torch_private import scripted_attributes, set_scripted_attribute
 
 #: Values of scripted attributes that are kept: what a forward counts or remembers. Tensors are kept as tensors.
 _KEPT = (bool, int, float, str, type(None), list, dict, tuple)
@@ -30,7 +31,7 @@ def scripted_tensors(module: nn.Module) -> Iterator[Tensor]:
         return
     yield from module.parameters()
     yield from module.buffers()
-    for _, value in _attributes(module):
+    for _, value in scripted_attributes(module):
         items = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,)
         yield from (item for item in items if isinstance(item, Tensor))
 
@@ -41,28 +42,16 @@ class ScriptedState:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._training = getattr(module, "training", None)
-        self._values = {name: _copied(value) for name, value in _attributes(module) if isinstance(value, _KEPT)}
+        self._values = {name: _copied(value) for name, value in scripted_attributes(module) if isinstance(value, _KEPT)}
 
     def restore(self) -> None:
         """Put back what differs."""
         module: Any = self._module
         if isinstance(self._training, bool) and module.training is not self._training:
             module.training = self._training
-        for name, value in _attributes(module):
+        for name, value in scripted_attributes(module):
             if name in self._values and not _same(value, self._values[name]):
-                module._c.setattr(name, _copied(self._values[name]))
-
-
-def _attributes(module: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes that the module's script declares: the names are known where it was compiled, not where traced."""
-    concrete = getattr(module, "_concrete_type", None)
-    if concrete is None:
-        return
-    known = {*(name for name, _ in module.named_parameters(recurse=False)), "training"}
-    for name in concrete.get_attributes():
-        if name not in known:
-            with suppress(RuntimeError, AttributeError):  # frozen modules fold attributes away
-                yield name, module._c.getattr(name)
+                set_scripted_attribute(module, name, _copied(self._values[name]))
 
 
 def _copied(value: Any) -> Any:

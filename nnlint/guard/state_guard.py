@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnlint.guard.process import WarningFilters, global_hooks, settings
+from nnlint.capture.torch_private import global_module_hooks
+from nnlint.guard.process import WarningFilters, settings
 from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach
 from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
 from nnlint.guard.surroundings import surroundings
@@ -63,7 +64,7 @@ class StateGuard:
         # Grad mode, default device and the like come first: they change what later writes mean.
         self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *surroundings())]
         self._restorers.append(RandomStates().restore)
-        states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
+        states = [ContainerState(container) for container in (*reach.containers, *global_module_hooks())]
         self._restorers += [state.restore for state in states]
         self._restorers += [CellState(cell).restore for cell in reach.cells]
         self._restorers += [GeneratorState(generator).restore for generator in reach.generators]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from nnlint.capture.torch_private import print_options
 from nnlint.guard.process import Setting
 
 _SMALLEST = sys.float_info.min
@@ -31,8 +32,7 @@ def _found() -> Iterator[Setting]:
     yield Setting.of("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit)
     yield Setting.of("garbage collection", gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable())
     yield Setting.of("flush denormal", _flushes, torch.set_flush_denormal)
-    options = torch._tensor_str.PRINT_OPTS
-    yield Setting.of("print options", lambda: dict(vars(options)), lambda values: vars(options).update(values))
+    yield Setting.of("print options", lambda: dict(print_options()), lambda values: print_options().update(values))
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         yield Setting.of("numpy's errors", numpy.geterr, lambda state: numpy.seterr(**state))

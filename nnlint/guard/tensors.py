@@ -11,11 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from nnlint.capture.torch_private import hook_tables, set_versions, storage_identity, version, without_subclasses
 from nnlint.guard.parts import Parts, inner_tensors
 from nnlint.guard.reach import ContainerState
-from nnlint.guard.versions import set_versions
 
-_HOOK_TABLES = ("_backward_hooks", "_post_accumulate_grad_hooks")
 #: Bytes from which a region is only compared by the version counters of its tensors when a probe has just read.
 _LARGE = 1 << 16
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -99,9 +98,8 @@ class Region:
 
 def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...] | None:
     """How often each was written to; None where torch does not count."""
-    if any(tensor.is_inference() for tensor in tensors):
-        return None
-    return tuple(tensor._version for tensor in tensors)
+    found = [version(tensor) for tensor in tensors]
+    return None if None in found else tuple(count for count in found if count is not None)
 
 
 @dataclass
@@ -131,8 +129,10 @@ class Record:
         if strided:
             geometry, storage = Geometry.of(tensor), tensor.untyped_storage()
         leaf = bool(tensor.is_leaf)
-        tables = {name: getattr(tensor, name) for name in _HOOK_TABLES if leaf or name == "_backward_hooks"}
-        hooks = {name: (table, None if table is None else ContainerState(table)) for name, table in tables.items()}
+        hooks = {
+            name: (table, None if table is None else ContainerState(table))
+            for name, table in hook_tables(tensor).items()
+        }
         return cls(
             tensor,
             type(tensor),
@@ -143,7 +143,7 @@ class Record:
             tensor.grad if leaf else None,
             hooks,
             ContainerState(vars(tensor)),
-            None if tensor.is_inference() else tensor._version,
+            version(tensor),
             None if strided or is_fake(tensor) else Parts.of(tensor),
             () if strided or is_fake(tensor) else tuple(inner_tensors(tensor)),
         )
@@ -170,7 +170,7 @@ class Record:
             self.parts.put_back(tensor)
         if self.storage is None or self.geometry is None:
             return
-        moved = not is_strided(tensor) or _key(tensor.untyped_storage()) != _key(self.storage)
+        moved = not is_strided(tensor) or storage_identity(tensor.untyped_storage()) != storage_identity(self.storage)
         if moved or Geometry.of(tensor) != self.geometry:
             tensor.data = self.geometry.view_of(self.storage)
 
@@ -191,16 +191,6 @@ class Record:
         for name, inner in self.inner:
             if getattr(tensor, name) is not inner:
                 setattr(tensor, name, inner)
-
-
-def _key(storage: torch.UntypedStorage) -> int:
-    """Identity of a storage: the address of its data changes when it is resized, and is 0 when empty."""
-    return int(storage._cdata)
-
-
-def _plain() -> Any:
-    """Tensor subclasses are handled as what they are to torch: their own code must not see the bookkeeping."""
-    return torch._C.DisableTorchFunctionSubclass()
 
 
 def is_fake(tensor: Tensor) -> bool:
@@ -227,13 +217,13 @@ class TensorStore:
     """The tensors of a setup as they were."""
 
     def __init__(self, tensors: Iterable[Tensor], *, contents: bool = True) -> None:
-        with _plain(), torch.no_grad():
+        with without_subclasses(), torch.no_grad():
             self.records = list(_records(tensors))
             self._by_identity = {id(record.tensor): record for record in self.records}
             self._regions = _regions(self.records)
             self._by_storage = _by_storage(self._regions)
             storages = [record.storage for record in self.records if record.storage is not None]
-            self._sizes = {_key(storage): (storage, storage.nbytes()) for storage in storages}
+            self._sizes = {storage_identity(storage): (storage, storage.nbytes()) for storage in storages}
             if contents:
                 self._save()
 
@@ -254,7 +244,7 @@ class TensorStore:
 
     def differs(self, tensor: Tensor) -> bool:
         """Whether a recorded tensor's contents are now other than they were."""
-        with _plain(), torch.no_grad():
+        with without_subclasses(), torch.no_grad():
             record = self._by_identity.get(id(tensor))
             if record is None:
                 return False
@@ -276,7 +266,7 @@ class TensorStore:
         if geometry is None or storage is None:
             return None
         first, last = geometry.byte_range()
-        for region in self._by_storage.get(_key(storage), ()):
+        for region in self._by_storage.get(storage_identity(storage), ()):
             if region.start <= first and last <= region.stop:
                 if region.saved is None:
                     return None
@@ -287,7 +277,7 @@ class TensorStore:
 
     def isolate_gradients(self) -> None:
         """Take the gradients off, so that a backward cannot add to the caller's tensors."""
-        with _plain():
+        with without_subclasses():
             for record in self.records:
                 if record.leaf and record.grad is not None:
                     record.tensor.grad = None
@@ -299,7 +289,7 @@ class TensorStore:
             after_reading: large tensors that nobody has written to, as far as torch counts, are not compared.
         """
         failures: list[Exception] = []
-        with _plain(), torch.no_grad():
+        with without_subclasses(), torch.no_grad():
             for storage, size in self._sizes.values():
                 if storage.nbytes() != size:
                     storage.resize_(size)
@@ -317,7 +307,7 @@ class TensorStore:
     def _restore_versions(self) -> None:
         """Set back how often torch counted a write: a graph of the caller's that waits for its backward compares them."""
         known = [record for record in self.records if record.version is not None and not record.tensor.is_inference()]
-        written = [record for record in known if record.tensor._version != record.version]
+        written = [record for record in known if version(record.tensor) != record.version]
         set_versions([record.tensor for record in written], [record.version or 0 for record in written])
 
 
@@ -358,7 +348,7 @@ def _records(tensors: Iterable[Tensor]) -> Iterator[Record]:
 def _by_storage(regions: list[Region]) -> dict[int, list[Region]]:
     table: dict[int, list[Region]] = defaultdict(list)
     for region in regions:
-        table[_key(region.storage)].append(region)
+        table[storage_identity(region.storage)].append(region)
     return table
 
 
@@ -374,8 +364,8 @@ def _regions(records: list[Record]) -> list[Region]:
         if start < min(stop, size):  # a storage may be freed while its tensor waits (sharded parameters)
             # Rounded to eight bytes where the storage allows it: compared as long integers, five times as fast.
             found = (start - start % 8, min(stop + -stop % 8, size), record.tensor)
-            ranges[_key(record.storage)].append(found)
-            storages[_key(record.storage)] = record.storage
+            ranges[storage_identity(record.storage)].append(found)
+            storages[storage_identity(record.storage)] = record.storage
     return [region for key, found in ranges.items() for region in _joined(storages[key], found)]
 
 

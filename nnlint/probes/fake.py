@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from nnlint.capture.torch_private import fake_tensor_mode
 from nnlint.guard.reach import Reach
 from nnlint.tensors import tensor_leaves
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @contextmanager
 def fake_setup(setup: TrainingSetup) -> Iterator[TrainingSetup]:
     """A copy of `setup` whose model, loss and batch are fake tensors on the CPU; valid inside the block."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_tensor_mode():
         memo: dict[int, Any] = {}
         # Plain tensor attributes too: a deep copy of a real tensor fails under this mode.
         held = Reach((setup.model, *([setup.loss] if isinstance(setup.loss, nn.Module) else []))).tensors

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nnlint.capture.torch_private import lacking
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.adapters.lightning import is_lightning_module, with_lightning, without_loss_on_noise
 from nnlint.setup.batches import take_first_batch
@@ -47,6 +48,8 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     if is_huggingface(setup.model):
         setup = setup.model_copy(update=huggingface_changes(setup))
     setup = assume_targets(setup, options)
+    for text in lacking():
+        setup = setup.with_assumption(text)
     return setup.to(device) if device is not None else setup
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from nnlint.capture.torch_private import is_bookkeeping
 from nnlint.finding import Location
 from nnlint.frames import location_of
 from nnlint.provenance import is_tool_file
@@ -16,9 +17,6 @@ from nnlint.provenance import is_tool_file
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
-
-#: Attributes in which `nn.Module` itself keeps what is registered.
-_REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +243,7 @@ class Model:
         """Every value that a registered module's attributes hold, with its path from there."""
         for view in self.modules:
             for name, value in vars(view._module).items():
-                if name not in _REGISTRIES and not name.endswith(("_hooks", "_hooks_with_kwargs")):
+                if not is_bookkeeping(name):
                     yield from ((view, path, item) for path, item in _items(value, name, set()))
 
 

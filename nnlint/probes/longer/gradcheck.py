@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
-from nnlint.capture.functions import observed_functions
+from nnlint.capture.torch_private import observed_functions
 from nnlint.finding import Location, Skip
 from nnlint.frames import call_lines
 from nnlint.probes.longer.effort import LongerProbe

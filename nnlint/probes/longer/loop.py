@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
+from nnlint.capture.torch_private import has_step_hooks
 from nnlint.finding import Skip
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.samples import first_samples, sample_count
@@ -146,15 +146,11 @@ def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
 
 def _treats_each_alone(optimizer: torch.optim.Optimizer) -> bool:
     """Whether steps on a part of the parameters each come to the step on all: nobody else listens in or takes part."""
-    hooks = (
-        *(_global_optimizer_pre_hooks, _global_optimizer_post_hooks),
-        *(optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks),
-    )
     return (
         type(optimizer).__module__.startswith("torch.optim.")
         and not needs_closure(optimizer)
         and "step" not in vars(optimizer)  # a scheduler counts, a scaler wraps
-        and not any(hooks)
+        and not has_step_hooks(optimizer)
     )
 
 

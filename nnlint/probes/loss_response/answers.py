@@ -162,7 +162,9 @@ def _class_axis(output: Tensor, target: Tensor) -> int | None:
     shape = _squeezed(target.shape)
     for axis in dict.fromkeys((1, output.dim() - 1)):
         rest = _without(output.shape, axis)
-        if output.shape[axis] > 1 and (_squeezed(rest) == shape or (target.dim() == 1 and rest.numel() == target.numel())):
+        if output.shape[axis] > 1 and (
+            _squeezed(rest) == shape or (target.dim() == 1 and rest.numel() == target.numel())
+        ):
             return axis
     return None
 

@@ -25,7 +25,9 @@ def nature(made: LossResponse, caller: LossCaller, found: Sequence[Form], first:
         return made
     invariant = _shift_invariant(caller, found[0]) if found else None
     made = replace(made, shift_invariant=invariant, couples_samples=_couples(caller, leaf, made.samples))
-    return replace(made, takes="logits" if invariant else _takes(caller, found), kind=_kind(made, caller, found, leaf, first))
+    return replace(
+        made, takes="logits" if invariant else _takes(caller, found), kind=_kind(made, caller, found, leaf, first)
+    )
 
 
 def _main_leaf(caller: LossCaller) -> int | None:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from nnlint.capture.torch_private import norms
+
 
 def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
     """Euclidean norms, by one foreach call."""
     listed = [tensor.detach() for tensor in tensors]
     # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
-    return _numbers(torch._foreach_norm(listed)) if listed else []
+    return _numbers(norms(listed)) if listed else []
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float | None]:

@@ -13,25 +13,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses import FakeTensorMode
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedFakeTensorException,
-)
 from torch.nn.parameter import is_lazy
 
+from nnlint.capture.torch_private import drop_forward_hooks, fake_tensor_mode, undecided_errors
 from nnlint.seeding import seeded
 from nnlint.setup.training_setup import call
 from nnlint.tensors import map_tensors
-
-#: Fake tensors have no values: a model that branches on one, or a kernel without a shape rule, decides nothing.
-_UNDECIDED = (
-    DynamicOutputShapeException,
-    UnsupportedFakeTensorException,
-    DataDependentOutputException,
-    NotImplementedError,
-)
 
 #: Models above this many parameters are not copied for real.
 _LARGEST_REAL_COPY = 50_000_000
@@ -65,7 +52,7 @@ class Trial:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._mode = fake_tensor_mode()
         self._copy = _without_hooks(copy.deepcopy(model, _fake_memo(model, self._mode))).train()
 
     def run(self, inputs: Any) -> Outcome:
@@ -73,7 +60,7 @@ class Trial:
         try:
             with _silent(), self._mode:
                 return Outcome(call(self._copy, map_tensors(self._mode.from_tensor, inputs)))
-        except _UNDECIDED as error:
+        except undecided_errors() as error:  # fake tensors have no values to branch on: nothing is decided
             return self.run_for_real(inputs) or Outcome(error=error)
         except Exception as error:
             if "FakeTensor" in str(error) or "fake tensor" in str(error):
@@ -123,18 +110,18 @@ def _silent() -> Iterator[None]:
         yield
 
 
-def _fake_memo(model: nn.Module, mode: FakeTensorMode) -> dict[int, Any]:
+def _fake_memo(model: nn.Module, mode: Any) -> dict[int, Any]:
     """A memo for `copy.deepcopy` that puts a fake tensor of the same shape in place of every tensor of the model."""
     memo: dict[int, Any] = {}
     for module in model.modules():
-        own = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]  # noqa: SLF001
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values()]
         for tensor in own:
             if isinstance(tensor, torch.Tensor) and not is_lazy(tensor) and id(tensor) not in memo:
                 memo[id(tensor)] = _fake_twin(tensor, mode)
     return memo
 
 
-def _fake_twin(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+def _fake_twin(tensor: torch.Tensor, mode: Any) -> torch.Tensor:
     device = torch.device("cpu") if tensor.is_meta else tensor.device
     with mode:
         twin = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device=device)
@@ -144,6 +131,5 @@ def _fake_twin(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
 def _without_hooks(model: nn.Module) -> nn.Module:
     # Hooks are shared with the original by deepcopy: they would show the trial's tensors to the user's code.
     for module in model.modules():
-        module._forward_hooks.clear()  # noqa: SLF001
-        module._forward_pre_hooks.clear()  # noqa: SLF001
+        drop_forward_hooks(module)
     return model

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from nnlint.setup.inputs.spec import make_tensor
@@ -78,7 +77,7 @@ def layer_specs(module: nn.Module, samples: int) -> list[TensorSpec]:  # noqa: C
         case nn.LayerNorm():
             shape = tuple(module.normalized_shape)
             return _floats([(samples, *shape), (samples, _LENGTHS[0], *shape)])
-        case _BatchNorm():
+        case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d() | nn.SyncBatchNorm():
             return _batch_norm(module, samples)
         case nn.GroupNorm():
             return _images(samples, module.num_channels, (32, 64))
@@ -109,7 +108,9 @@ def _sequences(samples: int, features: int, *, batch_first: bool) -> list[Tensor
     return _floats(batched + time_first if batch_first else time_first + batched)
 
 
-def _batch_norm(module: _BatchNorm, samples: int) -> list[TensorSpec]:
+def _batch_norm(
+    module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm, samples: int
+) -> list[TensorSpec]:
     if isinstance(module, nn.BatchNorm1d):
         return _floats([(samples, module.num_features), (samples, module.num_features, _SIGNALS[0])])
     if isinstance(module, nn.BatchNorm3d):

@@ -203,9 +203,10 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
 
 
 def _is_loss_module(value: Any) -> bool:
-    return isinstance(value, nn.modules.loss._Loss) or (  # noqa: SLF001 - the common base of torch's losses
-        isinstance(value, nn.Module) and type(value).__name__.endswith(("Loss", "Criterion"))
-    )
+    if not isinstance(value, nn.Module):
+        return False
+    of_torch = any(base.__module__ == "torch.nn.modules.loss" for base in type(value).__mro__)
+    return of_torch or type(value).__name__.endswith(("Loss", "Criterion"))
 
 
 def _fields_for(part: Any) -> tuple[str, ...]:

@@ -6,11 +6,13 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from nnlint.capture.torch_private import patched_module_init
 from nnlint.finding import Location
 from nnlint.frames import construction_line
 
@@ -27,24 +29,25 @@ class ConstructionSites:
 
     def __init__(self) -> None:
         self._sites: dict[int, tuple[weakref.ref[nn.Module], Location]] = {}
-        self._originals: list[Callable[..., None]] = []
+        self._entered: list[AbstractContextManager[None]] = []
 
     def __enter__(self) -> Self:
-        original: Callable[..., None] = nn.Module.__init__
-
-        @functools.wraps(original)
-        def recording_init(module: nn.Module, *args: Any, **kwargs: Any) -> None:
-            original(module, *args, **kwargs)
-            self._record(module, inspect.currentframe())
-
-        self._originals.append(original)
-        nn.Module.__init__ = recording_init  # type: ignore[method-assign, assignment]
+        self._entered.append(patched_module_init(self._recording))
+        self._entered[-1].__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        nn.Module.__init__ = self._originals.pop()  # type: ignore[method-assign]
+        self._entered.pop().__exit__(kind, error, trace)
+
+    def _recording(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def recording_init(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            original(module, *args, **kwargs)
+            self._record(module, inspect.currentframe())
+
+        return recording_init
 
     def _record(self, module: nn.Module, frame: FrameType | None) -> None:
         site = construction_line(module, frame)

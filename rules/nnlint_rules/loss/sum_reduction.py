@@ -39,7 +39,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     graph, end = losses.graph, losses.require_result().op
     if end is None:
         return
-    samples = _samples(losses)
+    samples = graph.facts.samples
     for op, label in (*_summed_calls(losses), *_sums(graph, end, samples)):
         path = _path(graph, op, end)
         if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
@@ -55,11 +55,6 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',
         )
-
-
-def _samples(losses: LossCalls) -> int:
-    sizes = [op.shape[0] for op in losses.graph.inputs if op.shape]
-    return sizes[0] if sizes else 1
 
 
 def _summed_calls(losses: LossCalls) -> Iterator[tuple[Op, str]]:
