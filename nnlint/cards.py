@@ -77,6 +77,16 @@ def find(wanted: str, known: Iterable[RuleCard]) -> RuleCard:
     raise KeyError(unknown_rule(wanted, (name for card in listed for name in (card.code, card.name))))
 
 
+def matching(words: str, known: Iterable[RuleCard], *, pages: bool = True) -> list[RuleCard]:
+    """The rules whose code or name, or with `pages` whose page, holds all the words; all rules for no words."""
+    wanted = words.lower().replace("-", " ").split()
+
+    def text(card: RuleCard) -> str:
+        return f"{card.code} {card.name.replace('-', ' ')} {card.doc if pages else ''}".lower()
+
+    return [card for card in known if all(word in text(card) for word in wanted)]
+
+
 def unknown_rule(wanted: str, names: Iterable[str]) -> str:
     """The message for an unknown rule, with the nearest names."""
     known = list(names)

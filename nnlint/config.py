@@ -133,6 +133,7 @@ class FileSettings(_Shared):
     """Every key of `[tool.nnlint]`."""
 
     targets: tuple[str, ...] = ()
+    baseline: str | None = Field(default=None, description="file of known findings, which are not reported again")
     timeout: float | None = Field(default=None, description="seconds after which the check of one target is stopped")
     memory_limit: int | None = Field(default=None, description="what one target may allocate: bytes, 800M, 4G")
     jobs: int = Field(default=1, ge=1, description="how many targets are checked at a time")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import click
 
 from nnlint._version import __version__
+from nnlint.cli.baseline import baseline
 from nnlint.cli.check import check
+from nnlint.cli.config import config
+from nnlint.cli.diff import diff
 from nnlint.cli.explain import explain
+from nnlint.cli.init import init
 from nnlint.cli.lr import lr
 from nnlint.cli.rules import rules
 
@@ -21,3 +25,7 @@ main.add_command(check)
 main.add_command(lr)
 main.add_command(rules)
 main.add_command(explain)
+main.add_command(baseline)
+main.add_command(diff)
+main.add_command(config)
+main.add_command(init)

@@ -1,7 +1,8 @@
-"""`nnlint explain`: the documentation page of a rule."""
+"""`nnlint explain`: the documentation page of a rule, of a family, or of what a word finds."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,44 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("rule")
+@click.argument("words", nargs=-1, required=True, metavar="RULE")
 @click.option("--color/--no-color", default=None, help="Default: as the terminal, NO_COLOR and FORCE_COLOR say.")
-def explain(rule: str, color: bool | None) -> None:  # noqa: FBT001 - click passes the flag
-    """Explain RULE, a code or a name: what it finds, why it hurts, and what to write instead."""
-    from nnlint.cards import find
+def explain(words: tuple[str, ...], color: bool | None) -> None:  # noqa: FBT001 - click passes the flag
+    """Explain RULE: what it finds, why it hurts, and what to write instead.
+
+    RULE is a code or a name (LOS001, softmax-before-cross-entropy). The letters of a family (LOS) list the family; any other
+    words list the rules whose name or page holds them.
+    """
     from nnlint.cli.catalogue import load_cards
     from nnlint.cli.errors import Refusal
     from nnlint.cli.output import wants_color
+    from nnlint.cli.rules import table
 
     try:
-        found = find(rule, load_cards())
+        found = _found(" ".join(words), load_cards())
     except KeyError as error:
         raise Refusal(str(error.args[0])) from error
-    click.echo("\n".join(_page(found)), color=wants_color(color))
+    if len(found) == 1:
+        click.echo("\n".join(_page(found[0])), color=wants_color(color))
+    else:
+        click.echo(table(found))
+
+
+def _found(wanted: str, known: tuple[RuleCard, ...]) -> list[RuleCard]:
+    """The rule of this code or name, else the family, else the rules that the words find: in names before pages.
+
+    Raises:
+        KeyError: nothing is found; the message holds the nearest names.
+    """
+    from nnlint.cards import find, matching
+
+    exact = [rule for rule in known if wanted.upper() == rule.code or wanted.lower() == rule.name]
+    family = [rule for rule in known if rule.code[:3] == wanted.upper()]
+    if exact or family:
+        return exact or family
+    is_misspelt = "-" in wanted or re.fullmatch(r"[A-Za-z]{3}\d+", wanted)
+    found = [] if is_misspelt else matching(wanted, known, pages=False) or matching(wanted, known)
+    return found or [find(wanted, known)]
 
 
 def _page(rule: RuleCard) -> Iterator[str]:

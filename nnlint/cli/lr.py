@@ -34,7 +34,7 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     Exit status: 0 measured; 2 it could not be.
     """
     from nnlint import worker
-    from nnlint.cli.check import limits
+    from nnlint.cli.checking import limits
     from nnlint.cli.progress import progress_bar
 
     require_streams()

@@ -71,6 +71,14 @@ _LIMITS = (
     click.option("--timeout", **_DURATION, help="Stop a target that takes longer. Default: 10m."),
     click.option("--memory-limit", callback=_bytes, metavar="SIZE", help="What one target may allocate: 800M, 4G."),
 )
+_BASELINE = (
+    click.option(
+        "--baseline",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Leave out the findings of this file, which `nnlint baseline` writes.",
+    ),
+)
 _OUTPUT = (
     click.option(
         "--format", "style", type=click.Choice(list(REPORTERS)), default="text", help="What to print. Default: text."
@@ -79,6 +87,9 @@ _OUTPUT = (
         "--output", multiple=True, metavar="[FORMAT:]FILE", help="Write a file as well; repeatable. The suffix decides."
     ),
     click.option("--show", multiple=True, type=click.Choice(["layers"]), help="Always show the table of layers."),
+    click.option(
+        "--statistics", "style", flag_value="statistics", help="Print counts by rule instead of the findings."
+    ),
     click.option("--color/--no-color", default=None, help="Default: as the terminal, NO_COLOR and FORCE_COLOR say."),
 )
 _RUN = (
@@ -94,7 +105,7 @@ _RUN = (
 
 def check_options(command: Decorated) -> Decorated:
     """Add every option, in the order of the help text."""
-    for option in reversed((*_SUBJECT, *_RULES, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN)):
+    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN)):
         command = option(command)
     return command
 
@@ -102,5 +113,12 @@ def check_options(command: Decorated) -> Decorated:
 def measure_options(command: Decorated) -> Decorated:
     """Add the options that say what to measure and how long that may take."""
     for option in reversed((*_SUBJECT, *_LIMITS, *_RUN)):
+        command = option(command)
+    return command
+
+
+def rule_options(command: Decorated) -> Decorated:
+    """Add the options that say which rules run."""
+    for option in reversed(_RULES[:3]):
         command = option(command)
     return command

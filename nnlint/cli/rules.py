@@ -11,22 +11,38 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--family", metavar="LOS", help="Only rules whose code begins so.")
+@click.option("--level", type=click.Choice(["error", "warning", "info"]), help="Only rules of this level.")
+@click.option("--search", metavar="WORDS", help="Only rules whose name or page holds all these words.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
-def rules(style: str) -> None:
+def rules(family: str | None, level: str | None, search: str | None, style: str) -> None:
     """List the rules."""
     import json
 
+    from nnlint.cards import matching
     from nnlint.cli.catalogue import load_cards
+    from nnlint.cli.errors import Refusal
 
-    known = load_cards()
+    known = [
+        rule
+        for rule in matching(search or "", load_cards())
+        if rule.code.startswith((family or "").upper()) and level in (None, rule.level)
+    ]
+    if not known:
+        raise Refusal("no rule matches; `nnlint rules` lists all of them")
     if style == "json":
         click.echo(json.dumps([_described(rule) for rule in known], indent=2, ensure_ascii=False))
         return
+    click.echo(table(known))
+
+
+def table(known: list[RuleCard]) -> str:
+    """The rules as a person reads them."""
     from tabulate import tabulate
 
     rows = [[rule.code, rule.name, rule.level, " ".join(rule.needs), rule.summary] for rule in known]
     headers = ["code", "name", "level", "needs", "summary"]
-    click.echo(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
+    return tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
 
 
 def _described(rule: RuleCard) -> dict[str, object]:

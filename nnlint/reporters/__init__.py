@@ -23,6 +23,7 @@ REPORTERS: Mapping[str, str] = MappingProxyType(
         "markdown": "nnlint.reporters.markdown",
         "jsonl": "nnlint.reporters.jsonl",
         "html": "nnlint.reporters.html",
+        "statistics": "nnlint.reporters.statistics",
     }
 )
 

@@ -1,0 +1,72 @@
+"""`nnlint baseline`: accept the findings of today, so that a gate fails on new ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nnlint.cli.checking import checked_report, configured_baseline, prepared
+from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
+from nnlint.cli.options import measure_options, rule_options
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@measure_options
+@rule_options
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write. Default: `baseline` of the configuration, else nnlint-baseline.json.",
+)
+@click.pass_context
+def baseline(context: click.Context, /, targets: tuple[str, ...], path: Path | None, **options: Any) -> None:
+    """Check TARGETS, or those of the configuration, and write their findings to a baseline.
+
+    `nnlint check --baseline FILE` then reports only other findings. Entries of targets that are not checked here are kept;
+    entries whose finding is gone are dropped and listed.
+
+    Exit status: 0 written; 2 something could not be checked, and nothing was written.
+    """
+    from nnlint import baseline as baselines
+
+    require_streams()
+    run = prepared(targets, {**_DEFAULTS, **options}, with_baseline=False)
+    file = path or configured_baseline(run.config) or Path(baselines.FILE_NAME)
+    try:
+        old = baselines.read(file) if file.exists() else baselines.Baseline()
+        report = checked_report(run, {**_DEFAULTS, **options})
+    except baselines.BaselineError as error:
+        raise Refusal(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("nnlint: interrupted", err=True)
+        context.exit(INTERRUPTED)
+    if report.exit_status(None):
+        names = ", ".join(result.target for result in report.results if result.status == "failed") or "the check"
+        raise Refusal(f"{names} could not be checked completely: {file} was not written; `nnlint check` says why")
+    checked = {result.target for result in report.results}
+    fresh = baselines.of_report(report)
+    kept = [entry for entry in old.findings if entry.target not in checked]
+    made = baselines.Baseline(
+        findings=tuple(sorted([*kept, *fresh.findings], key=lambda e: (e.target, e.code, e.module)))
+    )
+    file.write_text(made.text(), encoding="utf-8")
+    for entry in baselines.apply(report.results, old).stale:
+        click.echo(f"gone: {entry.place}")
+    click.echo(f"{file}: {sum(entry.count for entry in made.findings)} known findings")
+
+
+#: Options of `check` that this command does not have.
+_DEFAULTS: dict[str, Any] = {
+    "fail_on": None,
+    "static": None,
+    "deep": None,
+    "probes": (),
+    "details": None,
+    "style": "text",
+    "baseline": None,
+}

@@ -1,0 +1,186 @@
+"""What the commands that check share: reading the configuration, running the check, saying why it ends as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnlint.cli.errors import Refusal
+
+if TYPE_CHECKING:
+    from nnlint.baseline import Baseline
+    from nnlint.config import CheckSettings, Config
+    from nnlint.registry import Registry
+    from nnlint.report import Report, TargetReport
+    from nnlint.reporters.options import ReportOptions
+    from nnlint.worker import Limits
+
+_REPLACED = (
+    "input", "loss", "batch_size", "classes", "weights", "device", "seed", "select", "fail_on", "static", "deep",
+    "probes", "budget", "details",
+)  # fmt: skip
+_ADDED = ("extend_select", "ignore")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A check that may begin: everything that can be wrong before is not."""
+
+    targets: tuple[str, ...]
+    settings: CheckSettings
+    config: Config
+    registry: Registry
+    baseline: Baseline | None = None
+
+
+def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_baseline: bool = True) -> Run:
+    """Read the configuration and judge it; warnings go to standard error.
+
+    Raises:
+        Refusal: usage or configuration are wrong.
+    """
+    from nnlint.cli.catalogue import load_rules, unknown_ignores, validate
+    from nnlint.config import ConfigError, load
+
+    try:
+        config = load(options["config"])
+        settings = config.settings(_changes(options, config) | _place(targets, options, config))
+    except ConfigError as error:
+        raise Refusal(str(error)) from error
+    chosen = targets or config.targets
+    if not chosen:
+        raise click.UsageError("no target: name one, such as mymodel:build_fn, or set targets in [tool.nnlint]")
+    registry = load_rules()
+    validate(settings, registry)
+    for warning in unknown_ignores(settings, config.suppressions, registry):
+        warn(warning)
+    known = _baseline(options, config) if with_baseline else None
+    return Run(tuple(dict.fromkeys(chosen)), settings, config, registry, known)
+
+
+def _changes(options: Mapping[str, Any], config: Config) -> dict[str, object]:
+    """What the command line says otherwise than the configuration."""
+    changes = {name: options[name] for name in _REPLACED if options[name] not in (None, ())}
+    for name in _ADDED:
+        changes[name] = (*getattr(config.values, name), *options[name])
+    return changes
+
+
+def _place(targets: tuple[str, ...], options: Mapping[str, Any], config: Config) -> dict[str, object]:
+    """Targets of the configuration start from its folder, whatever the working directory is; paths typed here do not."""
+    if targets or config.folder is None:
+        return {}
+    place: dict[str, object] = {"directory": config.folder}
+    if options["weights"] is not None:
+        place["weights"] = str(Path.cwd() / Path(options["weights"]).expanduser())
+    return place
+
+
+def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
+    """Check the targets, and take out what the user has accepted."""
+    from nnlint import suppress, worker
+    from nnlint._version import __version__
+    from nnlint.cli.progress import progress_bar
+    from nnlint.report import Report
+
+    if options["in_process"]:
+        checked = worker.check_here(run.targets, run.settings)
+    else:
+        with progress_bar(options["style"]) as on_step:
+            checked = worker.check(run.targets, run.settings, limits=limits(options, run.config), on_step=on_step)
+    suppressed = suppress.apply(checked.results, run.config.suppressions)
+    for warning in suppressed.warnings:
+        warn(warning)
+    results = list(_without_known(suppressed.results, run))
+    return Report(nnlint=__version__, torch=checked.torch, seed=run.settings.seed, results=results).summarized()
+
+
+def configured_baseline(config: Config) -> Path | None:
+    """The baseline file of the configuration, which starts from the configuration's folder."""
+    named = config.values.baseline
+    return None if named is None else (config.folder or Path()) / Path(named).expanduser()
+
+
+def _without_known(results: tuple[TargetReport, ...], run: Run) -> tuple[TargetReport, ...]:
+    """The results without the findings of the baseline, where there is one; entries that are gone are told."""
+    from nnlint import baseline
+
+    if run.baseline is None:
+        return results
+    compared = baseline.apply(results, run.baseline)
+    if compared.stale:
+        listed = "; ".join(entry.place for entry in compared.stale)
+        warn(f"the baseline holds findings that are gone: {listed}. `nnlint baseline` writes it anew")
+    return compared.results
+
+
+def _baseline(options: Mapping[str, Any], config: Config) -> Baseline | None:
+    """The baseline that the command line or the configuration names; read before anything is measured.
+
+    Raises:
+        Refusal: the file is missing or is no baseline.
+    """
+    from nnlint import baseline
+
+    file = options["baseline"] or configured_baseline(config)
+    if file is None:
+        return None
+    try:
+        return baseline.read(file)
+    except baseline.BaselineError as error:
+        raise Refusal(str(error)) from error
+
+
+def limits(options: Mapping[str, Any], config: Config) -> Limits:
+    """What the command line, or else the configuration, allows one target.
+
+    Raises:
+        Refusal: this system cannot limit the memory of a process.
+    """
+    import importlib.util
+
+    from nnlint.worker import Limits
+
+    given = {name: options[name] or getattr(config.values, name) for name in ("timeout", "memory_limit", "jobs")}
+    if given["memory_limit"] is not None and importlib.util.find_spec("resource") is None:
+        raise Refusal("--memory-limit: this system cannot limit the memory of a process")
+    return Limits(timeout=given["timeout"], memory=given["memory_limit"], jobs=given["jobs"])
+
+
+def report_options(registry: Registry, options: Mapping[str, Any]) -> ReportOptions:
+    """How the report is rendered on this terminal."""
+    import shutil
+
+    from nnlint.cli.output import wants_color
+    from nnlint.reporters.options import ReportOptions
+
+    return ReportOptions(
+        width=min(shutil.get_terminal_size((120, 40)).columns, 140),
+        color=wants_color(options["color"]),
+        show=frozenset(options["show"]),
+        root=Path.cwd(),
+        rules=registry.rules,
+    )
+
+
+def why(report: Report, settings: CheckSettings) -> str:
+    """The reason of an exit status other than 0."""
+    failed = [result.target for result in report.results if result.status == "failed"]
+    if failed:
+        return f"{', '.join(failed)} could not be checked completely"
+    broken = dict.fromkeys(finding.code for finding in report.findings if finding.code.startswith("RUN"))
+    if broken:
+        return f"the check itself has findings ({', '.join(broken)})"
+    threshold = settings.fail_on
+    number = sum(threshold is not None and finding.level.at_least(threshold) for finding in report.findings)
+    gravity = f"{threshold.value} or above" if threshold is not None else ""
+    return f"{number} finding{'s' if number > 1 else ''} of level {gravity} (--fail-on)"
+
+
+def warn(text: str) -> None:
+    """Say something on standard error that changes no result."""
+    click.echo(f"nnlint: warning: {text}", err=True)

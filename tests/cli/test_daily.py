@@ -1,0 +1,163 @@
+"""What makes daily use short: `config`, `init`, filters of `rules`, `explain` by word and by family, `--statistics`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nnlint.cli import main
+from nnlint.config import FileSettings, load
+from nnlint.starter import offer_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+# ---------------------------------------------------------------- config
+
+
+def test_every_setting_is_shown_with_its_origin(stub: Path) -> None:
+    (stub / "pyproject.toml").write_text('[tool.nnlint]\nfail-on = "warning"\n')
+    shown = json.loads(run("config", "--format", "json").stdout)
+    rows = {row["key"]: row for row in shown["settings"]}
+    assert rows["fail-on"]["value"] == "warning"
+    assert rows["fail-on"]["from"].endswith("pyproject.toml")
+    assert rows["seed"]["from"] == "default"
+    assert {key.replace("-", "_") for key in rows} == set(FileSettings.model_fields)
+
+
+def test_config_without_a_file(stub: Path) -> None:
+    assert run("config").stdout.startswith("configuration: none found; all defaults\n")
+
+
+def test_config_refuses_what_check_refuses(stub: Path) -> None:
+    (stub / "pyproject.toml").write_text("[tool.nnlint]\nfail_onn = 3\n")
+    done = run("config")
+    assert done.exit_code == 2
+    assert "unknown key fail-onn" in done.stderr
+
+
+def test_the_schema_knows_every_key() -> None:
+    schema = json.loads(run("config", "--schema").stdout)
+    assert set(schema["properties"]) == set(FileSettings.model_fields)
+
+
+# ---------------------------------------------------------------- rules and explain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (["--family", "los"], ["LOS001", "LOS018"]),
+        (["--level", "warning"], ["LOS018", "SIG001"]),
+        (["--search", "cross entropy"], ["LOS001"]),
+        (["--family", "LOS", "--level", "error"], ["LOS001"]),
+    ],
+)
+def test_rules_can_be_filtered(stub: Path, arguments: list[str], codes: list[str]) -> None:
+    assert [rule["code"] for rule in json.loads(run("rules", "--format", "json", *arguments).stdout)] == codes
+
+
+def test_no_rule_matches(stub: Path) -> None:
+    done = run("rules", "--search", "quantum")
+    assert done.exit_code == 2
+    assert "no rule matches" in done.stderr
+
+
+def test_explain_by_word(stub: Path) -> None:
+    assert run("explain", "softmax").stdout.startswith("LOS001 softmax-before-cross-entropy\n")
+    assert run("explain", "dead", "units").stdout.startswith("SIG001 dead-units\n")
+
+
+def test_explain_lists_a_family_and_what_words_of_pages_find(stub: Path) -> None:
+    for words in (["LOS"], ["los"]):
+        listed = run("explain", *words).stdout.splitlines()
+        assert [line.split()[0] for line in listed] == ["code", "LOS001", "LOS018"]
+    assert len(run("explain", "hurts").stdout.splitlines()) == 4
+
+
+def test_explain_of_nothing_known(stub: Path) -> None:
+    done = run("explain", "LOS01")
+    assert done.exit_code == 2
+    assert "did you mean LOS018, LOS001?" in done.stderr
+
+
+def test_statistics_count_by_rule(stub: Path) -> None:
+    done = run("check", "fine", "clean", "other", "--statistics")
+    assert done.exit_code == 1
+    assert done.stdout == "    2  error    LOS001  softmax-before-cross-entropy\n2 findings in 3 targets\n"
+
+
+# ---------------------------------------------------------------- init
+
+BUILDER = "def build_model(depth=3):\n    return depth\n\nclass Net(nn.Module):\n    pass\n"
+MODEL = (
+    "class Net(torch.nn.Module):\n    pass\n\ndef build(depth):\n    return depth\n\ndef build_nothing():\n    pass\n"
+)
+SCRIPT = "for x in data:\n    loss = model(x)\n    loss.backward()\n"
+TRAINER = "trainer = Trainer(max_epochs=3)\ntrainer.fit(model)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "targets", "trains"),
+    [
+        (BUILDER, ("net.py:build_model",), False),
+        (MODEL, ("net.py:Net",), False),
+        (SCRIPT, (), True),
+        (TRAINER, (), True),
+        ("clf.fit(x, y)\n", (), False),
+        ("x = 1\n", (), False),
+    ],
+)
+def test_what_a_file_offers(stub: Path, text: str, targets: tuple[str, ...], trains: bool) -> None:
+    Path("net.py").write_text(text)
+    offer = offer_of(Path("net.py"))
+    assert (offer.targets, offer.trains) == (targets, trains)
+
+
+def test_init_writes_a_configuration_that_check_reads(stub: Path) -> None:
+    Path("net.py").write_text(BUILDER)
+    Path("pyproject.toml").write_text('[project]\nname = "x"\n')
+    done = run("init")
+    assert done.exit_code == 0
+    assert "Next: nnlint check" in done.stdout
+    assert load().targets == ("net.py:build_model",)
+    assert tomllib.loads(Path("pyproject.toml").read_text())["project"] == {"name": "x"}
+    again = run("init")
+    assert again.exit_code == 2
+    assert "has a [tool.nnlint] already" in again.stderr
+
+
+def test_init_tells_how_to_check_a_script(stub: Path) -> None:
+    Path("train.py").write_text(SCRIPT)
+    done = run("init", "train.py")
+    assert done.exit_code == 0
+    assert "nnlint run train.py" in done.stdout
+    assert not Path("pyproject.toml").exists()
+
+
+def test_init_passes_over_tests_and_shows_without_writing(stub: Path) -> None:
+    Path("tests").mkdir()
+    Path("tests/helper.py").write_text(BUILDER)
+    Path("net.py").write_text(MODEL)
+    done = run("init", "--dry-run")
+    assert '"net.py:Net"' in done.stdout
+    assert "tests" not in done.stdout
+    assert not Path("pyproject.toml").exists()
+
+
+@pytest.mark.parametrize(("name", "text"), [("empty.py", ""), ("broken.py", "def ("), ("missing.py", None)])
+def test_init_with_nothing_to_offer(stub: Path, name: str, text: str | None) -> None:
+    if text is not None:
+        Path(name).write_text(text)
+    assert run("init", name).exit_code == 2
