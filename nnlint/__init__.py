@@ -18,8 +18,9 @@ from nnlint.rule import rule
 if TYPE_CHECKING:
     from nnlint.api import check
     from nnlint.capture.facts import UnregisteredModule
-    from nnlint.capture.graph import Graph, LossCall, Op
+    from nnlint.capture.graph import Graph, Op
     from nnlint.capture.lookups import RefusedLookup
+    from nnlint.capture.loss_call import LossCall
     from nnlint.failure import Failures
     from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip
     from nnlint.observe.events import (

@@ -114,7 +114,7 @@ _ROWS = (
         "capture.graph",
         f"{_RUN}.provide:graph",
         "training pass",
-        parts=("LossCall", "Op", "capture.facts:UnregisteredModule"),
+        parts=("capture.loss_call:LossCall", "Op", "capture.facts:UnregisteredModule"),
     ),
     Source("RefusedLookup", "run", "capture.lookups", f"{_RUN}.provide:refused_lookup", "training pass"),
     Source("LossCalls", "loss", f"{_RUN}.losses", f"{_RUN}.provide:losses", "training pass", parts=("MeasuredLoss",)),

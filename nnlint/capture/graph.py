@@ -14,6 +14,9 @@ from nnlint.finding import Location
 if TYPE_CHECKING:
     from torch import fx
 
+    from nnlint.capture.formulas.reading import Formula
+    from nnlint.capture.loss_call import LossCall
+
 
 class Op:
     """One operation of the graph: a node of `torch.fx.Graph` with its place, shapes and kinds."""
@@ -167,12 +170,14 @@ class Op:
     @property
     def activations(self) -> tuple[Op, ...]:
         """Inputs that are no parameters, buffers or constants."""
-        return tuple(op for op in self.inputs if not op.is_kind("parameter", "buffer"))
+        written: Formula | None = self._meta("formula")
+        read = self.inputs if written is None else tuple(map(self._graph.of, written.nodes))
+        return tuple(op for op in read if not op.is_kind("parameter", "buffer"))
 
     @property
     def input(self) -> Op | None:
         """The op that gives the first tensor argument."""
-        return self.inputs[0] if self.inputs else None
+        return self.activations[0] if "formula" in self.node.meta else self.inputs[0] if self.inputs else None
 
     @cached_property
     def users(self) -> tuple[Op, ...]:
@@ -193,6 +198,8 @@ class Op:
 
     def argument(self, name: str, default: Any = None) -> Any:
         """A non-tensor argument as called, by its name in the functional's signature; an `Op` for a tensor."""
+        if "formula" in self.node.meta:
+            return self._unwrapped(self.node.meta["formula"].arguments().get(name, default))
         if name in self.node.kwargs:
             return self._unwrapped(self.node.kwargs[name])
         names = self._signature
@@ -219,43 +226,6 @@ def _before_writes(op: Op) -> Op:
     while op.in_place and op.inputs:
         op = op.inputs[0]
     return op
-
-
-class AtOp:
-    """Something known of an op: its place is that of the op."""
-
-    op: Op
-
-    @property
-    def module_path(self) -> str:
-        """Module path of the op."""
-        return self.op.module_path
-
-    @property
-    def location(self) -> Location | None:
-        """Source line of the op."""
-        return self.op.location
-
-
-class LossCall(AtOp):
-    """A call of a loss function whose value reaches the loss that backward starts from."""
-
-    def __init__(self, op: Op) -> None:
-        self.op = op
-        self.kind = op.name
-        first = op.argument("input")
-        self.prediction: Op | None = first if isinstance(first, Op) else op.inputs[0] if op.inputs else None
-        target = op.argument("target", op.argument("targets"))
-        self.target: Op | None = target if isinstance(target, Op) else None
-
-    @property
-    def label(self) -> str:
-        """`cross_entropy` with its place."""
-        return self.kind if self.location is None else f"{self.kind} ({self.location.short})"
-
-    def argument(self, name: str, default: Any = None) -> Any:
-        """An argument of the loss as called (`reduction`, `ignore_index`, ...)."""
-        return self.op.argument(name, default)
 
 
 class Graph:
@@ -383,6 +353,8 @@ class Graph:
     @cached_property
     def loss_calls(self) -> tuple[LossCall, ...]:
         """Calls of loss functions that the final loss depends on; all of them where the final loss is unknown."""
+        from nnlint.capture.loss_call import LossCall
+
         candidates = self.calls("loss")
         if self.loss is not None:
             upstream = self.ancestors(self.loss) | {self.loss}

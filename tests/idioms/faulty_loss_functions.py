@@ -135,3 +135,121 @@ class Step(nn.Module):
 
 def build_sign_lost_inside_forward():  # expect: LOS031
     return setup(Step(), (table(), labels(64)), loss=lambda out: out)
+
+
+# -------------------------------------------------------------------- heads and losses written out by hand
+
+
+class Head(nn.Module):
+    """A body, a head, and what is done to its scores."""
+
+    def __init__(self, last, outputs=5):
+        super().__init__()
+        self.body, self.head, self.last = mlp(32, nn.ReLU()), nn.Linear(32, outputs), last
+
+    def forward(self, x):
+        return self.last(self.head(self.body(x)))  # <- LOS005
+
+
+def build_softmax_as_exp_over_its_sum():  # expect: LOS001
+    def last(z):
+        e = torch.exp(z)
+        return e / e.sum(dim=1, keepdim=True)  # <- LOS001
+
+    return setup(Head(last), table(), labels(64), nn.CrossEntropyLoss())
+
+
+def build_stable_softmax_by_hand():  # expect: LOS001
+    class Attentive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def normalized(self, scores):
+            shifted = torch.exp(scores - scores.max(dim=-1, keepdim=True)[0])
+            return torch.div(shifted, shifted.sum(-1, keepdim=True))  # <- LOS001
+
+        def forward(self, x):
+            return {"scores": self.normalized(self.net(x))}
+
+    loss = lambda out, y: functional.cross_entropy(out["scores"], y, label_smoothing=0.1)
+    return setup(Attentive(), table(), labels(64), loss)
+
+
+def build_probabilities_of_an_own_kind():  # expect: LOS001
+    def last(z):
+        positive = functional.softplus(z)
+        return positive / positive.sum(1, keepdim=True)  # <- LOS001
+
+    return setup(Head(last), table(), labels(64), nn.CrossEntropyLoss())
+
+
+def build_softmax_of_pixels_and_own_cross_entropy():  # expect: LOS001
+    class Pixels(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = segmenter(4)
+
+        def forward(self, x):
+            e = self.net(x).exp()
+            return e / e.sum(1, keepdim=True)  # <- LOS001
+
+    def loss(p, y):
+        scores = p.movedim(1, -1).reshape(-1, 4)
+        return -(scores.log_softmax(-1)[torch.arange(len(scores)), y.flatten()]).mean()
+
+    return setup(Pixels(), images(16, 3, 16), torch.randint(0, 4, (16, 16, 16)), loss)
+
+
+def build_sigmoid_by_hand():  # expect: LOS005
+    last = lambda z: 1 / (1 + torch.exp(-z))  # <- LOS005
+    return setup(Head(last, 1), table(), halves(), nn.BCEWithLogitsLoss())
+
+
+def build_sigmoid_and_a_focal_loss_on_logits():  # expect: LOS005
+    def focal(scores, target):
+        p = torch.sigmoid(scores)
+        share = p * target + (1 - p) * (1 - target)
+        return -((1 - share) ** 2 * share.clamp(1e-6).log()).mean()
+
+    return setup(Head(torch.sigmoid, 1), table(), halves(), focal)
+
+
+def build_sigmoid_and_a_dice_loss_on_logits():  # expect: LOS005 at 3
+    class SoftDice(nn.Module):
+        def forward(self, scores, target):
+            p = scores.sigmoid().flatten(1)
+            t = target.flatten(1)
+            return 1 - ((2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)).mean()
+
+    x = images(16, 3, 16)
+    return setup(segmenter(last=nn.Sigmoid()), x, masks(x), SoftDice())
+
+
+def build_log_softmax_and_a_binary_loss():  # expect: LOS005 at 5
+    return setup(mlp(last=nn.LogSoftmax(1)), table(), torch.randint(0, 2, (64, 5)).float(), nn.BCEWithLogitsLoss())
+
+
+def build_log_softmax_by_hand_and_a_binary_loss():  # expect: LOS005
+    last = lambda z: z - z.logsumexp(1, keepdim=True)  # <- LOS005
+    return setup(Head(last), table(), torch.randint(0, 2, (64, 5)).float(), nn.BCEWithLogitsLoss())
+
+
+def build_log_softmax_into_bce():  # expect: LOS006 at 5, RUN003
+    return setup(mlp(last=nn.LogSoftmax(1)), table(), torch.randint(0, 2, (64, 5)).float(), nn.BCELoss())
+
+
+def build_gate_that_normalizes_its_only_choice():  # expect: LOS007 at
+    class Mixture(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.first, self.second, self.head = nn.Linear(20, 2), nn.Linear(20, 32), nn.Linear(20, 32), nn.Linear(32, 5)
+
+        def forward(self, x):
+            scores, index = torch.topk(self.gate(x), 1)
+            weight = scores.softmax(-1)  # <- LOS007
+            made = torch.stack([self.first(x), self.second(x)], 1)
+            picked = made.gather(1, index[:, :, None].expand(-1, -1, 32))[:, 0]
+            return self.head(torch.relu(picked * weight))
+
+    return setup(Mixture(), table(), labels(64), nn.CrossEntropyLoss())

@@ -175,3 +175,77 @@ def build_objective_maximized():
     model = mlp()
     loss = lambda logits, y: logits.log_softmax(1).gather(1, y[:, None]).mean()
     return setup(model, table(), labels(64), loss, optimizer=torch.optim.SGD(model.parameters(), lr=0.05, maximize=True))
+
+
+# -------------------------------------------------------------------- written out by hand
+
+
+class Head(nn.Module):
+    """A body, a head, and what is done to its scores."""
+
+    def __init__(self, last, outputs=5):
+        super().__init__()
+        self.body, self.head, self.last = mlp(32, nn.ReLU()), nn.Linear(32, outputs), last
+
+    def forward(self, x):
+        return self.last(self.head(self.body(x)))
+
+
+def build_softmax_by_hand_and_its_likelihood():
+    def last(z):
+        e = torch.exp(z - z.max(1, keepdim=True).values)
+        return e / e.sum(1, keepdim=True)
+
+    return setup(Head(last), table(), labels(64), lambda p, y: -p.gather(1, y[:, None]).clamp(1e-9).log().mean())
+
+
+def build_log_softmax_by_hand():
+    return setup(Head(lambda z: z - z.logsumexp(1, keepdim=True)), table(), labels(64), nn.NLLLoss())
+
+
+def build_sigmoid_by_hand():
+    return setup(Head(lambda z: 1 / (1 + torch.exp(-z)), 1), table(), halves(), nn.BCELoss())
+
+
+def build_focal_loss_of_logits():
+    def focal(scores, target):
+        p = torch.sigmoid(scores)
+        share = p * target + (1 - p) * (1 - target)
+        return ((1 - share) ** 2 * functional.binary_cross_entropy_with_logits(scores, target, reduction="none")).mean()
+
+    return setup(Head(lambda z: z, 1), table(), halves(), focal)
+
+
+def build_attention_by_hand():
+    class Pooling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.score, self.head = nn.Linear(6, 32), nn.Linear(32, 1), nn.Linear(32, 5)
+
+        def forward(self, x):
+            h = torch.tanh(self.embed(x))
+            weights = torch.exp(self.score(h))
+            weights = weights / weights.sum(1, keepdim=True)
+            return self.head((h * weights).sum(1))
+
+    return setup(Pooling(), torch.randn(64, 9, 6), labels(64), nn.CrossEntropyLoss())
+
+
+def build_squared_error_by_hand():
+    return setup(mlp(1), table(), torch.randn(64, 1), lambda output, y: (output - y).pow(2).mean())
+
+
+def build_top_two_experts():
+    class Mixture(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.experts, self.head = nn.Linear(20, 4), nn.ModuleList(nn.Linear(20, 32) for _ in range(4)), nn.Linear(32, 5)
+
+        def forward(self, x):
+            scores, index = self.gate(x).topk(2, dim=-1)
+            weights = scores.softmax(-1)
+            made = torch.stack([expert(x) for expert in self.experts], 1)
+            picked = made.gather(1, index[:, :, None].expand(-1, -1, 32))
+            return self.head(torch.relu((picked * weights[:, :, None]).sum(1)))
+
+    return setup(Mixture(), table(), labels(64), nn.CrossEntropyLoss())

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint.capture.graph import Graph, LossCall, Op
+from nnlint.capture.graph import Graph, Op
+from nnlint.capture.loss_call import LossCall
 from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:

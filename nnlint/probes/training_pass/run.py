@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from nnlint import kinds
 from nnlint.capture.facts import run_facts
-from nnlint.capture.graph import Graph
+from nnlint.capture.formulas.recognize import recognize
+from nnlint.capture.graph import Graph, Op
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
@@ -31,6 +32,10 @@ from nnlint.tensors import map_tensors, tensor_leaves
 if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
     from nnlint.setup.training_setup import TrainingSetup
+
+
+#: Ops that keep the values in their order.
+_RESHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "float", "double", "clone")
 
 
 @dataclass
@@ -196,6 +201,7 @@ def _drive(run: _Run) -> None:
 def _graph(run: _Run, *, method: str) -> Graph:
     loss = run.recorder.node_of(run.loss) if isinstance(run.loss, torch.Tensor) else None
     run.recorder.finish(run.output)
+    recognize(run.recorder.graph)
     return Graph(
         run.recorder.graph,
         method=method,
@@ -316,11 +322,33 @@ def _refused_losses(run: _Run, graph: Graph) -> LossCalls | None:
 def _loss_calls(run: _Run, graph: Graph) -> tuple[MeasuredLoss, ...]:
     """The loss functions that the loss depends on, with the tensors they were given where there are values."""
     kept = {found.node: found for found in run.collector.losses} if run.collector is not None else {}
-    found = ((call.op, kept.get(call.op.node)) for call in graph.loss_calls)
-    return tuple(
-        MeasuredLoss(op) if given is None else MeasuredLoss(op, given.prediction, given.target, given.value)
-        for op, given in found
-    )
+    known = _known_values(run)
+    made = []
+    for call in graph.loss_calls:
+        given = kept.get(call.op.node)
+        if given is not None:
+            made.append(MeasuredLoss(call.op, given.prediction, given.target, given.value))
+        else:  # written out: what it was given is known where that is an output of the model, or the targets as they are
+            ends = [_value_of(end, known) for end in (call.prediction, call.target)]
+            made.append(MeasuredLoss(call.op, *ends))
+    return tuple(made)
+
+
+def _value_of(op: Op | None, known: dict[fx.Node, torch.Tensor]) -> torch.Tensor | None:
+    """The value of an op that is known, or only shaped in another way since."""
+    shape = op.shape if op is not None else None
+    while op is not None and op.node not in known and op.name in _RESHAPES and op.activations:
+        op = op.activations[0]
+    value = known.get(op.node) if op is not None else None
+    return value.reshape(shape) if value is not None and shape is not None else None
+
+
+def _known_values(run: _Run) -> dict[fx.Node, torch.Tensor]:
+    """The values of the outputs and targets, by their nodes."""
+    if run.collector is None:
+        return {}
+    tensors = (tensor for _, tensor in tensor_leaves((run.output, run.setup.targets)))
+    return {node: tensor.detach() for tensor in tensors if (node := run.recorder.known_node(tensor)) is not None}
 
 
 def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: bool) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from nnlint.capture.graph import AtOp, Graph, Op
+from nnlint.capture.graph import Graph, Op
+from nnlint.capture.loss_call import AtOp
 from nnlint.finding import Location, Skip
 
 

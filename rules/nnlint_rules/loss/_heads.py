@@ -17,6 +17,7 @@ SQUASHED_THROUGH = VALUE_PRESERVING | {"clamp"}
 _AVERAGES = ("mean", "avg-pool")
 SOFTMAX_LOSSES = ("cross_entropy",)
 SIGMOID_LOSSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
+_SUM_TO_ONE = 1e-4  # departure of a row's sum from 1 that rounding explains
 _ENTRIES = 1 << 22  # of a tensor of predictions or targets that are looked at
 #: Ops that end the walk back from the loss: what is before them is the body of the net.
 _BODY = ("linear-map", "matmul", "recurrent", "attention", "embedding", "norm", "input", "parameter", "buffer")
@@ -38,15 +39,37 @@ class LogitSink:
 
 
 def softmax_sinks(losses: LossCalls) -> Iterator[LogitSink]:
-    """Where a softmax will be applied: cross-entropy calls, and every log_softmax on the way to the loss."""
+    """Where a softmax will be applied: cross-entropy calls, every log_softmax on the way to the loss, a softmax in the loss."""
     yield from _loss_sinks(losses, SOFTMAX_LOSSES)
     yield from _op_sinks(losses, "log_softmax")
+    yield from (sink for sink in _op_sinks(losses, "softmax") if _is_of_loss(losses, sink.op))
 
 
 def sigmoid_sinks(losses: LossCalls) -> Iterator[LogitSink]:
-    """Where a sigmoid will be applied: binary losses on logits, and every logsigmoid on the way to the loss."""
+    """Where a sigmoid will be applied: binary losses on logits, every logsigmoid on the way to the loss, a sigmoid in the loss."""
     yield from _loss_sinks(losses, SIGMOID_LOSSES)
     yield from _op_sinks(losses, "logsigmoid")
+    yield from (sink for sink in _op_sinks(losses, "sigmoid") if _is_of_loss(losses, sink.op))
+
+
+def _is_of_loss(losses: LossCalls, op: Op) -> bool:
+    """Whether the op belongs to the loss (a dice or focal loss that takes logits): no layer comes after it."""
+    graph, upstream = losses.graph, loss_path(losses)
+    layers = ("linear-map", "matmul", "recurrent", "attention", "norm", "embedding")
+    return op.in_loss and not any(after.is_kind(*layers) for after in graph.descendants(op) if after in upstream)
+
+
+def are_distributions(call: MeasuredLoss) -> bool:
+    """Whether the rows of a prediction are probabilities that sum to one, whatever op made them."""
+    import torch
+
+    values = call.prediction_value
+    if values is None or values.dim() < 2 or values.shape[call.class_dim] < 2:
+        return False
+    rows = thinned(values).movedim(call.class_dim, -1).reshape(-1, values.shape[call.class_dim])
+    if len(rows) < 2 or not bool(torch.isfinite(rows).all()) or bool((rows < 0).any()) or bool((rows == rows[0]).all()):
+        return False
+    return bool(((rows.sum(1) - 1).abs() < _SUM_TO_ONE).all())
 
 
 def _loss_sinks(losses: LossCalls, kinds: tuple[str, ...]) -> Iterator[LogitSink]:

@@ -11,6 +11,7 @@ from nnlint_rules.loss._heads import sigmoid_sinks, squashed_heads
 
 if TYPE_CHECKING:
     from nnlint import LossCalls
+    from nnlint_rules.loss._heads import LogitSink
 
 #: Smallest loss of a negative and of a positive label when the "logit" is held between 0 and 1.
 _FLOOR_NEGATIVE = math.log(2.0)
@@ -41,8 +42,9 @@ def check(losses: LossCalls) -> Iterator[Finding]:
 
     ## What it does
     Follows the prediction of `binary_cross_entropy_with_logits`, `multilabel_soft_margin_loss` and `soft_margin_loss` (focal
-    losses on logits are built on the first), and the input of a `logsigmoid` on the way to the loss, back through operations
-    that keep its values and reports a sigmoid or softmax found there. A sigmoid for a metric is not reported.
+    losses on logits are built on the first), and the input of a `logsigmoid`, or of a sigmoid inside a hand-written loss, back
+    through operations that keep its values and reports a sigmoid, softmax or log_softmax found there, also one that is written
+    out. A sigmoid for a metric is not reported.
 
     ## Why is this bad?
     The loss takes the probability for a logit: between 0 and 1 it can only mean probabilities of 0.5 to 0.73. No label can
@@ -57,11 +59,29 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.nn.BCEWithLogitsLoss` combines a sigmoid layer and BCELoss
     """
-    for head, sink in squashed_heads(losses, sigmoid_sinks(losses), "sigmoid", "softmax"):
+    for head, sink in squashed_heads(losses, sigmoid_sinks(losses), "sigmoid", "softmax", "log-softmax"):
+        logarithms = head.is_kind("log-softmax")
         yield Finding(
             at=head,
-            message=f"{head.label}: its values between 0 and 1 go into {sink.label}, which applies sigmoid itself: "
-            f"the loss cannot fall below {_FLOOR_NEGATIVE:.3f} for a negative label and {_FLOOR_POSITIVE:.3f} for a positive one",
-            evidence={"floor_negative": _FLOOR_NEGATIVE, "floor_positive": _FLOOR_POSITIVE, "loss": sink.label},
+            message=f"{head.label}: {_words(sink, logarithms=logarithms)}",
+            evidence={
+                "floor_negative": 0.0 if logarithms else _FLOOR_NEGATIVE,
+                "floor_positive": _FLOOR_NEGATIVE if logarithms else _FLOOR_POSITIVE,
+                "loss": sink.label,
+            },
             fix=f"remove the {head.name} and give the loss the logits; apply it only where probabilities are shown",
         )
+
+
+def _words(sink: LogitSink, *, logarithms: bool) -> str:
+    if logarithms:
+        return (
+            f"its log-probabilities, none above 0, go into {sink.label}, which applies sigmoid itself: no probability can be above "
+            f"0.5, and the loss of a positive label never below {_FLOOR_NEGATIVE:.3f}"
+        )
+    if sink.op.is_kind("sigmoid"):
+        return f"its values between 0 and 1 go into {sink.label}, a second sigmoid, which makes them 0.5 to 0.731"
+    return (
+        f"its values between 0 and 1 go into {sink.label}, which applies sigmoid itself: the loss cannot fall below "
+        f"{_FLOOR_NEGATIVE:.3f} for a negative label and {_FLOOR_POSITIVE:.3f} for a positive one"
+    )
