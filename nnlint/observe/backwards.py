@@ -139,6 +139,8 @@ class Backwards:
         ]
         draft.fields["gradient_norm"] = norm_of(tensors)
         draft.fields["optimizers"] = tuple({ref: None for known in filled for ref in known.optimizers})
+        for ref in draft.fields["optimizers"]:
+            things.named(things.known[ref], things.known[ref].object())
         forwards = [self._state.journal.drafts[index] for index in draft.fields["forwards"]]
         if any(forward.fields.get("autocast") == "float16" for forward in forwards):
             plain = [tensor for tensor in tensors if is_strided(tensor)]

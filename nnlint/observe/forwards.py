@@ -31,6 +31,7 @@ class Forwards:
         self._state = state
         self._buffers: list[tuple[str, Tensor, int]] = []
         self._measured: set[Any] = set()
+        self._taken = False
         self._reads: deque[tuple[Draft, tuple[Leaf, ...]]] = deque(maxlen=_REMEMBERED)
         self._hashed: deque[tuple[weakref.ref[Tensor], int, Leaf]] = deque(maxlen=_REMEMBERED)
 
@@ -69,6 +70,7 @@ class Forwards:
             random_state=digest_of_random_states(),
         )
         self._buffers = [(name, buffer, buffer._version) for name, buffer in inner.named_buffers()]
+        self._taken = state.taker is not None and records
         if state.taker is not None and records:
             state.taker.forward_begins(module, args, kwargs)
         state.in_forward += 1
@@ -88,12 +90,14 @@ class Forwards:
             self._measured.add((place, draft.fields["training"]))
             draft.fields["graph_bytes"] = saved_bytes(graphed)
         draft.fields["buffers_changed"] = self._changed_buffers()
-        if state.taker is not None:
+        if state.taker is not None and self._taken:
             state.taker.forward_ends(module, output)
 
     def failed(self, draft: Draft, error: BaseException) -> None:
         """The call raised."""
         self._state.in_forward -= 1
+        if self._state.taker is not None and self._taken:
+            self._state.taker.forward_failed()
         draft.fields["error"] = f"{type(error).__name__}: {error}"
 
     def note_hand_updates(self) -> None:

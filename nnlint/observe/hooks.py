@@ -302,12 +302,20 @@ class Hooks:
             optimizer = args[0] if args and call in ("unscale", "step") else None
             factor = self._tell(scaler.get_scale) or 1.0
             draft = self._tell(self.steps.scaler_called, scaler, call, optimizer, factor)
+            taker = self._state.taker if call == "scale" else None
+            if taker is not None:
+                taker.pause(1)
             try:
                 result = original(scaler, *args, **kwargs)
             except BaseException as error:
                 if draft is not None:
                     self._tell(self.steps.scaler_returned, draft, error)
                 raise
+            finally:
+                if taker is not None:
+                    taker.pause(-1)
+            if taker is not None and args:
+                self._tell(taker.scaled, result, args[0])
             if draft is not None:
                 self._tell(self.steps.scaler_returned, draft, None)
             return result

@@ -22,6 +22,7 @@ from nnlint.observe.facts import (
 from nnlint.observe.hooks import Hooks
 from nnlint.observe.journal import Draft, frozen
 from nnlint.observe.log import Events, Loaders, Observation
+from nnlint.observe.players import Players
 from nnlint.observe.reads import Pass, Read
 from nnlint.observe.rest import Reading
 from nnlint.observe.state import State
@@ -41,17 +42,20 @@ class Observer:
         self._on_end = on_end
         self.course = Course(self.state, plan or Plan(), self._ended, self._reading)
         self.hooks = Hooks(self.state, self.course)
+        self.players = Players(self.state)
         self.end = End()
         self._group: GroupFacts | None = None
 
     def start(self) -> None:
         """Install the hooks."""
+        self.state.taker = self.players
         self.hooks.install()
 
     def stop(self, error: BaseException | None = None) -> None:
         """Take the hooks off; `error` is what ended the script, if anything did."""
         if self.state.active:
             self.hooks.look_at_last()
+        self.players.stop()
         self.hooks.remove()
         self.course.mark_training_loaders()
         if self.end.steps == 0 and self.end.backwards == 0:

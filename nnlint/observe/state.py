@@ -32,8 +32,20 @@ class Taker(Protocol):
     def backward_begins(self, losses: tuple[torch.Tensor, ...], reached: Keys) -> None:
         """The engine is about to run from these tensors."""
 
+    def forward_failed(self) -> None:
+        """It raised."""
+
+    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer is about to step."""
+
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer made a step."""
+
+    def pause(self, change: int) -> None:
+        """Begin (1) or end (-1) to leave torch calls out."""
+
+    def scaled(self, result: Any, original: Any) -> None:
+        """A scaler multiplied a loss."""
 
 
 @dataclass

@@ -59,6 +59,8 @@ class Steps:
         if not self._running:
             self.forwards.note_hand_updates()
         thing = state.things.named(state.optimizer(optimizer), optimizer)
+        if state.taker is not None:
+            state.taker.step_begins(optimizer)
         thing.facts.setdefault("groups", tuple(_numbers(group) for group in optimizer.param_groups))
         own = state.parameters_of(optimizer)
         known = {key: state.things.parameters[key] for key in own}

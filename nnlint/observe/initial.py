@@ -1,0 +1,68 @@
+"""The state in which a script's training began: parameters, buffers and optimizers as they were before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from nnlint.guard.state_guard import StateGuard
+from nnlint.tensors import map_tensors
+
+
+class Initial:
+    """Copies of tensors and of optimizers' states, each taken once."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
+        self._optimizers: dict[int, tuple[Any, dict[Any, Any], list[dict[str, Any]]]] = {}
+
+    def keep(self, module: nn.Module) -> None:
+        """Copy a module's parameters and buffers, where they are new."""
+        for tensor in (*module.parameters(), *module.buffers()):
+            self._keep(tensor)
+
+    def keep_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Copy an optimizer's parameters, state and settings, where it is new."""
+        if id(optimizer) in self._optimizers:
+            return
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                self._keep(parameter)
+        state = {
+            key: map_tensors(lambda tensor: tensor.detach().clone(), value) for key, value in optimizer.state.items()
+        }
+        groups = [
+            {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+        ]
+        groups = [map_tensors(lambda tensor: tensor.detach().clone(), group) for group in groups]
+        self._optimizers[id(optimizer)] = (optimizer, state, groups)
+
+    def _keep(self, tensor: Tensor) -> None:
+        if id(tensor) not in self._tensors and not is_lazy(tensor):
+            self._tensors[id(tensor)] = (tensor, tensor.detach().clone())
+
+    @contextmanager
+    def back(self, *roots: object) -> Iterator[None]:
+        """Inside the block everything is as it was at the beginning; afterwards as it is now, bit for bit.
+
+        Args:
+            roots: the models, losses and optimizers that are about to be used.
+        """
+        models = [root for root in roots if isinstance(root, nn.Module)]
+        with torch.enable_grad(), StateGuard(models[0], *models[1:], *(root for root in roots if root not in models)):
+            with torch.no_grad():
+                for tensor, copy in self._tensors.values():
+                    if tensor.shape == copy.shape:
+                        tensor.detach().copy_(copy)
+            for optimizer, state, groups in self._optimizers.values():
+                if any(optimizer is root for root in roots):
+                    optimizer.state.clear()
+                    optimizer.state.update(map_tensors(lambda tensor: tensor.clone(), dict(state)))
+                    for group, before in zip(optimizer.param_groups, groups, strict=False):
+                        group.update(map_tensors(lambda tensor: tensor.clone(), before))
+            yield

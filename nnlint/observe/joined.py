@@ -1,0 +1,47 @@
+"""Several optimizers over one loss (one for each layer, one for matrices and one for the rest) as the one optimizer of a setup."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+
+def joined(optimizers: Sequence[Optimizer]) -> Optimizer | None:
+    """One optimizer with the groups of all; the very object where there is one, None where there is none."""
+    if len(optimizers) < 2:
+        return next(iter(optimizers), None)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    if len({type(optimizer) for optimizer in optimizers}) == 1:
+        made = copy.copy(optimizers[0])
+        made.param_groups = groups
+        made.state = defaultdict(dict)
+        for optimizer in optimizers:
+            made.state.update(optimizer.state)
+        return made
+    return JoinedOptimizers(optimizers, groups)
+
+
+class JoinedOptimizers(Optimizer):
+    """Steps all of them; the groups are the optimizers' own."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], groups: list[dict[str, Any]]) -> None:
+        super().__init__([{"params": list(groups[0]["params"])}], {})
+        self.param_groups = groups
+        self._optimizers = list(optimizers)
+        #: For the guard, which follows dicts but no optimizers inside of others.
+        self._tables = [vars(optimizer) for optimizer in optimizers]
+
+    def step(self, closure: Any = None) -> Any:
+        """A step of each."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return loss

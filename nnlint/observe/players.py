@@ -1,0 +1,169 @@
+"""Takes the material of training setups from the script's first iterations: one player for each optimizer that steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnlint.finding import Location
+from nnlint.observe.initial import Initial
+from nnlint.observe.journal import Keys
+from nnlint.observe.state import State, unwrapped
+from nnlint.observe.tape import Tape, TapeMode
+from nnlint.observe.things import script_line
+
+#: Losses of one iteration that are kept.
+_LOSSES = 64
+
+
+@dataclass
+class Loss:
+    """A tensor on which backward was called."""
+
+    number: int
+    calls: list[int]
+    value: float | None
+    reached: Keys
+    location: Location | None
+    at_step: int
+
+
+@dataclass
+class PlayerMaterial:
+    """What the first iteration of one optimizer was, or of several over the same losses (one for each layer, or kind of layer).
+
+    Attributes:
+        optimizers: none for updates by hand.
+        losses: those that filled its parameters before its first step.
+    """
+
+    optimizers: list[torch.optim.Optimizer]
+    losses: list[Loss]
+
+
+@dataclass
+class Players:
+    """The taker of an observation. It lets the tape go as soon as every optimizer that takes part has its material."""
+
+    state: State
+    initial: Initial = field(default_factory=Initial)
+    tape: Tape = field(default_factory=Tape)
+    players: list[PlayerMaterial] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    #: Why the tape could not be used, where it could not.
+    reason: str | None = None
+    _mode: TapeMode = field(init=False)
+    _steps: int = 0
+    _compiled: bool = False
+
+    def __post_init__(self) -> None:
+        self._mode = TapeMode(self.tape)
+
+    # ---------------------------------------------------------------- the events
+
+    def forward_begins(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """An outermost module is called, with gradients on."""
+        inner, wrapper = unwrapped(module)
+        self.initial.keep(inner)
+        self._mode.paused += 1
+        if wrapper == "OptimizedModule":
+            self._mode.off()  # dynamo would trace it
+            self._compiled = True
+        self.tape.enter(args, kwargs, records=True)
+
+    def forward_ends(self, module: nn.Module, output: Any) -> None:
+        """It returned."""
+        self._mode.paused -= 1
+        self.tape.leave(unwrapped(module)[0], output)
+        self._mode.on()
+
+    def forward_failed(self) -> None:
+        """It raised."""
+        self._mode.paused -= 1
+
+    def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys) -> None:
+        """The engine is about to run from these tensors."""
+        if len(self.losses) >= _LOSSES or len(losses) != 1 or not reached:
+            return
+        calls = self.tape.slice_to(losses[0])
+        if calls is None:
+            self.reason = "the loss comes from an operation that torch does not let us see"
+            return
+        number = self.tape.number_of(losses[0])
+        assert number is not None
+        value = float(losses[0].detach()) / (self.state.loss_scale or 1.0) if losses[0].numel() == 1 else None
+        self.losses.append(Loss(number, calls, value, reached, script_line(), self._steps))
+
+    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer's state and parameters are kept as they are before its first step."""
+        self.initial.keep_optimizer(optimizer)
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer made a step: its first one makes it a player."""
+        self._steps += 1
+        if all(found is not optimizer for player in self.players for found in player.optimizers):
+            own = Keys(self.state.parameters_of(optimizer))
+            losses = [loss for loss in self.losses if loss.reached & own]
+            if losses:
+                self._join(optimizer, self._of_one_iteration(losses, own))
+        if self._has_all():
+            self.stop()
+
+    def scaled(self, result: Any, original: Any) -> None:
+        """A scaler multiplied a loss: the tape goes on without the factor."""
+        if isinstance(result, Tensor) and isinstance(original, Tensor):
+            self.tape.alias(result, original)
+
+    def pause(self, change: int) -> None:
+        """Leave the calls of a scaler out."""
+        self._mode.paused += change
+
+    # ---------------------------------------------------------------- the end
+
+    def stop(self) -> None:
+        """Take the mode off; the tape stays."""
+        self._mode.off()
+        if self.state.taker is self:
+            self.state.taker = None
+
+    def finish(self) -> list[PlayerMaterial]:
+        """All players, those without a step too: a script that updates by hand, or never."""
+        self.stop()
+        if not self.players and self.losses:
+            self.players.append(PlayerMaterial(self._holders(self.losses[0].reached), self.losses[:1]))
+        return self.players
+
+    def _join(self, optimizer: torch.optim.Optimizer, losses: list[Loss]) -> None:
+        numbers = {loss.number for loss in losses}
+        for player in self.players:
+            if {loss.number for loss in player.losses} == numbers:
+                player.optimizers.append(optimizer)
+                return
+        self.players.append(PlayerMaterial([optimizer], losses))
+
+    def _of_one_iteration(self, losses: list[Loss], own: Keys) -> list[Loss]:
+        """The losses that belong together: of one line the first alone (an accumulation), of several lines one each.
+
+        Those before the newest step of any optimizer belong to that step.
+        """
+        since = max((loss.at_step for loss in losses), default=0)
+        newest = [loss for loss in losses if loss.at_step == since]
+        return list({loss.location: loss for loss in reversed(newest)}.values())[::-1]
+
+    def _holders(self, reached: Keys) -> list[torch.optim.Optimizer]:
+        """The optimizers that hold parameters of a loss and never stepped."""
+        refs = {ref: None for key in sorted(reached) for ref in self.state.things.parameters[key].optimizers}
+        found = (self.state.things.known[ref].object() for ref in refs)
+        return [optimizer for optimizer in found if isinstance(optimizer, torch.optim.Optimizer)][:1]
+
+    def _has_all(self) -> bool:
+        """Whether every optimizer whose parameters a backward reached is a player."""
+        known = self.state.things.parameters
+        holders = {ref for loss in self.losses for key in loss.reached for ref in known[key].optimizers}
+        alive = {ref for ref in holders if self.state.things.known[ref].object() is not None}
+        own = [optimizer for player in self.players for optimizer in player.optimizers]
+        done = {thing.ref for optimizer in own if (thing := self.state.things.find(optimizer)) is not None}
+        return alive <= done
