@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnlint.capture.torch_private import norms
 from nnlint.guard.tensors import is_strided
 from nnlint.observe.events import Leaf
 from nnlint.tensors import tensor_leaves
@@ -145,8 +146,7 @@ def norm_of(tensors: Iterable[Tensor]) -> float:
     if not plain:
         return 0.0
     try:
-        norms = torch._foreach_norm(plain, 2)
-        return float(torch.linalg.vector_norm(torch.stack([norm.float().cpu() for norm in norms])))
+        return float(torch.linalg.vector_norm(torch.stack([norm.float().cpu() for norm in norms(plain)])))
     except RuntimeError:
         return float("nan")
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
+from nnlint.capture.torch_private import version
 from nnlint.guard.tensors import is_fake
 from nnlint.observe.content import digest_of_random_states, leaf_of
 from nnlint.observe.events import Forward, Leaf, Update
@@ -18,6 +17,7 @@ from nnlint.observe.graphs import saved_bytes, sequence_numbers
 from nnlint.observe.journal import Draft, Keys
 from nnlint.observe.state import State, autocast_of, unwrapped
 from nnlint.observe.things import Thing, script_line
+from nnlint.observe.torch_private import is_batch_norm, is_dropout
 from nnlint.tensors import tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.
@@ -29,17 +29,17 @@ class Forwards:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._buffers: list[tuple[str, Tensor, int]] = []
+        self._buffers: list[tuple[str, Tensor, int | None]] = []
         self._measured: set[Any] = set()
         self._taken = False
         self._reads: deque[tuple[Draft, tuple[Leaf, ...]]] = deque(maxlen=_REMEMBERED)
-        self._hashed: deque[tuple[weakref.ref[Tensor], int, Leaf]] = deque(maxlen=_REMEMBERED)
+        self._hashed: deque[tuple[weakref.ref[Tensor], int | None, Leaf]] = deque(maxlen=_REMEMBERED)
 
     def read(self, draft: Draft, tensors: list[Tensor], leaves: tuple[Leaf, ...]) -> None:
         """Remember a batch, so that it is recognized when it goes into a module."""
         self._reads.append((draft, leaves))
         for tensor, leaf in zip(tensors, leaves, strict=True):
-            self._hashed.append((weakref.ref(tensor), tensor._version, leaf))
+            self._hashed.append((weakref.ref(tensor), version(tensor), leaf))
 
     def begins(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, records: bool
@@ -69,7 +69,7 @@ class Forwards:
             unoptimized=self._unoptimized(inner),
             random_state=digest_of_random_states(),
         )
-        self._buffers = [(name, buffer, buffer._version) for name, buffer in inner.named_buffers()]
+        self._buffers = [(name, buffer, version(buffer)) for name, buffer in inner.named_buffers()]
         self._taken = state.taker is not None and records
         if state.taker is not None and records:
             state.taker.forward_begins(module, args, kwargs)
@@ -145,8 +145,8 @@ class Forwards:
 
     def _leaf(self, name: str, tensor: Tensor) -> Leaf:
         """The hash of an input, taken over from the batch that it was read in."""
-        for reference, version, leaf in self._hashed:
-            if reference() is tensor and tensor._version == version:
+        for reference, count, leaf in self._hashed:
+            if reference() is tensor and version(tensor) == count:
                 return replace(leaf, name=name)
         return leaf_of(name, tensor)
 
@@ -167,7 +167,7 @@ class Forwards:
         return tuple(found)
 
     def _changed_buffers(self) -> tuple[str, ...]:
-        changed = [name for name, buffer, before in self._buffers if buffer._version != before]
+        changed = [name for name, buffer, before in self._buffers if version(buffer) != before]
         self._buffers = []
         # torch writes running statistics without counting; it counts the batches, though.
         counters = [name.rpartition(".")[0] for name in changed if name.rpartition(".")[2] == "num_batches_tracked"]
@@ -176,15 +176,15 @@ class Forwards:
 
 
 def _has_mode(module: nn.Module) -> bool:
-    return isinstance(module, (_DropoutNd, _BatchNorm))
+    return is_dropout(module) or is_batch_norm(module)
 
 
 def _facts(module: nn.Module) -> dict[str, Any]:
     named = list(module.named_modules())
     return {
-        "dropouts": tuple(path for path, child in named if isinstance(child, _DropoutNd) and child.p),
+        "dropouts": tuple(path for path, child in named if is_dropout(child) and getattr(child, "p", True)),
         "batch_norms": tuple(
-            path for path, child in named if isinstance(child, _BatchNorm) and child.track_running_stats
+            path for path, child in named if is_batch_norm(child) and getattr(child, "track_running_stats", True)
         ),
         "own_train": type(module).train is not nn.Module.train,
     }

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import weakref
 
-import torch
 from torch import Tensor
 
+from nnlint.capture.torch_private import norms, version
 from nnlint.guard.tensors import is_strided
 from nnlint.observe.journal import Held, Keys
 from nnlint.observe.things import Known, Things
 
 
-def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int]:
+def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int | None]:
     """What tells another gradient or another content: torch counts the writes of every in-place operation, `foreach` included."""
-    return weakref.ref(gradient), -1 if gradient.is_inference() else gradient._version
+    return weakref.ref(gradient), version(gradient)
 
 
 def _is_seen(known: Known, gradient: Tensor) -> bool:
     """Whether nothing was written to the gradient since it was last looked at."""
     if known.seen is None:
         return False
-    reference, version = known.seen
-    return reference() is gradient and version == _mark(gradient)[1]
+    reference, count = known.seen
+    return reference() is gradient and count == version(gradient)
 
 
 class Gradients:
@@ -81,5 +81,7 @@ def _zero(suspects: list[tuple[Known, Tensor]]) -> list[Known]:
     plain = [(known, gradient) for known, gradient in suspects if is_strided(gradient) and gradient.numel()]
     if not plain:
         return []
-    norms = torch._foreach_norm([gradient.detach() for _, gradient in plain], float("inf"))
-    return [known for (known, _), norm in zip(plain, norms, strict=True) if float(norm) == 0.0]
+    lengths = norms([gradient.detach() for _, gradient in plain])
+    # A norm of tiny numbers is zero as well: their squares are.
+    empty = [pair for pair, length in zip(plain, lengths, strict=True) if float(length) == 0.0]
+    return [known for known, gradient in empty if not bool(gradient.any())]

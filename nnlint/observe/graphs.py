@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnlint.capture.torch_private import storage_identity
 from nnlint.observe.journal import DraftTerm, Keys
 from nnlint.observe.things import Things
+from nnlint.observe.torch_private import saved, saved_names, sequence_number
 
 #: Nodes of a graph that are walked at most.
 MOST_NODES = 20_000
@@ -49,7 +50,7 @@ def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
             if known is not None:
                 found.parameters.add(known.key)
             continue
-        number = forwards.get(node._sequence_nr())
+        number = forwards.get(sequence_number(node))
         if number is not None:
             found.forwards.add(number)
     found.complete = found.nodes < MOST_NODES
@@ -101,10 +102,7 @@ def _factor(node: Any) -> float | None:
     inputs = [above for above, _ in node.next_functions if above is not None]
     if name not in ("MulBackward", "DivBackward") or len(inputs) != 1:
         return None
-    try:
-        other = node._saved_other
-    except (AttributeError, RuntimeError):
-        return None
+    other = saved(node, "other")
     if isinstance(other, Tensor):
         if other.numel() != 1 or other.is_meta:
             return None
@@ -115,7 +113,7 @@ def _factor(node: Any) -> float | None:
 
 
 def _reduction(node: Any) -> str | None:
-    value = getattr(node, "_saved_reduction", None)
+    value = saved(node, "reduction")
     if isinstance(value, int) and 0 <= value < len(_REDUCTIONS):
         return _REDUCTIONS[value]
     name = node.name()
@@ -152,7 +150,7 @@ def terms_of(made: Composition, things: Things, forwards: dict[int, int]) -> tup
 
 def sequence_numbers(tensors: Iterator[Tensor]) -> list[int]:
     """The numbers of the nodes that made these tensors; the nodes themselves would keep the graph alive."""
-    return [tensor.grad_fn._sequence_nr() for tensor in tensors if tensor.grad_fn is not None]
+    return [sequence_number(tensor.grad_fn) for tensor in tensors if tensor.grad_fn is not None]
 
 
 def saved_bytes(tensors: list[Tensor]) -> int:
@@ -160,20 +158,16 @@ def saved_bytes(tensors: list[Tensor]) -> int:
     sizes: dict[int, int] = {}
     for root in {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}:
         for node in nodes_below(root, 2_000):
-            for saved in _saved(node):
-                if not (saved.is_leaf and saved.requires_grad):
-                    storage = saved.untyped_storage()
-                    sizes[storage._cdata] = storage.nbytes()
+            for kept in _kept(node):
+                if not (kept.is_leaf and kept.requires_grad):
+                    storage = kept.untyped_storage()
+                    sizes[storage_identity(storage)] = storage.nbytes()
     return sum(sizes.values())
 
 
-def _saved(node: Any) -> Iterator[Tensor]:
-    for name in dir(type(node)):
-        value: Any = None
-        if name.startswith("_saved_"):
-            # Freed, written to in place since, or of a kind that python cannot be shown.
-            with contextlib.suppress(Exception):
-                value = getattr(node, name)
+def _kept(node: Any) -> Iterator[Tensor]:
+    for name in saved_names(node):
+        value = saved(node, name)
         for item in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(item, Tensor) and not item.is_meta:
                 yield item

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
-from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from nnlint.capture.torch_private import without_torch_function
 from nnlint.observe.backwards import Backwards
 from nnlint.observe.forwards import Forwards
 from nnlint.observe.patches import Patches
 from nnlint.observe.rest import Rest, own_state
 from nnlint.observe.state import State
 from nnlint.observe.steps import Steps, rates_of
+from nnlint.observe.torch_private import DRAW, ENGINE, LOADER_ITERATOR, RESTART
 
 
 class Host(Protocol):
@@ -82,7 +83,7 @@ class Hooks:
     def _tell(self, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Note something; None where the observation failed at it."""
         try:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
+            with without_torch_function(), torch.no_grad():
                 return what(*args, **kwargs)
         except Exception as error:
             self._host.broke(error)
@@ -175,7 +176,7 @@ class Hooks:
     # ---------------------------------------------------------------- the engine
 
     def _engine(self) -> None:
-        self._replace(torch.autograd, "_engine_run_backward", self._run_backward)
+        self._replace(*ENGINE, self._run_backward)
 
     def _run_backward(self, original: Any) -> Any:
         state, backwards, tell = self._state, self.backwards, self._tell
@@ -326,10 +327,10 @@ class Hooks:
 
     def _loaders(self) -> None:
         self._replace(DataLoader, "__init__", self._after_init(self.rest.loader_made))
-        self._replace(_BaseDataLoaderIter, "__init__", self._iterator)
-        self._replace(_BaseDataLoaderIter, "__next__", self._next)
-        self._replace(_BaseDataLoaderIter, "_next_index", self._next_index)
-        self._replace(_BaseDataLoaderIter, "_reset", self._reset)
+        self._replace(LOADER_ITERATOR, "__init__", self._iterator)
+        self._replace(LOADER_ITERATOR, "__next__", self._next)
+        self._replace(LOADER_ITERATOR, DRAW, self._next_index)
+        self._replace(LOADER_ITERATOR, RESTART, self._reset)
 
     def _iterator(self, original: Any) -> Any:
         def begin(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:

@@ -15,6 +15,8 @@ from nnlint.observe.state import State, unwrapped
 from nnlint.observe.tape import Tape, TapeMode
 from nnlint.observe.things import script_line
 
+#: Steps after which no further player is waited for.
+_PATIENCE = 16
 #: Losses of one iteration that are kept.
 _LOSSES = 64
 
@@ -160,10 +162,9 @@ class Players:
         return [optimizer for optimizer in found if isinstance(optimizer, torch.optim.Optimizer)][:1]
 
     def _has_all(self) -> bool:
-        """Whether every optimizer whose parameters a backward reached is a player."""
-        known = self.state.things.parameters
-        holders = {ref for loss in self.losses for key in loss.reached for ref in known[key].optimizers}
-        alive = {ref for ref in holders if self.state.things.known[ref].object() is not None}
+        """Whether every optimizer of the script is a player; one that does not step is not waited for without end."""
+        if self._steps >= _PATIENCE:
+            return True
+        optimizers = (thing.object() for thing in self.state.things.known if thing.what == "optimizer")
         own = [optimizer for player in self.players for optimizer in player.optimizers]
-        done = {thing.ref for optimizer in own if (thing := self.state.things.find(optimizer)) is not None}
-        return alive <= done
+        return all(any(found is other for other in own) for found in optimizers if found is not None)

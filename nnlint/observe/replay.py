@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nnlint.finding import Location
 from nnlint.observe.tape import Call, Slot, Tape, slots_in
+from nnlint.observe.torch_private import share_parts
 from nnlint.tensors import tensor_leaves, tensors_in
 
 
@@ -171,8 +172,7 @@ def make_model(owner: nn.Module, tape: Tape, calls: list[int], *, inputs: list[i
     """
     kind = type(type(owner).__name__, (_TapedModel,), {"__module__": type(owner).__module__})
     made: nn.Module = kind(tape, calls, inputs, outputs)
-    for table in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
-        vars(made)[table] = vars(owner)[table]
+    share_parts(made, owner)
     made.training = owner.training
     return made
 

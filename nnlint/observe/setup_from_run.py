@@ -17,6 +17,7 @@ from nnlint.observe.players import Loss, PlayerMaterial, Players
 from nnlint.observe.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
 from nnlint.observe.state import State, unwrapped
 from nnlint.observe.tape import Call, Tape, slots_in
+from nnlint.observe.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.batches import LABEL_KEYS
 from nnlint.setup.training_setup import TrainingSetup
@@ -175,7 +176,7 @@ def _distinct(modules: Iterable[nn.Module]) -> list[nn.Module]:
 def _living_modules() -> Iterator[nn.Module]:
     """Every module of the process; by class, since proxies may answer `isinstance` with an import."""
     for found in gc.get_objects():
-        if issubclass(type(found), nn.Module) and "_parameters" in vars(found):
+        if issubclass(type(found), nn.Module) and is_initialized(found):
             yield found
 
 

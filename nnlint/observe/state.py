@@ -15,6 +15,7 @@ from nnlint.observe.gradients import Gradients
 from nnlint.observe.graphs import Alive
 from nnlint.observe.journal import Journal, Keys
 from nnlint.observe.things import Thing, Things, script_line
+from nnlint.observe.torch_private import children_of
 
 if TYPE_CHECKING:
     from nnlint.observe.events import Event
@@ -137,7 +138,7 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, str | None]:
     """The module inside DistributedDataParallel, DataParallel or `torch.compile`, and the name of the outermost wrapper."""
     wrapper: str | None = None
     while True:
-        inner = vars(module).get("_modules", {})
+        inner = children_of(vars(module))
         name = type(module).__name__
         if name == "OptimizedModule" and "_orig_mod" in inner:
             child = inner["_orig_mod"]

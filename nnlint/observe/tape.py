@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nnlint.capture.calls import QUIET
-from nnlint.capture.torch_private import insert_function_mode, remove_function_mode
+from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
 from nnlint.observe.things import script_line
+from nnlint.observe.torch_private import insert_function_mode, remove_function_mode
 from nnlint.tensors import map_tensors, tensors_in
 
 #: More calls than this are not replayed.
@@ -216,7 +217,7 @@ class Tape:
 
 
 def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+    return version(tensor) or 0
 
 
 def slots_in(value: Any) -> list[Slot]:
@@ -263,7 +264,7 @@ class TapeMode(TorchFunctionMode):
         now = Circumstances.now()
         result = func(*args, **kwargs)
         if next(tensors_in(result), None) is not None:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
+            with without_torch_function(), torch.no_grad():
                 self.tape.add(func, args, kwargs, result, now)
         return result
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nnlint.finding import Location
 from nnlint.frames import location_of
 from nnlint.observe.journal import Ref
+from nnlint.observe.torch_private import children_of
 from nnlint.provenance import Owner, is_installed, owner_of
 
 #: How often the variable of a thing is looked for; afterwards it goes by its class.
@@ -52,7 +53,7 @@ class Known:
     changed: bool = False
     #: The backwards that its gradient holds, and the gradient with its version when that was last looked at.
     held: tuple[int, ...] = ()
-    seen: tuple[weakref.ref[Tensor], int] | None = None
+    seen: tuple[weakref.ref[Tensor], int | None] | None = None
 
 
 class Things:
@@ -170,7 +171,4 @@ def _held_by(table: dict[str, Any], value: object) -> str | None:
     for name, held in table.items():
         if held is value:
             return name
-    modules = table.get("_modules")
-    if isinstance(modules, dict):
-        return next((name for name, held in modules.items() if held is value), None)
-    return None
+    return next((name for name, held in children_of(table).items() if held is value), None)
