@@ -1,0 +1,210 @@
+"""Evidence `PaddingStats`: whether padding reaches the outputs at valid positions, and whether it is counted by the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nnlint.finding import Skip
+
+if TYPE_CHECKING:
+    import torch
+
+    from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds
+    from nnlint.probes.dependence.padding_cause import Cause
+    from nnlint.probes.dependence.padding_loss import PaddingInLoss
+    from nnlint.probes.session import Session
+
+_NO_PADDING = "no padding in the batch: no mask, no lengths, no padding id and no constant ends of different length"
+#: Smaller changes, relative to what tells samples apart, are rounding: other shapes make kernels add in another order.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class PaddingRead:
+    """Padding that changes outputs at valid positions, or the vector made of a sequence.
+
+    Attributes:
+        name: of the padded input.
+        known_by: how its padding was told, in words.
+        given_mask: name of the input that says where the content is; None where there is none.
+        flat_mask: name of an input called mask that has one value only; None where there is none.
+        trimmed: change of the outputs when padding is cut off, relative to what tells samples (and positions) apart; None where
+            the model does not run on shorter sequences.
+        refilled: the same when the padding is filled with valid content instead.
+        at_start: the padding is before the content.
+        share: share of the positions of the batch that are padding.
+        cause: the op that reads the padding.
+    """
+
+    name: str
+    known_by: str
+    given_mask: str | None
+    flat_mask: str | None
+    trimmed: float | None
+    refilled: float | None
+    at_start: bool
+    share: float
+    cause: Cause
+
+
+class PaddingStats:
+    """Padding of the batch and what it does; every property is measured once, in the session's state guard."""
+
+    def __init__(self, session: Session) -> None:
+        if session.setup.inputs is None:
+            raise Skip("no example input")
+        if session.setup.inputs_assumed:
+            raise Skip("no real batch was given: inputs were made up by nnlint")
+        self._session = session
+
+    @cached_property
+    def _leaves(self) -> tuple[Leaf, ...]:
+        from nnlint.probes.dependence.padded import Leaf
+        from nnlint.probes.training_pass.run import named_inputs
+
+        return tuple(
+            Leaf(name, index, tensor) for index, (name, tensor) in enumerate(named_inputs(self._session.setup))
+        )
+
+    @cached_property
+    def _samples(self) -> int:
+        from nnlint.probes.dependence.outputs import sample_count
+
+        return sample_count(self._session.setup)
+
+    @cached_property
+    def pad_ids(self) -> PadIds:
+        """Ids that are declared to be padding: `padding_idx` of an embedding, `pad_token_id` of a configuration."""
+        from nnlint.probes.dependence.pad_ids import pad_ids
+
+        return pad_ids(self._session.setup.model)
+
+    @cached_property
+    def sequences(self) -> tuple[PaddedSequence, ...]:
+        """The padded inputs; empty where the batch has no padding."""
+        from nnlint.probes.dependence.padded import find_padding
+
+        return find_padding(self._leaves, self._samples, self.pad_ids)
+
+    @cached_property
+    def in_loss(self) -> PaddingInLoss:
+        """What padded target positions contribute to the loss.
+
+        Raises:
+            Skip: the targets have no padded positions, or no output has the positions of the targets.
+        """
+        from nnlint.probes.dependence.padding_loss import padding_in_loss
+
+        return padding_in_loss(self._session, self.sequences, self.pad_ids)
+
+    # ------------------------------------------------------------ outputs
+
+    @cached_property
+    def read(self) -> tuple[PaddingRead, ...]:
+        """The padded inputs whose padding reaches the outputs at valid positions.
+
+        Raises:
+            Skip: there is no padding, the model raises in evaluation mode, or no output can be compared.
+        """
+        if not self.sequences:
+            raise Skip(_NO_PADDING)
+        session = self._session
+        noisy = session.evidence("EvalStats").randomness is not None
+        trimmed = None if noisy else self._trimmed
+        if trimmed is not None and trimmed <= ROUNDING:
+            return ()
+        return tuple(self._judged(trimmed))
+
+    @cached_property
+    def _trimmed(self) -> float | None:
+        """Change of the outputs of the most padded samples when padding is cut off; None where that cannot be run."""
+        from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.dependence.padding_runs import change, trimmed
+
+        session, setup = self._session, self._session.setup
+        chosen = self._chosen()
+        shorter = trimmed(chosen)
+        if shorter is None:
+            return None
+
+        def run() -> float | None:
+            before = evaluate(setup, chosen.inputs, seed=session.plan.seed)
+            try:
+                after = evaluate(setup, shorter.inputs, seed=session.plan.seed)
+            except Skip:
+                return None  # a table of positions, or a mask, of one fixed length
+            return change(before, after, chosen, shorter.sizes)
+
+        found: float | None = session.measure("padding cut off", run, reads_only=True)
+        return found
+
+    def _chosen(self, keep: int = 4, sequence: PaddedSequence | None = None) -> Any:
+        from nnlint.probes.dependence.padding_runs import most_padded
+
+        first = self.sequences if sequence is None else (sequence,)
+        ranked = (*first, *(item for item in self.sequences if item not in first))
+        return most_padded(self._session.setup.inputs, self._leaves, ranked, self._samples, keep)
+
+    def _judged(self, trimmed: float | None) -> Iterator[PaddingRead]:
+        from nnlint.probes.dependence.padded import flat_masks
+        from nnlint.probes.dependence.padding_cause import find_cause
+
+        session = self._session
+        flat = next(iter(flat_masks(self._leaves, self._samples)), None)
+        for number, sequence in enumerate(self.sequences):
+            refilled = self._refilled(number)
+            if refilled is not None and refilled <= ROUNDING:
+                continue
+            copies = self._copies(sequence)
+            if copies is None:
+                continue
+            own = copies.sequences[number]
+            cause = session.measure(
+                "search for what reads the padding",
+                lambda copies=copies, own=own: find_cause(session.setup, copies, own, seed=session.plan.seed),
+                reads_only=True,
+            )
+            if cause is not None:
+                yield PaddingRead(
+                    sequence.leaf.name,
+                    sequence.known_by,
+                    sequence.mask.name if sequence.mask is not None else None,
+                    flat.name if flat is not None else None,
+                    trimmed,
+                    refilled,
+                    sequence.at_start,
+                    sequence.share,
+                    cause,
+                )
+
+    def _refilled(self, number: int) -> float | None:
+        """Change of the outputs when the padding of one sequence is filled with content, comparisons kept as they were."""
+        from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.dependence.padding_runs import Comparisons, change, refilled
+
+        session, chosen = self._session, self._chosen()
+        changed = refilled(chosen, chosen.sequences[number])
+
+        def run() -> float | None:
+            outputs: list[list[torch.Tensor]] = []
+            with Comparisons() as comparisons:
+                for inputs in (chosen.inputs, changed):
+                    comparisons.begin()
+                    outputs.append(evaluate(session.setup, inputs, seed=session.plan.seed))
+            return change(outputs[0], outputs[1], chosen)
+
+        found: float | None = session.measure("padding filled", run, reads_only=True)
+        return found
+
+    def _copies(self, sequence: PaddedSequence) -> Any:
+        """Two copies of the sample with the most padding in this sequence."""
+        from nnlint.probes.dependence.padding_runs import take_samples
+
+        lengths = sequence.lengths
+        index = lengths.argmin().repeat(2)
+        if int(lengths.min()) < 1 or int(lengths.min()) == sequence.length:
+            return None
+        return take_samples(self._session.setup.inputs, self._leaves, self.sequences, self._samples, index)
