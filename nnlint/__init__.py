@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from nnlint.observe.reads import Pass, Read
     from nnlint.options import Options
     from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
+    from nnlint.probes.dependence.padded import PaddedSequence
+    from nnlint.probes.dependence.padding import PaddingRead, PaddingStats
+    from nnlint.probes.dependence.padding_loss import PaddingInLoss
     from nnlint.probes.dependence.positions import OrderInfluence
     from nnlint.probes.dependence.samples import Mixing, SampleMixing
     from nnlint.probes.evaluation.calls import EvalCalls
@@ -149,6 +152,10 @@ __all__ = [
     "Options",
     "OrderInfluence",
     "OverfitRun",
+    "PaddedSequence",
+    "PaddingInLoss",
+    "PaddingRead",
+    "PaddingStats",
     "ParameterFacts",
     "ParameterGroup",
     "ParameterView",

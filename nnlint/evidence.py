@@ -158,6 +158,18 @@ _ROWS = (
         ),
     ),
     Source(
+        "PaddingStats",
+        "padding",
+        "probes.dependence.padding",
+        "probes.dependence.padding:provide",
+        "dependence",
+        parts=(
+            "PaddingRead",
+            "probes.dependence.padded:PaddedSequence",
+            "probes.dependence.padding_loss:PaddingInLoss",
+        ),
+    ),
+    Source(
         "StepStats",
         "steps",
         "probes.updates.stats",

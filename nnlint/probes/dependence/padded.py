@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,8 @@ _SHORTEST = 4
 _LEAST_RUN = 2
 _LEAST_SHARE = 0.05
 _DISTINCT = 3
+#: Share of the content that may hold the padding's value.
+_BY_CHANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,11 @@ def _are_mask_values(high: float, others: Tensor) -> bool:
 
 def _may_be_lengths(leaf: Leaf, samples: int) -> bool:
     tensor = leaf.tensor
-    if tensor.is_floating_point() or tensor.dtype == torch.bool or tuple(tensor.shape) not in ((samples,), (samples, 1)):
+    if (
+        tensor.is_floating_point()
+        or tensor.dtype == torch.bool
+        or tuple(tensor.shape) not in ((samples,), (samples, 1))
+    ):
         return False
     return bool((tensor >= 1).all())
 
@@ -158,7 +164,7 @@ def _may_be_lengths(leaf: Leaf, samples: int) -> bool:
 
 def _of_leaf(
     leaf: Leaf, samples: int, masks: list[tuple[Leaf, Tensor]], lengths: list[Leaf], ids: PadIds
-) -> Iterable[PaddedSequence]:
+) -> Iterator[PaddedSequence]:
     layouts = [(batch, time) for batch, time in _layouts(leaf.tensor, samples)]
     for batch, time in layouts:
         rows = _rows(leaf.tensor, batch, time)
@@ -168,7 +174,7 @@ def _of_leaf(
         yield from _by_values(leaf, _rows(leaf.tensor, batch, time), (batch, time), ids)
 
 
-def _layouts(tensor: Tensor, samples: int) -> Iterable[tuple[int, int]]:
+def _layouts(tensor: Tensor, samples: int) -> Iterator[tuple[int, int]]:
     """(batch axis, time axis) as the tensor may be meant, likeliest first."""
     for batch in (0, 1):
         if tensor.shape[batch] != samples or samples < 2:
@@ -186,12 +192,12 @@ def _rows(tensor: Tensor, batch: int, time: int) -> Tensor:
 
 def _by_mask(
     leaf: Leaf, rows: Tensor, axes: tuple[int, int], masks: list[tuple[Leaf, Tensor]]
-) -> Iterable[PaddedSequence]:
+) -> Iterator[PaddedSequence]:
     for mask, flags in masks:
         if flags.shape != rows.shape[:2]:
             continue
         valid = _content_of_mask(rows, flags.cpu(), mask.tensor)
-        if valid is not None and bool(valid.any(1).all()):
+        if valid is not None and bool(valid.any(1).all()) and len(valid.sum(1).unique()) > 1:
             at_start = not bool(valid[:, 0].all())
             yield PaddedSequence(leaf, *axes, valid, at_start, f"the mask {mask.name}", mask)
 
@@ -217,11 +223,11 @@ def _is_constant(values: Tensor) -> bool:
     return values.numel() > 0 and bool((values == values.reshape(-1)[0]).all())
 
 
-def _by_lengths(leaf: Leaf, rows: Tensor, axes: tuple[int, int], given: list[Leaf]) -> Iterable[PaddedSequence]:
+def _by_lengths(leaf: Leaf, rows: Tensor, axes: tuple[int, int], given: list[Leaf]) -> Iterator[PaddedSequence]:
     for item in given:
         lengths = item.tensor.reshape(-1).cpu()
         longest = int(lengths.max())
-        if item.index == leaf.index or longest > rows.shape[1] or bool((lengths == rows.shape[1]).all()):
+        if item.index == leaf.index or longest > rows.shape[1] or len(lengths.unique()) < 2:
             continue
         valid = torch.arange(rows.shape[1]) < lengths[:, None]
         named = "len" in item.name.lower() or "size" in item.name.lower()
@@ -231,23 +237,27 @@ def _by_lengths(leaf: Leaf, rows: Tensor, axes: tuple[int, int], given: list[Lea
             yield PaddedSequence(leaf, *axes, valid, at_start=False, known_by=f"the lengths {item.name}")
 
 
-def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> Iterable[PaddedSequence]:
+def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> Iterator[PaddedSequence]:
     is_ids = not rows.is_floating_point()
     for at_start in (False, True):
         ordered = rows.flip(1) if at_start else rows
-        for value, origin in ids.known.items() if is_ids and rows.shape[2] == 1 else ():
-            valid = _before_run(ordered, value)
-            runs = (~valid).sum(1)
-            if int((runs >= 1).sum()) >= 2 and bool((runs >= _LEAST_RUN).any()) or bool((runs > _LEAST_RUN).any()):
-                if value in ids.ends and not at_start:
+        for number, origin in ids.known.items() if is_ids and rows.shape[2] == 1 else ():
+            valid = _before_run(ordered, number)
+            if _is_ragged(valid) and _share_inside(ordered, number, valid) <= _BY_CHANCE:
+                if number in ids.ends and not at_start:
                     valid = valid | _first_padding(valid)
-                yield _made(leaf, axes, valid, f"the padding id {value} ({origin})", at_start=at_start)
+                yield _made(leaf, axes, valid, f"the padding id {number} ({origin})", at_start=at_start)
         value = _common_end(ordered)
-        if value is not None and _looks_padded(rows, ordered, value):
-            text = f"the id {value:g}" if is_ids else f"the constant {value:g}"
-            yield _made(
-                leaf, axes, _before_run(ordered, value), f"{text} that fills the ends of the samples", at_start=at_start
-            )
+        if value is not None and _looks_padded(ordered, value):
+            text = f"the {'id' if is_ids else 'constant'} {value:g} that fills the ends of the samples"
+            yield _made(leaf, axes, _before_run(ordered, value), text, at_start=at_start)
+
+
+def _is_ragged(valid: Tensor) -> bool:
+    """Whether runs of a known padding id are of several lengths, and more than what random ids end with by chance."""
+    runs = (~valid).sum(1)
+    several = int((runs >= 1).sum()) > 1 and bool((runs >= _LEAST_RUN).any())
+    return len(runs.unique()) > 1 and (several or bool((runs > _LEAST_RUN).any()))
 
 
 def _made(leaf: Leaf, axes: tuple[int, int], valid: Tensor, known_by: str, *, at_start: bool) -> PaddedSequence:
@@ -271,18 +281,22 @@ def _common_end(rows: Tensor) -> float | None:
     constant = (last == last[:, :1]).all(1)
     if int(constant.sum()) < 2:
         return None
-    return float(last[constant][:, 0].double().mode().values)
+    return float(last[constant][:, 0].double().mode().values) + 0.0  # no -0
 
 
-def _looks_padded(rows: Tensor, ordered: Tensor, value: float) -> bool:
+def _looks_padded(rows: Tensor, value: float) -> bool:
     """Whether ends of one value are padding: of several lengths, the value nowhere else, and not on both sides."""
-    valid = _before_run(ordered, value)
+    valid = _before_run(rows, value)
     runs = (~valid).sum(1)
     if not bool(valid.any(1).all()) or int(runs.max()) < _LEAST_RUN:
         return False
-    inside = float(((rows if ordered is rows else ordered) == value).all(2)[valid].double().sum())
     # A single number is the value by chance far more often than a row of features is.
-    allowed = 0.0 if rows.shape[2] == 1 else 0.01 * float(valid.sum())
+    allowed = 0.0 if rows.shape[2] == 1 else _BY_CHANCE
     distinct = len(runs.unique())
     enough = distinct >= min(_DISTINCT, max(2, len(runs) - 1))
-    return enough and inside <= allowed and float((~valid).double().mean()) >= _LEAST_SHARE
+    return enough and _share_inside(rows, value, valid) <= allowed and float((~valid).double().mean()) >= _LEAST_SHARE
+
+
+def _share_inside(rows: Tensor, value: float, valid: Tensor) -> float:
+    """Share of the positions with content that hold the value as well."""
+    return float((rows == value).all(2)[valid].double().mean())

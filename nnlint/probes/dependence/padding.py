@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnlint.finding import Skip
 
@@ -15,11 +14,14 @@ if TYPE_CHECKING:
     from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds
     from nnlint.probes.dependence.padding_cause import Cause
     from nnlint.probes.dependence.padding_loss import PaddingInLoss
+    from nnlint.probes.dependence.padding_runs import Chosen
     from nnlint.probes.session import Session
 
 _NO_PADDING = "no padding in the batch: no mask, no lengths, no padding id and no constant ends of different length"
 #: Smaller changes, relative to what tells samples apart, are rounding: other shapes make kernels add in another order.
-ROUNDING = 1e-3
+ROUNDING = 1e-4
+#: Samples that are compared.
+_COMPARED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +114,26 @@ class PaddingStats:
         if not self.sequences:
             raise Skip(_NO_PADDING)
         session = self._session
-        noisy = session.evidence("EvalStats").randomness is not None
-        trimmed = None if noisy else self._trimmed
-        if trimmed is not None and trimmed <= ROUNDING:
-            return ()
-        return tuple(self._judged(trimmed))
+        if session.evidence("EvalStats").randomness is None:
+            whole = self._trimmed(None)
+            if whole is not None and whole <= ROUNDING:
+                return ()
+        return tuple(found for number in range(len(self.sequences)) if (found := self._judged(number)) is not None)
 
-    @cached_property
-    def _trimmed(self) -> float | None:
-        """Change of the outputs of the most padded samples when padding is cut off; None where that cannot be run."""
+    def _trimmed(self, number: int | None) -> float | None:
+        """Change of the outputs of the most padded samples when padding is cut off; None where that cannot be run.
+
+        Args:
+            number: of one sequence; None for all of them together.
+        """
         from nnlint.probes.dependence.outputs import evaluate
         from nnlint.probes.dependence.padding_runs import change, trimmed
 
         session, setup = self._session, self._session.setup
-        chosen = self._chosen()
-        shorter = trimmed(chosen)
+        if session.evidence("EvalStats").randomness is not None:
+            return None  # random numbers are drawn in other places of a shorter sequence
+        chosen = self._chosen(number)
+        shorter = trimmed(chosen, only=chosen.sequences[number] if number is not None else None)
         if shorter is None:
             return None
 
@@ -141,51 +148,58 @@ class PaddingStats:
         found: float | None = session.measure("padding cut off", run, reads_only=True)
         return found
 
-    def _chosen(self, keep: int = 4, sequence: PaddedSequence | None = None) -> Any:
-        from nnlint.probes.dependence.padding_runs import most_padded
+    def _chosen(self, number: int | None) -> Chosen:
+        """The samples with the most padding in one sequence, or over all of them."""
+        from nnlint.probes.dependence.padding_runs import most_padded, take_samples
 
-        first = self.sequences if sequence is None else (sequence,)
-        ranked = (*first, *(item for item in self.sequences if item not in first))
-        return most_padded(self._session.setup.inputs, self._leaves, ranked, self._samples, keep)
+        if number is None:
+            return most_padded(self._session.setup.inputs, self._leaves, self.sequences, self._samples)
+        index = self.sequences[number].lengths.argsort(stable=True)[:_COMPARED]
+        index = index.repeat(2) if len(index) == 1 else index
+        return take_samples(self._session.setup.inputs, self._leaves, self.sequences, self._samples, index)
 
-    def _judged(self, trimmed: float | None) -> Iterator[PaddingRead]:
+    def _judged(self, number: int) -> PaddingRead | None:
         from nnlint.probes.dependence.padded import flat_masks
         from nnlint.probes.dependence.padding_cause import find_cause
 
-        session = self._session
+        session, sequence = self._session, self.sequences[number]
+        trimmed, refilled = self._trimmed(number), self._refilled(number)
+        if trimmed is not None and trimmed <= ROUNDING:
+            return None
+        # Cut off, padding may matter where its content does not: zeros that are counted by a mean. Before the content, its
+        # length moves the positions as well, and with a fixed length there is nothing else to go by.
+        if refilled is not None and refilled <= ROUNDING and (trimmed is None or sequence.at_start):
+            return None
+        copies = self._copies(sequence)
+        if copies is None:
+            return None
+        own, cuts = copies.sequences[number], trimmed is not None and not sequence.at_start
+        cause = session.measure(
+            "search for what reads the padding",
+            lambda: find_cause(session.setup, copies, own, seed=session.plan.seed, cuts=cuts),
+            reads_only=True,
+        )
+        if cause is None:
+            return None
         flat = next(iter(flat_masks(self._leaves, self._samples)), None)
-        for number, sequence in enumerate(self.sequences):
-            refilled = self._refilled(number)
-            if refilled is not None and refilled <= ROUNDING:
-                continue
-            copies = self._copies(sequence)
-            if copies is None:
-                continue
-            own = copies.sequences[number]
-            cause = session.measure(
-                "search for what reads the padding",
-                lambda copies=copies, own=own: find_cause(session.setup, copies, own, seed=session.plan.seed),
-                reads_only=True,
-            )
-            if cause is not None:
-                yield PaddingRead(
-                    sequence.leaf.name,
-                    sequence.known_by,
-                    sequence.mask.name if sequence.mask is not None else None,
-                    flat.name if flat is not None else None,
-                    trimmed,
-                    refilled,
-                    sequence.at_start,
-                    sequence.share,
-                    cause,
-                )
+        return PaddingRead(
+            name=sequence.leaf.name,
+            known_by=sequence.known_by,
+            given_mask=sequence.mask.name if sequence.mask is not None else None,
+            flat_mask=flat.name if flat is not None else None,
+            trimmed=trimmed,
+            refilled=refilled,
+            at_start=sequence.at_start,
+            share=sequence.share,
+            cause=cause,
+        )
 
     def _refilled(self, number: int) -> float | None:
         """Change of the outputs when the padding of one sequence is filled with content, comparisons kept as they were."""
         from nnlint.probes.dependence.outputs import evaluate
         from nnlint.probes.dependence.padding_runs import Comparisons, change, refilled
 
-        session, chosen = self._session, self._chosen()
+        session, chosen = self._session, self._chosen(number)
         changed = refilled(chosen, chosen.sequences[number])
 
         def run() -> float | None:
@@ -199,7 +213,7 @@ class PaddingStats:
         found: float | None = session.measure("padding filled", run, reads_only=True)
         return found
 
-    def _copies(self, sequence: PaddedSequence) -> Any:
+    def _copies(self, sequence: PaddedSequence) -> Chosen | None:
         """Two copies of the sample with the most padding in this sequence."""
         from nnlint.probes.dependence.padding_runs import take_samples
 
@@ -208,3 +222,13 @@ class PaddingStats:
         if int(lengths.min()) < 1 or int(lengths.min()) == sequence.length:
             return None
         return take_samples(self._session.setup.inputs, self._leaves, self.sequences, self._samples, index)
+
+
+def provide(session: Session) -> PaddingStats:
+    """Padding of the batch and what it does.
+
+    Raises:
+        Skip: nothing is run on real values, the forward raised, or the inputs are made up.
+    """
+    session.evidence("EvalStats")
+    return PaddingStats(session)

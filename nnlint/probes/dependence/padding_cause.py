@@ -1,31 +1,26 @@
-"""Where padding first reaches the outputs at valid positions, and what the attention mask there blocks."""
+"""Where padding first reaches the outputs at valid positions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, refilled
-from nnlint.probes.evaluation.first_difference import Difference, Judge, Run, before_time, first_difference, recorded
-from nnlint.probes.torch_errors import is_fatal
+from nnlint.probes.dependence.padding_masks import mask_of
+from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, refilled, trimmed
+from nnlint.probes.evaluation.first_difference import Difference, Run, changed_entries, first_difference
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op
     from nnlint.probes.dependence.padded import PaddedSequence
     from nnlint.setup.training_setup import TrainingSetup
 
-#: A number added to, or written over, a score below this blocks it.
-_BLOCKING = -50.0
-#: Kinds between the product of queries and keys and its softmax.
-_OF_SCORES = ("merge", "add", "mul", "div", "cast", "view", "identity", "clamp", "elementwise", "dropout")
+#: Positions that a model may put before a sequence.
+_EXTRA = 4
 _WINDOWS = ("conv", "resample")
-#: Share of the blocked entries that makes a part of the scores blocked, and one that makes it open.
-_MOST, _FEW = 0.9, 0.5
 
 
 @dataclass(frozen=True)
@@ -45,30 +40,33 @@ class Cause:
     mask: str | None = None
 
 
-def find_cause(setup: TrainingSetup, chosen: Chosen, sequence: PaddedSequence, *, seed: int) -> Cause | None:
-    """Fill the padding with other content, comparisons as before, and name the first op that lets it through.
+def find_cause(
+    setup: TrainingSetup, chosen: Chosen, sequence: PaddedSequence, *, seed: int, cuts: bool
+) -> Cause | None:
+    """Name the first op that lets padding through to a valid position.
 
     Args:
         setup: whose model is run; the caller holds the state guard.
         chosen: copies of one sample.
         sequence: the padded one of its sequences.
         seed: of the forwards.
+        cuts: compare with a run without the padding; else with one whose padding is filled with content, comparisons as before.
 
     Returns:
         None where no valid position changes.
     """
-    search = _Search(setup, chosen, sequence, seed)
-    found = search.first(margin=0)
+    search = _Search(setup, chosen, sequence, seed, cuts)
+    found = search.first()
     if found is None:
         return None
     kind = _kind(found, sequence)
     if kind == "window":
-        # What is beyond the reach of the windows, left and right, tells the border from a leak further down.
-        beyond = search.first(margin=int((~sequence.valid[0]).sum()) // 2)
+        # With some padding kept, what windows read over the border is the same in both runs: a leak further down is not.
+        beyond = search.first(margin=search.padding // 2)
         if beyond is None:
             return Cause("window", found.op)
         found, kind = beyond, _kind(beyond, sequence)
-    return Cause(kind, found.op, search.mask_of(found) if kind == "attention" else None)
+    return Cause(kind, found.op, mask_of(found, setup, chosen, sequence, seed=seed) if kind == "attention" else None)
 
 
 @dataclass
@@ -77,43 +75,101 @@ class _Search:
     chosen: Chosen
     sequence: PaddedSequence
     seed: int
+    cuts: bool
 
-    def _run(self, inputs: Any, comparisons: Comparisons) -> Run:
+    @property
+    def padding(self) -> int:
+        """Padded positions of the sample."""
+        return self.sequence.length - int(self.sequence.valid[0].sum())
+
+    def first(self, *, margin: int | None = None) -> Difference | None:
+        """The first op that changes at a valid position; a margin of the padding is the same in both runs."""
+        if self.cuts:
+            # One padded position is left where there are more: a mask of nothing but ones is dropped by some libraries.
+            found = self._by_cutting(margin if margin is not None else min(1, self.padding - 1))
+            if found is not None and (not found.parted or _is_repeated(found.op, found.graph, self.sequence)):
+                return found
+        return self._by_filling(margin or 0)
+
+    def _by_cutting(self, margin: int) -> Difference | None:
+        shorter = trimmed(self.chosen, only=self.sequence, margin=margin)
+        if shorter is None:
+            return None
+        run = partial(Run, seed=self.seed, prepare=self.setup.model.eval)
+        differs = _ShorterDiffers(self.sequence, shorter.sizes[self.sequence.length][0])
+        return first_difference(self.setup, run(shorter.inputs), run(self.chosen.inputs), differs)
+
+    def _by_filling(self, margin: int) -> Difference | None:
+        comparisons = Comparisons()
+
         def prepare() -> None:
             comparisons.begin()
             self.setup.model.eval()
 
-        return Run(inputs, self.seed, prepare)
-
-    def first(self, *, margin: int) -> Difference | None:
-        """The first op that changes at a valid position; a margin keeps that much padding as it is, and looks that far off."""
-        kept = int(self.sequence.valid[0].sum())
-        # The content near the border sees the border; so far inside it must not.
-        judge = _at_content(max(1, kept - margin), self.sequence)
-        comparisons = Comparisons()
-        run = partial(self._run, comparisons=comparisons)
+        run = partial(Run, seed=self.seed, prepare=prepare)
         changed = refilled(self.chosen, self.sequence, margin=margin)
+        plain = _ShorterDiffers(self.sequence, self.sequence.length)
+
+        def differs(before: Tensor, after: Tensor) -> bool:
+            with comparisons.paused():
+                return plain(before, after)
+
         with comparisons:
-            return first_difference(self.setup, run(self.chosen.inputs), run(changed), judge)
-
-    def mask_of(self, found: Difference) -> str:
-        """What the mask of the attention op blocks."""
-        masks = _Masks()
-        try:
-            graph = recorded(self.setup, Run(self.chosen.inputs, self.seed, self.setup.model.eval), masks)
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            return "other"
-        op = next((op for op in graph.ops if op.index == found.op.index and op.name == found.op.name), None)
-        return _blocked_part(op, graph, masks, self.sequence) if op is not None else "other"
+            return first_difference(self.setup, run(self.chosen.inputs), run(changed), differs)
 
 
-def _at_content(kept: int, sequence: PaddedSequence) -> Judge:
-    judge = before_time(kept, sequence.length)
-    if not sequence.at_start:
-        return judge
-    return lambda changed: judge(changed.flip(list(range(changed.dim()))))
+@dataclass(frozen=True)
+class _ShorterDiffers:
+    """Compares an op's output of a shorter sequence with that of the whole one, at valid positions.
+
+    Attributes:
+        sequence: the whole one; all samples are copies of the first.
+        short: length of the shorter one, padding left included.
+    """
+
+    sequence: PaddedSequence
+    short: int
+
+    def __call__(self, before: Tensor, after: Tensor) -> bool:
+        """Whether a valid position changed, wherever the axis of time went."""
+        if before.dim() != after.dim():
+            return False
+        readings = [(before, after)]
+        for axis in range(after.dim()):
+            choices = self._choices(before.shape[axis], after.shape[axis])
+            if choices is None:
+                return False
+            readings = [
+                (_taken(one, axis, mine), _taken(other, axis, theirs))
+                for one, other in readings
+                for mine, theirs in choices
+            ]
+        # Either reading of a folded axis may be the right one: the one that explains more of the changes.
+        return all(bool(changed_entries(one, other).any()) for one, other in readings if one.numel())
+
+    def _choices(self, short: int, long: int) -> list[tuple[Tensor | None, Tensor | None]] | None:
+        """For an axis of these sizes, which positions of each are compared; None for axes that do not correspond."""
+        length, other = self.sequence.length, long - short
+        if long == length and short == self.short:
+            return [(self._valid(short), self._valid(length))]
+        if 0 < long - length <= _EXTRA and short == self.short + long - length:
+            extra = torch.ones(long - length, dtype=torch.bool)
+            return [(torch.cat([extra, self._valid(self.short)]), torch.cat([extra, self._valid(length)]))]
+        if long % length == 0 and long > length and short == self.short * (long // length):
+            inner = long // length
+            mine, theirs = self._valid(self.short), self._valid(length)
+            outside = (mine.repeat_interleave(inner), theirs.repeat_interleave(inner))
+            return [(mine.repeat(inner), theirs.repeat(inner)), outside]
+        return [(None, None)] if other == 0 else None
+
+    def _valid(self, length: int) -> Tensor:
+        kept = int(self.sequence.valid[0].sum())
+        flags = torch.arange(length) < kept
+        return flags.flip(0) if self.sequence.at_start else flags
+
+
+def _taken(tensor: Tensor, axis: int, flags: Tensor | None) -> Tensor:
+    return tensor if flags is None else tensor.index_select(axis, flags.nonzero()[:, 0].to(tensor.device))
 
 
 # -------------------------------------------------------------------- what kind of op
@@ -168,131 +224,3 @@ def _is_repeated(op: Op, graph: Graph, sequence: PaddedSequence) -> bool:
 
 def _keeps_time(op: Op, sequence: PaddedSequence) -> bool:
     return op.shape is not None and len(op.shape) > 2 and op.shape[-1] > 1
-
-
-# -------------------------------------------------------------------- what a mask blocks
-
-
-@dataclass
-class _Masks:
-    """Observer: for every op that can block scores, where it does."""
-
-    blocked: dict[fx.Node, Tensor] = field(default_factory=dict)
-
-    def __call__(self, node: fx.Node, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found = [flags for flags in _blocking(node.meta["name"], args, kwargs, output) if flags is not None]
-        shape = _score_shape(node.meta["name"], output, args, kwargs)
-        for flags in found:
-            try:
-                spread = torch.broadcast_to(flags, shape).detach()
-            except RuntimeError:
-                continue
-            known = self.blocked.get(node)
-            self.blocked[node] = spread if known is None else known | spread
-
-
-def _score_shape(name: str, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
-    """Shape of the scores that an op makes inside, or of its output."""
-    if name == "scaled_dot_product_attention":
-        query, key = args[0], args[1] if len(args) > 1 else kwargs["key"]
-        return (*query.shape[:-1], key.shape[-2])
-    if name == "multi_head_attention_forward":
-        query, key = args[0], args[1]  # (time, batch, features)
-        return (query.shape[1] if query.dim() == 3 else 1, 1, query.shape[0], key.shape[0])
-    return tuple(output.shape)
-
-
-def _blocking(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Iterator[Tensor | None]:
-    if name == "scaled_dot_product_attention":
-        mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
-        yield _of_argument(mask, allows=True)
-        if kwargs.get("is_causal") or (len(args) > 5 and args[5]):
-            yield torch.ones(args[0].shape[-2], args[1].shape[-2], dtype=torch.bool).triu(1)
-    elif name == "multi_head_attention_forward":
-        padding = _of_argument(kwargs.get("key_padding_mask"), allows=False)
-        yield padding[:, None, None, :] if padding is not None and padding.dim() == 2 else None
-        mask = _of_argument(kwargs.get("attn_mask"), allows=False)
-        yield mask if mask is None or mask.dim() == 2 else mask.reshape(-1, *mask.shape[-2:])[:1]
-    elif name in ("masked_fill", "where", "setitem"):
-        yield from _of_merge(name, args)
-    elif name in ("add", "sub"):
-        for value in args[:2]:
-            signed = -value if name == "sub" and isinstance(value, Tensor) and value is args[1] else value
-            yield _of_argument(signed, allows=False)
-
-
-def _of_argument(mask: Any, *, allows: bool) -> Tensor | None:
-    if not isinstance(mask, Tensor):
-        return None
-    if mask.dtype is torch.bool:
-        return ~mask if allows else mask
-    return mask < _BLOCKING if mask.is_floating_point() else None
-
-
-def _of_merge(name: str, args: tuple[Any, ...]) -> Iterator[Tensor | None]:
-    if len(args) < 3:
-        return
-    if name == "where":
-        flags, first, second = args[:3]
-        yield flags if _is_low(first) else ~flags if _is_low(second) else None
-    else:
-        _, flags, value = args[:3]
-        yield flags if isinstance(flags, Tensor) and flags.dtype is torch.bool and _is_low(value) else None
-
-
-def _is_low(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1 and float(value) < _BLOCKING
-    return isinstance(value, (int, float)) and value < _BLOCKING
-
-
-def _blocked_part(op: Op, graph: Graph, masks: _Masks, sequence: PaddedSequence) -> str:
-    """Which part of the scores before `op` is blocked."""
-    known = {graph.of(node): flags for node, flags in masks.blocked.items()}
-    found = [known[source] for source in _score_ops(op) if source in known]
-    if not found:
-        return "none"
-    shape = max((tuple(flags.shape) for flags in found), key=len)
-    alike = [flags for flags in found if tuple(flags.shape) == shape]
-    blocked = torch.stack(alike).any(0).reshape(-1, *shape[-2:])[0]
-    if not bool(blocked.any()):
-        return "nothing"
-    valid = sequence.valid[0].to(blocked.device)
-    if blocked.shape[1] != len(valid):
-        return "queries" if blocked.shape[0] == len(valid) else "other"
-    rows = valid if blocked.shape[0] == len(valid) else torch.ones(blocked.shape[0], dtype=torch.bool)
-    keys = float(blocked[rows][:, ~valid].double().mean())
-    # Nobody blocks a position for itself and those before it but a mask of padding.
-    lower = blocked.tril() if blocked.shape[0] == blocked.shape[1] else blocked
-    content = float(lower[rows][:, valid].double().sum() / max(1.0, float(_allowed(blocked)[rows][:, valid].sum())))
-    if keys >= _FEW and not _is_upper_only(blocked):
-        return "other"
-    if content > _MOST:
-        return "inverted"
-    queries = float(blocked[~rows][:, valid].tril(0).double().sum()) if bool((~rows).any()) else 0.0
-    if queries > 0.0 and float(lower[~rows].double().mean()) > 0.0:
-        return "queries"
-    return "causal" if _is_upper_only(blocked) else "other"
-
-
-def _allowed(blocked: Tensor) -> Tensor:
-    whole = torch.ones_like(blocked)
-    return whole.tril() if blocked.shape[0] == blocked.shape[1] else whole
-
-
-def _is_upper_only(blocked: Tensor) -> bool:
-    return blocked.shape[0] == blocked.shape[1] and not bool(blocked.tril().any())
-
-
-def _score_ops(op: Op) -> Iterator[Op]:
-    """`op` and the ops between it and the product of queries and keys."""
-    yield op
-    waiting, seen = list(op.activations), {op}
-    while waiting:
-        current = waiting.pop()
-        if current in seen or not current.is_kind(*_OF_SCORES):
-            continue
-        seen.add(current)
-        yield current
-        waiting.extend(current.activations)
-

@@ -68,7 +68,9 @@ def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: 
         raise Skip("the targets are made up")
     targets = list(_padded_targets(setup, sequences, ids))
     if not targets:
-        raise Skip("no padding among the targets: no target has a value for each position, or all samples are of one length")
+        raise Skip(
+            "no padding among the targets: no target has a value for each position, or all samples are of one length"
+        )
 
     def run() -> PaddingInLoss:
         return _measured(setup, targets, seed=session.plan.seed)
@@ -99,7 +101,7 @@ def _padded_targets(setup: TrainingSetup, sequences: Sequence[PaddedSequence], i
         own = find_padding((Leaf("targets", leaf.index, tensor),), samples, ids)
         for found in own[:1]:
             rows = tensor.movedim((found.batch_axis, found.time_axis), (0, 1))
-            padded = ~found.valid if found.at_start else _but_first(~found.valid)
+            padded = _but_edge(~found.valid, at_start=found.at_start)
             if bool(padded.any()):
                 yield _Target(leaf.name, rows, padded, found.known_by, time_first or found.batch_axis == 1)
         for sequence in () if own else sequences:
@@ -108,7 +110,7 @@ def _padded_targets(setup: TrainingSetup, sequences: Sequence[PaddedSequence], i
                 continue
             rows = tensor.movedim(layout, (0, 1))
             if rows.shape[:2] == sequence.valid.shape:
-                padded = ~sequence.valid if sequence.at_start else _but_first(~sequence.valid)
+                padded = _but_edge(~sequence.valid, at_start=sequence.at_start)
                 yield _Target(leaf.name, rows, padded, f"{sequence.known_by}, of {sequence.leaf.name}", time_first)
                 break
 
@@ -122,9 +124,14 @@ def _unflattened(tensor: Tensor, sequences: Sequence[PaddedSequence], samples: i
     return tensor, False
 
 
-def _but_first(padded: Tensor) -> Tensor:
-    """Without the first padded position of each sample, which may be what ends the sequence."""
-    return padded & (padded.int().cumsum(1) > 1)
+def _but_edge(padded: Tensor, *, at_start: bool) -> Tensor:
+    """Without the padded position of each sample next to its content.
+
+    After the content it may be what ends the sequence; before it, a model that shifts the labels itself predicts the first one there.
+    """
+    ordered = padded.flip(1) if at_start else padded
+    kept = ordered & (ordered.int().cumsum(1) > 1)
+    return kept.flip(1) if at_start else kept
 
 
 # -------------------------------------------------------------------- what they contribute
@@ -203,7 +210,13 @@ def _judged(
 def _share_of_loss(setup: TrainingSetup, target: _Target, output: Tensor, loss: Tensor) -> float | None:
     """Share of the loss that goes away when the padded positions of an output of logits are predicted right."""
     rows = by_position(output.detach().clone(), target.padded.shape, time_first=target.time_first)
-    if rows is None or rows.dim() != 3 or target.rows.dim() != 2 or target.rows.is_floating_point() or setup.loss is None:
+    if (
+        rows is None
+        or rows.dim() != 3
+        or target.rows.dim() != 2
+        or target.rows.is_floating_point()
+        or setup.loss is None
+    ):
         return None
     padded = target.padded.to(rows.device)
     labels = target.rows.to(rows.device)[padded]

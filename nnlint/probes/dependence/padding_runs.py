@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,13 +66,11 @@ class Chosen:
         return found
 
 
-def most_padded(
-    inputs: Any, leaves: Sequence[Leaf], sequences: Sequence[PaddedSequence], samples: int, keep: int = _SAMPLES
-) -> Chosen:
+def most_padded(inputs: Any, leaves: Sequence[Leaf], sequences: Sequence[PaddedSequence], samples: int) -> Chosen:
     """The samples with the most padding, each with some content; one alone is taken twice."""
     shares = torch.stack([sequence.valid.double().mean(1) for sequence in sequences])
     order = shares.amax(0).argsort(stable=True)
-    index = order[: min(keep, samples)]
+    index = order[:_SAMPLES]
     if len(index) == 1:
         index = index.repeat(2)
     return take_samples(inputs, leaves, sequences, samples, index)
@@ -115,12 +115,18 @@ class Trimmed:
     sizes: Mapping[int, tuple[int, bool]]
 
 
-def trimmed(chosen: Chosen) -> Trimmed | None:
-    """Cut every padded sequence to the longest of the chosen samples; None where nothing can be cut."""
+def trimmed(chosen: Chosen, *, only: PaddedSequence | None = None, margin: int = 0) -> Trimmed | None:
+    """Cut the padded sequences to the longest of the chosen samples; None where nothing can be cut.
+
+    Args:
+        chosen: the samples.
+        only: one of their sequences, to cut no axis but those of its length.
+        margin: padded positions to leave.
+    """
     sizes: dict[int, tuple[int, bool]] = {}
-    for length in chosen.valid:
+    for length in chosen.valid if only is None else (only.length,):
         same = [item for item in chosen.sequences if item.length == length]
-        needed = max(int(item.lengths.max()) for item in same)
+        needed = max(int(item.lengths.max()) for item in same) + margin
         sides = {item.at_start for item in same}
         if needed < length and len(sides) == 1 and not _other_content(chosen, length):
             sizes[length] = (needed, sides.pop())
@@ -194,6 +200,16 @@ class Comparisons(TorchFunctionMode):
         self._kept: list[Tensor] = []
         self._forward = 0
         self._position = 0
+        self._paused = False
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Calls made inside are not the model's: neither kept nor replayed."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def begin(self) -> None:
         """A new forward starts."""
@@ -205,7 +221,7 @@ class Comparisons(TorchFunctionMode):
     ) -> Any:
         """Run the call; keep or replay what it says where it says yes or no."""
         result = func(*args, **(kwargs or {}))
-        if not isinstance(result, Tensor) or not _says_yes_or_no(func, args, result):
+        if self._paused or not isinstance(result, Tensor) or not _says_yes_or_no(func, args, result):
             return result
         if self._forward <= 1:
             self._kept.append(result.clone())
@@ -278,9 +294,9 @@ def _relative(a: Tensor, b: Tensor, weight: Tensor, counted: list[int]) -> float
     share = weight.to(a.dtype)
     if not bool(weight.any()):
         return None
-    moved = float(((a - b).square() * share).sum() / share.sum()) ** 0.5
+    moved = math.sqrt(float(((a - b).square() * share).sum() / share.sum()))
     mean = (a * share).sum(counted, keepdim=True) / share.sum(counted, keepdim=True).clamp_min(1)
-    spread = float(((a - mean).square() * share).sum() / share.sum()) ** 0.5
+    spread = math.sqrt(float(((a - mean).square() * share).sum() / share.sum()))
     largest = float((a * share).abs().max())
     if spread <= _CONSTANT * largest or largest == 0.0:
         return None if moved <= _CONSTANT * max(largest, 1e-30) else float("inf")

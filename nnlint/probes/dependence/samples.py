@@ -230,13 +230,13 @@ class Mixing:
         return self._search("search for the mixing op", changed_inputs, beyond_first_sample(self._session.samples))
 
     def _search(self, label: str, changed_inputs: Any, judge: Judge) -> Difference | None:
-        from nnlint.probes.evaluation.first_difference import Run, first_difference
+        from nnlint.probes.evaluation.first_difference import Run, by_entries, first_difference
 
         session = self._session
         run = partial(Run, seed=session.plan.seed, prepare=session.setup.model.eval)
         found: Difference | None = session.measure(
             label,
-            lambda: first_difference(session.setup, run(session.batch_inputs), run(changed_inputs), judge),
+            lambda: first_difference(session.setup, run(session.batch_inputs), run(changed_inputs), by_entries(judge)),
         )
         return found
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Says of the entries of an op's output that changed (a boolean tensor) whether that is a change that matters.
 Judge = Callable[[torch.Tensor], bool]
+#: Says of an op's outputs in the first and the second run whether they differ in a way that matters.
+Differs = Callable[[torch.Tensor, torch.Tensor], bool]
 
 _TOLERANCE = 1e-5
 #: What these return is whatever the memory held: no difference that means anything.
@@ -72,7 +74,7 @@ class _Compared:
     """Observer of the second run: compares with the first as it goes, and keeps nothing."""
 
     kept: list[tuple[str, torch.Tensor | None]]
-    judge: Judge
+    differs: Differs
     differing: list[fx.Node] = field(default_factory=list)
     parted: fx.Node | None = None
     _position: int = 0
@@ -84,13 +86,16 @@ class _Compared:
         self._position += 1
         if name != node.meta["name"]:
             self.parted = node
-        elif before is not None:
-            self._compare(node, before, output.detach())
-
-    def _compare(self, node: fx.Node, before: torch.Tensor, after: torch.Tensor) -> None:
-        # Other shapes (as many rows as there were tokens for an expert) cannot be compared, and are no fault by themselves.
-        if before.shape == after.shape and self.judge(changed_entries(before, after)):
+        elif before is not None and self.differs(before, output.detach()):
             self.differing.append(node)
+
+
+def by_entries(judge: Judge) -> Differs:
+    """Outputs differ where `judge` says so of their changed entries.
+
+    Other shapes (as many rows as there were tokens for an expert) cannot be compared, and are no fault by themselves.
+    """
+    return lambda before, after: before.shape == after.shape and judge(changed_entries(before, after))
 
 
 def changed_entries(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -101,12 +106,12 @@ def changed_entries(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return ((a - b).abs() > _TOLERANCE * scale) | (finite != after.isfinite())
 
 
-def first_difference(setup: TrainingSetup, one: Run, other: Run, judge: Judge) -> Difference | None:
+def first_difference(setup: TrainingSetup, one: Run, other: Run, differs: Differs) -> Difference | None:
     """The first op whose output differs between two runs, among those that the differing outputs depend on.
 
     None where a run raises or no op differs. The caller holds the state guard.
     """
-    first, second = _Kept(), _Compared([], judge)
+    first, second = _Kept(), _Compared([], differs)
     try:
         recorded(setup, one, first)
         second.kept = first.found

@@ -182,12 +182,13 @@ class EvalStats:
 
     def _at(self, difference: float, other: int) -> Randomness:
         """The place of a difference that the other seed makes."""
-        from nnlint.probes.evaluation.first_difference import Difference, Run, any_change, first_difference
+        from nnlint.probes.evaluation.first_difference import Difference, Run, any_change, by_entries, first_difference
 
         session = self._session
         runs = [Run(session.batch_inputs, seed, session.setup.model.eval) for seed in (session.plan.seed, other)]
         found: Difference | None = session.measure(
-            "search for the random op", lambda: first_difference(session.setup, runs[0], runs[1], any_change)
+            "search for the random op",
+            lambda: first_difference(session.setup, runs[0], runs[1], by_entries(any_change)),
         )
         return Randomness(difference, found.op if found else None, found.graph if found else None)
 

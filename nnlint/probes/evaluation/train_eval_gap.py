@@ -100,7 +100,7 @@ def _draw(session: Session, number: int) -> list[torch.Tensor]:
 def _where(session: Session, *, is_random: bool) -> Difference | None:
     """Where evaluation and training part, or two training passes with different seeds."""
     from nnlint import kinds
-    from nnlint.probes.evaluation.first_difference import Run, any_change, first_difference
+    from nnlint.probes.evaluation.first_difference import Run, any_change, by_entries, first_difference
 
     def substitute(name: str) -> Callable[..., Any] | None:
         return (lambda value, *_, **__: value.clone()) if "dropout" in kinds.info(name).kinds else None
@@ -112,7 +112,7 @@ def _where(session: Session, *, is_random: bool) -> Difference | None:
     one = Run(inputs, seed, prepare, substitute) if is_random else Run(inputs, seed, model.eval)
     other = Run(inputs, seed + 1, prepare, substitute)
     found: Difference | None = session.measure(
-        "search for the gap", lambda: first_difference(session.setup, one, other, any_change)
+        "search for the gap", lambda: first_difference(session.setup, one, other, by_entries(any_change))
     )
     return found
 
