@@ -32,7 +32,7 @@ def build_labels_padded_with_the_padding_id():  # expect: LOS028
 
     config = T5Config(
         vocab_size=60, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0, pad_token_id=0,
-        eos_token_id=1, tie_word_embeddings=False,
+        eos_token_id=1, initializer_factor=0.3,
     )  # fmt: skip
     src, _ = words()
     tgt, _ = words(longest=12)

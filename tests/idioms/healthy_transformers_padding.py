@@ -2,7 +2,7 @@
 
 import torch
 from _padded import words
-from _parts import labels, setup
+from _parts import setup
 
 
 def build_bert_with_its_attention_mask():
@@ -23,7 +23,7 @@ def build_t5_with_ignored_padding():
 
     config = T5Config(
         vocab_size=60, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0, pad_token_id=0,
-        eos_token_id=1, tie_word_embeddings=False,
+        eos_token_id=1, initializer_factor=0.3,
     )  # fmt: skip
     src, _ = words()
     tgt, sizes = words(longest=12)

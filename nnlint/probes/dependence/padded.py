@@ -90,7 +90,7 @@ def find_padding(leaves: Sequence[Leaf], samples: int, ids: PadIds) -> tuple[Pad
     lengths = [leaf for leaf in leaves if _may_be_lengths(leaf, samples)]
     masking = {leaf.index for leaf, _ in masks}
     found = []
-    for leaf in leaves:
+    for leaf in leaves if samples > 1 else ():
         if leaf.index in masking or not _may_be_content(leaf):
             continue
         made = next(_of_leaf(leaf, samples, masks, lengths, ids), None)
@@ -229,11 +229,9 @@ def _by_lengths(leaf: Leaf, rows: Tensor, axes: tuple[int, int], given: list[Lea
         longest = int(lengths.max())
         if item.index == leaf.index or longest > rows.shape[1] or len(lengths.unique()) < 2:
             continue
-        valid = torch.arange(rows.shape[1]) < lengths[:, None]
+        valid = torch.arange(rows.shape[1]) < lengths[:, None]  # lengths are 1 at least
         named = "len" in item.name.lower() or "size" in item.name.lower()
-        if (named or longest == rows.shape[1]) and _is_constant(rows[~valid]):
-            yield PaddedSequence(leaf, *axes, valid, at_start=False, known_by=f"the lengths {item.name}")
-        elif named and longest == rows.shape[1]:
+        if ((named or longest == rows.shape[1]) and _is_constant(rows[~valid])) or (named and longest == rows.shape[1]):
             yield PaddedSequence(leaf, *axes, valid, at_start=False, known_by=f"the lengths {item.name}")
 
 
@@ -257,7 +255,7 @@ def _is_ragged(valid: Tensor) -> bool:
     """Whether runs of a known padding id are of several lengths, and more than what random ids end with by chance."""
     runs = (~valid).sum(1)
     several = int((runs >= 1).sum()) > 1 and bool((runs >= _LEAST_RUN).any())
-    return len(runs.unique()) > 1 and (several or bool((runs > _LEAST_RUN).any()))
+    return bool(valid.any(1).all()) and len(runs.unique()) > 1 and (several or bool((runs > _LEAST_RUN).any()))
 
 
 def _made(leaf: Leaf, axes: tuple[int, int], valid: Tensor, known_by: str, *, at_start: bool) -> PaddedSequence:

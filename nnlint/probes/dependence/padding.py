@@ -72,10 +72,25 @@ class PaddingStats:
         )
 
     @cached_property
-    def _samples(self) -> int:
-        from nnlint.probes.dependence.outputs import sample_count
+    def _found(self) -> tuple[int, tuple[PaddedSequence, ...]]:
+        """The number of samples, and the padded inputs."""
+        from nnlint.probes.dependence.outputs import batch_layout
+        from nnlint.probes.dependence.padded import find_padding
 
-        return sample_count(self._session.setup)
+        layout = batch_layout(self._session.setup)
+        counts = [layout.samples]
+        if not layout.settled:
+            # (time, batch) data look just the same, until one axis turns out to be padded.
+            counts += [size for leaf in self._leaves for size in leaf.tensor.shape[1:2]]
+        for count in dict.fromkeys(counts):
+            found = find_padding(self._leaves, count, self.pad_ids)
+            if found:
+                return count, found
+        return layout.samples, ()
+
+    @property
+    def _samples(self) -> int:
+        return self._found[0]
 
     @cached_property
     def pad_ids(self) -> PadIds:
@@ -84,12 +99,10 @@ class PaddingStats:
 
         return pad_ids(self._session.setup.model)
 
-    @cached_property
+    @property
     def sequences(self) -> tuple[PaddedSequence, ...]:
         """The padded inputs; empty where the batch has no padding."""
-        from nnlint.probes.dependence.padded import find_padding
-
-        return find_padding(self._leaves, self._samples, self.pad_ids)
+        return self._found[1]
 
     @cached_property
     def in_loss(self) -> PaddingInLoss:
@@ -100,7 +113,7 @@ class PaddingStats:
         """
         from nnlint.probes.dependence.padding_loss import padding_in_loss
 
-        return padding_in_loss(self._session, self.sequences, self.pad_ids)
+        return padding_in_loss(self._session, self.sequences, self.pad_ids, self._samples)
 
     # ------------------------------------------------------------ outputs
 

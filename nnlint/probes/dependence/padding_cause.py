@@ -183,7 +183,7 @@ def _kind(found: Difference, sequence: PaddedSequence) -> str:
         return "recurrent"
     if op.is_kind("index"):
         return _kind_of_index(op, graph, sequence)
-    if op.is_kind(*_WINDOWS) or (op.is_kind("pool") and not op.is_kind("adaptive-pool") and _keeps_time(op, sequence)):
+    if op.is_kind(*_WINDOWS) or (op.is_kind("pool") and not op.is_kind("adaptive-pool") and _keeps_time(op)):
         return "window"
     if op.is_kind("norm"):
         return "norm"
@@ -222,5 +222,5 @@ def _is_repeated(op: Op, graph: Graph, sequence: PaddedSequence) -> bool:
     return same >= sequence.length // 2 > 1
 
 
-def _keeps_time(op: Op, sequence: PaddedSequence) -> bool:
+def _keeps_time(op: Op) -> bool:
     return op.shape is not None and len(op.shape) > 2 and op.shape[-1] > 1

@@ -13,7 +13,6 @@ from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
 from nnlint.guard.process import seed_everything
 from nnlint.probes.dependence.loss_tape import LossTape
-from nnlint.probes.dependence.outputs import sample_count
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds, find_padding
 from nnlint.probes.torch_errors import is_fatal, one_line
 from nnlint.probes.training_pass.run import named_inputs
@@ -57,7 +56,7 @@ class _Target:
     time_first: bool  # the tensor itself has time first: rows of a flattened output are in that order
 
 
-def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: PadIds) -> PaddingInLoss:
+def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: PadIds, samples: int) -> PaddingInLoss:
     """Measure it.
 
     Raises:
@@ -66,7 +65,7 @@ def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: 
     setup = session.setup
     if setup.targets_assumed:
         raise Skip("the targets are made up")
-    targets = list(_padded_targets(setup, sequences, ids))
+    targets = list(_padded_targets(setup, sequences, ids, samples))
     if not targets:
         raise Skip(
             "no padding among the targets: no target has a value for each position, or all samples are of one length"
@@ -93,8 +92,9 @@ def target_leaves(setup: TrainingSetup) -> tuple[Leaf, ...]:
     return tuple(Leaf(name, index, tensor) for index, (name, tensor) in enumerate(pairs))
 
 
-def _padded_targets(setup: TrainingSetup, sequences: Sequence[PaddedSequence], ids: PadIds) -> Iterator[_Target]:
-    samples = sample_count(setup)
+def _padded_targets(
+    setup: TrainingSetup, sequences: Sequence[PaddedSequence], ids: PadIds, samples: int
+) -> Iterator[_Target]:
     for leaf in target_leaves(setup):
         tensor, time_first = _unflattened(leaf.tensor, sequences, samples)
         # Under this name, since a tensor called labels is no content of the inputs.
@@ -163,9 +163,10 @@ def _with_positions(output: Any, loss: Tensor, tape: LossTape, target: _Target) 
     """Tensors near the loss that have the positions of the target: outputs of the model, then what losses were given."""
     given = [tensor for _, tensor in tensor_leaves(output)]
     for tensor in [*given, *(call.prediction for call in tape.calls)]:
-        if tensor is not loss and tensor.requires_grad and tensor.is_floating_point():
-            if by_position(tensor, target.padded.shape, time_first=target.time_first) is not None:
-                yield tensor
+        if tensor is loss or not tensor.requires_grad or not tensor.is_floating_point():
+            continue
+        if by_position(tensor, target.padded.shape, time_first=target.time_first) is not None:
+            yield tensor
 
 
 def by_position(tensor: Tensor, shape: Sequence[int], *, time_first: bool = False) -> Tensor | None:
@@ -177,11 +178,10 @@ def by_position(tensor: Tensor, shape: Sequence[int], *, time_first: bool = Fals
         time_first: rows come time by time.
     """
     batch, time = shape
-    axes = range(min(tensor.dim(), 4))
+    sizes = dict(enumerate(tensor.shape))
     for first, second in ((0, 1), (1, 0), (0, tensor.dim() - 1), (0, 2)):
-        if first in axes and second in axes and first != second:
-            if (tensor.shape[first], tensor.shape[second]) == (batch, time):
-                return tensor.movedim((first, second), (0, 1))
+        if first != second and (sizes.get(first), sizes.get(second)) == (batch, time):
+            return tensor.movedim((first, second), (0, 1))
     if tensor.dim() in (1, 2) and tensor.shape[0] == batch * time:
         rest = tensor.shape[1:]
         return tensor.reshape(time, batch, *rest).transpose(0, 1) if time_first else tensor.reshape(batch, time, *rest)

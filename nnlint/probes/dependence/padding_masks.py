@@ -46,7 +46,7 @@ class _Masks:
     blocked: dict[fx.Node, Tensor] = field(default_factory=dict)
 
     def __call__(self, node: fx.Node, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found = [flags for flags in _blocking(node.meta["name"], args, kwargs, output) if flags is not None]
+        found = [flags for flags in _blocking(node.meta["name"], args, kwargs) if flags is not None]
         shape = _score_shape(node.meta["name"], output, args, kwargs)
         for flags in found:
             try:
@@ -68,7 +68,7 @@ def _score_shape(name: str, output: Tensor, args: tuple[Any, ...], kwargs: dict[
     return tuple(output.shape)
 
 
-def _blocking(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Iterator[Tensor | None]:
+def _blocking(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor | None]:
     if name == "scaled_dot_product_attention":
         mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
         yield _of_argument(mask, allows=True)

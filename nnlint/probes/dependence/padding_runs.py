@@ -251,7 +251,8 @@ def change(
     """How much the outputs at valid positions change, relative to what tells samples and positions apart.
 
     Args:
-        before, after: outputs of two forwards.
+        before: outputs of one forward.
+        after: outputs of the other.
         chosen: the samples they are of.
         sizes: time axes that are shorter in the second forward.
 
