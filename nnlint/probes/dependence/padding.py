@@ -74,8 +74,8 @@ class PaddingStats:
     @cached_property
     def _found(self) -> tuple[int, tuple[PaddedSequence, ...]]:
         """The number of samples, and the padded inputs."""
-        from nnlint.probes.dependence.outputs import batch_layout
         from nnlint.probes.dependence.padded import find_padding
+        from nnlint.samples import batch_layout
 
         layout = batch_layout(self._session.setup)
         counts = [layout.samples]

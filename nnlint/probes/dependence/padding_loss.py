@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnlint.capture.bindings import tensor_leaves
 from nnlint.finding import Skip
-from nnlint.guard.process import seed_everything
 from nnlint.probes.dependence.loss_tape import LossTape
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds, find_padding
 from nnlint.probes.torch_errors import is_fatal, one_line
 from nnlint.probes.training_pass.run import named_inputs
+from nnlint.seeding import seed_everything
 from nnlint.setup.batches import LABEL_KEYS
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session

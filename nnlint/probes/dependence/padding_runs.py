@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from nnlint.finding import Skip
-from nnlint.probes.dependence.outputs import batch_axis, zeroed
+from nnlint.probes.dependence.outputs import zeroed
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence
+from nnlint.samples import batch_axis
 
 #: Samples that are compared.
 _SAMPLES = 4
