@@ -48,6 +48,8 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         prediction = call.prediction
         if prediction is None or prediction.shape is None or len(prediction.shape) < 3:
             continue
+        if "formula" in call.op.node.meta:
+            continue  # written out: it says itself where its classes are
         layer = _units_last(prediction)
         if not _fits_last(call, certain=layer is not None):
             continue
