@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from nnlint.observe.reads import Pass, Read
     from nnlint.options import Options
     from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
+    from nnlint.probes.dependence.labels import CopiedLabels, SequenceLabels
     from nnlint.probes.dependence.padded import PaddedSequence
     from nnlint.probes.dependence.padding import PaddingRead, PaddingStats
     from nnlint.probes.dependence.padding_loss import PaddingInLoss
@@ -105,6 +106,7 @@ __all__ = [
     "BatchTensor",
     "Clear",
     "Clip",
+    "CopiedLabels",
     "Declared",
     "End",
     "EvalCalls",
@@ -177,6 +179,7 @@ __all__ = [
     "ScheduleInfo",
     "SchedulerFacts",
     "Seed",
+    "SequenceLabels",
     "Skip",
     "StateKept",
     "Step",

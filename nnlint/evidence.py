@@ -170,6 +170,14 @@ _ROWS = (
         ),
     ),
     Source(
+        "SequenceLabels",
+        "labels",
+        "probes.dependence.labels",
+        "probes.dependence.labels:provide",
+        "dependence",
+        parts=("CopiedLabels",),
+    ),
+    Source(
         "StepStats",
         "steps",
         "probes.updates.stats",

@@ -1,4 +1,4 @@
-"""ARC018: an output depends on later inputs although the setup is causal."""
+"""ARC018: an output depends on later inputs although it predicts them, or the setup is causal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Mixing
+    from nnlint import CopiedLabels, Declared, Mixing, SequenceLabels
 
 _LIMIT = 1e-5
+_FIX = (
+    "mask the scores of later positions before the softmax (is_causal=True), pad convolutions on the left only, and use no "
+    "bidirectional layer, no mean and no norm over time"
+)
 
 
-@rule("ARC018", "causal-leak", level="error", since="0.1", explains=["TRN001"])
-def check(mixing: Mixing, declared: Declared) -> Iterator[Finding]:
-    """Outputs at a time see inputs after it, in a model declared causal.
+@rule("ARC018", "causal-leak", level="error", since="0.1", explains=["TRN001", "TRN005"])
+def check(mixing: Mixing, labels: SequenceLabels | None, declared: Declared) -> Iterator[Finding]:
+    """Outputs at a time see inputs after it, though they predict them.
 
     ## What it does
-    Gives every sample another sample's inputs from the middle of the sequence on and compares the evaluation-mode outputs
-    before that time (second axis of inputs and outputs; of a model with a decoder, the decoder's inputs). Runs only where
-    the setup is causal: `causal=True`, or a Hugging Face model for causal language modeling. A relative change above 1e-5
-    is reported with the operation where it starts.
+    Where the setup is causal (`causal=True`, or a Hugging Face model for causal language modeling), gives every sample another
+    sample's inputs from the middle of the sequence on and compares the evaluation-mode outputs before that time (second axis of
+    inputs and outputs; of a model with a decoder, the decoder's inputs). A relative change above 1e-5 is reported with the
+    operation where it starts.
+
+    Where the targets are a later part of an input (a copy of it, shifted), nothing needs to be declared: changing the input at
+    one position must not change the prediction of that very position. Targets at the same position as the input (masked language
+    modeling, autoencoders, denoising) are left alone, and so is what reaches the outputs by one vector for the whole sequence, as
+    in a sequence autoencoder, and an input whose copy another input predicts causally (a source beside a decoder's input).
+    `declared={"sees-future"}` silences this second part.
 
     ## Why is this bad?
     A model that predicts the next token and can see it copies it: the training loss falls to nearly zero, and generation,
@@ -39,19 +49,54 @@ def check(mixing: Mixing, declared: Declared) -> Iterator[Finding]:
     - Vaswani et al.: Attention Is All You Need, 2017, arXiv:1706.03762, section 3.2.3
     - https://github.com/huggingface/transformers/issues/31673
     """
-    if not declared.causal:
-        return
+    declared_leak = _of_declaration(mixing) if declared.causal else None
+    if declared_leak is not None:
+        yield declared_leak
+    elif labels is not None and "sees-future" not in declared.traits:
+        yield from _of_labels(labels)
+
+
+def _of_declaration(mixing: Mixing) -> Finding | None:
     found = mixing.future
     if found is None:
         raise Skip("no axis of time: no output (batch, time, features) has the length of an input")
     if found.influence <= _LIMIT:
-        return
+        return None
     start = f" from {found.op.label} on" if found.op is not None else ""
-    yield Finding(
+    return Finding(
         at=found.op,
         message=f"outputs before time {found.cut} of {found.length} change by {found.influence:.2g} of the largest output "
         f"(limit {_LIMIT:g}) with the inputs from that time on{start}, though the setup is causal",
         evidence={"influence": found.influence, "limit": _LIMIT, "cut": found.cut, "length": found.length},
-        fix="mask the scores of later positions before the softmax (is_causal=True), pad convolutions on the left only, "
-        "and use no bidirectional layer, no mean and no norm over time",
+        fix=_FIX,
+    )
+
+
+def _of_labels(labels: SequenceLabels) -> Iterator[Finding]:
+    later = [copy for copy in labels.copies if copy.shift >= 1]
+    # Where one input is predicted without being seen, another one that holds the same values is what it is predicted from.
+    if not later or any(copy.own <= _LIMIT for copy in later):
+        return
+    found = later[-1]
+    if not found.by_vector:
+        yield _leak(found)
+
+
+def _leak(found: CopiedLabels) -> Finding:
+    start = f" from {found.op.label} on" if found.op is not None else ""
+    ahead = "the next position" if found.shift == 1 else f"{found.shift} positions ahead"
+    return Finding(
+        at=found.op,
+        message=f"the targets are {found.input} {ahead}, and the prediction of position {found.position} changes by "
+        f"{found.own:.2g} of the largest prediction (limit {_LIMIT:g}) with the input at that position: it sees what it "
+        f"predicts{start}",
+        evidence={
+            "influence": found.own,
+            "limit": _LIMIT,
+            "shift": found.shift,
+            "position": found.position,
+            "length": found.length,
+            "input": found.input,
+        },
+        fix=_FIX,
     )

@@ -1,0 +1,58 @@
+"""Labels of models of transformers where they should be."""
+
+import torch
+from _padded import words
+from _parts import setup
+
+
+def gpt(**more):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(vocab_size=60, n_positions=32, n_embd=32, n_layer=2, n_head=2, bos_token_id=2, **more))
+
+
+def text():
+    return torch.randint(4, 60, (16, 17))
+
+
+def build_labels_are_the_inputs():
+    ids = text()
+    return setup(gpt(eos_token_id=3), {"input_ids": ids, "labels": ids})
+
+
+def build_end_that_counts_once():
+    ids, sizes = words(pad=3)
+    ids = ids.scatter(1, sizes[:, None] - 1, 3)
+    mask = torch.arange(20) < sizes[:, None]
+    batch = {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.masked_fill(~mask, -100)}
+    return setup(gpt(eos_token_id=3, pad_token_id=3), batch)
+
+
+def build_prompts_are_ignored():
+    ids, sizes = words(pad=0)
+    ids = ids.scatter(1, sizes[:, None] - 1, 3)
+    mask = torch.arange(20) < sizes[:, None]
+    labels = ids.masked_fill(~mask, -100)
+    labels[:, :3] = -100
+    return setup(gpt(eos_token_id=3, pad_token_id=0), {"input_ids": ids, "attention_mask": mask.long(), "labels": labels})
+
+
+def build_streams_that_begin_with_the_end_token():
+    ids = text()
+    ids[:, 0] = 2
+    return setup(gpt(eos_token_id=2), {"input_ids": ids, "labels": ids.clone()})
+
+
+def build_masked_language_model():
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=60, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=32
+    )
+    ids = text()
+    hidden = torch.rand(ids.shape) < 0.2
+    batch = {
+        "input_ids": ids.masked_fill(hidden, 1), "attention_mask": torch.ones_like(ids),
+        "labels": ids.masked_fill(~hidden, -100),
+    }  # fmt: skip
+    return setup(BertForMaskedLM(config), batch)
