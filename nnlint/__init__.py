@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nnlint.capture.loss_call import LossCall
     from nnlint.failure import Failures
     from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip
+    from nnlint.integrations.preflight import preflight
     from nnlint.observe.events import (
         Backward,
         Clear,
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
 #: Where the public names live; those of the evidence are in its table.
 _HOMES = {
     "check": "nnlint.api",
+    "preflight": "nnlint.integrations.preflight",
     "Evidence": "nnlint.finding",
     "Finding": "nnlint.finding",
     "Level": "nnlint.finding",
@@ -192,6 +194,7 @@ __all__ = [
     "ValidationGap",
     "__version__",
     "check",
+    "preflight",
     "rule",
 ]
 

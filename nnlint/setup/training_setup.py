@@ -17,6 +17,18 @@ from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.tensors import describe, is_scalar, move
 
 
+def _unwrapped(optimizer: Any) -> Any:
+    """The optimizer that steps, inside wrappers that keep it in `.optimizer`: Accelerate's, a Noam schedule's.
+
+    A wrapper is neither snapshot nor stepped: what it does around the step (a schedule, waiting for accumulation) is no update.
+    """
+    seen: list[Any] = []
+    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer) and optimizer not in seen:
+        seen.append(optimizer)
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
 class TrainingSetup(BaseModel):
     """What nnlint checks. Only `model` is required; every other field widens what can be checked.
 
@@ -107,9 +119,10 @@ class TrainingSetup(BaseModel):
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
             name = value.__name__
             raise ValueError(f"optimizer is the class {name}, not an instance: write {name}(model.parameters())")
-        if value is not None and not isinstance(value, torch.optim.Optimizer):
+        inner = _unwrapped(value)
+        if inner is not None and not isinstance(inner, torch.optim.Optimizer):
             raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {describe(value)}")
-        return value
+        return inner
 
     @field_validator("inputs", "targets", mode="before")
     @classmethod

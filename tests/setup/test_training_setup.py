@@ -186,3 +186,21 @@ def test_construction_is_restored_after_an_error_and_unseen_modules_have_no_site
         _ = 1 / 0
     assert nn.Module.__init__ is original
     assert sites.by_path(Net()) == {}
+
+
+class Noam:
+    """A wrapper as people write it: it sets the rate and steps the optimizer inside."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+
+def test_the_optimizer_inside_a_wrapper_is_taken() -> None:
+    model = nn.Linear(3, 2)
+    inner = torch.optim.Adam(model.parameters())
+    assert TrainingSetup(model=model, optimizer=Noam(inner)).optimizer is inner
+
+
+def test_a_wrapper_without_an_optimizer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"optimizer must be a torch\.optim\.Optimizer"):
+        TrainingSetup(model=nn.Linear(3, 2), optimizer=Noam("adam"))

@@ -74,13 +74,16 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
     """
     module: Any = setup.model
     changes: dict[str, Any] = {}
+    # A Trainer that holds the module has run these hooks: layers that they build are those of its optimizers.
+    is_attached = getattr(module, "_trainer", None) is not None
     with _attributes_kept(module) as added, without_trainer(module):
-        _called(module, "configure_model")
+        if not is_attached:
+            _called(module, "configure_model")
         if setup.data is None and setup.inputs is None:
             _called(module, "prepare_data")
             _called(module, "setup", "fit")
             changes |= _own_loaders(module)
-        else:
+        elif not is_attached:
             _called(module, "setup", "fit")
         optimizers, schedulers, interval = _optimizers(module) if setup.optimizer is None else ([], [], None)
     setup = setup.model_copy(update=changes)

@@ -1,0 +1,1 @@
+"""nnlint inside other tools: trainers, pytest, experiment trackers. Each module imports its library when it is used."""
