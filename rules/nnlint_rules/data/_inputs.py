@@ -20,7 +20,7 @@ class Route:
     Attributes:
         tensor: the input.
         source: the op that stands for it in the graph; None where the graph does not show the input.
-        first: the ops that its values reach unchanged.
+        first: the ops that its values reach unchanged, and take as content: not as a mask, nor as a first state.
         passed: the ops in between: views, casts, concatenations.
     """
 
@@ -35,14 +35,19 @@ class Route:
         return tuple(op for op in self.first if op.is_kind(*_LAYERS))
 
     @property
+    def takers(self) -> tuple[Op, ...]:
+        """The layers and tables (embeddings) among the first ops."""
+        return tuple(op for op in self.first if op.is_kind(*_LAYERS, "embedding"))
+
+    @property
     def feeds_layers(self) -> bool:
         """Whether the values go into layers as they are, past no norm and no arithmetic that could scale them."""
         return bool(self.layers) and not any(op.is_kind("norm", "mul", "div", "sub") for op in self.first)
 
 
 def routes(batch: Batch, graph: Graph) -> tuple[Route, ...]:
-    """The route of every input of the batch."""
-    return tuple(_route(tensor, op) for tensor, op in _matched(batch, graph))
+    """The route of every input of the batch; sparse ones (adjacency matrices) are no features."""
+    return tuple(_route(view, op) for view, op in _matched(batch, graph) if str(view.tensor.layout) == "torch.strided")
 
 
 def _matched(batch: Batch, graph: Graph) -> Iterator[tuple[BatchTensor, Op | None]]:
@@ -59,15 +64,15 @@ def _matched(batch: Batch, graph: Graph) -> Iterator[tuple[BatchTensor, Op | Non
 def _route(tensor: BatchTensor, source: Op | None) -> Route:
     first: dict[int, Op] = {}
     passed: dict[int, Op] = {}
-    waiting = list(source.users) if source is not None else []
+    waiting = [(source, user) for user in source.users] if source is not None else []
     while waiting:
-        op = waiting.pop()
+        given, op = waiting.pop()
         if op.index in first or op.index in passed:
             continue
         if op.is_kind(*_PASSING):
             passed[op.index] = op
-            waiting.extend(op.users)
-        else:
+            waiting.extend((op, user) for user in op.users)
+        elif _is_content(op, given):
             first[op.index] = op
     return Route(
         tensor,
@@ -75,3 +80,10 @@ def _route(tensor: BatchTensor, source: Op | None) -> Route:
         first=tuple(first[index] for index in sorted(first)),
         passed=tuple(passed[index] for index in sorted(passed)),
     )
+
+
+def _is_content(op: Op, given: Op) -> bool:
+    """Whether an attention or a recurrent layer takes a value as content: not as its mask, nor as its first state."""
+    if op.is_kind("attention"):
+        return given not in (op.argument("attn_mask"), op.argument("key_padding_mask"))
+    return not op.is_kind("recurrent") or given is op.activations[0]

@@ -25,11 +25,11 @@ def class_labels(targets: Tensor) -> Tensor | None:
 
 
 def batch_labels(batch: Batch) -> list[Tensor]:
-    """The class labels of each batch of the data; empty where the targets are no class labels."""
+    """The class labels of each batch of the data; empty where the targets are no class labels, or one for each position."""
     found = []
     for one in batch.batches(BATCHES):
         labels = class_labels(one.targets[0].tensor) if len(one.targets) == 1 else None
-        if labels is None:
+        if labels is None or one.samples not in (0, labels.numel()):
             return []
         found.append(labels)
     return found

@@ -31,8 +31,9 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
     ## What it does
     Counts the class labels in up to 16 batches, or in the whole dataset where its labels are at hand, and reports a ratio above
     10 between the largest and the smallest class that occurs; the smallest is given the benefit of two standard deviations.
-    Silent with class weights (`weight`, `pos_weight`) in the loss, with targets for each position, and below 100 samples. A
-    sampler that balances the classes is seen through the batches it gives.
+    Silent with class weights (`weight`, `pos_weight`) in the loss, with targets for each position (also in one row, as the words
+    of a text), and below 100 samples; ignored labels do not count. A sampler that balances the classes is seen through the
+    batches it gives.
 
     ## Why is this bad?
     Always answering with the largest class is a good answer to the loss. Accuracy looks high from the start, and the small
@@ -53,6 +54,9 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
     labels = _labels(batch)
     if labels is None:
         return
+    for call in graph.loss_calls:
+        ignored = call.argument("ignore_index")
+        labels = labels[labels != ignored] if isinstance(ignored, int) else labels
     if labels.numel() < options.samples:
         raise Skip(
             f"{labels.numel()} labels are too few to judge the balance of the classes ({options.samples} are needed)"

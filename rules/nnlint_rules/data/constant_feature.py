@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint_rules.data._constant_inputs import constant_input
 from nnlint_rules.data._inputs import Route, routes
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class ConstantFeature(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#features."""
 
     samples: int = Field(32, description="samples needed to call a feature constant")
+    least: int = Field(8, description="samples needed to call an input other than the first constant")
     flag_samples: int = Field(256, description="samples needed where the constant is 0 or 1: a rare flag")
 
 
@@ -44,7 +46,9 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
     """An input feature that is the same for every sample, or an input without any variation.
 
     ## What it does
-    An error where the first input of the model holds one single value, or the same sample over and over. A warning where a
+    An error where the first input of the model holds one single value, or the same sample over and over; and where any other
+    input that the model reads (a decoder's input, a series beside others) is one single value in all batches given. Masks, types
+    of tokens, first states and single numbers for a sample are left alone; zeros in place of numbers are a warning. A warning where a
     column of a table, a channel of an image or a feature of a sequence is constant over a batch of 32 or more. Borders and
     padding are not judged (they are constant at some positions only), nor are the zeros of sparse tables; a column of zeros
     or ones may be a rare flag and counts only from 256 samples on.
@@ -73,7 +77,17 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
                 evidence={"input": route.tensor.name, "mean": route.tensor.mean, "std": route.tensor.std},
                 fix="look at what the loader returns, sample by sample, right before it goes into the model",
             )
-        elif route.feeds_layers and route.tensor.is_floating:
+        elif position > 0 and (level := constant_input(route, batch, options.least)) is not None:
+            yield Finding(
+                at=batch,
+                level=level,
+                message=f"{route.tensor.name} of shape {route.tensor.shape} holds nothing but {route.tensor.min:g} in all batches "
+                f"given, and goes into {route.takers[0].label}",
+                evidence={"input": route.tensor.name, "value": route.tensor.min, "shape": list(route.tensor.shape)},
+                fix=f"look at how {route.tensor.name} is filled; drop it if it is not meant to vary",
+                modules=tuple(dict.fromkeys(op.module_path for op in route.takers)),
+            )
+        elif route.feeds_layers and route.tensor.is_floating and not _has_positions(route):
             yield from _columns(route, batch, options)
 
 
@@ -84,6 +98,11 @@ def _whole(route: Route) -> str | None:
     if bool((tensor == tensor[:1]).all()):
         return f"holds the same sample {route.tensor.samples} times"
     return None
+
+
+def _has_positions(route: Route) -> bool:
+    """Whether the columns of a table are positions of a sequence: the first of them may well be the same in all samples."""
+    return len(route.tensor.shape) == 2 and any(op.is_kind("recurrent", "conv", "attention") for op in route.first)
 
 
 def _columns(route: Route, batch: Batch, options: ConstantFeature) -> Iterator[Finding]:

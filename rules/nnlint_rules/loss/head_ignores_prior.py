@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Options, Skip, rule
 from nnlint_rules.loss._heads import class_count, counted_targets, is_cosine, last_layer
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss, Parameters
+    from nnlint import LossCalls, MeasuredLoss, PaddingStats, Parameters
 
 _BINARY = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 _SHOWN = 10  # classes up to which the bias is written out
@@ -34,14 +34,16 @@ class _Prior:
 
 
 @rule("LOS019", "head-ignores-prior", level="info", since="0.1")
-def check(losses: LossCalls, parameters: Parameters, options: PriorBias) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, parameters: Parameters, padding: PaddingStats | None, options: PriorBias
+) -> Iterator[Finding]:
     """Final bias that does not encode the class frequencies or the mean of the targets.
 
     ## What it does
     On fresh weights, compares the loss of the input-independent part of the head with that of the best bias: log of the class
     frequencies for cross-entropy, log-odds for binary losses, the mean for squared error. Says which bias to set and what it
-    saves. Cosines under a temperature have no bias to set, and labels that are all the same have no frequencies: both are left
-    alone.
+    saves. Cosines under a temperature have no bias to set, labels that are all the same have no frequencies, and
+    padding is no class: they are left alone.
 
     ## Why is this bad?
     It is not wrong. The first steps are spent on learning one number for each class, and the large gradients of those steps
@@ -64,7 +66,7 @@ def check(losses: LossCalls, parameters: Parameters, options: PriorBias) -> Iter
             continue
         if is_cosine(call.prediction) or _is_constant(call.target_value):
             continue
-        prior = _prior(call, options)
+        prior = _prior(call, _padding_label(padding), options)
         if prior is None:
             continue
         layer = last_layer(losses.graph, call.prediction)
@@ -89,16 +91,28 @@ def _is_constant(targets: Any) -> bool:
     return targets.numel() == 0 or bool((targets == targets.reshape(-1)[0]).all())
 
 
-def _prior(call: MeasuredLoss, options: PriorBias) -> _Prior | None:
+def _padding_label(padding: PaddingStats | None) -> float | None:
+    """The label that pads the targets; None where they are not padded."""
+    if padding is None:
+        return None
+    try:
+        return padding.in_loss.value
+    except Skip:
+        return None
+
+
+def _prior(call: MeasuredLoss, padded: float | None, options: PriorBias) -> _Prior | None:
     if call.kind == "cross_entropy":
-        return _classes(call, options)
+        return _classes(call, padded, options)
     return _binary(call, options) if call.kind in _BINARY else _mean(call, options)
 
 
-def _classes(call: MeasuredLoss, options: PriorBias) -> _Prior | None:
+def _classes(call: MeasuredLoss, padded: float | None, options: PriorBias) -> _Prior | None:
     import torch
 
     labels, classes, logits = counted_targets(call), class_count(call), call.prediction_value
+    if labels is not None and padded is not None:
+        labels = labels[labels != padded]
     if labels is None or logits is None or classes is None or logits.dim() < 2 or call.argument("weight") is not None:
         return None
     if labels.numel() < max(options.samples, 4 * classes) or int(labels.max()) >= classes or int(labels.min()) < 0:
