@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from nnlint.probes.longer.precision import LayerPrecision, PrecisionFailure, PrecisionStats
     from nnlint.probes.longer.validation_gap import ValidationGap
     from nnlint.probes.loss_response.stats import LossResponse, Preference
+    from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
     from nnlint.probes.updates.stats import StepStats, TrackedParameter
@@ -140,6 +141,8 @@ __all__ = [
     "LossCall",
     "LossCalls",
     "LossResponse",
+    "LossTerm",
+    "LossTerms",
     "Made",
     "MeasuredLoss",
     "Mixing",
@@ -186,6 +189,7 @@ __all__ = [
     "StateKept",
     "Step",
     "StepStats",
+    "TargetPath",
     "Term",
     "TrackedParameter",
     "TrainingSetup",

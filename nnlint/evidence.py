@@ -143,6 +143,14 @@ _ROWS = (
         "evaluation",
         parts=("Preference",),
     ),
+    Source(
+        "LossTerms",
+        "loss",
+        "probes.loss_terms.stats",
+        "probes.loss_terms.probe:provide",
+        "evaluation",
+        parts=("LossTerm", "TargetPath"),
+    ),
     Source("EvalCalls", "eval", "probes.evaluation.calls", "probes.evaluation.calls:provide", "evaluation"),
     Source(
         "Mixing",

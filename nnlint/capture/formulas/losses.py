@@ -85,10 +85,14 @@ def _picked(node: fx.Node) -> Formula | None:
     source = bare(node.args[0])
     if name_of(source) == "neg":
         source = bare(source.args[0])
-    scores = logits_of(source)
-    if scores is None or target is None or not isinstance(index, fx.Node):
+    if target is None or not isinstance(index, fx.Node) or not isinstance(source, fx.Node):
         return None
-    return Formula("cross_entropy", scores, target=_labels(index, target), reduction="none")
+    scores = logits_of(source)
+    if scores is not None:
+        return Formula("cross_entropy", scores, target=_labels(index, target), reduction="none")
+    # Picked and negated without a logarithm: what `nll_loss` does. Probabilities may be meant (an expected accuracy).
+    bounded = kinds_of(source) & {"softmax", "sigmoid"} or not source.meta.get("requires_grad")
+    return None if bounded else Formula("nll_loss", source, target=_labels(index, target), reduction="none")
 
 
 def _labels(index: fx.Node, target: fx.Node) -> fx.Node:

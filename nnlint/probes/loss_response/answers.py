@@ -149,7 +149,9 @@ def _elementwise(leaf: int, output: Tensor, place: int, target: Tensor, *, bound
                 yield Form(leaf, place, name, labels, axis, torch.ones_like(labels, dtype=torch.bool), output)
         return
     binary = bool(((target == 0) | (target == 1)).all()) or bool(((target == -1) | (target == 1)).all())
-    for name in ("probabilities",) if bounded and binary else ("logits", "values") if binary else ("values",):
+    # A bounded output never is -1: such labels are the sides of a critic.
+    shares = bounded and binary and not bool((target < 0).any())
+    for name in ("probabilities",) if shares else ("logits", "values") if binary else ("values",):
         yield Form(leaf, place, name, target.double(), None, everywhere, output)
 
 

@@ -91,11 +91,25 @@ class _Trial:
             Refused: the loss does not take these answers.
         """
         overall = self._judged(self.form.valid, None)
+        if not self._sees_matches(overall.right):
+            # Prediction and target are laid against each other crosswise: no answer is right for one sample alone.
+            yield replace(overall, prefers_right=None)
+            return
         yield overall
         if self.brief or overall.prefers_right is False:
             return
         for value in self._values():
             yield self._judged(self.form.valid & (self.form.labels == value), float(value))
+
+    def _sees_matches(self, right: float) -> bool:
+        """Whether the loss changes when the right answers are given to other samples."""
+        labels = self.form.labels
+        flat = labels.reshape(-1)
+        order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(0)).to(flat.device)
+        moved = flat[order].reshape(labels.shape)
+        if bool((moved == labels).all()) or not bool(self.form.valid.all()):
+            return True
+        return abs(self._loss(self.form.answer(moved)) - right) > 1e-6 * max(abs(right), 1e-6)
 
     def _values(self) -> list[Tensor]:
         """The commonest target values, where there are few."""

@@ -34,6 +34,8 @@ _MEASURED = frozenset(
         "reduce",
     }
 )
+#: Arguments of loss functions that are kept beside prediction and target.
+_KEPT = ("weight", "pos_weight", "input_lengths", "target_lengths")
 _SPREAD_LIMIT = 1 << 16  # entries; above it the spread over samples costs more than it tells
 
 
@@ -50,12 +52,16 @@ class _Row:
 
 @dataclass
 class LossValues:
-    """The tensors a loss function was called with; `value` is None where the call raised."""
+    """The tensors a loss function was called with; `value` is None where the call raised.
+
+    `others` are further ones by the names of the functional's parameters: class weights, lengths of sequences.
+    """
 
     node: fx.Node
     prediction: torch.Tensor | None
     target: torch.Tensor | None
     value: torch.Tensor | None
+    others: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -154,7 +160,11 @@ class Collector:
 
         self.losses.append(
             LossValues(
-                node, kept(0, "input"), kept(1, "target", "targets"), output.detach() if output is not None else None
+                node,
+                kept(0, "input", "log_probs"),
+                kept(1, "target", "targets"),
+                output.detach() if output is not None else None,
+                _others(node, args, kwargs),
             )
         )
 
@@ -166,6 +176,18 @@ class Collector:
         settled = [{name: next(numbers) for name in row.scalars} for row in self.rows]
         norms = iter(_floats(gradients))
         return settled, [next(norms) if row.gradient is not None else None for row in self.rows]
+
+
+def _others(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    names = kinds.info(node.meta["name"]).parameters
+    given = {**dict(zip(names, args[1:], strict=False)), **kwargs}
+    return {name: found for name in _KEPT if (found := _as_tensor(given.get(name))) is not None}
+
+
+def _as_tensor(value: Any) -> torch.Tensor | None:
+    if isinstance(value, (tuple, list)) and value and all(isinstance(item, int) for item in value):
+        return torch.tensor(value)
+    return value.detach() if isinstance(value, torch.Tensor) else None
 
 
 def _floats(scalars: list[torch.Tensor]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ class MeasuredLoss(LossCall):
         prediction_value, target_value: detached tensors as passed; None where the argument was not a tensor, or
             nothing was run on real values.
         value: the detached result; None where the call raised, or nothing was run on real values.
+        others: further tensors by the names of the functional's parameters: `weight`, `pos_weight`, `input_lengths`,
+            `target_lengths`.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class MeasuredLoss(LossCall):
         prediction: torch.Tensor | None = None,
         target: torch.Tensor | None = None,
         value: torch.Tensor | None = None,
+        others: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         super().__init__(op)
         self.prediction_value = prediction
         self.target_value = target
         self.value = value
+        self.others = others or {}
 
     @property
     def class_dim(self) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from nnlint import kinds
 from nnlint.capture.facts import run_facts
 from nnlint.capture.formulas.recognize import recognize
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
@@ -20,7 +20,8 @@ from nnlint.frames import format_trace, location_of_exception
 from nnlint.probes.longer.forward_loss import random_projection
 from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
-from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
+from nnlint.probes.training_pass.loss_values import measured_losses
+from nnlint.probes.training_pass.losses import LossCalls
 from nnlint.probes.training_pass.non_finite import NonFiniteFinder, NonFiniteGradientFinder, all_finite
 from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 from nnlint.probes.training_pass.summarize import layer_statistics, parameter_gradients
@@ -32,10 +33,6 @@ from nnlint.tensors import map_tensors, tensor_leaves
 if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import NonFinite, NonFiniteGradient
     from nnlint.setup.training_setup import TrainingSetup
-
-
-#: Ops that keep the values in their order.
-_RESHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "float", "double", "clone")
 
 
 @dataclass
@@ -159,6 +156,17 @@ def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGra
     return finder.found(graph)
 
 
+def run_observed(setup: TrainingSetup, observer: Observer, *, seed: int) -> torch.Tensor | None:
+    """Run the same forward again under an observer and give the loss; None where it raises. The caller holds the guard.
+
+    The nodes have the names that they had in the training pass.
+    """
+    if not setup.model.training:
+        setup.model.train()
+    run = _recorded(setup, observer, seed=seed)
+    return run.loss if run.error is None and isinstance(run.loss, torch.Tensor) else None
+
+
 def _recorded(
     setup: TrainingSetup, observer: Observer | None, *, seed: int, substitute: Substitute | None = None
 ) -> _Run:
@@ -279,7 +287,7 @@ def _losses(run: _Run, graph: Graph) -> LossCalls | None:
     loss = run.loss
     is_tensor = isinstance(loss, torch.Tensor)
     return LossCalls(
-        calls=_loss_calls(run, graph),
+        calls=measured_losses(graph, run.recorder, run.collector, (run.output, run.setup.targets)),
         graph=graph,
         op=graph.loss,
         value=float(loss.detach()) if is_tensor and loss.numel() == 1 and run.collector is not None else None,
@@ -303,7 +311,7 @@ def _refused_losses(run: _Run, graph: Graph) -> LossCalls | None:
         return None
     returned = run.error.returned if isinstance(run.error, LossTypeError) else ""
     return LossCalls(
-        calls=_loss_calls(run, graph),
+        calls=measured_losses(graph, run.recorder, run.collector, (run.output, run.setup.targets)),
         graph=graph,
         op=None,
         value=None,
@@ -317,38 +325,6 @@ def _refused_losses(run: _Run, graph: Graph) -> LossCalls | None:
         raised=True,
         measured=run.collector is not None,
     )
-
-
-def _loss_calls(run: _Run, graph: Graph) -> tuple[MeasuredLoss, ...]:
-    """The loss functions that the loss depends on, with the tensors they were given where there are values."""
-    kept = {found.node: found for found in run.collector.losses} if run.collector is not None else {}
-    known = _known_values(run)
-    made = []
-    for call in graph.loss_calls:
-        given = kept.get(call.op.node)
-        if given is not None:
-            made.append(MeasuredLoss(call.op, given.prediction, given.target, given.value))
-        else:  # written out: what it was given is known where that is an output of the model, or the targets as they are
-            ends = [_value_of(end, known) for end in (call.prediction, call.target)]
-            made.append(MeasuredLoss(call.op, *ends))
-    return tuple(made)
-
-
-def _value_of(op: Op | None, known: dict[fx.Node, torch.Tensor]) -> torch.Tensor | None:
-    """The value of an op that is known, or only shaped in another way since."""
-    shape = op.shape if op is not None else None
-    while op is not None and op.node not in known and op.name in _RESHAPES and op.activations:
-        op = op.activations[0]
-    value = known.get(op.node) if op is not None else None
-    return value.reshape(shape) if value is not None and shape is not None else None
-
-
-def _known_values(run: _Run) -> dict[fx.Node, torch.Tensor]:
-    """The values of the outputs and targets, by their nodes."""
-    if run.collector is None:
-        return {}
-    tensors = (tensor for _, tensor in tensor_leaves((run.output, run.setup.targets)))
-    return {node: tensor.detach() for tensor in tensors if (node := run.recorder.known_node(tensor)) is not None}
 
 
 def _settle(run: _Run, made: TrainingPass, collector: Collector, *, surrogate: bool) -> None:

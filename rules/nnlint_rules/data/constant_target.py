@@ -13,7 +13,7 @@ from nnlint_rules.data._labels import BATCHES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch, BatchTensor
+    from nnlint import Batch, BatchTensor, Graph
 
 
 class ConstantTarget(Options):
@@ -29,12 +29,13 @@ _EXPLAINED = ["ARC010", "DAT006", "LOS010", "LOS018", "LOS019", "LOS024", "TRN00
 
 
 @rule("DAT012", "constant-target", level="error", since="0.1", explains=_EXPLAINED)
-def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
+def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterator[Finding]:
     """Every target in the data is the same.
 
     ## What it does
     Looks at the targets of up to 16 batches, and at those of the dataset as a whole where they are at hand (sorted data has
-    many batches of one class). Needs at least 16 samples; for class labels it is an error from 256 on, since a batch may lack
+    many batches of one class). A loss that asks another network (a generator's, whose samples shall all pass for real) is left
+    alone. Needs at least 16 samples; for class labels it is an error from 256 on, since a batch may lack
     a rare class.
 
     ## Why is this bad?
@@ -50,6 +51,8 @@ def check(batch: Batch, options: ConstantTarget) -> Iterator[Finding]:
     ## References
     - Karpathy: A Recipe for Training Neural Networks, 2019, step 1
     """
+    if graph is not None and any(op.in_loss and op.is_kind("linear-map") for op in graph.ops):
+        return
     if not _targets(batch):
         batch.require_real_targets()
     whole = batch.dataset_targets

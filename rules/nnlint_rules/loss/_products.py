@@ -38,14 +38,14 @@ def written_out(losses: LossCalls, batch: Batch) -> Iterator[WrittenOut]:
     """
     graph, upstream = losses.graph, loss_path(losses)
     given = _given(graph, batch)
-    for op in graph.calls("mul"):
+    for op in graph.calls("mul", "einsum"):
         if op not in upstream or len(op.activations) != 2:
             continue
         ends = [graph.producer(part, through=_PLAIN) for part in op.activations]
         dims = [_log_softmax_dim(graph, end) for end in ends]
         target, dim = (ends[1], dims[0]) if dims[0] is not None else (ends[0], dims[1])
         tensor = given.get(target.index)
-        if dim is None or tensor is None or tensor.shape != op.shape or not _only_summed(graph, op, target, upstream):
+        if dim is None or tensor is None or not _is_product(op, tensor) or not _only_summed(graph, op, target, upstream):
             continue
         rows = rows_of(tensor.tensor, dim)
         if rows is not None:
@@ -68,17 +68,28 @@ def _log_softmax_dim(graph: Graph, op: Op) -> int | None:
     """The dimension of a log_softmax, or of the softmax under a logarithm; None for any other op."""
     if op.is_kind("log-softmax"):
         return softmax_dim(op)
-    inner = (
-        graph.producer(op.activations[0], through=(*_PLAIN, "clamp")) if op.name == "log" and op.activations else None
-    )
-    return softmax_dim(inner) if inner is not None and inner.is_kind("softmax") else None
+    if op.name != "log" or not op.activations:
+        return None
+    inner = graph.producer(op.activations[0], through=(*_PLAIN, "clamp"))
+    if inner.name == "add" and any(isinstance(number, float) and abs(number) < 0.01 for number in inner.leading):
+        inner = graph.producer(inner.activations[0], through=(*_PLAIN, "clamp"))  # guarded against log(0)
+    return softmax_dim(inner) if inner.is_kind("softmax") else None
+
+
+def _is_product(op: Op, target: BatchTensor) -> bool:
+    """Whether each entry of the targets is multiplied with one log-probability."""
+    if op.name == "mul":
+        return target.shape == op.shape
+    shapes = {part.shape for part in op.activations}
+    return shapes == {target.shape} and op.shape is not None and len(op.shape) < len(target.shape)
 
 
 def _only_summed(graph: Graph, product: Op, target: Op, upstream: frozenset[Op]) -> bool:
     """Whether the product is summed or averaged at once, and the loss reads the targets nowhere else."""
     takers = [op for op in graph.consumers(product, through=_PLAIN) if op in upstream]
     readers = {op for op in graph.consumers(target, through=_PLAIN) if op in upstream}
-    return bool(takers) and all(op.name in ("sum", "mean") for op in takers) and readers == {product}
+    summed = product.name == "einsum" or (bool(takers) and all(op.name in ("sum", "mean") for op in takers))
+    return summed and readers == {product}
 
 
 def _has_set(batch: Batch, target: BatchTensor) -> bool:

@@ -48,8 +48,8 @@ class TargetRows:
 
 def target_rows(call: MeasuredLoss) -> TargetRows | None:
     """The rows of the targets; None where the targets have not the shape of a prediction with classes, or no values."""
-    values, prediction = call.target_value, call.prediction_value
-    if values is None or prediction is None or values.shape != prediction.shape or values.dim() < 2:
+    values, prediction = call.target_value, call.prediction
+    if values is None or prediction is None or tuple(values.shape) != prediction.shape or values.dim() < 2:
         return None
     dim = class_dim(tuple(values.shape))
     if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
+from nnlint_rules.loss._heads import last_layer
+from nnlint_rules.loss._ordering import order_explains
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
-    from nnlint import Declared, LossCalls, MeasuredLoss
+    from nnlint import Batch, Declared, Graph, LossCalls, MeasuredLoss
 
 _LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _REGRESSION = frozenset({"regression", "ordinal", "autoencoder", "reconstruction"})
@@ -20,16 +22,18 @@ class ClassLabels(Options):
 
     distinct: int = 100  # integer targets with more values than this are counts or amounts
     rows: int = 16  # one-hot rows needed
+    order: float = 1.5  # multiple of the share that the order of unordered classes explains by chance
 
 
 @rule("LOS014", "regression-loss-for-classes", level="warning", since="0.1")
-def check(losses: LossCalls, declared: Declared, options: ClassLabels) -> Iterator[Finding]:
+def check(losses: LossCalls, declared: Declared, batch: Batch | None, options: ClassLabels) -> Iterator[Finding]:
     """Squared or absolute error on class labels.
 
     ## What it does
-    Reports mse, l1, smooth l1 and huber losses whose targets are integer labels running from 0, or one-hot rows. Targets given
-    as floats (ordinal scales, measurements) and targets of the shape of the input (autoencoders) are left alone, and so is
-    everything when the task is declared as regression.
+    Reports mse, l1, smooth l1 and huber losses whose targets are integer labels running from 0, or one-hot rows. Whole
+    numbers given as floats are reported where the data say that they are no scale: the mean inputs of the classes differ, and
+    not in the order of the numbers. Other floats (ordinal scales, measurements) and targets of the shape of the input
+    (autoencoders) are left alone, and so is everything when the task is declared as regression.
 
     ## Why is this bad?
     Class 9 is not nine times class 1. Squared error makes neighbours of labels that have nothing in common, and on one-hot rows
@@ -51,16 +55,28 @@ def check(losses: LossCalls, declared: Declared, options: ClassLabels) -> Iterat
     for call in losses.of(*_LOSSES):
         if call.target is None or call.target.shape in inputs:
             continue
-        what = _labels(call, options) or _one_hot(call, options)
-        if what is None:
-            continue
-        yield Finding(
-            at=call,
-            message=f"{call.label} is given {what}: distances between class numbers mean nothing",
-            evidence={"targets": what},
-            fix="use cross_entropy with one logit for each class; pass the targets as floats (y.float()) if they are quantities",
-            confidence="medium",
-        )
+        labels = _labels(call, options) or (_float_labels(call, batch, options) if batch is not None else None)
+        rows = _one_hot(call, options) if labels is None else None
+        if labels is not None or rows is not None:
+            yield _finding(losses.graph, call, labels, rows)
+
+
+def _finding(graph: Graph, call: MeasuredLoss, labels: str | None, rows: str | None) -> Finding:
+    if labels is not None:
+        why = "distances between class numbers mean nothing"
+        fix = "use cross_entropy with one logit for each class; declare the task as regression if the numbers are quantities"
+    else:
+        why = "where the net is confidently wrong, the gradient of the squares vanishes"
+        fix = "use cross_entropy on the logits, without softmax; the rows may stay as they are, or become `y.argmax(1)`"
+    # A loss module that is given as it is has no line of the user: the layer before it has.
+    unplaced = call.location is None and call.prediction is not None
+    return Finding(
+        at=last_layer(graph, call.prediction) if unplaced and call.prediction is not None else call,
+        message=f"{call.label} is given {labels or rows}: {why}",
+        evidence={"targets": labels or rows},
+        fix=fix,
+        confidence="medium",
+    )
 
 
 def _labels(call: MeasuredLoss, options: ClassLabels) -> str | None:
@@ -74,6 +90,22 @@ def _labels(call: MeasuredLoss, options: ClassLabels) -> str | None:
     if low not in (0, 1) or len(distinct) < 2 or high > options.distinct or len(distinct) < (high - low + 1) / 2:
         return None
     return f"integer labels from {low} to {high}"
+
+
+def _float_labels(call: MeasuredLoss, batch: Batch, options: ClassLabels) -> str | None:
+    """Whole numbers from 0 on as floats, of which the inputs know no order: the classes differ, and not along a line."""
+    values = call.target_value
+    if values is None or not values.is_floating_point() or values.dim() == 0 or values.numel() != len(values):
+        return None
+    flat = values.reshape(-1)
+    distinct = flat.unique()
+    high = float(distinct.max())
+    if float(distinct.min()) != 0 or len(distinct) != high + 1 or not bool((distinct == distinct.round()).all()):
+        return None
+    explained = order_explains(batch, flat)
+    if explained is None or explained > options.order / (len(distinct) - 1):
+        return None
+    return f"class numbers 0 to {high:g} as floats, whose order explains {explained:.0%} of how the inputs differ"
 
 
 def _one_hot(call: MeasuredLoss, options: ClassLabels) -> str | None:

@@ -9,19 +9,23 @@ from nnlint import Finding, Level, rule
 from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LossCalls, Op
+    from nnlint import Graph, LossCalls, LossResponse, Op, Optimizer
 
+#: A learning rate for a loss that is averaged, with plain gradient descent.
+_USUAL_RATE = 0.5
 _DIVIDING = ("div", "mean")
 _WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
 
 
 @rule("LOS021", "sum-reduction", level="warning", since="0.1", explains=["GRD002", "GRD005"])
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer | None) -> Iterator[Finding]:
     """Loss summed, not averaged, over the batch.
 
     ## What it does
     Reports a loss function called with `reduction="sum"`, or a `.sum()` over losses of the single samples, that reaches the
-    final loss without being divided. Sums that belong to a sum of several terms (an evidence lower bound) are info.
+    final loss without being divided; and every other loss that is for the whole batch what it is for its halves together. Sums
+    that belong to a sum of several terms (an evidence lower bound), and those under a learning rate that is divided by the number
+    of samples, are info.
 
     ## Why is this bad?
     The loss and every gradient grow with the batch size: a learning rate tuned for one batch size is wrong for another, the
@@ -39,7 +43,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     graph, end = losses.graph, losses.require_result().op
     if end is None:
         return
-    samples = graph.facts.samples
+    samples, found = graph.facts.samples, False
     for op, label in (*_summed_calls(losses), *_sums(graph, end, samples)):
         path = _path(graph, op, end)
         if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
@@ -48,13 +52,44 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         meant = (losses.graph.facts.library and not op.in_loss) or any(
             step.name in ("add", "sub") and len(step.activations) > 1 for step in path
         )
+        found = True
         yield Finding(
             at=op,
-            level=Level.INFO if meant else None,
+            level=Level.INFO if meant or _is_scaled(optimizer, samples) else None,
             message=f"{label} adds up the losses of {samples} samples: loss and gradients grow with the batch size",
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',
         )
+
+
+    if not found and response is not None and response.reduction == "sum" and samples > 1 and not graph.facts.library:
+        yield Finding(
+            at=response,
+            level=Level.INFO if _is_bound(end, samples) or _is_scaled(optimizer, samples) else None,
+            message=f"the loss of the batch is the sum of the losses of its halves ({response.whole:.4g} and {response.half:.4g}): "
+            f"loss and gradients grow with the {samples} samples",
+            evidence={"samples": samples, "value": response.whole, "halves": response.half},
+            fix="divide by the number of samples, or take the mean over them",
+        )
+
+
+def _is_bound(end: Op, samples: int) -> bool:
+    """Whether the loss adds up terms of several kinds, not one for each sample."""
+    terms, waiting = 0, [end]
+    while waiting:
+        op = waiting.pop()
+        if op.name in ("add", "sub") and len(op.activations) > 1:
+            waiting.extend(op.activations)
+        else:
+            terms += 1
+    return 1 < terms < samples
+
+
+def _is_scaled(optimizer: Optimizer | None, samples: int) -> bool:
+    """Whether the rate is small enough for a sum: times the samples, it is the rate of the mean. Adam takes no notice of either."""
+    if optimizer is None or not optimizer.learning_rates or "adam" in optimizer.label.lower():
+        return False
+    return max(optimizer.learning_rates) * samples <= _USUAL_RATE
 
 
 def _summed_calls(losses: LossCalls) -> Iterator[tuple[Op, str]]:

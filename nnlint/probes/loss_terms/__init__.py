@@ -1,0 +1,1 @@
+"""The summands of a loss, and what each of them trains."""

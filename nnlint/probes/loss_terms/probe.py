@@ -1,0 +1,132 @@
+"""Measures `LossTerms`: one more forward, and a backward for each summand and each target that carries a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx
+
+from nnlint.finding import Skip
+from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
+from nnlint.probes.loss_terms.summands import Summand, summands
+from nnlint.probes.loss_terms.targets import Candidate, candidates, layers_of
+from nnlint.probes.training_pass.run import run_observed
+from nnlint.samples import sample_count
+
+if TYPE_CHECKING:
+    from nnlint.capture.graph import Graph
+    from nnlint.probes.session import Session
+    from nnlint.setup.training_setup import TrainingSetup
+
+#: Targets that are looked at.
+_TARGETS = 4
+
+
+def provide(session: Session) -> LossTerms:
+    """The summands of the loss and the targets that are trained, with their gradients.
+
+    Raises:
+        Skip: there is no loss that can be differentiated.
+    """
+    losses = session.evidence("LossCalls").require_result()
+    graph = losses.graph
+    terms, paths = summands(graph), list(candidates(graph))[:_TARGETS]
+    if not losses.requires_grad or losses.shape not in ((), (1,)):
+        raise Skip("the loss cannot be differentiated")
+    if len(terms) < 2 and not paths:
+        alone = tuple(LossTerm(term.op, term.factor, losses.value or math.nan, {}) for term in terms)
+        return LossTerms(alone, (), graph, sample_count(session.setup))
+    found: LossTerms = session.measure(
+        "loss terms", lambda: _measured(session.setup, graph, terms, paths, seed=session.plan.seed), reads_only=True
+    )
+    return found
+
+
+@dataclass
+class _Kept:
+    """Observer of a recorder: keeps the tensors of some nodes, which the same run made before, by their names.
+
+    A term that is added to in place is kept as it was then.
+    """
+
+    names: frozenset[str]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    copies: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, node: fx.Node, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if node.name in self.names:
+            self.tensors[node.name] = output
+            self.copies[node.name] = output.clone()
+
+
+def _measured(
+    setup: TrainingSetup, graph: Graph, terms: Sequence[Summand], paths: Sequence[Candidate], *, seed: int
+) -> LossTerms:
+    wanted = [term.op.node.name for term in terms] + [path.target.node.name for path in paths]
+    kept = _Kept(frozenset(wanted))
+    with torch.enable_grad():
+        loss = run_observed(setup, kept, seed=seed)
+    if loss is None:
+        raise Skip("the loss cannot be computed again")
+    trained = _trained(setup)
+    measured = tuple(_term(term, kept, trained) for term in terms)
+    targets = tuple(found for path in paths if (found := _path(path, kept, loss, trained)) is not None)
+    return LossTerms(measured, targets, graph, sample_count(setup))
+
+
+def _trained(setup: TrainingSetup) -> Mapping[str, Tensor]:
+    """The parameters that the optimizer holds, by name; without one, those of the model that require grad."""
+    named = {name: parameter for name, parameter in setup.model.named_parameters() if parameter.requires_grad}
+    if setup.optimizer is None:
+        return named
+    names = {id(parameter): name for name, parameter in named.items()}
+    held = [parameter for group in setup.optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
+    return {names.get(id(parameter), f"parameter {place}"): parameter for place, parameter in enumerate(held)}
+
+
+def _term(term: Summand, kept: _Kept, trained: Mapping[str, Tensor]) -> LossTerm:
+    tensor = kept.copies.get(term.op.node.name)
+    if tensor is None:
+        return LossTerm(term.op, term.factor, math.nan, {})
+    value = tensor if not term.reduction else tensor.mean() if term.reduction == "mean" else tensor.sum()
+    number = term.factor * float(value.detach()) if value.numel() == 1 else math.nan
+    norms = _norms(_gradients(value.sum() * term.factor, trained))
+    return LossTerm(term.op, term.factor, number, norms)
+
+
+def _gradients(value: Tensor, trained: Mapping[str, Tensor], weights: Tensor | None = None) -> dict[str, Tensor]:
+    """The gradients of the trained parameters that `value` reaches."""
+    if not value.requires_grad or not trained:
+        return {}
+    found: Sequence[Tensor | None] = torch.autograd.grad(
+        value, list(trained.values()), grad_outputs=weights, retain_graph=True, allow_unused=True
+    )
+    return {name: made.detach() for name, made in zip(trained, found, strict=True) if made is not None}
+
+
+def _norms(gradients: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(torch.linalg.vector_norm(made.double())) for name, made in gradients.items()}
+
+
+def _path(path: Candidate, kept: _Kept, loss: Tensor, trained: Mapping[str, Tensor]) -> TargetPath | None:
+    """How much of the gradient comes through the target; None where none does, or where a teacher is trained by others too."""
+    tensor = kept.tensors.get(path.target.node.name)
+    if tensor is None or not tensor.requires_grad:
+        return None
+    weights: Sequence[Tensor | None] = torch.autograd.grad(loss, [tensor], retain_graph=True, allow_unused=True)
+    if weights[0] is None:
+        return None
+    through, whole = _gradients(tensor, trained, weights[0]), _gradients(loss, trained)
+    norm = _total(_norms(through))
+    others = any(not torch.allclose(made, whole[name], rtol=1e-3, atol=1e-3 * norm) for name, made in through.items())
+    if norm == 0.0 or (path.taught and others):
+        return None
+    return TargetPath(path.target, path.loss, norm, _total(_norms(whole)), layers_of(path.target), taught=path.taught)
+
+
+def _total(norms: Mapping[str, float]) -> float:
+    return math.sqrt(sum(norm * norm for norm in norms.values()))

@@ -1,0 +1,81 @@
+"""Evidence `LossTerms`: what each summand of the loss trains, and how hard it pulls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nnlint.capture.loss_call import AtOp
+
+if TYPE_CHECKING:
+    from nnlint.capture.graph import Graph, Op
+
+
+@dataclass(frozen=True)
+class LossTerm(AtOp):
+    """One summand of the loss.
+
+    Attributes:
+        op: makes its value, without the number that it is multiplied with.
+        factor: that number, with the sign.
+        value: the term as it goes into the loss, factor included; NaN where it is not one number.
+        norms: gradient norm on each trained parameter that the term reaches, by name, factor included.
+    """
+
+    op: Op
+    factor: float
+    value: float
+    norms: Mapping[str, float] = field(repr=False)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it changes any parameter."""
+        return any(norm > 0.0 for norm in self.norms.values())
+
+    def pull(self, parameters: frozenset[str]) -> float:
+        """Gradient norm over these parameters."""
+        return math.sqrt(sum(norm * norm for name, norm in self.norms.items() if name in parameters))
+
+
+@dataclass(frozen=True)
+class TargetPath(AtOp):
+    """A side of the loss that is a target and is trained all the same.
+
+    Attributes:
+        op: makes the target.
+        loss: the op that compares it with a prediction.
+        norm: gradient norm of the trained parameters through the target alone.
+        whole: the same of the whole loss.
+        layers: paths of the modules with weights that the target comes from.
+        taught: the target is another network's answer (a teacher's), which nothing else trains.
+    """
+
+    op: Op
+    loss: Op
+    norm: float
+    whole: float
+    layers: tuple[str, ...]
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The loss taken apart.
+
+    Attributes:
+        terms: its summands; a single one where it is no sum.
+        targets: targets that carry a gradient.
+        graph: the recorded graph.
+        samples: how many samples the batch has.
+    """
+
+    terms: tuple[LossTerm, ...]
+    targets: tuple[TargetPath, ...]
+    graph: Graph
+    samples: int
+
+    def shared(self, one: LossTerm, other: LossTerm) -> frozenset[str]:
+        """Names of the parameters that both terms reach."""
+        return frozenset(one.norms) & frozenset(other.norms)

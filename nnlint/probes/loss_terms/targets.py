@@ -1,0 +1,115 @@
+"""Finds the sides of a loss that are targets: numbers of the data mixed with what a network says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint.capture.graph import Graph, Op
+
+_LAYERS = ("linear-map", "recurrent", "attention", "embedding", "norm")
+_COMPARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A target that requires grad, and the op that takes it; `taught`: another network's answers."""
+
+    target: Op
+    loss: Op
+    taught: bool
+
+
+def candidates(graph: Graph) -> Iterator[Candidate]:
+    """Targets of regressions (`reward + gamma * q(next)`), weights of likelihoods (`returns - value`), teachers, that require grad."""
+    if graph.loss is None:
+        return
+    upstream = graph.ancestors(graph.loss) | {graph.loss}
+    for op in graph.ops:
+        if op not in upstream or not op.requires_grad:
+            continue
+        pair = _compared(op) or _weighed(op)
+        if pair is not None and all(side.requires_grad for side in pair):
+            target = _target_of(*pair)
+            if target is not None:
+                yield Candidate(target, op, taught=False)
+        elif op.name == "kl_div" and len(op.activations) > 1 and op.activations[1].requires_grad:
+            student, teacher = op.activations[:2]
+            if set(layers_of(student)).isdisjoint(layers_of(teacher)):
+                yield Candidate(teacher, op, taught=True)
+
+
+def _compared(op: Op) -> tuple[Op, Op] | None:
+    """Both sides of a comparison: a loss function's, or those of a difference that is squared or made absolute."""
+    if op.name in _COMPARED and len(op.activations) >= 2:
+        return op.activations[0], op.activations[1]
+    if op.name in ("pow", "square", "abs") and op.activations and op.activations[0].name == "sub":
+        sides = op.activations[0].activations
+        return (sides[0], sides[1]) if len(sides) == 2 else None
+    return None
+
+
+def _weighed(op: Op) -> tuple[Op, Op] | None:
+    """A likelihood and the number that each sample's is multiplied with, the likelihood first."""
+    if op.name != "mul" or len(op.activations) != 2:
+        return None
+    for one, other in (op.activations, op.activations[::-1]):
+        if _is_likelihood(one) and not _is_likelihood(other):
+            return one, other
+    return None
+
+
+def _is_likelihood(op: Op) -> bool:
+    return any(part.is_kind(*_LIKELIHOODS) or part.name in _LIKELIHOODS for part in _tail(op))
+
+
+def _target_of(one: Op, other: Op) -> Op | None:
+    """The side that mixes data into what a network says, where the other side is what a network says alone."""
+    mixed = [_mixes_data(side) for side in (one, other)]
+    if mixed[0] is mixed[1]:
+        return None
+    target, prediction = (one, other) if mixed[0] else (other, one)
+    # A network's output compared with a function of itself (a focal weight) is no target.
+    return target if _heads(target).isdisjoint(_heads(prediction)) else None
+
+
+def _mixes_data(side: Op) -> bool:
+    """Whether real numbers of the batch are added to the side behind its layers."""
+    sums = (op for op in _tail(side) if op.name in ("add", "sub", "rsub", "addcmul", "where"))
+    return any(
+        any(part.requires_grad for part in op.inputs)
+        and any(not part.requires_grad and any(map(_is_data, _tail(part))) for part in op.inputs)
+        for op in sums
+    )
+
+
+def _is_data(op: Op) -> bool:
+    real = op.dtype.startswith(("float", "bfloat"))
+    return op.is_kind("input", "unknown") and real and not op.requires_grad
+
+
+def _tail(op: Op) -> frozenset[Op]:
+    """`op` and what is before it up to the last layers."""
+    found: set[Op] = set()
+    waiting = [op]
+    while waiting:
+        current = waiting.pop()
+        if current in found or current.is_kind(*_LAYERS):
+            continue
+        found.add(current)
+        waiting.extend(current.inputs)
+    return frozenset(found)
+
+
+def _heads(op: Op) -> frozenset[Op]:
+    """The last layers before an op, one call each."""
+    tail = _tail(op)
+    return frozenset(part for inner in (*tail, op) for part in (inner, *inner.inputs) if part.is_kind(*_LAYERS))
+
+
+def layers_of(op: Op) -> tuple[str, ...]:
+    """Paths of the modules of the last layers before an op."""
+    return tuple(sorted({head.module_path for head in _heads(op) if head.module_path}))

@@ -1,0 +1,148 @@
+"""DAT014: class weights that grow with the frequency of their class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, rule
+from nnlint_rules.data._labels import batch_labels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nnlint import Batch, LossCalls, MeasuredLoss
+
+
+class InvertedWeights(Options):
+    """Thresholds; calibration: docs/evidence/calibration.md#class-weights."""
+
+    ratio: float = Field(1.5, description="of two weights, and of two frequencies, from which they differ")
+    correlation: float = Field(0.9, description="of the logarithms of weights and frequencies")
+    deviation: float = Field(0.3, description="relative, up to which weights are those of the inverse frequencies in another order")
+    noise: float = Field(3.0, description="standard deviations by which the counts must differ")
+
+
+@rule("DAT014", "class-weights-inverted", level="warning", since="0.1", explains=["DAT004", "LOS019", "TRN005"])
+def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> Iterator[Finding]:
+    """The loss weighs frequent classes more than rare ones.
+
+    ## What it does
+    Compares the class weights given to cross-entropy and NLL loss (`weight`) with the labels of the data: it reports weights that
+    rise with the frequency, and weights that are the inverse frequencies in the wrong order. `pos_weight` is reported where it is
+    the ratio of positives to negatives instead of its inverse, and where it is not positive.
+
+    ## Why is this bad?
+    Class weights are there so that rare classes count. The wrong way round they take away what little a rare class
+    contributes: always answering with the frequent class becomes an even better answer.
+
+    ## Example
+        weight = torch.tensor([1 / 0.08, 1 / 0.92])  # classes 1 and 0, in that order
+        loss = nn.CrossEntropyLoss(weight=weight)
+
+    ## Use instead
+        weight = len(labels) / (classes * torch.bincount(labels))
+        loss = nn.CrossEntropyLoss(weight=weight)
+
+    ## References
+    - PyTorch: `torch.nn.CrossEntropyLoss` (weight), `torch.nn.BCEWithLogitsLoss` (pos_weight is negatives / positives)
+    """
+    losses.require_targets()
+    for call in losses:
+        weight = call.others.get("weight")
+        if call.kind in ("cross_entropy", "nll_loss") and weight is not None and weight.dim() == 1:
+            found = _of_classes(call, weight, _counts(call, batch, len(weight)), options)
+            if found is not None:
+                yield found
+        elif call.others.get("pos_weight") is not None:
+            yield from _of_positives(call, call.others["pos_weight"], options)
+
+
+def _counts(call: MeasuredLoss, batch: Batch | None, classes: int) -> list[int]:
+    """How many labels each class has: in the batches that can be read, at least in the one that the loss was given."""
+    import torch
+
+    found = batch_labels(batch) if batch is not None else []
+    given = call.target_value
+    labels = torch.cat(found) if found else given.reshape(-1) if given is not None and not given.is_floating_point() else None
+    if labels is None:
+        return []
+    valid = labels[(labels >= 0) & (labels < classes) & (labels != call.argument("ignore_index", -100))]
+    return [int(count) for count in torch.bincount(valid.long(), minlength=classes)]
+
+
+def _of_classes(call: MeasuredLoss, weight: Tensor, counts: list[int], options: InvertedWeights) -> Finding | None:
+    pairs = [(float(w), n) for w, n in zip(weight, counts, strict=False) if n and float(w) > 0]
+    if len(pairs) < 2:
+        return None
+    weights, sizes = [w for w, _ in pairs], [n for _, n in pairs]
+    differ = max(sizes) - min(sizes) > options.noise * math.sqrt(max(sizes) + min(sizes))
+    if not differ or max(weights) / min(weights) < options.ratio or max(sizes) / min(sizes) < options.ratio:
+        return None
+    rising = _correlation([math.log(w) for w in weights], [math.log(n) for n in sizes]) >= options.correlation
+    if not rising and not _is_permuted(weights, sizes, options):
+        return None
+    rarest = min((n, place) for place, n in enumerate(counts) if n)[1]
+    share = counts[rarest] / sum(counts)
+    weighed = float(weight[rarest]) * counts[rarest] / sum(float(w) * n for w, n in zip(weight, counts, strict=False))
+    ideal = [round(sum(counts) / (len(sizes) * n), 3) if n else 1.0 for n in counts]
+    shown = ", ".join(f"{value:g}" for value in ideal[:10]) + (", ..." if len(ideal) > 10 else "")
+    how = "rise with the frequency of the class" if rising else "are the inverse frequencies in the wrong order"
+    return Finding(
+        at=call,
+        message=f"the class weights of {call.label} {how}: class {rarest} has {share:.2g} of the labels and only {weighed:.2g} "
+        "of the weight",
+        evidence={"class": rarest, "share_of_labels": share, "share_of_weight": weighed, "limit": options.correlation},
+        fix=f"weigh each class with its own inverse frequency: `weight=torch.tensor([{shown}])`",
+        confidence="medium",
+    )
+
+
+def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    means = sum(one) / len(one), sum(other) / len(other)
+    a, b = [x - means[0] for x in one], [x - means[1] for x in other]
+    scale = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / scale if scale > 0 else 0.0
+
+
+def _is_permuted(weights: Sequence[float], sizes: Sequence[int], options: InvertedWeights) -> bool:
+    """Whether the weights are those of the inverse frequencies, but not each at its class."""
+    inverse = [1.0 / n for n in sizes]
+    scale = math.exp(sum(map(math.log, weights)) / len(weights) - sum(map(math.log, inverse)) / len(inverse))
+    wanted = [scale * value for value in inverse]
+    sorted_match = all(abs(w / v - 1) <= options.deviation for w, v in zip(sorted(weights), sorted(wanted), strict=True))
+    return len(weights) > 2 and sorted_match and any(w / v > 2 or v / w > 2 for w, v in zip(weights, wanted, strict=True))
+
+
+def _of_positives(call: MeasuredLoss, weight: Tensor, options: InvertedWeights) -> Iterator[Finding]:
+    targets = call.target_value
+    if bool((weight <= 0).any()):
+        yield Finding(
+            at=call,
+            message=f"pos_weight of {call.label} is {float(weight.min()):.3g}: positive targets {_cost(float(weight.min()))}",
+            evidence={"pos_weight": float(weight.min()), "limit": 0.0},
+            fix="set pos_weight to the number of negatives over that of positives of each class",
+        )
+    elif targets is not None and targets.is_floating_point() and targets.dim():
+        positives = targets.double().reshape(-1, targets.shape[-1] if weight.numel() > 1 else 1)
+        share = positives.mean(0).clamp(1e-9, 1 - 1e-9)
+        odds, given = share / (1 - share), weight.double().reshape(-1)
+        enough = abs(share - 0.5) > options.noise * 0.5 / math.sqrt(len(positives))
+        inverted = (given / odds).log().abs() < math.log(options.ratio)
+        if odds.numel() == given.numel() and bool((enough & inverted & (given.log().abs() > math.log(options.ratio))).all()):
+            side = "positives" if float(given.mean()) < 1 else "negatives"
+            yield Finding(
+                at=call,
+                message=f"pos_weight of {call.label} is the ratio of positives to negatives ({float(given.mean()):.2g}) instead of "
+                f"its inverse: the rare {side} count even less",
+                evidence={"pos_weight": float(given.mean()), "share_of_positives": float(share.mean())},
+                fix="invert it: `pos_weight = negatives / positives`",
+                confidence="medium",
+            )
+
+
+def _cost(weight: float) -> str:
+    return "cost nothing" if weight == 0 else "are rewarded for being missed"

@@ -1,0 +1,122 @@
+"""LOS035: a summand of the loss that trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, rule
+
+if TYPE_CHECKING:
+    from nnlint import Graph, LossTerm, LossTerms, Op
+
+
+@rule(
+    "LOS035",
+    "dead-loss-term",
+    level="warning",
+    since="0.1",
+    explains=["ARC002", "ARC011", "GRD001", "GRD003", "GRD006", "LOS018", "OPT004", "TRN001", "TRN002", "TRN004", "TRN005"],
+)
+def check(terms: LossTerms) -> Iterator[Finding]:
+    """A term of the loss that no trained parameter gets a gradient from.
+
+    ## What it does
+    Takes the loss apart into its summands and computes the gradient of each. Reports one that comes from the model and changes
+    none of the optimizer's parameters: its prediction is detached, it was computed under `torch.no_grad()`, or it is multiplied
+    with 0 on its way. A loss that is 0 times something as a whole is an error. A term whose whole weight is 0 beside others that
+    train is info, since schedules start so.
+
+    ## Why is this bad?
+    The term is shown in the logs, and the net ignores it: an adversarial, consistency or physics term that never had an effect.
+
+    ## Example
+        loss = mse(fake, x) + 0.01 * bce(critic(fake.detach()), ones)
+
+    ## Use instead
+        loss = mse(fake, x) + 0.01 * bce(critic(fake), ones)  # detach only in the critic's own loss
+
+    ## References
+    - PyTorch: `torch.Tensor.detach`, `torch.no_grad`
+    """
+    live = [term for term in terms.terms if term.trains]
+    if not live and len(terms.terms) > 1:
+        return  # nothing is trained at all: that is LOS020's or GRD001's to say
+    for term in terms.terms:
+        cause = _cause(terms.graph, term) if not term.trains else None
+        if len(terms.terms) == 1:
+            zero = _zero(terms.graph, term.op)
+            if zero is not None:
+                yield _finding(term, zero, "is multiplied with 0, so that the loss depends on nothing", Level.ERROR)
+        elif cause is not None:
+            scheduled = cause is term.op
+            words = "has the weight 0" if scheduled else _words(cause)
+            yield _finding(term, cause, words, Level.INFO if scheduled else None)
+
+
+def _finding(term: LossTerm, cause: Op, words: str, level: Level | None) -> Finding:
+    return Finding(
+        at=cause if cause.location is not None else term,
+        level=level,
+        message=f"{term.op.label} is a term of the loss ({term.value:.3g}) that trains nothing: it {words}",
+        evidence={"value": term.value, "gradient": 0.0},
+        fix=_fix(cause, scheduled=level is Level.INFO),
+    )
+
+
+def _cause(graph: Graph, term: LossTerm) -> Op | None:
+    """What keeps the gradient of a term from the model: a detach, an op under no_grad, a zero; None for a term of the data alone."""
+    if term.factor == 0.0:
+        return term.op if _comes_from_model(graph, term.op) else None
+    zero = _zero(graph, term.op)
+    if zero is not None:
+        return zero
+    if not _comes_from_model(graph, term.op):
+        return None
+    before = sorted(graph.ancestors(term.op) | {term.op}, key=lambda op: op.index, reverse=True)
+    for op in before:
+        source = op.activations[0] if op.activations else None
+        if op.is_kind("detach") and source is not None and source.requires_grad:
+            return None if _is_copy(source, term) else op
+        if not op.grad_enabled and op.parameters:
+            return op
+    return None
+
+
+def _is_copy(source: Op, term: LossTerm) -> bool:
+    """Whether a term is only the value of another one, taken off or added for the logs."""
+    return term.op.is_kind("detach") and source.shape == ()
+
+
+def _comes_from_model(graph: Graph, op: Op) -> bool:
+    """Whether the value depends on inputs through trainable layers."""
+    before = graph.ancestors(op)
+    return any(part.parameters for part in before) and any(part in before for part in graph.inputs)
+
+
+def _zero(graph: Graph, op: Op) -> Op | None:
+    """The product with the number 0 that the value goes through on its only way; None where there is none."""
+    current: Op | None = op
+    seen: set[Op] = set()
+    while current is not None and current not in seen:
+        seen.add(current)
+        if current.is_kind("mul") and any(number == 0 and isinstance(number, (int, float)) for number in current.leading):
+            return current if _comes_from_model(graph, current) else None
+        current = current.activations[0] if len(current.activations) == 1 else None
+    return None
+
+
+def _words(cause: Op) -> str:
+    if cause.is_kind("mul"):
+        return "is multiplied with 0"
+    return "is computed from a detached prediction" if cause.is_kind("detach") else "is computed under torch.no_grad()"
+
+
+def _fix(cause: Op, *, scheduled: bool) -> str:
+    if scheduled:
+        return "nothing to do if a schedule raises the weight; else set it, or remove the term"
+    if cause.is_kind("mul"):
+        return "set the factor (`beta`, a weight) to a positive number, or remove the term"
+    if cause.is_kind("detach"):
+        return "remove the `.detach()`: freeze the other network with `requires_grad_(False)` where it must not learn"
+    return "compute the term outside `torch.no_grad()`, or remove it"

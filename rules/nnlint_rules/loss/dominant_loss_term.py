@@ -1,0 +1,85 @@
+"""LOS036: one summand of the loss drowns another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from nnlint import Finding, Options, rule
+
+if TYPE_CHECKING:
+    from nnlint import Graph, LossTerm, LossTerms, Op, Parameters
+
+
+class Dominance(Options):
+    """Thresholds; calibration: docs/evidence/calibration.md#loss-terms."""
+
+    ratio: float = Field(1000.0, description="of two gradient norms on the parameters that both terms train")
+    meant: float = Field(0.05, description="a written weight up to which a small term is meant to be small")
+
+
+@rule(
+    "LOS036",
+    "dominant-loss-term",
+    level="warning",
+    since="0.1",
+    explains=["GRD002", "GRD005", "LOS018", "LOS021", "TRN002", "TRN004", "TRN005", "DAT010", "OPT003"],
+)
+def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Iterator[Finding]:
+    """One term of the loss pulls over a thousand times as hard as another.
+
+    ## What it does
+    Takes the loss apart into its summands and measures the gradient of each on the parameters that both train. Reports a term
+    that compares the output with the targets and whose gradient is less than a thousandth of another term's. Terms that are
+    small on purpose (a written weight of 0.05 or less), regularizers and bonuses that read no targets, and trained models are
+    left alone.
+
+    ## Why is this bad?
+    The optimizer follows the sum of the gradients: the small term has no effect. A KL divergence summed over the batch beside
+    a mean reconstruction error makes every code the prior, and the output the mean of the data.
+
+    ## Example
+        loss = F.mse_loss(output, x) + kl.sum()
+
+    ## Use instead
+        loss = F.mse_loss(output, x, reduction="sum") / len(x) + kl.sum() / len(x)
+
+    ## References
+    - A. Kendall et al., Multi-Task Learning Using Uncertainty to Weigh Losses, 2018
+    """
+    parameters.require_fresh()
+    found: dict[int, tuple[float, LossTerm, LossTerm]] = {}
+    for small in terms.terms:
+        if not _is_fit(terms.graph, small.op) or abs(small.factor) <= options.meant:
+            continue
+        for large in terms.terms:
+            shared = terms.shared(small, large)
+            least = small.pull(shared)
+            ratio = large.pull(shared) / least if least > 0.0 else 0.0
+            if large is not small and ratio > options.ratio and ratio > found.get(small.op.index, (0.0,))[0]:
+                found[small.op.index] = ratio, small, large
+    for ratio, small, large in found.values():
+        yield Finding(
+            at=small,
+            message=f"the gradient of {large.op.label} is {ratio:.3g}x that of {small.op.label} on the layers that both train "
+            f"(limit {options.ratio:g}x): {small.op.label} has no effect",
+            evidence={"ratio": ratio, "limit": options.ratio, "small": small.value, "large": large.value},
+            fix=_fix(small, large),
+        )
+
+
+def _is_fit(graph: Graph, op: Op) -> bool:
+    """Whether a term compares with the targets, or is a loss function of torch."""
+    before = graph.ancestors(op) | {op}
+    return any(part.node.meta.get("is_target") or part.is_kind("loss") for part in before)
+
+
+def _fix(small: LossTerm, large: LossTerm) -> str:
+    if "sum" in (large.op.name, large.op.argument("reduction")):
+        return (
+            f"reduce both terms alike: {large.op.label} is a sum and {small.op.label} a mean, as in "
+            "`reconstruction.sum() / len(x) + kl.sum() / len(x)`"
+        )
+    return f"bring both terms to one scale: standardize the targets, or weigh {large.op.label} with about {1 / 1000:g}"
