@@ -71,8 +71,8 @@ def _cause(graph: Graph, term: LossTerm) -> Op | None:
     zero = _zero(graph, term.op)
     if zero is not None:
         return zero
-    if not _comes_from_model(graph, term.op):
-        return None
+    if term.norms or not _comes_from_model(graph, term.op):
+        return None  # a gradient of zero is that of a term at its lowest: a teacher that is still its student
     before = sorted(graph.ancestors(term.op) | {term.op}, key=lambda op: op.index, reverse=True)
     for op in before:
         source = op.activations[0] if op.activations else None

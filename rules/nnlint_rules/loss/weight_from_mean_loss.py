@@ -69,6 +69,11 @@ def _is_reduced_loss(graph: Graph, op: Op) -> bool:
     return source is not None and source.is_kind("loss")
 
 
+def _root(graph: Graph, op: Op) -> Op:
+    """The loss function under means and signs."""
+    return graph.producer(op, through=_BETWEEN | {"mean", "sum"})
+
+
 def _product(graph: Graph, exponential: Op, mean: Op, upstream: frozenset[Op]) -> Op | None:
     """The product of the reduced loss with what the exponential was made into."""
     for op in graph.calls("mul"):
@@ -76,6 +81,6 @@ def _product(graph: Graph, exponential: Op, mean: Op, upstream: frozenset[Op]) -
             continue
         for weight, loss in (op.activations, op.activations[::-1]):
             weighs = weight is exponential or exponential in graph.ancestors(weight)
-            if weighs and graph.producer(loss, through=_BETWEEN) is mean:
+            if weighs and loss.shape == () and _root(graph, loss) is _root(graph, mean):
                 return op
     return None
