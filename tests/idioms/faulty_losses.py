@@ -22,7 +22,7 @@ class Net(nn.Module):
         self.body, self.head, self.last = body(), nn.Linear(32, outputs), last
 
     def forward(self, x):
-        return self.last(self.head(self.body(x)))  # <- LOS005 LOS006 LOS016
+        return self.last(self.head(self.body(x)))  # <- LOS005 LOS006 LOS014 LOS016
 
 
 # -------------------------------------------------------------------- squashed heads

@@ -91,7 +91,7 @@ class _Trial:
             Refused: the loss does not take these answers.
         """
         overall = self._judged(self.form.valid, None)
-        if not self._sees_matches(overall.right):
+        if not self._sees_matches():
             # Prediction and target are laid against each other crosswise: no answer is right for one sample alone.
             yield replace(overall, prefers_right=None)
             return
@@ -101,15 +101,16 @@ class _Trial:
         for value in self._values():
             yield self._judged(self.form.valid & (self.form.labels == value), float(value))
 
-    def _sees_matches(self, right: float) -> bool:
-        """Whether the loss changes when the right answers are given to other samples."""
-        labels = self.form.labels
-        flat = labels.reshape(-1)
-        order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(0)).to(flat.device)
-        moved = flat[order].reshape(labels.shape)
-        if bool((moved == labels).all()) or not bool(self.form.valid.all()):
+    def _sees_matches(self) -> bool:
+        """Whether the loss changes when the model's own answers are given to other samples."""
+        like, axis = self.form.like, self.form.axis
+        rows = like.reshape(-1, 1) if axis is None else like.movedim(axis, -1).reshape(-1, like.shape[axis])
+        moved = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).to(rows.device)]
+        if torch.allclose(moved, rows) or not bool(self.form.valid.all()):
             return True
-        return abs(self._loss(self.form.answer(moved)) - right) > 1e-6 * max(abs(right), 1e-6)
+        if axis is not None:
+            moved = moved.reshape(like.movedim(axis, -1).shape).movedim(-1, axis)
+        return abs(self._loss(moved) - self.first) > 1e-6 * max(abs(self.first), 1e-6)
 
     def _values(self) -> list[Tensor]:
         """The commonest target values, where there are few."""

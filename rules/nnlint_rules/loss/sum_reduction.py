@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A learning rate for a loss that is averaged, with plain gradient descent.
 _USUAL_RATE = 0.5
+#: Ops before the loss among which a division is looked for.
+_BEFORE = 6
 _DIVIDING = ("div", "mean")
 _WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
 
@@ -62,7 +65,8 @@ def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer
         )
 
 
-    if not found and response is not None and response.reduction == "sum" and samples > 1 and not graph.facts.library:
+    measured = response is not None and response.reduction == "sum" and not (graph.facts.library or _is_divided(graph, end))
+    if not found and measured and response is not None and samples > 1:
         yield Finding(
             at=response,
             level=Level.INFO if _is_bound(end, samples) or _is_scaled(optimizer, samples) else None,
@@ -71,6 +75,16 @@ def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer
             evidence={"samples": samples, "value": response.whole, "halves": response.half},
             fix="divide by the number of samples, or take the mean over them",
         )
+
+
+def _is_divided(graph: Graph, end: Op) -> bool:
+    """Whether the sum is divided by a number that is the count of the samples, or weighed with numbers that may be."""
+    for op in itertools.islice(graph.chain_back(end), _BEFORE):
+        numbers = [value for value in op.leading if isinstance(value, (int, float))]
+        weights = [part for part in op.inputs if not part.requires_grad and not part.is_kind("input") and part.dtype.startswith("float")]
+        if op.is_kind(*_DIVIDING) or (op.is_kind("mul") and (weights or any(abs(number) < 1 for number in numbers))):
+            return True
+    return False
 
 
 def _is_bound(end: Op, samples: int) -> bool:
