@@ -51,7 +51,7 @@ def smoke() -> Outcome:
 
     from nnlint import registry
     from nnlint.engine import check
-    from tests.expectations import faults, read_builds
+    from nnlint.testing.expectations import faults, read_builds
 
     known = registry.load()
     levels = {rule.code: rule.level for rule in known.rules}

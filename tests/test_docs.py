@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlint import registry
+from nnlint import kinds, registry
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PAGES = (
@@ -85,6 +85,17 @@ def test_example_rule_pack_is_found_when_installed(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "nnlint", "check", "net.py:model", "--input", "4", "--select", "EXA"]
     assert "gelu is none of relu, silu" in _run([*command, "--fail-on", "warning"], tmp_path, environment, status=1)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(pack / "tests"), "--rootdir", str(tmp_path)]
+    assert "3 passed" in _run(tests, tmp_path, environment, status=0)
+
+
+def test_every_kind_of_operation_is_documented() -> None:
+    """A kind of the table is in the list for rule writers, or is the name of one operation."""
+    used = {kind for info in kinds.OPS.values() for kind in info.kinds}
+    undocumented = used - set(kinds.MEANINGS) - set(kinds.OPS)
+    assert not undocumented
+    rows = {f"| `{kind}` | {meaning} |" for kind, meaning in kinds.MEANINGS.items()}
+    assert rows <= set((_DOCS / "reference" / "op-kinds.md").read_text().splitlines())
 
 
 def test_article_page_shows_what_nnlint_prints() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nnlint.finding import Level
 from nnlint.report import ReportedFinding, Skipped, TargetReport
-from tests.expectations import Build, Expected, faults, read_builds
+from nnlint.testing.expectations import Build, Expected, faults, read_builds
 
 SAMPLE = """
 # settings: seed=3

@@ -9,8 +9,8 @@ import pytest
 from nnlint import registry
 from nnlint.engine import check
 from nnlint.rule import Rule
+from nnlint.testing.expectations import Build, faults, read_builds
 from scripts.new_rule import FAMILIES
-from tests.expectations import Build, faults, read_builds
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 FOLDERS = {prefix: folder for folder, prefix in FAMILIES.items()}

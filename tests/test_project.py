@@ -19,8 +19,8 @@ from nnlint.finding import Level
 from nnlint.options import Options
 from nnlint.registry import Registry
 from nnlint.rule import Rule
+from nnlint.testing.expectations import faults, read_builds
 from scripts import gen_docs, new_rule
-from tests.expectations import faults, read_builds
 
 FOLDERS = {prefix: folder for folder, prefix in (new_rule.FAMILIES | new_rule.LOOP_FAMILIES).items()}
 FOLDERS["RUN"] = "run"

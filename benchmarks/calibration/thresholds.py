@@ -36,7 +36,7 @@ from nnlint.probes.session import Plan, Session  # noqa: E402
 from nnlint.rule import NEEDS, Rule  # noqa: E402
 from nnlint.setup import SetupOptions, coerce  # noqa: E402
 from nnlint.setup.target.resolve import resolve  # noqa: E402
-from tests.expectations import read_builds  # noqa: E402
+from nnlint.testing.expectations import read_builds  # noqa: E402
 
 FACTORS = (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 10.0)
 SHOWN = FACTORS[1:-1]

@@ -1,4 +1,4 @@
-"""What a run showed besides its operations: modules that nobody registered, inputs that were not given. Imports no torch."""
+"""What a run showed besides its operations: modules that nobody registered, inputs that were not given."""
 
 from __future__ import annotations
 

@@ -100,10 +100,12 @@ def hook_tables(tensor: torch.Tensor) -> dict[str, Any]:
     return {name: getattr(tensor, name) for name in names if hasattr(tensor, name)}
 
 
-def norms(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """The 2-norm of each tensor, in one kernel where there is one."""
+def norms(tensors: Sequence[torch.Tensor], order: float = 2) -> Sequence[torch.Tensor]:
+    """The norm of each tensor, in one kernel where there is one."""
     together = _get("torch:_foreach_norm")
-    return together(list(tensors)) if together is not None else [torch.linalg.vector_norm(item) for item in tensors]
+    if together is not None:
+        return tuple(together(list(tensors), order))
+    return [torch.linalg.vector_norm(item, order) for item in tensors]
 
 
 def is_transformed(tensor: torch.Tensor) -> bool:
@@ -151,6 +153,29 @@ def nested_over(buffer: torch.Tensor, shape: tuple[torch.Tensor, ...]) -> torch.
 def custom_function_of(tensor: torch.Tensor) -> type | None:
     """The class of the custom autograd function that made the tensor, or None."""
     return getattr(tensor.grad_fn, "_forward_cls", None)
+
+
+def submodules(module: nn.Module) -> dict[str, Any]:
+    """The children by name, past any `__getattr__` of a wrapper's own."""
+    return submodules_in(vars(module))
+
+
+def submodules_in(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The children by name in the attributes of an object; empty where it is no module."""
+    found = attributes.get("_modules")
+    return found if isinstance(found, dict) else {}
+
+
+def loader_iterator() -> Any:
+    """The class that every iterator of a `DataLoader` has for its base.
+
+    Raises:
+        RuntimeError: this torch has none.
+    """
+    found = _get("torch.utils.data.dataloader:_BaseDataLoaderIter")
+    if found is None:
+        raise RuntimeError("this torch has no base class for the iterators of a DataLoader")
+    return found
 
 
 def is_bookkeeping(name: str) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import nnlint
-from tests.capture.recording import Net
+from nnlint.testing import Net
 
 
 def only(code, target, **settings):

@@ -13,7 +13,8 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
-from tests.capture.recording import Net, names, record, upstream
+from nnlint.testing import Net, recorded
+from tests.capture.graphs import names, upstream
 
 
 class Double(torch.autograd.Function):
@@ -261,7 +262,7 @@ def test_every_output_hangs_on_the_input_and_the_parameters(idiom, grad, train):
         warnings.simplefilter("ignore")  # torch's own, of nested tensors and re-entrant checkpoints
         net = Net(function, **{name: build() for name, build in modules.items()}).train(train)
         with torch.set_grad_enabled(grad):
-            graph = record(net, torch.randn(4, 8))
+            graph = recorded(net, torch.randn(4, 8))
     graph.fx.lint()
     assert graph.outputs
     assert all(any(graph.reaches(given, output) for given in graph.inputs) for output in graph.outputs), names(graph)
@@ -270,7 +271,7 @@ def test_every_output_hangs_on_the_input_and_the_parameters(idiom, grad, train):
 
 
 def test_a_branch_on_data_shows_as_a_question_and_the_branch_taken():
-    graph = record(
+    graph = recorded(
         Net(lambda net, x: net.a(x) if x.mean() > 0 else net.b(x), a=nn.Linear(2, 2), b=nn.Linear(2, 2)),
         torch.ones(1, 2),
     )
@@ -279,13 +280,13 @@ def test_a_branch_on_data_shows_as_a_question_and_the_branch_taken():
 
 
 def test_a_number_taken_out_of_torch_ends_its_branch():
-    graph = record(Net(lambda net, x: x * float(net.a(x).detach().mean()), a=nn.Linear(2, 2)), torch.ones(1, 2))
+    graph = recorded(Net(lambda net, x: x * float(net.a(x).detach().mean()), a=nn.Linear(2, 2)), torch.ones(1, 2))
     assert [op.name for op in graph.calls("escape")] == ["__float__"]
     assert "a.weight" not in {name for op in upstream(graph) for name in op.parameters}
 
 
 def test_a_tensor_that_shares_memory_is_linked_to_its_source():
-    graph = record(Net(lambda net, x: torch.Tensor(net.a(x).detach()) + 1, a=nn.Linear(2, 2)), torch.ones(1, 2))
+    graph = recorded(Net(lambda net, x: torch.Tensor(net.a(x).detach()) + 1, a=nn.Linear(2, 2)), torch.ones(1, 2))
     (stranger,) = graph.calls("unknown")
     assert [op.name for op in stranger.inputs] == ["detach"]
 
@@ -296,13 +297,13 @@ def test_results_nobody_reads_are_told_from_those_stored_or_returned():
         net.stored = net.b(x)
         return net.c(x)
 
-    graph = record(Net(forward, a=nn.Linear(2, 2), b=nn.Linear(2, 2), c=nn.Linear(2, 2)), torch.ones(1, 2))
+    graph = recorded(Net(forward, a=nn.Linear(2, 2), b=nn.Linear(2, 2), c=nn.Linear(2, 2)), torch.ones(1, 2))
     assert {op.module_path: op.is_kept for op in graph.calls("linear")} == {"a": False, "b": True, "c": True}
 
 
 def test_further_outputs_of_a_module_are_marked():
     pair = Net(lambda net, x: (net.a(x), net.b(x)), a=nn.Linear(2, 2), b=nn.Linear(2, 2))
-    graph = record(Net(lambda net, x: net.pair(x)[0], pair=pair), torch.ones(1, 2))
+    graph = recorded(Net(lambda net, x: net.pair(x)[0], pair=pair), torch.ones(1, 2))
     assert {op.module_path: op.is_one_of_several for op in graph.calls("linear")} == {"pair.a": True, "pair.b": True}
 
 
@@ -312,5 +313,5 @@ def test_a_parameter_changed_in_place_is_still_that_parameter():
             net.a.weight.clamp_(-1, 1)
         return net.a(x)
 
-    graph = record(Net(forward, a=nn.Linear(2, 2)), torch.ones(1, 2))
+    graph = recorded(Net(forward, a=nn.Linear(2, 2)), torch.ones(1, 2))
     assert graph.calls("linear")[0].parameters == ("a.weight", "a.bias")

@@ -8,7 +8,8 @@ from torch import nn
 
 from nnlint.capture.modules import ModuleTracker
 from nnlint.capture.recorder import Recorder
-from tests.capture.recording import Net, names, record
+from nnlint.testing import Net, recorded
+from tests.capture.graphs import names
 
 
 def patched():
@@ -31,14 +32,14 @@ def run(model, x):
 
 def test_torch_is_as_before_after_a_run():
     before = patched()
-    record(nn.Linear(2, 2), torch.ones(1, 2))
+    recorded(nn.Linear(2, 2), torch.ones(1, 2))
     assert all(now is then for now, then in zip(patched(), before, strict=True))
 
 
 def test_torch_is_as_before_after_a_failed_run():
     before = patched()
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        record(nn.Linear(2, 2), torch.ones(1, 3))
+        recorded(nn.Linear(2, 2), torch.ones(1, 3))
     assert all(now is then for now, then in zip(patched(), before, strict=True))
 
 
@@ -69,25 +70,25 @@ def test_a_module_made_in_the_forward_and_registered_then():
 
 def test_parts_of_an_unregistered_module_have_paths_below_it():
     net = Net(lambda net, x: net.layers[0](x), layers=[nn.Sequential(nn.Linear(2, 2), nn.ReLU())])
-    graph = record(net, torch.ones(1, 2))
+    graph = recorded(net, torch.ones(1, 2))
     assert [op.module_path for op in graph.calls("linear", "relu")] == ["layers[0].0", "layers[0].1"]
 
 
 def test_an_unregistered_parameter_is_told_from_a_stranger():
     net = Net(lambda net, x: x * net.scales[0], scales=[nn.Parameter(torch.ones(2))])
-    (scale,) = record(net, torch.ones(1, 2)).calls("unregistered-parameter")
+    (scale,) = recorded(net, torch.ones(1, 2)).calls("unregistered-parameter")
     assert not scale.is_created
 
 
 def test_calls_are_counted_and_numbered():
     net = Net(lambda net, x: net.a(net.a(x)), a=nn.Linear(2, 2))
-    graph = record(net, torch.ones(1, 2))
+    graph = recorded(net, torch.ones(1, 2))
     assert graph.module_calls == {"": 1, "a": 2}
     assert [op.module_call for op in graph.calls("linear")] == [0, 1]
 
 
 def test_names_and_lines_of_a_run():
-    graph = record(Net(lambda net, x: net.a(x).relu_(), a=nn.Linear(2, 2)), torch.ones(1, 2))
+    graph = recorded(Net(lambda net, x: net.a(x).relu_(), a=nn.Linear(2, 2)), torch.ones(1, 2))
     assert names(graph) == ["linear", "relu"]
     assert [op.location.file for op in graph.calls("linear", "relu")] == [__file__, __file__]
 

@@ -16,7 +16,7 @@ from nnlint import registry
 from nnlint.engine import check
 from nnlint.finding import Level
 from nnlint.report import TargetReport
-from tests.expectations import Build, faults, read_builds
+from nnlint.testing.expectations import Build, faults, read_builds
 from tests.libraries import library
 
 FOLDER = Path(__file__).resolve().parent

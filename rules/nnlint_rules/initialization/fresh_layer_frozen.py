@@ -12,8 +12,7 @@ from nnlint import Finding, Options, Skip, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model, Op, Parameters
-    from nnlint.probes.given.parameter_view import ParameterView
+    from nnlint import Declared, Graph, Model, Op, Parameters, ParameterView
 
 _KINDS = ("weight", "recurrent", "embedding")
 #: Fresh families that say no more than a shape occur among trained tensors too.

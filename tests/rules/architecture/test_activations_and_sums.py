@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 # ------------------------------------------------------------------ ARC006
 
@@ -22,7 +22,7 @@ from tests.rules.architecture.netcheck import Net, found, levels, linear
     ],
 )
 def test_squashed_twice(pair):
-    assert set(levels("ARC006", nn.Sequential(linear(), pair)).values()) == {"warning"}
+    assert set(levels("ARC006", nn.Sequential(nn.Linear(8, 8), pair)).values()) == {"warning"}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_squashed_twice(pair):
     [nn.Sequential(nn.ReLU(), nn.ReLU()), nn.Sequential(nn.Sigmoid(), nn.ReLU()), nn.Sequential(nn.GELU(), nn.ReLU())],
 )
 def test_pairs_that_do_little(pair):
-    assert set(levels("ARC006", nn.Sequential(linear(), pair)).values()) == {"info"}
+    assert set(levels("ARC006", nn.Sequential(nn.Linear(8, 8), pair)).values()) == {"info"}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,9 @@ def test_pairs_that_do_little(pair):
     ids=["gate", "layer between", "norm between", "sum", "recurrent layer"],
 )
 def test_something_stands_between(forward):
-    assert not found("ARC006", Net(forward, a=linear(), b=linear(), norm=nn.LayerNorm(8), rnn=nn.GRU(8, 8)))
+    assert not findings(
+        "ARC006", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), norm=nn.LayerNorm(8), rnn=nn.GRU(8, 8))
+    )
 
 
 # ------------------------------------------------------------------ ARC019
@@ -61,7 +63,7 @@ def test_something_stands_between(forward):
     ],
 )
 def test_a_softmax_between_layers(forward):
-    (finding,) = found("ARC019", Net(forward, a=linear(), b=linear(), conv=nn.Conv1d(1, 4, 3)))
+    (finding,) = findings("ARC019", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), conv=nn.Conv1d(1, 4, 3)))
     assert finding.level.value == "warning"
 
 
@@ -111,8 +113,15 @@ def cascade(net, x):
     ids=["attention", "mixture", "talking heads", "memory", "expectation", "returned too", "gumbel", "output"],
 )
 def test_softmax_weights(forward):
-    net = Net(forward, a=linear(), b=linear(), c=linear(), mix=linear(), memory=nn.Parameter(torch.randn(8, 8)))
-    assert not found("ARC019", net, torch.randn(16, 8))
+    net = Net(
+        forward,
+        a=nn.Linear(8, 8),
+        b=nn.Linear(8, 8),
+        c=nn.Linear(8, 8),
+        mix=nn.Linear(8, 8),
+        memory=nn.Parameter(torch.randn(8, 8)),
+    )
+    assert not findings("ARC019", net, torch.randn(16, 8))
 
 
 # ------------------------------------------------------------------ ARC026
@@ -128,7 +137,7 @@ def test_softmax_weights(forward):
     ],
 )
 def test_a_value_added_to_itself(forward):
-    (finding,) = found("ARC026", Net(forward, a=linear(), b=linear()))
+    (finding,) = findings("ARC026", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
     assert finding.level.value == "warning"
 
 
@@ -145,4 +154,4 @@ def test_a_value_added_to_itself(forward):
     ids=["residual", "constant", "flipped", "transposed", "two calls", "detached"],
 )
 def test_sums_of_different_things(forward):
-    assert not found("ARC026", Net(forward, a=linear()))
+    assert not findings("ARC026", Net(forward, a=nn.Linear(8, 8)))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found
+from nnlint.testing import Net, findings
 
 X = torch.randn(2, 6, 8)
 
@@ -48,7 +48,7 @@ def transposed_values(dim):
     ],
 )
 def test_the_wrong_axis(model):
-    (finding,) = found("ARC027", model, X)
+    (finding,) = findings("ARC027", model, X)
     assert finding.level.value == "warning"
     assert finding.evidence["softmax_axis"] != finding.evidence["summed_axis"]
 
@@ -79,8 +79,8 @@ def efficient(net, x):
     ],
 )
 def test_the_right_axis(model):
-    assert not found("ARC027", model, X)
+    assert not findings("ARC027", model, X)
 
 
 def test_declared_slot_attention():
-    assert not found("ARC027", attend(-2), X, declared={"slot-attention"})
+    assert not findings("ARC027", attend(-2), X, declared={"slot-attention"})

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 
 def forgotten_name(net, x):
@@ -28,7 +28,7 @@ def overwritten(net, x):
 
 @pytest.mark.parametrize("forward", [forgotten_name, lone_call, overwritten])
 def test_a_result_nobody_passes_on(forward):
-    assert levels("ARC002", Net(forward, a=linear(), b=linear())) == {"b": "error"}
+    assert levels("ARC002", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8))) == {"b": "error"}
 
 
 def test_a_lost_chain_is_one_finding_at_its_end():
@@ -36,7 +36,7 @@ def test_a_lost_chain_is_one_finding_at_its_end():
         net.c(F.relu(net.b(x)))
         return net.a(x)
 
-    (finding,) = found("ARC002", Net(forward, a=linear(), b=linear(), c=linear()))
+    (finding,) = findings("ARC002", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), c=nn.Linear(8, 8)))
     assert finding.module == "c"
     assert finding.modules == ["b"]
 
@@ -48,15 +48,15 @@ def test_a_parameter_free_layer_that_stands_alone(function):
         net.call(h)
         return net.b(h)
 
-    net = Net(forward, a=linear(), b=linear(), call=Net(lambda net, x: function(x)))
-    assert not found("ARC002", net)  # its call is an expression inside a module of its own
+    net = Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), call=Net(lambda net, x: function(x)))
+    assert not findings("ARC002", net)  # its call is an expression inside a module of its own
 
     def direct(net, x):
         h = net.a(x)
         F.relu(h)
         return net.b(h)
 
-    (finding,) = found("ARC002", Net(direct, a=linear(), b=linear()))
+    (finding,) = findings("ARC002", Net(direct, a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
     assert finding.message.startswith("the result of relu in")
 
 
@@ -99,27 +99,27 @@ def written_into_output(net, x):
     "forward", [in_place, stored, cached_in_list, returned_beside, branch, logged, written_into_output]
 )
 def test_values_that_go_somewhere(forward):
-    assert not found("ARC002", Net(forward, a=linear(), b=linear(), cache=[]))
+    assert not findings("ARC002", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), cache=[]))
 
 
 def test_a_side_loss_is_a_use():
-    net = Net(lambda net, x: (net.a(x), net.b(x)), a=linear(), b=linear())
-    assert not found("ARC002", net, loss=lambda out, y: F.cross_entropy(out[0], y) + out[1].pow(2).mean())
+    net = Net(lambda net, x: (net.a(x), net.b(x)), a=nn.Linear(8, 8), b=nn.Linear(8, 8))
+    assert not findings("ARC002", net, loss=lambda out, y: F.cross_entropy(out[0], y) + out[1].pow(2).mean())
 
 
 def test_an_output_the_loss_ignores_is_still_returned():
-    net = Net(lambda net, x: (net.a(x), net.b(x)), a=linear(), b=linear())
-    assert not found("ARC002", net, loss=lambda out, y: F.cross_entropy(out[0], y))
+    net = Net(lambda net, x: (net.a(x), net.b(x)), a=nn.Linear(8, 8), b=nn.Linear(8, 8))
+    assert not findings("ARC002", net, loss=lambda out, y: F.cross_entropy(out[0], y))
 
 
 def test_a_further_output_of_a_part_is_an_info():
-    part = Net(lambda net, x: (net.a(x), net.pool(x)), a=linear(), pool=linear())
+    part = Net(lambda net, x: (net.a(x), net.pool(x)), a=nn.Linear(8, 8), pool=nn.Linear(8, 8))
     assert levels("ARC002", Net(lambda net, x: net.part(x)[0], part=part)) == {"part.pool": "info"}
 
 
 def test_the_unused_state_of_a_recurrent_layer_is_no_finding():
-    net = Net(lambda net, x: net.head(net.rnn(x)[0][:, -1]), rnn=nn.LSTM(8, 8, batch_first=True), head=linear())
-    assert not found("ARC002", net, torch.randn(4, 5, 8))
+    net = Net(lambda net, x: net.head(net.rnn(x)[0][:, -1]), rnn=nn.LSTM(8, 8, batch_first=True), head=nn.Linear(8, 8))
+    assert not findings("ARC002", net, torch.randn(4, 5, 8))
 
 
 def test_the_last_step_of_a_loop_is_an_info():
@@ -130,7 +130,7 @@ def test_the_last_step_of_a_loop_is_an_info():
             x = net.cell(x)
         return torch.stack(outputs)
 
-    assert levels("ARC002", Net(forward, cell=linear(), head=linear())) == {"cell": "info"}
+    assert levels("ARC002", Net(forward, cell=nn.Linear(8, 8), head=nn.Linear(8, 8))) == {"cell": "info"}
 
 
 def test_averaged_weights_updated_in_the_forward():
@@ -139,4 +139,4 @@ def test_averaged_weights_updated_in_the_forward():
             net.teacher.weight.mul_(0.99).add_(net.a.weight, alpha=0.01)
         return net.a(x) + net.teacher(x).detach()
 
-    assert not found("ARC002", Net(forward, a=linear(), teacher=linear()))
+    assert not findings("ARC002", Net(forward, a=nn.Linear(8, 8), teacher=nn.Linear(8, 8)))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 
 def no_grad(net, x):
@@ -45,27 +45,29 @@ CUTS = {
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning")
 def test_the_cut_is_named(cut):
     forward, operation = CUTS[cut]
-    net = Net(forward, a=linear(), b=linear(), e=nn.Embedding(8, 8))
-    (finding,) = found("ARC007", net, loss=F.cross_entropy)
+    net = Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), e=nn.Embedding(8, 8))
+    (finding,) = findings("ARC007", net, loss=F.cross_entropy)
     assert finding.evidence["operation"] == operation
     assert finding.modules == ["a"] or finding.module == "a"
     assert finding.level.value == ("warning" if cut == "no_grad" else "error")
 
 
 def test_layers_under_one_no_grad_are_one_finding():
-    net = Net(no_grad, a=nn.Sequential(linear(), nn.ReLU(), linear()), b=linear())
-    (finding,) = found("ARC007", net, loss=F.cross_entropy)
+    net = Net(no_grad, a=nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)), b=nn.Linear(8, 8))
+    (finding,) = findings("ARC007", net, loss=F.cross_entropy)
     assert finding.evidence["parameters_cut"] == 4
 
 
 def test_a_rounding_beside_a_way_for_the_gradient_cuts_nothing():
-    net = Net(lambda net, x: net.b(net.a(x).round() + net.a(x)), a=linear(), b=linear())
-    assert not found("ARC007", net, loss=F.cross_entropy)
+    net = Net(lambda net, x: net.b(net.a(x).round() + net.a(x)), a=nn.Linear(8, 8), b=nn.Linear(8, 8))
+    assert not findings("ARC007", net, loss=F.cross_entropy)
 
 
 def test_a_detached_output_leaves_nothing_to_train():
-    (finding,) = found(
-        "ARC007", Net(lambda net, x: net.b(net.a(x)).detach(), a=linear(), b=linear()), loss=F.cross_entropy
+    (finding,) = findings(
+        "ARC007",
+        Net(lambda net, x: net.b(net.a(x)).detach(), a=nn.Linear(8, 8), b=nn.Linear(8, 8)),
+        loss=F.cross_entropy,
     )
     assert "every parameter" in finding.message
 
@@ -106,8 +108,8 @@ def logged(net, x):
 
 @pytest.mark.parametrize("forward", [straight_through, averaged_codebook, rounded, gumbel, truncated, logged])
 def test_accepted_idioms(forward):
-    net = Net(forward, a=linear(), b=linear(), codebook=nn.Embedding(8, 8))
-    assert not found("ARC007", net, loss=F.cross_entropy)
+    net = Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), codebook=nn.Embedding(8, 8))
+    assert not findings("ARC007", net, loss=F.cross_entropy)
 
 
 def self_distillation(net, x):
@@ -126,20 +128,24 @@ def one_network(net, x):
 
 @pytest.mark.parametrize("forward", [self_distillation, detached_teacher, one_network])
 def test_targets_without_gradient(forward):
-    student = nn.Sequential(linear(), nn.ReLU(), linear())
-    net = Net(forward, student=student, predictor=linear(), teacher=copy.deepcopy(student))
-    assert not found("ARC007", net, loss=lambda out, y: F.mse_loss(*out))
+    student = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    net = Net(forward, student=student, predictor=nn.Linear(8, 8), teacher=copy.deepcopy(student))
+    assert not findings("ARC007", net, loss=lambda out, y: F.mse_loss(*out))
 
 
 def test_frozen_parts():
-    frozen = Net(no_grad, a=linear().requires_grad_(False), b=linear())
-    assert not found("ARC007", frozen, loss=F.cross_entropy)
-    assert not found("ARC007", Net(no_grad, a=linear(), b=linear()), loss=F.cross_entropy, frozen=("a",))
+    frozen = Net(no_grad, a=nn.Linear(8, 8).requires_grad_(False), b=nn.Linear(8, 8))
+    assert not findings("ARC007", frozen, loss=F.cross_entropy)
+    assert not findings(
+        "ARC007", Net(no_grad, a=nn.Linear(8, 8), b=nn.Linear(8, 8)), loss=F.cross_entropy, frozen=("a",)
+    )
 
 
 def test_without_a_loss_the_outputs_count():
-    assert levels("ARC007", Net(lambda net, x: net.b(net.a(x).detach()), a=linear(), b=linear())) == {"": "error"}
-    assert not found("ARC007", Net(lambda net, x: (net.a(x), net.a(x).argmax(-1)), a=linear()))
+    assert levels("ARC007", Net(lambda net, x: net.b(net.a(x).detach()), a=nn.Linear(8, 8), b=nn.Linear(8, 8))) == {
+        "": "error"
+    }
+    assert not findings("ARC007", Net(lambda net, x: (net.a(x), net.a(x).argmax(-1)), a=nn.Linear(8, 8)))
 
 
 def rescaled(net, x):
@@ -150,13 +156,13 @@ def rescaled(net, x):
 
 
 def test_arithmetic_under_no_grad_freezes_nothing_on_purpose():
-    assert levels("ARC007", Net(rescaled, a=linear(), b=linear()), loss=F.cross_entropy) == {"": "error"}
+    assert levels("ARC007", Net(rescaled, a=nn.Linear(8, 8), b=nn.Linear(8, 8)), loss=F.cross_entropy) == {"": "error"}
 
 
 def test_a_penalty_on_the_weights_is_no_way_for_the_gradient():
-    net = Net(lambda net, x: net.b(net.a(x).detach()), a=linear(), b=linear())
+    net = Net(lambda net, x: net.b(net.a(x).detach()), a=nn.Linear(8, 8), b=nn.Linear(8, 8))
     penalized = lambda o, y: F.cross_entropy(o, y) + 1e-4 * sum(p.square().sum() for p in net.parameters())  # noqa: E731
-    (finding,) = found("ARC007", net, loss=penalized)
+    (finding,) = findings("ARC007", net, loss=penalized)
     assert finding.evidence["operation"] == "detach"
     assert finding.modules == ["a"]
 
@@ -168,5 +174,5 @@ def test_a_cut_in_the_loss_is_not_looked_for_in_the_model():
         )
         return net.b(h.data)
 
-    net = Net(packed, a=linear(), b=linear())
-    assert not found("ARC007", net, loss=lambda o, y: F.cross_entropy(o.detach(), y), targets=torch.arange(10) % 8)
+    net = Net(packed, a=nn.Linear(8, 8), b=nn.Linear(8, 8))
+    assert not findings("ARC007", net, loss=lambda o, y: F.cross_entropy(o.detach(), y), targets=torch.arange(10) % 8)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, levels
+from nnlint.testing import Net, findings, levels
 
 
 def mlp(*widths):
@@ -20,7 +20,7 @@ def mlp(*widths):
 
 
 def test_fewer_units_than_classes_ask_for():
-    (finding,) = found("ARC028", mlp(8, 64, 4, 10), loss=F.cross_entropy)
+    (finding,) = findings("ARC028", mlp(8, 64, 4, 10), loss=F.cross_entropy)
     assert (finding.module, finding.level.value) == ("2", "warning")
     assert finding.evidence["limit"] == 9
 
@@ -76,4 +76,4 @@ def scalar_gate(net, x):
     ],
 )  # fmt: skip
 def test_widths_that_are_meant(model, inputs, loss):
-    assert not found("ARC028", model, inputs, loss=loss)
+    assert not findings("ARC028", model, inputs, loss=loss)

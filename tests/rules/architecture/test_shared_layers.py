@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 
 def norms(**more):
-    return {"a": linear(), "b": linear(), "bn": nn.BatchNorm1d(8), **more}
+    return {"a": nn.Linear(8, 8), "b": nn.Linear(8, 8), "bn": nn.BatchNorm1d(8), **more}
 
 
 def test_one_batch_norm_behind_two_layers():
@@ -23,7 +23,7 @@ def test_towers_share_layer_and_norm():
 
 
 def test_a_tower_that_is_called_twice():
-    tower = nn.Sequential(linear(), nn.BatchNorm1d(8), nn.ReLU(), linear(), nn.BatchNorm1d(8))
+    tower = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8), nn.BatchNorm1d(8))
     net = Net(lambda net, x: net.tower(x) - net.tower(x.flip(1)), tower=tower)
     assert set(levels("ARC016", net).values()) == {"info"}
 
@@ -39,33 +39,35 @@ def test_the_steps_of_a_recurrence():
 
 
 def test_norms_without_running_statistics():
-    net = Net(lambda net, x: net.ln(net.b(net.ln(net.a(x)).relu())), a=linear(), b=linear(), ln=nn.LayerNorm(8))
-    assert not found("ARC016", net)
+    net = Net(
+        lambda net, x: net.ln(net.b(net.ln(net.a(x)).relu())), a=nn.Linear(8, 8), b=nn.Linear(8, 8), ln=nn.LayerNorm(8)
+    )
+    assert not findings("ARC016", net)
     free = Net(
         lambda net, x: net.bn(net.b(net.bn(net.a(x)).relu())), **norms(bn=nn.BatchNorm1d(8, track_running_stats=False))
     )
-    assert not found("ARC016", free)
+    assert not findings("ARC016", free)
 
 
 def test_a_multiplied_list_of_layers():
-    (finding,) = found("ARC017", nn.Sequential(*[linear()] * 3))
+    (finding,) = findings("ARC017", nn.Sequential(*[nn.Linear(8, 8)] * 3))
     assert (finding.module, finding.level.value) == ("0", "warning")
     assert finding.evidence["paths"] == ["0", "1", "2"]
 
 
 def test_a_multiplied_list_of_blocks_is_one_finding():
-    block = nn.Sequential(linear(), nn.ReLU(), linear())
-    (finding,) = found("ARC017", nn.Sequential(*[block] * 2))
+    block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    (finding,) = findings("ARC017", nn.Sequential(*[block] * 2))
     assert finding.module == "0"
 
 
 def test_activations_may_be_repeated():
     act = nn.ReLU()
-    assert not found("ARC017", nn.Sequential(linear(), act, linear(), act))
+    assert not findings("ARC017", nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act))
 
 
 def test_sharing_under_names_of_their_own_looks_meant():
-    layer = linear()
+    layer = nn.Linear(8, 8)
     net = Net(lambda net, x: net.decode(net.encode(x).relu()), encode=layer, decode=layer)
     assert levels("ARC017", net) == {"encode": "info"}
 
@@ -73,13 +75,13 @@ def test_sharing_under_names_of_their_own_looks_meant():
 def test_layers_side_by_side():
     embedding = nn.Embedding(10, 8)
     net = Net(lambda net, ids: net.source(ids) + net.target(ids), source=embedding, target=embedding)
-    assert not found("ARC017", net, torch.randint(0, 10, (4, 3)))
+    assert not findings("ARC017", net, torch.randint(0, 10, (4, 3)))
 
 
 def test_tied_parameters_are_not_a_tied_layer():
     net = Net(lambda net, ids: net.head(net.embed(ids)), embed=nn.Embedding(10, 8), head=nn.Linear(8, 10, bias=False))
     net.head.weight = net.embed.weight
-    assert not found("ARC017", net, torch.randint(0, 10, (4, 3)))
+    assert not findings("ARC017", net, torch.randint(0, 10, (4, 3)))
 
 
 def test_one_layer_group_applied_again_and_again():
@@ -88,8 +90,8 @@ def test_one_layer_group_applied_again_and_again():
             x = net.group(x)
         return x
 
-    assert not found("ARC017", Net(forward, group=nn.Sequential(linear(), nn.ReLU())))
+    assert not findings("ARC017", Net(forward, group=nn.Sequential(nn.Linear(8, 8), nn.ReLU())))
 
 
 def test_declared_sharing():
-    assert not found("ARC017", nn.Sequential(*[linear()] * 3), declared={"weight-sharing"})
+    assert not findings("ARC017", nn.Sequential(*[nn.Linear(8, 8)] * 3), declared={"weight-sharing"})

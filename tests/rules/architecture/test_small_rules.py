@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 IMAGE = torch.randn(4, 3, 8, 8)
 
 
 def net_with(train):
-    model = nn.Sequential(linear(), nn.LayerNorm(8), nn.ReLU(), linear())
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 8))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in train)
     return model
@@ -21,17 +21,17 @@ def net_with(train):
 
 @pytest.mark.parametrize("train", [(), ("1.weight", "1.bias")], ids=["nothing", "norms only"])
 def test_nothing_to_train(train):
-    (finding,) = found("ARC020", net_with(train))
+    (finding,) = findings("ARC020", net_with(train))
     assert finding.level.value == "error"
 
 
 @pytest.mark.parametrize("train", [("3.weight", "3.bias"), ("0.bias", "3.bias", "1.weight"), ("0.weight",)])
 def test_something_to_train(train):
-    assert not found("ARC020", net_with(train))
+    assert not findings("ARC020", net_with(train))
 
 
 def test_a_model_without_parameters():
-    (finding,) = found("ARC020", nn.ReLU())
+    (finding,) = findings("ARC020", nn.ReLU())
     assert "lists no parameter" in finding.message
 
 
@@ -48,7 +48,7 @@ def test_a_model_without_parameters():
     ],
 )
 def test_dropout_into_a_maximum(layers):
-    (finding,) = found("ARC023", nn.Sequential(nn.Conv2d(3, 4, 3), *layers), IMAGE)
+    (finding,) = findings("ARC023", nn.Sequential(nn.Conv2d(3, 4, 3), *layers), IMAGE)
     assert finding.level.value == "warning"
 
 
@@ -65,7 +65,7 @@ def test_dropout_into_a_maximum(layers):
     ],
 )
 def test_dropout_that_keeps_the_mean(layers):
-    assert not found("ARC023", nn.Sequential(nn.Conv2d(3, 4, 3), *layers), IMAGE)
+    assert not findings("ARC023", nn.Sequential(nn.Conv2d(3, 4, 3), *layers), IMAGE)
 
 
 # ------------------------------------------------------------------ ARC024
@@ -93,12 +93,22 @@ def test_sigmoids_in_a_row(act, depth):
 
 @pytest.mark.parametrize("call", [torch.sigmoid, F.sigmoid, lambda h: h.sigmoid(), lambda h: h.sigmoid_()])
 def test_functions_and_methods(call):
-    net = Net(lambda net, x: net.c(call(net.b(call(net.a(x))))), a=linear(8, 32), b=linear(32, 32), c=linear(32, 5))
+    net = Net(
+        lambda net, x: net.c(call(net.b(call(net.a(x))))), a=nn.Linear(8, 32), b=nn.Linear(32, 32), c=nn.Linear(32, 5)
+    )
     assert checked(net) == {"a": "warning"}
 
 
 def normed():
-    return nn.Sequential(linear(), nn.BatchNorm1d(8), nn.Sigmoid(), linear(), nn.BatchNorm1d(8), nn.Sigmoid(), linear())
+    return nn.Sequential(
+        nn.Linear(8, 8),
+        nn.BatchNorm1d(8),
+        nn.Sigmoid(),
+        nn.Linear(8, 8),
+        nn.BatchNorm1d(8),
+        nn.Sigmoid(),
+        nn.Linear(8, 8),
+    )
 
 
 def squeeze_excite(net, x):
@@ -120,19 +130,21 @@ SILENT = {
     "tanh": (lambda: stack(nn.Tanh, 4, gain=5 / 3), None),
     "tanh with torch's defaults": (lambda: stack(nn.Tanh, 3), None),
     "sigmoids with weights scaled for them": (lambda: stack(nn.Sigmoid, 2, gain=4.0), None),
-    "relu and a sigmoid at the end": (lambda: nn.Sequential(linear(), nn.ReLU(), linear(), nn.Sigmoid()), None),
-    "alternating": (lambda: nn.Sequential(linear(), nn.Sigmoid(), linear(), nn.ReLU(), linear(), nn.Sigmoid(), linear()), None),
+    "relu and a sigmoid at the end": (lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Sigmoid()), None),
+    "alternating": (lambda: nn.Sequential(
+        nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8)), None),
     "norms": (normed, None),
-    "highway gates": (lambda: Net(highway, **{name: linear() for name in "abcd"}, head=linear()), None),
+    "highway gates": (lambda: Net(highway, **{name: nn.Linear(8, 8) for name in "abcd"}, head=nn.Linear(8, 8)), None),
     "squeeze-excite": (
         lambda: Net(
             squeeze_excite,
-            c1=nn.Conv2d(3, 8, 3), c2=nn.Conv2d(8, 8, 3), d1=linear(8, 4), d2=linear(8, 4), u1=linear(4, 8), u2=linear(4, 8), head=linear(),
+            c1=nn.Conv2d(3, 8, 3), c2=nn.Conv2d(8, 8, 3), d1=nn.Linear(8, 4), d2=nn.Linear(8, 4),
+        u1=nn.Linear(4, 8), u2=nn.Linear(4, 8), head=nn.Linear(8, 8),
         ),
         IMAGE,
     ),
     "lstm": (
-        lambda: Net(lambda net, x: net.head(net.rnn(x)[0][:, -1]), rnn=nn.LSTM(8, 8, 2, batch_first=True), head=linear()),
+        lambda: Net(lambda net, x: net.head(net.rnn(x)[0][:, -1]), rnn=nn.LSTM(8, 8, 2, batch_first=True), head=nn.Linear(8, 8)),
         torch.randn(4, 6, 8),
     ),
 }  # fmt: skip
@@ -143,4 +155,4 @@ def test_designs_without_decay(case):
     build, inputs = SILENT[case]
     torch.manual_seed(0)
     targets = torch.zeros(16 if inputs is None else 4, dtype=torch.long)
-    assert not found("ARC024", build(), inputs, loss=F.cross_entropy, targets=targets)
+    assert not findings("ARC024", build(), inputs, loss=F.cross_entropy, targets=targets)

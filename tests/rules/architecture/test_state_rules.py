@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, linear
+from nnlint.testing import Net, findings
 
 
 def subtract(net, x):
@@ -37,7 +37,7 @@ def unsqueezed(net, x):
 def test_written_inputs(forward):
     x = torch.randn(16, 8)
     before = x.clone()
-    (finding,) = found("ARC022", Net(forward, a=linear()), x)
+    (finding,) = findings("ARC022", Net(forward, a=nn.Linear(8, 8)), x)
     assert finding.level.value == "warning"
     assert finding.location is not None
     assert torch.equal(x, before)
@@ -47,13 +47,13 @@ def test_the_input_is_named():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a = linear()
+            self.a = nn.Linear(8, 8)
 
         def forward(self, x, mask):
             mask.clamp_(0, 1)
             return self.a(x * mask)
 
-    (finding,) = found("ARC022", Two(), {"x": torch.randn(16, 8), "mask": torch.randn(16, 8)})
+    (finding,) = findings("ARC022", Two(), {"x": torch.randn(16, 8), "mask": torch.randn(16, 8)})
     assert finding.evidence["input"] == "mask"
 
 
@@ -75,32 +75,32 @@ def in_place_later(net, x):
 
 @pytest.mark.parametrize("forward", [copied, picked, in_place_later, lambda net, x: net.a(x - x.mean())])
 def test_copies_may_be_written(forward):
-    assert not found("ARC022", Net(forward, a=linear()))
+    assert not findings("ARC022", Net(forward, a=nn.Linear(8, 8)))
 
 
 # ------------------------------------------------------------------ ARC025
 
 
 def test_a_flag_on_a_module():
-    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     net[0].requires_grad = False
-    (finding,) = found("ARC025", net)
+    (finding,) = findings("ARC025", net)
     assert (finding.module, finding.level.value) == ("0", "warning")
 
 
 def test_a_flag_that_was_to_unfreeze():
-    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     net[0].requires_grad_(False)
     net[0].requires_grad = True
-    (finding,) = found("ARC025", net)
+    (finding,) = findings("ARC025", net)
     assert finding.module == "0"
 
 
 @pytest.mark.parametrize("name", ["require_grad", "requires_grads", "requiresgrad"])
 def test_a_misspelt_flag_on_a_parameter(name):
-    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     setattr(net[0].weight, name, False)
-    (finding,) = found("ARC025", net)
+    (finding,) = findings("ARC025", net)
     assert finding.module == "0"
 
 
@@ -120,6 +120,6 @@ def by_parameter(net):
 
 @pytest.mark.parametrize("freeze", [frozen, frozen_twice, by_parameter, lambda net: None])
 def test_freezing_that_works(freeze):
-    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     freeze(net)
-    assert not found("ARC025", net)
+    assert not findings("ARC025", net)

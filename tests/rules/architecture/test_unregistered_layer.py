@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.architecture.netcheck import Net, found, linear
+from nnlint.testing import Net, findings
 
 
 def apply_all(layers, x):
@@ -18,22 +18,26 @@ def apply_all(layers, x):
     return x
 
 
-CLOSED_OVER = linear()
+CLOSED_OVER = nn.Linear(8, 8)
 
 USES = {
-    "list": (lambda net, x: apply_all(net.layers, x), {"layers": [linear(), linear()]}, "layers[0]"),
-    "tuple": (lambda net, x: apply_all(net.layers, x), {"layers": (linear(),)}, "layers[0]"),
-    "dict": (lambda net, x: net.layers["a"](x), {"layers": {"a": linear()}}, "layers['a']"),
-    "block in a list": (lambda net, x: net.layers[0](x), {"layers": [nn.Sequential(linear(), nn.ReLU())]}, "layers[0]"),
+    "list": (lambda net, x: apply_all(net.layers, x), {"layers": [nn.Linear(8, 8), nn.Linear(8, 8)]}, "layers[0]"),
+    "tuple": (lambda net, x: apply_all(net.layers, x), {"layers": (nn.Linear(8, 8),)}, "layers[0]"),
+    "dict": (lambda net, x: net.layers["a"](x), {"layers": {"a": nn.Linear(8, 8)}}, "layers['a']"),
+    "block in a list": (
+        lambda net, x: net.layers[0](x),
+        {"layers": [nn.Sequential(nn.Linear(8, 8), nn.ReLU())]},
+        "layers[0]",
+    ),
     "closure": (lambda net, x: CLOSED_OVER(x), {}, "<Linear>"),
-    "partial": (lambda net, x: net.call(x), {"call": functools.partial(linear())}, "<Linear>"),
+    "partial": (lambda net, x: net.call(x), {"call": functools.partial(nn.Linear(8, 8))}, "<Linear>"),
 }
 
 
 @pytest.mark.parametrize("use", USES)
 def test_layers_outside_the_tree(use):
     forward, attributes, module = USES[use]
-    (finding,) = found("ARC003", Net(forward, a=linear(), **attributes))
+    (finding,) = findings("ARC003", Net(forward, a=nn.Linear(8, 8), **attributes))
     assert (finding.module, finding.level.value) == (module, "error")
 
 
@@ -47,12 +51,14 @@ def test_layers_outside_the_tree(use):
     ids=["list of parameters", "plain leaf", "product of a parameter"],
 )
 def test_trainable_tensors_outside_the_tree(forward, attributes):
-    (finding,) = found("ARC003", Net(forward, a=linear(), **attributes))
+    (finding,) = findings("ARC003", Net(forward, a=nn.Linear(8, 8), **attributes))
     assert "no registered Parameter" in finding.message
 
 
 def test_layers_in_one_container_are_one_finding():
-    (finding,) = found("ARC003", Net(lambda net, x: apply_all(net.layers, x), layers=[linear() for _ in range(5)]))
+    (finding,) = findings(
+        "ARC003", Net(lambda net, x: apply_all(net.layers, x), layers=[nn.Linear(8, 8) for _ in range(5)])
+    )
     assert finding.evidence["parameters"] == 5 * 72
     assert "nn.ModuleList" in finding.fix
 
@@ -68,26 +74,28 @@ def hidden_teacher(net, x):
     [
         (lambda net, x: apply_all(net.acts, net.a(x)), {"acts": [nn.ReLU(), nn.Dropout(0.1)]}),
         (lambda net, x: nn.Softmax(dim=-1)(net.a(x)), {}),
-        (hidden_teacher, {"teacher": [linear()]}),
-        (lambda net, x: net.teacher[0](net.a(x)), {"teacher": [linear().requires_grad_(False)]}),
+        (hidden_teacher, {"teacher": [nn.Linear(8, 8)]}),
+        (lambda net, x: net.teacher[0](net.a(x)), {"teacher": [nn.Linear(8, 8).requires_grad_(False)]}),
         (lambda net, x: net.a(x) + net.offset, {"offset": torch.ones(8)}),
         (lambda net, x: net.a(x) * net.mask, {"mask": [torch.ones(8)][0]}),
     ],
     ids=["parameter-free", "inline module", "teacher without gradient", "frozen", "plain constant", "mask"],
 )
 def test_what_needs_no_registration(forward, attributes):
-    assert not found("ARC003", Net(forward, a=linear(), **attributes))
+    assert not findings("ARC003", Net(forward, a=nn.Linear(8, 8), **attributes))
 
 
 def test_layers_listed_beside_their_registration():
-    layers = [linear(), linear()]
-    assert not found("ARC003", Net(lambda net, x: apply_all(net.order, x), layers=nn.ModuleList(layers), order=layers))
+    layers = [nn.Linear(8, 8), nn.Linear(8, 8)]
+    assert not findings(
+        "ARC003", Net(lambda net, x: apply_all(net.order, x), layers=nn.ModuleList(layers), order=layers)
+    )
 
 
 def test_layers_of_the_loss_are_not_the_models():
-    perceptual = linear()
-    net = Net(lambda net, x: net.a(x), a=linear())
-    assert not found("ARC003", net, loss=lambda out, y: (perceptual(out) - perceptual(out * 0)).pow(2).mean())
+    perceptual = nn.Linear(8, 8)
+    net = Net(lambda net, x: net.a(x), a=nn.Linear(8, 8))
+    assert not findings("ARC003", net, loss=lambda out, y: (perceptual(out) - perceptual(out * 0)).pow(2).mean())
 
 
 # ------------------------------------------------------------------ ARC004
@@ -105,7 +113,7 @@ def test_layers_of_the_loss_are_not_the_models():
     ids=["linear", "block", "parameter", "initialized parameter", "random leaf"],
 )
 def test_trainable_tensors_made_in_the_forward(forward):
-    (finding,) = found("ARC004", Net(forward, a=linear()))
+    (finding,) = findings("ARC004", Net(forward, a=nn.Linear(8, 8)))
     assert finding.level.value == "error"
 
 
@@ -115,7 +123,7 @@ def test_a_layer_that_the_first_forward_registers_is_a_warning():
             net.late = nn.Linear(x.shape[1], 4)
         return net.late(net.a(x))
 
-    (finding,) = found("ARC004", Net(forward, a=linear()))
+    (finding,) = findings("ARC004", Net(forward, a=nn.Linear(8, 8)))
     assert finding.level.value == "warning"
     assert "an optimizer built before" in finding.message
 
@@ -133,8 +141,8 @@ def test_a_layer_that_the_first_forward_registers_is_a_warning():
     ids=["mask", "noise", "zero state", "zero leaf state", "input leaf", "inline activation"],
 )
 def test_constants_and_noise_made_in_the_forward(forward):
-    assert not found("ARC004", Net(forward, a=linear(), rnn=nn.GRU(8, 8)))
+    assert not findings("ARC004", Net(forward, a=nn.Linear(8, 8), rnn=nn.GRU(8, 8)))
 
 
 def test_a_layer_made_in_the_forward_is_not_called_unregistered():
-    assert not found("ARC003", Net(lambda net, x: nn.Linear(8, 4)(net.a(x)), a=linear()))
+    assert not findings("ARC003", Net(lambda net, x: nn.Linear(8, 4)(net.a(x)), a=nn.Linear(8, 8)))

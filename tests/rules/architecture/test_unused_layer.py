@@ -8,18 +8,18 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnlint
-from tests.rules.architecture.netcheck import Net, found, levels, linear
+from nnlint.testing import Net, findings, levels
 
 
 def test_a_layer_nobody_calls():
-    (finding,) = found("ARC001", Net(lambda net, x: net.a(x), a=linear(), b=linear()))
+    (finding,) = findings("ARC001", Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
     assert (finding.module, finding.level.value) == ("b", "warning")
     assert finding.evidence["parameters"] == 72
 
 
 def test_a_whole_branch_is_one_finding():
-    tower = nn.Sequential(linear(), nn.ReLU(), nn.Sequential(linear(), linear()))
-    (finding,) = found("ARC001", Net(lambda net, x: net.a(x), a=linear(), tower=tower))
+    tower = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
+    (finding,) = findings("ARC001", Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), tower=tower))
     assert finding.module == "tower"
     assert finding.evidence["parameters"] == 3 * 72
 
@@ -34,7 +34,7 @@ def test_a_whole_branch_is_one_finding():
     ],
 )
 def test_weights_read_without_a_call_are_used(forward):
-    assert not found("ARC001", Net(forward, a=linear(), b=linear()))
+    assert not findings("ARC001", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
 
 
 def test_a_tied_head_is_used_through_the_other_name():
@@ -44,12 +44,12 @@ def test_a_tied_head_is_used_through_the_other_name():
         head=nn.Linear(8, 10, bias=False),
     )
     net.head.weight = net.embed.weight
-    assert not found("ARC001", net, torch.randint(0, 10, (4, 6)))
+    assert not findings("ARC001", net, torch.randint(0, 10, (4, 6)))
 
 
 def test_attention_reads_its_projection_without_a_call():
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
-    assert not found("ARC001", Net(lambda net, x: net.a(x, x, x)[0], a=attention), torch.randn(4, 5, 8))
+    assert not findings("ARC001", Net(lambda net, x: net.a(x, x, x)[0], a=attention), torch.randn(4, 5, 8))
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_branch_that_another_run_takes_is_an_info(forward):
         class Two(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.a, self.b = linear(), linear()
+                self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
 
             def forward(self, x, y=None):
                 return forward(self, x, y)
 
         assert levels("ARC001", Two()) == {"b": "info"}
     else:
-        assert levels("ARC001", Net(forward, a=linear(), b=linear())) == {"b": "info"}
+        assert levels("ARC001", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8))) == {"b": "info"}
 
 
 def test_experts_that_were_not_chosen_are_an_info():
@@ -82,22 +82,22 @@ def test_experts_that_were_not_chosen_are_an_info():
         chosen = int(net.gate(x).detach().sum(0)[:1].argmax())
         return net.experts[chosen](x)
 
-    net = Net(forward, gate=linear(), experts=nn.ModuleList([linear(), linear(), linear()]))
+    net = Net(forward, gate=nn.Linear(8, 8), experts=nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)]))
     assert levels("ARC001", net) == {"experts.1": "info", "experts.2": "info"}
 
 
 def test_inputs_made_up_by_nnlint_prove_little():
     (result,) = nnlint.check(
-        nn.Sequential(linear(), Net(lambda net, x: x, b=linear())), select=("ARC001",), input=("8",)
+        nn.Sequential(nn.Linear(8, 8), Net(lambda net, x: x, b=nn.Linear(8, 8))), select=("ARC001",), input=("8",)
     ).results
     assert [item.level.value for item in result.findings] == ["info"]
 
 
 def test_heads_declared_unused():
-    net = Net(lambda net, x: net.a(x), a=linear(), b=linear())
-    assert not found("ARC001", net, declared={"unused-heads"})
+    net = Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), b=nn.Linear(8, 8))
+    assert not findings("ARC001", net, declared={"unused-heads"})
 
 
 def test_a_dropout_that_is_declared_and_never_called_is_an_info():
-    net = Net(lambda net, x: net.a(x), a=linear(), drop=nn.Dropout(0.7), act=nn.ReLU())
+    net = Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), drop=nn.Dropout(0.7), act=nn.ReLU())
     assert levels("ARC001", net) == {"drop": "info"}

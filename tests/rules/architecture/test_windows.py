@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnlint
-from tests.rules.architecture.netcheck import Net, found, levels
+from nnlint.testing import Net, findings, levels
 
 SIGNAL = torch.randn(2, 3, 64)
 IMAGE = torch.randn(2, 3, 16, 16)
@@ -27,7 +27,7 @@ IMAGE = torch.randn(2, 3, 16, 16)
     ],
 )
 def test_windows_that_step_over_input(layer, inputs, share):
-    (finding,) = found("ARC013", layer, inputs)
+    (finding,) = findings("ARC013", layer, inputs)
     assert finding.level.value == "warning"
     assert finding.evidence["share_read"] == pytest.approx(share)
 
@@ -77,11 +77,11 @@ def shortcut(net, x):
     ids=["patches", "overlap", "pool", "one-position pool", "one window", "transposed", "adaptive", "residual block"],
 )  # fmt: skip
 def test_windows_that_read_all_or_subsample_on_purpose(layer, inputs):
-    assert not found("ARC013", nn.Sequential(layer, nn.Identity()), inputs)
+    assert not findings("ARC013", nn.Sequential(layer, nn.Identity()), inputs)
 
 
 def test_declared_subsampling():
-    assert not found("ARC013", nn.Conv1d(3, 4, 3, stride=8), SIGNAL, declared={"subsampling"})
+    assert not findings("ARC013", nn.Conv1d(3, 4, 3, stride=8), SIGNAL, declared={"subsampling"})
 
 
 # ------------------------------------------------------------------ ARC014
@@ -98,7 +98,7 @@ def pooled(times, kernel=3):
     ids=["1 x 1", "5 x 5 on 2 x 2", "same padding"],
 )
 def test_kernels_on_padding(model):
-    (finding,) = found("ARC014", model, IMAGE)
+    (finding,) = findings("ARC014", model, IMAGE)
     assert finding.level.value == "warning"
     assert finding.evidence["dead_share"] > 0.5
 
@@ -115,7 +115,7 @@ def test_kernels_on_padding(model):
     ids=["4 x 4", "squeeze-excite", "kernel of the image's size", "dilated", "global pooling"],
 )
 def test_kernels_on_input(model):
-    assert not found("ARC014", model, IMAGE)
+    assert not findings("ARC014", model, IMAGE)
 
 
 def test_a_wide_kernel_on_a_short_sequence_is_an_info():
@@ -131,7 +131,7 @@ def test_a_depthwise_kernel_among_wide_layers_is_an_info():
 
 def test_layers_behind_the_first_are_in_the_same_finding():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1))
-    (finding,) = found("ARC014", model, IMAGE)
+    (finding,) = findings("ARC014", model, IMAGE)
     assert (finding.module, finding.modules) == ("1", ["3"])
 
 
@@ -155,4 +155,4 @@ def test_a_dense_layer_behind_a_flattened_map():
     ids=["small", "wide output", "embedding", "language-model head", "bag"],
 )
 def test_where_else_parameters_are_many(model, inputs):
-    assert not found("ARC015", model, inputs)
+    assert not findings("ARC015", model, inputs)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, labels, places
+from nnlint.testing import Net, checked, features, findings, labels, places
 
 
 def selu(*, lecun: bool, dropout: nn.Module | None = None, norm: bool = False, layers: int = 3) -> nn.Module:
@@ -36,14 +36,14 @@ def selu(*, lecun: bool, dropout: nn.Module | None = None, norm: bool = False, l
     ids=["default", "lecun", "alpha dropout", "dropout", "p = 0", "normalized", "one selu", "no selu"],
 )
 def test_selu(model, expected) -> None:
-    assert places(found("INI008", model, features(), labels())) == expected
+    assert places(findings("INI008", model, features(), labels())) == expected
 
 
 def test_functional_selu() -> None:
-    model = Functional(
+    model = Net(
         lambda m, x: m.c(F.selu(m.b(torch.selu(m.a(x))))), a=nn.Linear(20, 64), b=nn.Linear(64, 64), c=nn.Linear(64, 5)
     )
-    assert places(found("INI008", model, features(), labels())) == [("warning", "a")]
+    assert places(findings("INI008", model, features(), labels())) == [("warning", "a")]
 
 
 def biased(value: float, activation: nn.Module, *, layer: int = 2) -> nn.Module:
@@ -70,13 +70,13 @@ def biased(value: float, activation: nn.Module, *, layer: int = 2) -> nn.Module:
     ids=["off", "on", "sigmoid", "tanh", "0.1", "-0.2", "sigmoid -2", "gelu", "detector prior", "value head"],
 )
 def test_bias(model, expected) -> None:
-    assert places(found("INI009", model, features(), labels())) == expected
+    assert places(findings("INI009", model, features(), labels())) == expected
 
 
 def gate() -> nn.Module:
     """A highway layer whose gate starts closed."""
     torch.manual_seed(0)
-    model = Functional(
+    model = Net(
         lambda m, x: m.head(torch.sigmoid(m.gate(x)) * torch.relu(m.layer(x)) + x),
         gate=nn.Linear(20, 20),
         layer=nn.Linear(20, 20),
@@ -87,7 +87,7 @@ def gate() -> nn.Module:
 
 
 def forget_gate() -> nn.Module:
-    model = Functional(
+    model = Net(
         lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]),
         rnn=nn.LSTM(20, 16, batch_first=True),
         head=nn.Linear(16, 5),
@@ -99,7 +99,7 @@ def forget_gate() -> nn.Module:
 
 @pytest.mark.parametrize("model", [gate(), forget_gate()], ids=["highway gate", "forget gate"])
 def test_gates_are_silent(model) -> None:
-    assert found("INI009", model, features(), labels()) == []
+    assert findings("INI009", model, features(), labels()) == []
 
 
 class Tied(nn.Module):
@@ -131,12 +131,12 @@ TOKENS = torch.randint(0, 100, (16, 9), generator=torch.Generator().manual_seed(
     ids=["torch default", "smaller", "small", "scaled hidden state"],
 )
 def test_tied_embedding(model, levels) -> None:
-    assert [level for level, _ in places(found("INI011", model, TOKENS[:, :-1], TOKENS[:, 1:]))] == levels
+    assert [level for level, _ in places(findings("INI011", model, TOKENS[:, :-1], TOKENS[:, 1:]))] == levels
 
 
 def test_untied_head_is_silent() -> None:
     model = nn.Sequential(nn.Embedding(100, 64), nn.LayerNorm(64), nn.Flatten(), nn.Linear(512, 5))
-    assert found("INI011", model, TOKENS[:, :8], labels(16)) == []
+    assert findings("INI011", model, TOKENS[:, :8], labels(16)) == []
 
 
 def test_tied_embedding_without_loss_is_skipped() -> None:

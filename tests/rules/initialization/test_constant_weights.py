@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, images, labels, places
+from nnlint.testing import Net, checked, features, findings, images, labels, places
 
 
 def mlp(**values: float) -> nn.Module:
@@ -49,14 +49,14 @@ def unbiased(model: nn.Module, activation: nn.Module | None = None) -> nn.Module
     ],
 )
 def test_layers(model, expected) -> None:
-    assert places(found("INI002", model, features(), labels())) == expected
+    assert places(findings("INI002", model, features(), labels())) == expected
 
 
 def test_every_constant_layer_is_named() -> None:
-    findings = found("INI002", mlp(l0=100.0, l2=100.0, l4=100.0), features(), labels())
-    assert findings[0].module == "0"
-    assert set(findings[0].modules) == {"1", "2", "3", "4"}  # the activations too: symptoms show there
-    assert findings[0].evidence == {"0.weight": 100.0, "2.weight": 100.0, "4.weight": 100.0}
+    reported = findings("INI002", mlp(l0=100.0, l2=100.0, l4=100.0), features(), labels())
+    assert reported[0].module == "0"
+    assert set(reported[0].modules) == {"1", "2", "3", "4"}  # the activations too: symptoms show there
+    assert reported[0].evidence == {"0.weight": 100.0, "2.weight": 100.0, "4.weight": 100.0}
 
 
 def test_functional_layers() -> None:
@@ -68,7 +68,7 @@ def test_functional_layers() -> None:
         def forward(self, x):
             return F.linear(F.relu(F.linear(x, self.w1)), self.w2)
 
-    assert [level for level, _ in places(found("INI002", Net(), features(), labels()))] == ["error"]
+    assert [level for level, _ in places(findings("INI002", Net(), features(), labels()))] == ["error"]
 
 
 class Residual(nn.Module):
@@ -128,18 +128,18 @@ def frozen_filter() -> nn.Module:
         (one_unit(), features()),
         (frozen_filter(), images()),
         (nn.Sequential(nn.Linear(20, 8), nn.LayerNorm(8), nn.Linear(8, 5)), features()),
-        (Functional(lambda m, x: m.fc(x) * m.scale.weight, fc=nn.Linear(20, 8), scale=nn.LayerNorm(8)), features()),
+        (Net(lambda m, x: m.fc(x) * m.scale.weight, fc=nn.Linear(20, 8), scale=nn.LayerNorm(8)), features()),
     ],
     ids=["zero-init branch", "LoRA", "depthwise", "one unit", "frozen filter", "norm", "scale"],
 )
 def test_constants_that_do_no_harm_are_silent(model, inputs) -> None:
-    assert found("INI002", model, inputs) == []
+    assert findings("INI002", model, inputs) == []
 
 
 def test_zero_embedding_is_silent() -> None:
     model = nn.Sequential(nn.Embedding(30, 16), nn.Flatten(), nn.Linear(96, 5))
     nn.init.zeros_(model[0].weight)
-    assert found("INI002", model, torch.randint(0, 30, (8, 6)), labels(8)) == []
+    assert findings("INI002", model, torch.randint(0, 30, (8, 6)), labels(8)) == []
 
 
 def test_first_loss_of_ln_classes_is_no_excuse() -> None:
@@ -149,13 +149,13 @@ def test_first_loss_of_ln_classes_is_no_excuse() -> None:
 
 
 def recurrent(value: float) -> nn.Module:
-    model = Functional(lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]), rnn=nn.GRU(20, 16), head=nn.Linear(16, 5))
+    model = Net(lambda m, x: m.head(m.rnn(x.unsqueeze(1))[0][:, -1]), rnn=nn.GRU(20, 16), head=nn.Linear(16, 5))
     nn.init.constant_(model.rnn.weight_ih_l0, value)
     return model
 
 
 def attention(value: float) -> nn.Module:
-    model = Functional(lambda m, x: m.attention(x, x, x)[0], attention=nn.MultiheadAttention(20, 2))
+    model = Net(lambda m, x: m.attention(x, x, x)[0], attention=nn.MultiheadAttention(20, 2))
     nn.init.constant_(model.attention.in_proj_weight, value)
     return model
 
@@ -176,10 +176,10 @@ def test_recurrent_and_attention_layers(model, expected) -> None:
 def test_zero_offsets_with_a_bias_of_their_own_are_no_fault() -> None:
     """Deformable attention: zero weights, a bias that spreads the sampling points, and a zero-initialized head behind."""
     torch.manual_seed(0)
-    model = Functional(lambda m, x: m.head(torch.cos(m.offsets(x))), offsets=nn.Linear(20, 32), head=nn.Linear(32, 5))
+    model = Net(lambda m, x: m.head(torch.cos(m.offsets(x))), offsets=nn.Linear(20, 32), head=nn.Linear(32, 5))
     nn.init.zeros_(model.offsets.weight)
     nn.init.zeros_(model.head.weight)
-    assert [level for level, _ in places(found("INI002", model, features(), labels()))] == ["info"]
+    assert [level for level, _ in places(findings("INI002", model, features(), labels()))] == ["info"]
 
 
 def test_zeros_everywhere_are_an_error_even_before_a_gate() -> None:
@@ -189,5 +189,5 @@ def test_zeros_everywhere_are_an_error_even_before_a_gate() -> None:
     for layer in parts.values():
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-    model = Functional(lambda m, x: m.head(m.value(x) * torch.tanh(m.gate(x))), **parts)
-    assert [level for level, _ in places(found("INI002", model, features(), labels()))] == ["error"]
+    model = Net(lambda m, x: m.head(m.value(x) * torch.tanh(m.gate(x))), **parts)
+    assert [level for level, _ in places(findings("INI002", model, features(), labels()))] == ["error"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, labels, places
+from nnlint.testing import Net, checked, features, findings, labels, places
 
 NAN, INF = float("nan"), float("inf")
 
@@ -30,11 +30,11 @@ def test_non_finite(name, value) -> None:
 
 
 def test_infinite_mask_is_silent() -> None:
-    model = Functional(lambda m, x: m.fc(x), fc=nn.Linear(20, 5))
+    model = Net(lambda m, x: m.fc(x), fc=nn.Linear(20, 5))
     model.register_buffer("mask", torch.full((4, 4), -INF).triu(1))
-    assert found("INI005", model, features()) == []
+    assert findings("INI005", model, features()) == []
     model.mask[0, 0] = NAN
-    assert places(found("INI005", model, features())) == [("error", "")]
+    assert places(findings("INI005", model, features())) == [("error", "")]
 
 
 def test_non_finite_needs_no_inputs_and_no_fresh_weights() -> None:
@@ -50,9 +50,9 @@ def repeated(model: nn.Module, *, layer: int, rows: int) -> nn.Module:
 
 
 def test_duplicate_units() -> None:
-    findings = found("INI006", repeated(mlp(), layer=3, rows=8), features())
-    assert places(findings) == [("warning", "3")]
-    assert findings[0].evidence["copies"] == 24
+    reported = findings("INI006", repeated(mlp(), layer=3, rows=8), features())
+    assert places(reported) == [("warning", "3")]
+    assert reported[0].evidence["copies"] == 24
 
 
 def depthwise() -> nn.Module:
@@ -104,9 +104,9 @@ def test_quantised_weights_are_not_judged() -> None:
 def test_cloned_layers() -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
     model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
-    findings = found("INI007", model, torch.randn(4, 6, 16))
-    assert [level for level, _ in places(findings)] == ["info"]
-    assert findings[0].evidence["sets"] == 4
+    reported = findings("INI007", model, torch.randn(4, 6, 16))
+    assert [level for level, _ in places(reported)] == ["info"]
+    assert reported[0].evidence["sets"] == 4
 
 
 def tied() -> nn.Module:
@@ -128,18 +128,18 @@ def zeros() -> nn.Module:
     ids=["random", "tied", "constant"],
 )
 def test_not_cloned(model, inputs) -> None:
-    assert found("INI007", model, inputs) == []
+    assert findings("INI007", model, inputs) == []
 
 
 def test_deep_copies_are_clones() -> None:
     first = nn.Linear(20, 20)
     model = nn.Sequential(first, nn.ReLU(), copy.deepcopy(first))
-    assert places(found("INI007", model, features())) == [("info", "2")]
+    assert places(findings("INI007", model, features())) == [("info", "2")]
 
 
 def rnn(kind: type[nn.RNNBase], init=None) -> nn.Module:
     torch.manual_seed(0)
-    model = Functional(lambda m, x: m.rnn(x)[0], rnn=kind(8, 32, batch_first=True))
+    model = Net(lambda m, x: m.rnn(x)[0], rnn=kind(8, 32, batch_first=True))
     if init is not None:
         for gate in model.rnn.weight_hh_l0.chunk(model.rnn.weight_hh_l0.shape[0] // 32):
             init(gate)
@@ -167,7 +167,7 @@ STEPS = torch.randn(4, 6, 8)
 )
 def test_recurrent_scale(model, expected) -> None:
     inputs = features() if isinstance(model, nn.Sequential) else STEPS
-    assert places(found("INI010", model, inputs)) == expected
+    assert places(findings("INI010", model, inputs)) == expected
 
 
 def embedding(*, index: int | None, init=None) -> nn.Module:
@@ -188,4 +188,4 @@ def embedding(*, index: int | None, init=None) -> nn.Module:
     ],
 )
 def test_padding_row(model, expected) -> None:
-    assert places(found("INI012", model, torch.randint(0, 50, (4, 6)))) == expected
+    assert places(findings("INI012", model, torch.randint(0, 50, (4, 6)))) == expected

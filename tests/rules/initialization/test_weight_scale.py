@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, images, labels, places
+from nnlint.testing import Net, checked, features, findings, images, labels, places
 
 
 def deep(
@@ -73,7 +73,7 @@ def unusual_part_of_a_normalized_net() -> nn.Module:
     ids=["default at depth 20", "xavier and relu", "small", "large", "large but shallow"],
 )
 def test_gain_mismatch(model, expected) -> None:
-    assert places(found("INI001", model, features(), labels())) == [expected]
+    assert places(findings("INI001", model, features(), labels())) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_gain_mismatch(model, expected) -> None:
     ],
 )
 def test_healthy_gain_is_silent(model) -> None:
-    assert found("INI001", model, features(), labels()) == []
+    assert findings("INI001", model, features(), labels()) == []
 
 
 def test_zero_output_layer_is_no_decay() -> None:
     model = deep(3)
     nn.init.zeros_(model[-1].weight)
-    assert found("INI001", model, features(), labels()) == []
+    assert findings("INI001", model, features(), labels()) == []
 
 
 def test_oversized() -> None:
     model = deep(2, width=512)
     nn.init.normal_(model[2].weight)
-    assert places(found("INI003", model, features(), labels())) == [("error", "2")]
+    assert places(findings("INI003", model, features(), labels())) == [("error", "2")]
 
 
 def test_oversized_by_their_mean() -> None:
@@ -173,18 +173,18 @@ def one_hot_net() -> nn.Module:
     ids=["default", "he", "one-hot inputs", "scaled at run time", "before a norm", "embedding"],
 )
 def test_not_oversized(model, inputs) -> None:
-    assert found("INI003", model, inputs, labels()) == []
+    assert findings("INI003", model, inputs, labels()) == []
 
 
 def test_undersized() -> None:
-    findings = found("INI004", deep(3, init=normal(0.001)), features(), labels())
-    assert places(findings) == [("warning", "0")]
-    assert findings[0].evidence["signal"] < 1e-3
+    reported = findings("INI004", deep(3, init=normal(0.001)), features(), labels())
+    assert places(reported) == [("warning", "0")]
+    assert reported[0].evidence["signal"] < 1e-3
 
 
 def transformer_block() -> nn.Module:
     torch.manual_seed(0)
-    model = Functional(
+    model = Net(
         lambda m, x: m.head(m.stem(x) + m.b(F.gelu(m.a(m.norm(m.stem(x)))))),
         stem=nn.Linear(20, 16),
         norm=nn.LayerNorm(16),
@@ -213,7 +213,7 @@ def small_before_norm() -> nn.Module:
     ids=["default", "head", "branch", "norm"],
 )
 def test_not_undersized(model) -> None:
-    assert found("INI004", model, features(), labels()) == []
+    assert findings("INI004", model, features(), labels()) == []
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,6 @@ def test_convolutions_count_their_fan_with_the_kernel() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 5)
     )
-    assert found("INI003", model, images(8), labels(8)) == []
+    assert findings("INI003", model, images(8), labels(8)) == []
     nn.init.normal_(model[2].weight)
-    assert places(found("INI003", model, images(8), labels(8))) == [("error", "2")]
+    assert places(findings("INI003", model, images(8), labels(8))) == [("error", "2")]

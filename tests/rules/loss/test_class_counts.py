@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 LABELS = torch.arange(40) % 5
 
@@ -31,7 +31,7 @@ LABELS = torch.arange(40) % 5
 def test_labels_without_a_logit(
     labels: torch.Tensor, fix: str, head: nn.Module | None, loss: Callable[..., Any]
 ) -> None:
-    (found,) = findings("LOS009", setup(head, loss, labels))
+    (found,) = findings("LOS009", mlp_setup(head, loss, labels))
     assert fix in found.fix
     assert found.module == "fc2"
     assert found.evidence["classes"] == 5
@@ -48,18 +48,18 @@ def test_labels_without_a_logit(
     ],
 )
 def test_labels_with_a_logit_are_silent(loss: nn.Module, labels: torch.Tensor) -> None:
-    assert not findings("LOS009", setup(None, loss, labels))
+    assert not findings("LOS009", mlp_setup(None, loss, labels))
 
 
 def test_made_up_labels_are_not_judged() -> None:
     torch.manual_seed(0)
-    case = {"model": Net(), "inputs": torch.randn(8, 12), "loss": nn.CrossEntropyLoss()}
+    case = {"model": Mlp(), "inputs": torch.randn(8, 12), "loss": nn.CrossEntropyLoss()}
     assert skipped("LOS009", case) == "the targets are made up"
 
 
 @pytest.mark.parametrize("targets", [torch.zeros(40, dtype=torch.long), torch.rand(40, 1), LABELS.clamp(max=1)])
 def test_one_logit(targets: torch.Tensor) -> None:
-    (found,) = findings("LOS011", setup(None, nn.CrossEntropyLoss(), targets, outputs=1))
+    (found,) = findings("LOS011", mlp_setup(None, nn.CrossEntropyLoss(), targets, outputs=1))
     assert found.module == "fc2"
 
 
@@ -87,4 +87,4 @@ def test_unbatched_logits_are_classes() -> None:
 
 
 def test_several_logits_are_silent() -> None:
-    assert not findings("LOS011", setup(None, nn.CrossEntropyLoss()))
+    assert not findings("LOS011", mlp_setup(None, nn.CrossEntropyLoss()))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ from tests.rules.loss.losscheck import Net, findings, setup, skipped
     ],
 )
 def test_surplus_logits(labels: torch.Tensor, outputs: int, more: dict[str, Any], fires: bool) -> None:
-    assert bool(findings("LOS010", setup(None, F.cross_entropy, labels, outputs=outputs, **more))) is fires
+    assert bool(findings("LOS010", mlp_setup(None, F.cross_entropy, labels, outputs=outputs, **more))) is fires
 
 
 def test_labels_of_more_batches_are_read() -> None:
     torch.manual_seed(0)
     data = [(torch.randn(40, 12), torch.arange(40) % 5) for _ in range(10)]
-    assert findings("LOS010", {"model": Net(200), "data": data, "loss": nn.CrossEntropyLoss()})
-    assert not findings("LOS010", {"model": Net(200), "data": data[:2], "loss": nn.CrossEntropyLoss()})
+    assert findings("LOS010", {"model": Mlp(200), "data": data, "loss": nn.CrossEntropyLoss()})
+    assert not findings("LOS010", {"model": Mlp(200), "data": data[:2], "loss": nn.CrossEntropyLoss()})
 
 
 def test_a_vocabulary_is_silent() -> None:
@@ -48,7 +48,7 @@ RARE = (torch.arange(200) % 20 == 0).long()
 
 
 def test_prior_of_classes() -> None:
-    (found,) = findings("LOS019", setup(None, F.cross_entropy, RARE, outputs=2))
+    (found,) = findings("LOS019", mlp_setup(None, F.cross_entropy, RARE, outputs=2))
     assert found.module == "fc2"
     assert found.evidence["loss_then"] < found.evidence["loss_now"] - 0.25
     assert "set the bias" in found.fix
@@ -56,8 +56,8 @@ def test_prior_of_classes() -> None:
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_labels_that_are_all_the_same_have_no_prior(label: float) -> None:
-    assert not findings("LOS019", setup(None, nn.BCEWithLogitsLoss(), torch.full((200, 1), label), outputs=1))
-    assert not findings("LOS019", setup(None, F.cross_entropy, torch.full((200,), int(label)), outputs=2))
+    assert not findings("LOS019", mlp_setup(None, nn.BCEWithLogitsLoss(), torch.full((200, 1), label), outputs=1))
+    assert not findings("LOS019", mlp_setup(None, F.cross_entropy, torch.full((200,), int(label)), outputs=2))
 
 
 class Cosines(nn.Module):
@@ -79,13 +79,13 @@ def test_cosines_have_no_bias_to_set() -> None:
 
 
 def test_prior_of_a_binary_head() -> None:
-    (found,) = findings("LOS019", setup(None, nn.BCEWithLogitsLoss(), RARE.float().unsqueeze(1), outputs=1))
+    (found,) = findings("LOS019", mlp_setup(None, nn.BCEWithLogitsLoss(), RARE.float().unsqueeze(1), outputs=1))
     assert found.evidence["bias"] == pytest.approx([-2.9], abs=0.2)
 
 
 def test_mean_of_a_regression() -> None:
     targets = 10 + torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
-    (found,) = findings("LOS019", setup(None, nn.MSELoss(), targets, outputs=1))
+    (found,) = findings("LOS019", mlp_setup(None, nn.MSELoss(), targets, outputs=1))
     assert found.evidence["bias"] == pytest.approx([10], abs=0.3)
 
 
@@ -101,11 +101,11 @@ def test_mean_of_a_regression() -> None:
     ],
 )
 def test_balanced_targets_are_silent(loss: nn.Module, targets: torch.Tensor, outputs: int) -> None:
-    assert not findings("LOS019", setup(None, loss, targets, outputs=outputs))
+    assert not findings("LOS019", mlp_setup(None, loss, targets, outputs=outputs))
 
 
 def test_a_bias_that_knows_is_silent() -> None:
-    case = setup(None, F.cross_entropy, RARE, outputs=2)
+    case = mlp_setup(None, F.cross_entropy, RARE, outputs=2)
     with torch.no_grad():
         case["model"].fc2.bias.copy_(torch.tensor([0.95, 0.05]).log())
     assert not findings("LOS019", case)
@@ -129,7 +129,7 @@ LABELS = torch.arange(40) % 5
     ],
 )
 def test_nothing_counts(loss: nn.Module, labels: torch.Tensor, words: str) -> None:
-    (found,) = findings("LOS025", setup(None, loss, labels))
+    (found,) = findings("LOS025", mlp_setup(None, loss, labels))
     assert words in found.message
 
 
@@ -143,10 +143,10 @@ def test_nothing_counts(loss: nn.Module, labels: torch.Tensor, words: str) -> No
     ],
 )
 def test_something_counts(loss: nn.Module, labels: torch.Tensor) -> None:
-    assert not findings("LOS025", setup(None, loss, labels))
+    assert not findings("LOS025", mlp_setup(None, loss, labels))
 
 
 @pytest.mark.parametrize("code", ["LOS010", "LOS019", "LOS025"])
 def test_made_up_labels_are_not_judged(code: str) -> None:
     torch.manual_seed(0)
-    assert skipped(code, {"model": Net(), "inputs": torch.randn(20, 12), "loss": nn.CrossEntropyLoss()})
+    assert skipped(code, {"model": Mlp(), "inputs": torch.randn(20, 12), "loss": nn.CrossEntropyLoss()})

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 CODE = "LOS018"
 LABELS = torch.arange(40) % 5
@@ -49,7 +49,7 @@ REGRESSION_LOSSES = [nn.MSELoss(), nn.L1Loss(), nn.SmoothL1Loss(), nn.HuberLoss(
     ],
 )
 def test_too_high(loss: Callable[..., Any], targets: torch.Tensor, factor: float) -> None:
-    (found,) = findings(CODE, setup(scaled(factor), loss, targets))
+    (found,) = findings(CODE, mlp_setup(scaled(factor), loss, targets))
     assert "should be about" in found.message
 
 
@@ -69,32 +69,32 @@ def test_too_high(loss: Callable[..., Any], targets: torch.Tensor, factor: float
 )
 def test_default_initialization_is_silent(loss: Callable[..., Any], targets: torch.Tensor | None) -> None:
     if targets is None:
-        case = setup(nn.LogSoftmax(dim=1), loss, Y.softmax(1))
+        case = mlp_setup(nn.LogSoftmax(dim=1), loss, Y.softmax(1))
     else:
-        case = setup(None, loss, targets)
+        case = mlp_setup(None, loss, targets)
     assert not findings(CODE, case)
 
 
 def test_evidence_holds_the_closed_form() -> None:
-    (found,) = findings(CODE, setup(scaled(12.0), nn.CrossEntropyLoss()))
+    (found,) = findings(CODE, mlp_setup(scaled(12.0), nn.CrossEntropyLoss()))
     assert found.evidence["expected"] == pytest.approx(math.log(5))
     assert found.level is Level.WARNING
-    (grave,) = findings(CODE, setup(scaled(60.0), nn.CrossEntropyLoss()))
+    (grave,) = findings(CODE, mlp_setup(scaled(60.0), nn.CrossEntropyLoss()))
     assert grave.level is Level.ERROR
 
 
 def test_excess_does_not_depend_on_made_up_labels() -> None:
     torch.manual_seed(0)
-    case = {"model": Net(head=scaled(12.0)), "inputs": torch.randn(40, 12), "loss": nn.CrossEntropyLoss()}
+    case = {"model": Mlp(head=scaled(12.0)), "inputs": torch.randn(40, 12), "loss": nn.CrossEntropyLoss()}
     assert findings(CODE, case)
-    assert not findings(CODE, case | {"model": Net()})
+    assert not findings(CODE, case | {"model": Mlp()})
 
 
 def test_a_bias_that_encodes_the_prior_is_silent() -> None:
     torch.manual_seed(0)
     rare = torch.zeros(200, dtype=torch.long)
     rare[:4] = 1
-    model = Net(2)
+    model = Mlp(2)
     with torch.no_grad():
         model.fc2.bias.copy_(torch.tensor([0.98, 0.02]).log())
     case = {"model": model, "inputs": torch.randn(200, 12), "targets": rare, "loss": nn.CrossEntropyLoss()}
@@ -104,7 +104,7 @@ def test_a_bias_that_encodes_the_prior_is_silent() -> None:
 @pytest.mark.parametrize("given", [True, False])
 def test_detector_prior_is_silent(given: bool) -> None:
     torch.manual_seed(0)
-    model = Net()
+    model = Mlp()
     nn.init.constant_(model.fc2.bias, -4.6)
     case: dict[str, Any] = {"model": model, "inputs": torch.randn(200, 12), "loss": nn.BCEWithLogitsLoss()}
     if given:
@@ -117,7 +117,7 @@ class Leak(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = Net()
+        self.net = Mlp()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.net(x) + 8 * x[:, :5]
@@ -135,7 +135,7 @@ def test_a_copied_regression_target_is_too_low() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(40, 12)
     case = {
-        "model": Net(),
+        "model": Mlp(),
         "inputs": inputs,
         "targets": inputs[:, :5],
         "loss": lambda o, t: F.mse_loss(t + 1e-3 * o, t),
@@ -145,7 +145,7 @@ def test_a_copied_regression_target_is_too_low() -> None:
 
 
 def test_trained_weights_are_not_judged() -> None:
-    case = setup(scaled(12.0), nn.CrossEntropyLoss())
+    case = mlp_setup(scaled(12.0), nn.CrossEntropyLoss())
     with torch.no_grad():
         for layer in (case["model"].fc1, case["model"].fc2):
             # Heavy-tailed, as training leaves them: no initialization of torch looks like this.
@@ -156,14 +156,14 @@ def test_trained_weights_are_not_judged() -> None:
 def test_masked_logits_are_left_out() -> None:
     mask = torch.zeros(40, 5)
     mask[:, 3:] = float("-inf")
-    assert not findings(CODE, setup(lambda z: z + mask, nn.CrossEntropyLoss(), torch.arange(40) % 3))
+    assert not findings(CODE, mlp_setup(lambda z: z + mask, nn.CrossEntropyLoss(), torch.arange(40) % 3))
 
 
 def test_contrastive_logits_may_be_sharp() -> None:
     class Pairs(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.image, self.text = Net(16), Net(16)
+            self.image, self.text = Mlp(16), Mlp(16)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             one, other = F.normalize(self.image(x), dim=1), F.normalize(self.text(x), dim=1)
@@ -183,4 +183,4 @@ def test_language_model_head() -> None:
 
 
 def test_skipped_when_the_loss_raises() -> None:
-    assert "RUN003" in skipped(CODE, setup(None, nn.CrossEntropyLoss(), LABELS + 1))
+    assert "RUN003" in skipped(CODE, mlp_setup(None, nn.CrossEntropyLoss(), LABELS + 1))

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS022"
 P = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).softmax(1)
@@ -30,7 +30,7 @@ LOG_TARGET = nn.KLDivLoss(reduction="batchmean", log_target=True)
     ],
 )
 def test_out_of_domain(head: nn.Module | None, loss: nn.Module, targets: torch.Tensor, words: str) -> None:
-    (found,) = findings(CODE, setup(head, loss, targets))
+    (found,) = findings(CODE, mlp_setup(head, loss, targets))
     assert found.level is Level.ERROR
     assert f"the {words} is not" in found.message
 
@@ -47,7 +47,7 @@ def test_out_of_domain(head: nn.Module | None, loss: nn.Module, targets: torch.T
     ],
 )
 def test_distributions_are_silent(head: Callable[..., Any], loss: nn.Module, targets: torch.Tensor) -> None:
-    assert not findings(CODE, setup(head, loss, targets))
+    assert not findings(CODE, mlp_setup(head, loss, targets))
 
 
 def test_heatmaps_are_distributions_over_all_positions() -> None:
@@ -59,5 +59,5 @@ def test_heatmaps_are_distributions_over_all_positions() -> None:
 
 @pytest.mark.parametrize("loss", [nn.KLDivLoss(), F.kl_div])
 def test_the_default_reduction_is_info(loss: Callable[..., Any]) -> None:
-    (found,) = findings(CODE, setup(nn.LogSoftmax(dim=1), loss, P))
+    (found,) = findings(CODE, mlp_setup(nn.LogSoftmax(dim=1), loss, P))
     assert found.level is Level.INFO

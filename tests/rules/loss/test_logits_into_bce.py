@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnlint
-from tests.rules.loss.losscheck import findings, setup, skipped
+from nnlint.testing import findings, mlp_setup, skipped
 
 CODE = "LOS006"
 TARGETS = torch.randint(0, 2, (40, 5), generator=torch.Generator().manual_seed(0)).float()
@@ -22,11 +22,11 @@ TARGETS = torch.randint(0, 2, (40, 5), generator=torch.Generator().manual_seed(0
     [None, torch.relu, torch.tanh, lambda z: z * 0.01 + 0.5, lambda z: z.view(40, 5), lambda z: torch.sigmoid(z) * 2],
 )
 def test_unbounded_predictions(head: Callable[..., Any] | None) -> None:
-    assert findings(CODE, setup(head, nn.BCELoss(), TARGETS))
+    assert findings(CODE, mlp_setup(head, nn.BCELoss(), TARGETS))
 
 
 def test_found_when_torch_raises() -> None:
-    report = nnlint.check(setup(None, nn.BCELoss(), TARGETS)).results[0]
+    report = nnlint.check(mlp_setup(None, nn.BCELoss(), TARGETS)).results[0]
     assert report.status == "failed"
     assert {"LOS006", "RUN003"} <= {found.code for found in report.findings}
     (found,) = (found for found in report.findings if found.code == CODE)
@@ -52,10 +52,10 @@ def test_found_when_torch_raises() -> None:
     ],
 )
 def test_probabilities_are_silent(head: Callable[..., Any]) -> None:
-    assert not findings(CODE, setup(head, nn.BCELoss(), TARGETS))
+    assert not findings(CODE, mlp_setup(head, nn.BCELoss(), TARGETS))
 
 
 def test_static_check_judges_by_structure_or_skips() -> None:
-    assert findings(CODE, setup(None, nn.BCELoss(), TARGETS), static=True)
-    assert not findings(CODE, setup(nn.Sigmoid(), nn.BCELoss(), TARGETS), static=True)
-    assert "static" in skipped(CODE, setup(lambda z: z.abs() / (1 + z.abs()), nn.BCELoss(), TARGETS), static=True)
+    assert findings(CODE, mlp_setup(None, nn.BCELoss(), TARGETS), static=True)
+    assert not findings(CODE, mlp_setup(nn.Sigmoid(), nn.BCELoss(), TARGETS), static=True)
+    assert "static" in skipped(CODE, mlp_setup(lambda z: z.abs() / (1 + z.abs()), nn.BCELoss(), TARGETS), static=True)

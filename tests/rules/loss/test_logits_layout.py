@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import findings, skipped
+from nnlint.testing import findings, skipped
 
 CODE = "LOS023"
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 CODE = "LOS015"
 Y = torch.randn(40, generator=torch.Generator().manual_seed(0))
@@ -34,7 +34,7 @@ def squared(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_every_prediction_against_every_target(loss: Callable[..., Any]) -> None:
-    (found,) = findings(CODE, setup(None, loss, Y, outputs=1))
+    (found,) = findings(CODE, mlp_setup(None, loss, Y, outputs=1))
     assert found.level is Level.ERROR
     assert found.module == "fc2"
     assert found.evidence["terms"] == [40, 40]
@@ -50,7 +50,7 @@ def test_every_prediction_against_every_target(loss: Callable[..., Any]) -> None
     ],
 )
 def test_other_mismatches(head: Callable[..., Any] | None, targets: torch.Tensor, outputs: int, level: Level) -> None:
-    (found,) = findings(CODE, setup(head, F.mse_loss, targets, outputs=outputs))
+    (found,) = findings(CODE, mlp_setup(head, F.mse_loss, targets, outputs=outputs))
     assert found.level is level
 
 
@@ -75,13 +75,13 @@ def test_other_mismatches(head: Callable[..., Any] | None, targets: torch.Tensor
 def test_intended_shapes_are_silent(
     head: Callable[..., Any] | None, loss: Callable[..., Any], targets: torch.Tensor, outputs: int
 ) -> None:
-    assert not findings(CODE, setup(head, loss, targets, outputs=outputs))
+    assert not findings(CODE, mlp_setup(head, loss, targets, outputs=outputs))
 
 
 def test_static() -> None:
-    assert findings(CODE, setup(None, F.mse_loss, Y, outputs=1), static=True)
+    assert findings(CODE, mlp_setup(None, F.mse_loss, Y, outputs=1), static=True)
 
 
 def test_made_up_targets_are_not_judged() -> None:
     torch.manual_seed(0)
-    assert skipped(CODE, {"model": Net(1), "inputs": torch.randn(8, 12), "loss": nn.MSELoss()})
+    assert skipped(CODE, {"model": Mlp(1), "inputs": torch.randn(8, 12), "loss": nn.MSELoss()})

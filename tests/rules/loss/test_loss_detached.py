@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import Net, findings, setup
+from nnlint.testing import Mlp, findings, mlp_setup
 
 CODE = "LOS020"
 LABELS = torch.arange(40) % 5
@@ -35,7 +35,7 @@ def under_no_grad(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_losses_that_train_nothing(loss: Callable[..., Any], words: str) -> None:
-    (found,) = findings(CODE, setup(None, loss, LABELS))
+    (found,) = findings(CODE, mlp_setup(None, loss, LABELS))
     assert words in found.message
 
 
@@ -49,18 +49,18 @@ def test_losses_that_train_nothing(loss: Callable[..., Any], words: str) -> None
     ],
 )
 def test_losses_that_train_are_silent(loss: Callable[..., Any]) -> None:
-    assert not findings(CODE, setup(None, loss, LABELS))
+    assert not findings(CODE, mlp_setup(None, loss, LABELS))
 
 
 def test_a_frozen_model_is_another_rules_business() -> None:
-    case = setup(None, nn.CrossEntropyLoss(), LABELS)
+    case = mlp_setup(None, nn.CrossEntropyLoss(), LABELS)
     case["model"].requires_grad_(False)
     assert not findings(CODE, case)
 
 
 def test_partly_frozen_is_silent() -> None:
     torch.manual_seed(0)
-    model = Net()
+    model = Mlp()
     model.fc1.requires_grad_(False)
     case = {"model": model, "inputs": torch.randn(40, 12), "targets": LABELS, "loss": nn.CrossEntropyLoss()}
     assert not findings(CODE, case)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import findings, setup, skipped
+from nnlint.testing import findings, mlp_setup, skipped
 
 CODE = "LOS003"
 
@@ -20,7 +20,7 @@ CODE = "LOS003"
     [None, nn.Softmax(dim=1), torch.sigmoid, torch.relu, F.logsigmoid, lambda z: z - z.mean(1, keepdim=True)],
 )
 def test_values_that_are_no_log_probabilities(head: Callable[..., Any] | None) -> None:
-    assert findings(CODE, setup(head, nn.NLLLoss()))
+    assert findings(CODE, mlp_setup(head, nn.NLLLoss()))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_values_that_are_no_log_probabilities(head: Callable[..., Any] | None) -
     ],
 )
 def test_normalized_values_are_silent(head: Callable[..., Any]) -> None:
-    assert not findings(CODE, setup(head, nn.NLLLoss()))
+    assert not findings(CODE, mlp_setup(head, nn.NLLLoss()))
 
 
 def test_dense_prediction() -> None:
@@ -63,6 +63,6 @@ def test_dense_prediction() -> None:
 
 
 def test_static_check_judges_by_structure_or_skips() -> None:
-    assert findings(CODE, setup(None, nn.NLLLoss()), static=True)
-    assert not findings(CODE, setup(nn.LogSoftmax(dim=1), nn.NLLLoss()), static=True)
-    assert "static" in skipped(CODE, setup(lambda z: torch.log(z.softmax(1)), nn.NLLLoss()), static=True)
+    assert findings(CODE, mlp_setup(None, nn.NLLLoss()), static=True)
+    assert not findings(CODE, mlp_setup(nn.LogSoftmax(dim=1), nn.NLLLoss()), static=True)
+    assert "static" in skipped(CODE, mlp_setup(lambda z: torch.log(z.softmax(1)), nn.NLLLoss()), static=True)

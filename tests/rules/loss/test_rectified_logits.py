@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS017"
 MULTI_HOT = (torch.rand(40, 5, generator=torch.Generator().manual_seed(0)) > 0.5).float()
@@ -32,7 +32,7 @@ MULTI_HOT = (torch.rand(40, 5, generator=torch.Generator().manual_seed(0)) > 0.5
     ],
 )
 def test_levels(head: Callable[..., Any], level: Level) -> None:
-    (found,) = findings(CODE, setup(head, nn.CrossEntropyLoss()))
+    (found,) = findings(CODE, mlp_setup(head, nn.CrossEntropyLoss()))
     assert found.level is level
 
 
@@ -45,7 +45,7 @@ def test_levels(head: Callable[..., Any], level: Level) -> None:
     ],
 )
 def test_every_loss_on_logits(loss: Callable[..., Any], targets: torch.Tensor | None) -> None:
-    assert findings(CODE, setup(F.relu, loss, targets))
+    assert findings(CODE, mlp_setup(F.relu, loss, targets))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_every_loss_on_logits(loss: Callable[..., Any], targets: torch.Tensor | 
     ],
 )
 def test_silent(head: Callable[..., Any] | None, loss: Callable[..., Any], targets: torch.Tensor | None) -> None:
-    assert not findings(CODE, setup(head, loss, targets))
+    assert not findings(CODE, mlp_setup(head, loss, targets))
 
 
 def test_relu_then_global_pooling_is_info() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 LABELS = torch.arange(40) % 5
 Y = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
@@ -36,7 +36,7 @@ def bound(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_sums(loss: Callable[..., Any], targets: torch.Tensor, level: Level) -> None:
-    found = findings("LOS021", setup(None, loss, targets))
+    found = findings("LOS021", mlp_setup(None, loss, targets))
     assert [item.level for item in found] == [level]
 
 
@@ -54,7 +54,7 @@ def test_sums(loss: Callable[..., Any], targets: torch.Tensor, level: Level) -> 
     ],
 )
 def test_means_are_silent(loss: Callable[..., Any], targets: torch.Tensor) -> None:
-    assert not findings("LOS021", setup(None, loss, targets))
+    assert not findings("LOS021", mlp_setup(None, loss, targets))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_means_are_silent(loss: Callable[..., Any], targets: torch.Tensor) -> No
     ],
 )
 def test_negative_values(head: Callable[..., Any] | None, loss: Callable[..., Any], targets: torch.Tensor) -> None:
-    assert findings("LOS024", setup(head, loss, targets))
+    assert findings("LOS024", mlp_setup(head, loss, targets))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_negative_values(head: Callable[..., Any] | None, loss: Callable[..., An
 def test_losses_that_may_be_negative_are_silent(
     head: Callable[..., Any] | None, loss: Callable[..., Any], targets: torch.Tensor
 ) -> None:
-    assert not findings("LOS024", setup(head, loss, targets))
+    assert not findings("LOS024", mlp_setup(head, loss, targets))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_losses_that_may_be_negative_are_silent(
     ],
 )
 def test_the_negative_of_a_loss(loss: Callable[..., Any], targets: torch.Tensor) -> None:
-    (finding,) = findings("LOS024", setup(None, loss, targets))
+    (finding,) = findings("LOS024", mlp_setup(None, loss, targets))
     assert "is the negative of" in finding.message
 
 
@@ -108,7 +108,7 @@ def test_the_negative_of_a_loss(loss: Callable[..., Any], targets: torch.Tensor)
     ],
 )
 def test_a_minus_sign_that_is_meant(loss: Callable[..., Any], targets: torch.Tensor) -> None:
-    assert not findings("LOS024", setup(None, loss, targets))
+    assert not findings("LOS024", mlp_setup(None, loss, targets))
 
 
 LIBRARY = """

@@ -14,7 +14,7 @@ from nnlint.finding import Skip
 from nnlint.probes.session import Plan, Session
 from nnlint.probes.training_pass.losses import LossCalls
 from nnlint.setup import SetupOptions, coerce
-from tests.rules.loss.losscheck import Net, setup
+from nnlint.testing import Mlp, mlp_setup
 
 TOO_LARGE = torch.arange(40) % 6
 
@@ -25,7 +25,7 @@ def losses_of(case: dict[str, Any], *, static: bool = False) -> LossCalls:
 
 
 def test_a_loss_that_raises_is_recorded_with_what_it_was_given() -> None:
-    losses = losses_of(setup(None, nn.CrossEntropyLoss(), TOO_LARGE))
+    losses = losses_of(mlp_setup(None, nn.CrossEntropyLoss(), TOO_LARGE))
     (call,) = losses
     assert losses.raised
     assert losses.value is None
@@ -39,7 +39,7 @@ def test_a_loss_that_raises_is_recorded_with_what_it_was_given() -> None:
 
 
 def test_the_graph_of_the_model_is_kept_when_the_loss_raises() -> None:
-    session = Session(coerce(setup(None, nn.CrossEntropyLoss(), TOO_LARGE), SetupOptions()), Plan())
+    session = Session(coerce(mlp_setup(None, nn.CrossEntropyLoss(), TOO_LARGE), SetupOptions()), Plan())
     graph = session.evidence("Graph")
     assert graph.method == "recorded"
     assert graph.loss is None
@@ -53,7 +53,7 @@ def test_a_loss_that_the_users_code_survives_is_not_taken_for_the_loss() -> None
         except IndexError:
             return F.cross_entropy(output, labels)
 
-    losses = losses_of(setup(None, loss))
+    losses = losses_of(mlp_setup(None, loss))
     assert [call.kind for call in losses] == ["cross_entropy"]
     assert not losses.raised
 
@@ -62,7 +62,7 @@ def test_a_loss_inside_forward_that_raises_is_found() -> None:
     class OwnLoss(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = Net()
+            self.net = Mlp()
 
         def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
             logits = self.net(x)
@@ -76,13 +76,13 @@ def test_a_loss_inside_forward_that_raises_is_found() -> None:
 
 
 def test_a_number_is_no_tensor() -> None:
-    losses = losses_of(setup(None, lambda o, t: F.cross_entropy(o, t).item()))
+    losses = losses_of(mlp_setup(None, lambda o, t: F.cross_entropy(o, t).item()))
     assert not losses.is_tensor
     assert "float" in losses.type_name
 
 
 def test_a_static_check_knows_the_calls_but_no_values() -> None:
-    losses = losses_of(setup(None, nn.CrossEntropyLoss()), static=True)
+    losses = losses_of(mlp_setup(None, nn.CrossEntropyLoss()), static=True)
     (call,) = losses
     assert call.kind == "cross_entropy"
     assert call.prediction_value is None
@@ -93,5 +93,5 @@ def test_a_static_check_knows_the_calls_but_no_values() -> None:
 
 def test_relu6_is_one_operation_in_every_form() -> None:
     for form in (nn.ReLU6(), F.relu6, lambda z: F.hardtanh(z, 0.0, 6.0)):
-        losses = losses_of(setup(form, nn.CrossEntropyLoss()))
+        losses = losses_of(mlp_setup(form, nn.CrossEntropyLoss()))
         assert [op.name for op in losses.graph.calls("relu6", "hardtanh")] == ["relu6"]

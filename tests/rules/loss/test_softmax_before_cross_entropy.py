@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 CODE = "LOS001"
 
@@ -48,21 +48,21 @@ class LabelSmoothing(nn.Module):
     [nn.CrossEntropyLoss(), F.cross_entropy, two_step, LabelSmoothing(), lambda o, t: 0.5 * F.cross_entropy(o, t)],
 )
 def test_a_second_softmax_is_found(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    found = findings(CODE, setup(head, loss))
+    found = findings(CODE, mlp_setup(head, loss))
     assert found
     assert all("applies softmax itself" in item.message for item in found)
 
 
 def test_the_message_names_the_floor() -> None:
-    (found,) = findings(CODE, setup(nn.Softmax(dim=1), nn.CrossEntropyLoss()))
+    (found,) = findings(CODE, mlp_setup(nn.Softmax(dim=1), nn.CrossEntropyLoss()))
     assert found.evidence["loss_floor"] == pytest.approx(math.log(math.e + 4) - 1)
     assert found.module == "head"
 
 
 def test_loss_arguments_by_keyword() -> None:
     loss = lambda output, labels: F.cross_entropy(target=labels, input=output)  # noqa: E731
-    assert findings(CODE, setup(nn.Softmax(dim=1), loss))
-    assert not findings(CODE, setup(None, loss))
+    assert findings(CODE, mlp_setup(nn.Softmax(dim=1), loss))
+    assert not findings(CODE, mlp_setup(None, loss))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_loss_arguments_by_keyword() -> None:
 )
 def test_one_softmax_is_silent(head: Callable[..., Any] | None, loss: Callable[..., Any]) -> None:
     targets = torch.rand(40, 5) if isinstance(loss, nn.MSELoss) else None
-    assert not findings(CODE, setup(head, loss, targets))
+    assert not findings(CODE, mlp_setup(head, loss, targets))
 
 
 def test_softmax_beside_the_logits_is_silent() -> None:
-    case = setup(lambda z: (z, z.softmax(1)), lambda output, labels: F.cross_entropy(output[0], labels))
+    case = mlp_setup(lambda z: (z, z.softmax(1)), lambda output, labels: F.cross_entropy(output[0], labels))
     assert not findings(CODE, case)
 
 
@@ -92,14 +92,14 @@ def test_softmax_for_a_metric_is_silent() -> None:
         F.cross_entropy(output.softmax(1), labels)  # shown, not trained with
         return F.cross_entropy(output, labels)
 
-    assert not findings(CODE, setup(None, loss))
+    assert not findings(CODE, mlp_setup(None, loss))
 
 
 def test_teacher_probabilities_are_targets() -> None:
     def distill(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(output, torch.randn(40, 5).softmax(1))
 
-    assert not findings(CODE, setup(None, distill))
+    assert not findings(CODE, mlp_setup(None, distill))
 
 
 class Attention(nn.Module):
@@ -133,7 +133,7 @@ class OwnLoss(nn.Module):
 
     def __init__(self, *, twice: bool) -> None:
         super().__init__()
-        self.net = Net()
+        self.net = Mlp()
         self.twice = twice
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -155,19 +155,19 @@ def test_loss_of_a_training_step(twice: bool) -> None:
         output = model(inputs)
         return F.cross_entropy(output.softmax(1) if twice else output, labels)
 
-    case = setup(None, F.cross_entropy) | {"loss": None, "own_loss": step}
+    case = mlp_setup(None, F.cross_entropy) | {"loss": None, "own_loss": step}
     assert bool(findings(CODE, case)) is twice
 
 
 def test_found_by_a_static_check() -> None:
-    assert findings(CODE, setup(nn.Softmax(dim=1), nn.CrossEntropyLoss()), static=True)
+    assert findings(CODE, mlp_setup(nn.Softmax(dim=1), nn.CrossEntropyLoss()), static=True)
 
 
 def test_found_although_the_loss_raises() -> None:
-    case = setup(nn.Softmax(dim=1), nn.CrossEntropyLoss(), torch.arange(40) % 6)
+    case = mlp_setup(nn.Softmax(dim=1), nn.CrossEntropyLoss(), torch.arange(40) % 6)
     assert findings(CODE, case)
 
 
 def test_skipped_without_a_loss() -> None:
     torch.manual_seed(0)
-    assert skipped(CODE, {"model": Net(head=nn.Softmax(dim=1)), "inputs": torch.randn(8, 12)}) == "no loss given"
+    assert skipped(CODE, {"model": Mlp(head=nn.Softmax(dim=1)), "inputs": torch.randn(8, 12)}) == "no loss given"

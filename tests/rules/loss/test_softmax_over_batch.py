@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS008"
 
@@ -27,7 +27,7 @@ CODE = "LOS008"
     ],
 )
 def test_over_the_batch(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    (found,) = findings(CODE, setup(head, loss))
+    (found,) = findings(CODE, mlp_setup(head, loss))
     assert found.level is Level.ERROR
 
 
@@ -41,7 +41,7 @@ def test_over_the_batch(head: Callable[..., Any], loss: Callable[..., Any]) -> N
     ],
 )
 def test_over_the_classes_is_silent(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    assert not findings(CODE, setup(head, loss))
+    assert not findings(CODE, mlp_setup(head, loss))
 
 
 def test_contrastive_logits_are_silent() -> None:
@@ -49,7 +49,7 @@ def test_contrastive_logits_are_silent() -> None:
         similarity = output @ output.T
         return -(similarity.log_softmax(0).diagonal() + similarity.log_softmax(1).diagonal()).mean()
 
-    assert not findings(CODE, setup(F.normalize, clip))
+    assert not findings(CODE, mlp_setup(F.normalize, clip))
 
 
 class Attention(nn.Module):
@@ -76,7 +76,7 @@ def test_attention_over_the_batch(dim: int | None, wrong: bool) -> None:
 
 
 def test_no_dimension_is_a_warning() -> None:
-    (found,) = findings(CODE, setup(nn.Softmax(dim=None), nn.MSELoss(), torch.rand(40, 5)))
+    (found,) = findings(CODE, mlp_setup(nn.Softmax(dim=None), nn.MSELoss(), torch.rand(40, 5)))
     assert found.level is Level.WARNING
 
 
@@ -140,4 +140,4 @@ def test_normalized_weights_are_silent(samples: int) -> None:
 
 
 def test_static() -> None:
-    assert findings(CODE, setup(nn.LogSoftmax(dim=0), nn.NLLLoss()), static=True)
+    assert findings(CODE, mlp_setup(nn.LogSoftmax(dim=0), nn.NLLLoss()), static=True)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS007"
 TARGETS = torch.randint(0, 2, (40, 1), generator=torch.Generator().manual_seed(0)).float()
@@ -27,12 +27,12 @@ TARGETS = torch.randint(0, 2, (40, 1), generator=torch.Generator().manual_seed(0
     ],
 )
 def test_a_single_unit_is_an_error(head: Callable[..., Any]) -> None:
-    (found,) = findings(CODE, setup(head, nn.BCELoss(), TARGETS, outputs=1))
+    (found,) = findings(CODE, mlp_setup(head, nn.BCELoss(), TARGETS, outputs=1))
     assert found.level is Level.ERROR
 
 
 def test_two_units_are_silent() -> None:
-    assert not findings(CODE, setup(nn.Softmax(dim=1), nn.BCELoss(), torch.rand(40, 2), outputs=2))
+    assert not findings(CODE, mlp_setup(nn.Softmax(dim=1), nn.BCELoss(), torch.rand(40, 2), outputs=2))
 
 
 class Pooling(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 MULTI_HOT = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 1.0]]).repeat(20, 1)
 
@@ -21,7 +21,7 @@ MULTI_HOT = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 1.0]])
 )
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), lambda o, t: F.nll_loss(F.log_softmax(o, 1), t)])
 def test_sigmoid_before_cross_entropy(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    assert findings("LOS002", setup(head, loss))
+    assert findings("LOS002", mlp_setup(head, loss))
 
 
 @pytest.mark.parametrize(
@@ -34,19 +34,19 @@ def test_sigmoid_before_cross_entropy(head: Callable[..., Any], loss: Callable[.
     ],
 )
 def test_gates_are_no_sigmoid_heads(head: Callable[..., Any] | None) -> None:
-    assert not findings("LOS002", setup(head, nn.CrossEntropyLoss()))
+    assert not findings("LOS002", mlp_setup(head, nn.CrossEntropyLoss()))
 
 
 @pytest.mark.parametrize("loss", [nn.BCELoss(), nn.BCEWithLogitsLoss()])
 def test_multi_label_losses_are_none_of_los002(loss: nn.Module) -> None:
-    assert not findings("LOS002", setup(torch.sigmoid, loss, MULTI_HOT))
+    assert not findings("LOS002", mlp_setup(torch.sigmoid, loss, MULTI_HOT))
 
 
 def test_redundant_log_softmax_is_info() -> None:
-    (found,) = findings("LOS004", setup(nn.LogSoftmax(dim=1), nn.CrossEntropyLoss()))
+    (found,) = findings("LOS004", mlp_setup(nn.LogSoftmax(dim=1), nn.CrossEntropyLoss()))
     assert found.level is Level.INFO
-    assert not findings("LOS004", setup(nn.LogSoftmax(dim=1), nn.NLLLoss()))
-    assert not findings("LOS004", setup(None, nn.CrossEntropyLoss()))
+    assert not findings("LOS004", mlp_setup(nn.LogSoftmax(dim=1), nn.NLLLoss()))
+    assert not findings("LOS004", mlp_setup(None, nn.CrossEntropyLoss()))
 
 
 def focal(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -70,12 +70,12 @@ LOGIT_LOSSES = [
 @pytest.mark.parametrize("head", [nn.Sigmoid(), lambda z: torch.sigmoid(z).reshape(40, 5), nn.Softmax(dim=1)])
 @pytest.mark.parametrize("loss", LOGIT_LOSSES)
 def test_sigmoid_before_a_loss_on_logits(head: Callable[..., Any], loss: Callable[..., Any]) -> None:
-    assert findings("LOS005", setup(head, loss, MULTI_HOT))
+    assert findings("LOS005", mlp_setup(head, loss, MULTI_HOT))
 
 
 @pytest.mark.parametrize("loss", LOGIT_LOSSES)
 def test_logits_are_silent(loss: Callable[..., Any]) -> None:
-    assert not findings("LOS005", setup(None, loss, MULTI_HOT))
+    assert not findings("LOS005", mlp_setup(None, loss, MULTI_HOT))
 
 
 def test_sigmoid_for_a_metric_is_silent() -> None:
@@ -83,7 +83,7 @@ def test_sigmoid_for_a_metric_is_silent() -> None:
         assert ((torch.sigmoid(output) > 0.5).float() == targets).float().mean() <= 1
         return F.binary_cross_entropy_with_logits(output, targets)
 
-    assert not findings("LOS005", setup(None, loss, MULTI_HOT))
+    assert not findings("LOS005", mlp_setup(None, loss, MULTI_HOT))
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_sigmoid_for_a_metric_is_silent() -> None:
 )
 def test_found_by_a_static_check(code: str, head: Callable[..., Any], loss: Callable[..., Any]) -> None:
     targets = MULTI_HOT if code == "LOS005" else None
-    assert findings(code, setup(head, loss, targets), static=True)
+    assert findings(code, mlp_setup(head, loss, targets), static=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import Net, findings, setup, skipped
+from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 LABELS = torch.arange(40) % 5
 ONE_HOT = F.one_hot(LABELS, 5).float()
@@ -31,7 +31,7 @@ SMOOTH = 0.9 * ONE_HOT + 0.02
     ],
 )
 def test_binary_loss_on_one_hot_rows(head: Callable[..., Any] | None, loss: Callable[..., Any]) -> None:
-    assert findings("LOS012", setup(head, loss, ONE_HOT))
+    assert findings("LOS012", mlp_setup(head, loss, ONE_HOT))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_binary_loss_on_one_hot_rows(head: Callable[..., Any] | None, loss: Call
     ],
 )
 def test_binary_loss_on_other_targets_is_silent(targets: torch.Tensor, outputs: int, more: dict[str, Any]) -> None:
-    assert not findings("LOS012", setup(None, nn.BCEWithLogitsLoss(), targets, outputs=outputs, **more))
+    assert not findings("LOS012", mlp_setup(None, nn.BCEWithLogitsLoss(), targets, outputs=outputs, **more))
 
 
 def test_one_hot_masks() -> None:
@@ -65,14 +65,14 @@ def test_one_hot_masks() -> None:
     [(None, nn.CrossEntropyLoss()), (nn.Softmax(dim=1), nn.BCELoss()), (nn.Softmax(dim=1), nn.MSELoss())],
 )
 def test_several_labels_through_a_softmax(head: Callable[..., Any] | None, loss: Callable[..., Any]) -> None:
-    assert findings("LOS013", setup(head, loss, MULTI_HOT))
+    assert findings("LOS013", mlp_setup(head, loss, MULTI_HOT))
 
 
 @pytest.mark.parametrize(
     "targets", [LABELS, ONE_HOT, SOFT, MIXUP, SMOOTH, torch.where(LABELS[:, None] == 2, 0.0, ONE_HOT)]
 )
 def test_distributions_are_silent(targets: torch.Tensor) -> None:
-    assert not findings("LOS013", setup(None, nn.CrossEntropyLoss(), targets))
+    assert not findings("LOS013", mlp_setup(None, nn.CrossEntropyLoss(), targets))
 
 
 def _sum(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def _supervised_contrast(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def test_several_labels_times_log_softmax() -> None:
     for loss in (_sum, _of_a_logarithm, lambda z, y: -(y.long() * z.log_softmax(1)).mean()):
-        (found,) = findings("LOS013", setup(None, loss, MULTI_HOT))
+        (found,) = findings("LOS013", mlp_setup(None, loss, MULTI_HOT))
         assert found.level.value == "warning"
         assert found.location is not None
         assert Path(found.location.file).name == Path(__file__).name
@@ -111,41 +111,41 @@ def test_several_labels_times_log_softmax() -> None:
 
 @pytest.mark.parametrize("targets", [ONE_HOT, SOFT, MIXUP, SMOOTH, torch.where(LABELS[:, None] == 2, 0.0, ONE_HOT)])
 def test_distributions_times_log_softmax_are_silent(targets: torch.Tensor) -> None:
-    assert not findings("LOS013", setup(None, _sum, targets))
+    assert not findings("LOS013", mlp_setup(None, _sum, targets))
 
 
 @pytest.mark.parametrize("loss", [_share_of_positives, _allowed_actions, _distilled])
 def test_other_losses_with_several_ones_in_a_row_are_silent(loss: Callable[..., Any]) -> None:
-    assert not findings("LOS013", setup(None, loss, MULTI_HOT))
+    assert not findings("LOS013", mlp_setup(None, loss, MULTI_HOT))
 
 
 def test_contrast_of_a_batch_with_itself_is_silent() -> None:
-    assert not findings("LOS013", setup(None, _supervised_contrast, LABELS))
+    assert not findings("LOS013", mlp_setup(None, _supervised_contrast, LABELS))
 
 
 def test_the_words_around_a_word_are_silent() -> None:
-    assert not findings("LOS013", setup(None, _sum, (ONE_HOT + ONE_HOT.roll(1, 0))))
+    assert not findings("LOS013", mlp_setup(None, _sum, (ONE_HOT + ONE_HOT.roll(1, 0))))
 
 
 def test_completing_a_set_is_silent() -> None:
     torch.manual_seed(0)
     baskets = (torch.rand(40, 12) < 0.3).float()
-    assert not findings("LOS013", {"model": Net(12), "inputs": baskets, "targets": baskets, "loss": _sum})
+    assert not findings("LOS013", {"model": Mlp(12), "inputs": baskets, "targets": baskets, "loss": _sum})
 
 
 @pytest.mark.parametrize("head", [None, torch.sigmoid])
 def test_multi_label_losses_are_silent(head: Callable[..., Any] | None) -> None:
     loss = nn.BCEWithLogitsLoss() if head is None else nn.BCELoss()
-    assert not findings("LOS013", setup(head, loss, MULTI_HOT))
+    assert not findings("LOS013", mlp_setup(head, loss, MULTI_HOT))
 
 
 @pytest.mark.parametrize("loss", [nn.MSELoss(), nn.L1Loss(), nn.SmoothL1Loss(), nn.HuberLoss()])
 def test_regression_loss_on_one_hot_rows(loss: nn.Module) -> None:
-    assert findings("LOS014", setup(nn.Softmax(dim=1), loss, ONE_HOT))
+    assert findings("LOS014", mlp_setup(nn.Softmax(dim=1), loss, ONE_HOT))
 
 
 def test_regression_loss_on_integer_labels() -> None:
-    case = setup(lambda z: z.squeeze(1), F.mse_loss, LABELS, outputs=1)
+    case = mlp_setup(lambda z: z.squeeze(1), F.mse_loss, LABELS, outputs=1)
     assert findings("LOS014", case)
 
 
@@ -161,33 +161,33 @@ def test_regression_loss_on_integer_labels() -> None:
     ],
 )
 def test_regression_targets_are_silent(targets: torch.Tensor, outputs: int, more: dict[str, Any]) -> None:
-    assert not findings("LOS014", setup(None, F.mse_loss, targets, outputs=outputs, **more))
+    assert not findings("LOS014", mlp_setup(None, F.mse_loss, targets, outputs=outputs, **more))
 
 
 def test_autoencoder_of_one_hot_rows_is_silent() -> None:
     torch.manual_seed(0)
     rows = F.one_hot(torch.arange(40) % 12, 12).float()
-    assert not findings("LOS014", {"model": Net(12), "inputs": rows, "targets": rows, "loss": nn.MSELoss()})
+    assert not findings("LOS014", {"model": Mlp(12), "inputs": rows, "targets": rows, "loss": nn.MSELoss()})
 
 
 def test_one_distribution_over_the_batch() -> None:
-    case = setup(lambda z: z.squeeze(1), F.cross_entropy, (LABELS == 0).float(), outputs=1)
+    case = mlp_setup(lambda z: z.squeeze(1), F.cross_entropy, (LABELS == 0).float(), outputs=1)
     assert findings("LOS026", case)
 
 
 def test_indices_in_the_place_of_distributions() -> None:
-    assert findings("LOS026", setup(None, F.cross_entropy, LABELS.float().unsqueeze(1).repeat(1, 5)))
+    assert findings("LOS026", mlp_setup(None, F.cross_entropy, LABELS.float().unsqueeze(1).repeat(1, 5)))
 
 
 def test_rows_in_the_place_of_index_lists() -> None:
-    assert findings("LOS026", setup(None, nn.MultiLabelMarginLoss(), MULTI_HOT.long()))
+    assert findings("LOS026", mlp_setup(None, nn.MultiLabelMarginLoss(), MULTI_HOT.long()))
     lists = torch.tensor([[2, 0, -1, 0, 0], [3, -1, 0, 0, 0]]).repeat(20, 1)
-    assert not findings("LOS026", setup(None, nn.MultiLabelMarginLoss(), lists))
+    assert not findings("LOS026", mlp_setup(None, nn.MultiLabelMarginLoss(), lists))
 
 
 @pytest.mark.parametrize("targets", [LABELS, ONE_HOT, SOFT, MIXUP, SMOOTH, MULTI_HOT])
 def test_forms_that_mean_what_they_say_are_silent(targets: torch.Tensor) -> None:
-    assert not findings("LOS026", setup(None, F.cross_entropy, targets))
+    assert not findings("LOS026", mlp_setup(None, F.cross_entropy, targets))
 
 
 def test_a_single_unbatched_sample_is_silent() -> None:
@@ -204,9 +204,9 @@ def test_a_single_unbatched_sample_is_silent() -> None:
 @pytest.mark.parametrize("code", ["LOS012", "LOS013", "LOS014", "LOS026"])
 def test_made_up_targets_are_not_judged(code: str) -> None:
     torch.manual_seed(0)
-    assert skipped(code, {"model": Net(), "inputs": torch.randn(20, 12), "loss": nn.CrossEntropyLoss()})
+    assert skipped(code, {"model": Mlp(), "inputs": torch.randn(20, 12), "loss": nn.CrossEntropyLoss()})
 
 
 @pytest.mark.parametrize("code", ["LOS012", "LOS013", "LOS014", "LOS026"])
 def test_a_static_check_says_that_it_cannot_tell(code: str) -> None:
-    assert "static" in skipped(code, setup(None, nn.BCEWithLogitsLoss(), ONE_HOT), static=True)
+    assert "static" in skipped(code, mlp_setup(None, nn.BCEWithLogitsLoss(), ONE_HOT), static=True)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS016"
 Y = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ UNIT = torch.rand(40, 5, generator=torch.Generator().manual_seed(0))
 )
 @pytest.mark.parametrize("loss", [nn.MSELoss(), F.l1_loss])
 def test_out_of_reach(head: Callable[..., Any], targets: torch.Tensor, loss: Callable[..., Any]) -> None:
-    (found,) = findings(CODE, setup(head, loss, targets))
+    (found,) = findings(CODE, mlp_setup(head, loss, targets))
     assert found.level is Level.ERROR
     assert found.evidence["share_outside"] > 0.05
 
@@ -56,13 +56,13 @@ def test_out_of_reach(head: Callable[..., Any], targets: torch.Tensor, loss: Cal
     ],
 )
 def test_within_reach_is_silent(head: Callable[..., Any] | None, targets: torch.Tensor) -> None:
-    assert not findings(CODE, setup(head, nn.MSELoss(), targets))
+    assert not findings(CODE, mlp_setup(head, nn.MSELoss(), targets))
 
 
 def test_a_few_outliers_are_a_warning() -> None:
     targets = UNIT.clone()
     targets[:3, 0] = 4.0
-    (found,) = findings(CODE, setup(nn.Sigmoid(), nn.MSELoss(), targets))
+    (found,) = findings(CODE, mlp_setup(nn.Sigmoid(), nn.MSELoss(), targets))
     assert found.level is Level.WARNING
 
 
@@ -70,8 +70,8 @@ def test_a_few_outliers_are_a_warning() -> None:
     ("targets", "wrong"), [(torch.ones(40, 5), False), (2.0 * (Y > 0) - 1, True), (255.0 * (Y > 0), True)]
 )
 def test_labels_of_binary_losses(targets: torch.Tensor, wrong: bool) -> None:
-    assert bool(findings(CODE, setup(None, nn.BCEWithLogitsLoss(), targets))) is wrong
+    assert bool(findings(CODE, mlp_setup(None, nn.BCEWithLogitsLoss(), targets))) is wrong
 
 
 def test_classification_is_none_of_its_business() -> None:
-    assert not findings(CODE, setup(F.relu, F.cross_entropy))
+    assert not findings(CODE, mlp_setup(F.relu, F.cross_entropy))

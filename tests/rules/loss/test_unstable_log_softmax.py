@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 CODE = "LOS027"
 
@@ -31,7 +31,7 @@ CODE = "LOS027"
     ],
 )
 def test_levels(head: Callable[..., Any], level: Level) -> None:
-    (found,) = findings(CODE, setup(head, nn.MSELoss(), torch.randn(40, 5)))
+    (found,) = findings(CODE, mlp_setup(head, nn.MSELoss(), torch.randn(40, 5)))
     assert found.level is level
 
 
@@ -47,4 +47,4 @@ def test_levels(head: Callable[..., Any], level: Level) -> None:
     ],
 )
 def test_silent(head: Callable[..., Any]) -> None:
-    assert not findings(CODE, setup(head, nn.MSELoss(), torch.randn(40, 5)))
+    assert not findings(CODE, mlp_setup(head, nn.MSELoss(), torch.randn(40, 5)))

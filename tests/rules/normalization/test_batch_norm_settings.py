@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, images, places
+from nnlint.testing import Net, checked, features, findings, images, places
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,19 @@ from tests.rules.normalization.rulecheck import Functional, checked, features, f
     ],
 )
 def test_momentum(norm, expected) -> None:
-    assert places(found("NRM007", nn.Sequential(nn.Linear(20, 16), norm), features())) == expected
+    assert places(findings("NRM007", nn.Sequential(nn.Linear(20, 16), norm), features())) == expected
 
 
 def test_subclass_of_batch_norm_is_one() -> None:
     class Own(nn.BatchNorm2d):
         pass
 
-    findings = found(
+    reported = findings(
         "NRM007", nn.Sequential(nn.Conv2d(3, 4, 3), Own(4, momentum=0.997), nn.BatchNorm2d(4, momentum=0.997)), images()
     )
-    assert places(findings) == [("warning", "1")]
-    assert findings[0].modules == ["2"]
-    assert "0.003" in findings[0].fix
+    assert places(reported) == [("warning", "1")]
+    assert reported[0].modules == ["2"]
+    assert "0.003" in reported[0].fix
 
 
 POINTS = torch.randn(16, 8, 1, 1, generator=torch.Generator().manual_seed(0))
@@ -52,15 +52,15 @@ POINTS = torch.randn(16, 8, 1, 1, generator=torch.Generator().manual_seed(0))
         (nn.GroupNorm(8, 8), POINTS),
         (nn.LayerNorm(1), features().unsqueeze(-1)),
         (nn.RMSNorm(1), features().unsqueeze(-1)),
-        (Functional(lambda m, x: F.normalize(x, dim=1)), features(width=1)),
-        (Functional(lambda m, x: F.group_norm(x, 20)), features()),
-        (Functional(lambda m, x: torch.instance_norm(x, None, None, None, None, True, 0.1, 1e-5, False)), POINTS),
+        (Net(lambda m, x: F.normalize(x, dim=1)), features(width=1)),
+        (Net(lambda m, x: F.group_norm(x, 20)), features()),
+        (Net(lambda m, x: torch.instance_norm(x, None, None, None, None, True, 0.1, 1e-5, False)), POINTS),
     ],
     ids=["group norm", "on one position", "layer norm", "rms norm", "normalize", "function", "instance norm"],
 )
 def test_one_value(model, inputs) -> None:
-    findings = found("NRM008", nn.Sequential(model), inputs)
-    assert [item.level.value for item in findings] == ["error"]
+    reported = findings("NRM008", nn.Sequential(model), inputs)
+    assert [item.level.value for item in reported] == ["error"]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_one_value(model, inputs) -> None:
         (nn.BatchNorm2d(8), POINTS),
         (nn.BatchNorm1d(20).eval(), features(samples=1)),
         (nn.InstanceNorm2d(3), images()),
-        (Functional(lambda m, x: F.normalize(x, dim=1)), features()),
+        (Net(lambda m, x: F.normalize(x, dim=1)), features()),
     ],
     ids=["two a group", "positions", "layer norm", "batch of one position", "eval mode", "instance norm", "normalize"],
 )
 def test_several_values_are_silent(model, inputs) -> None:
-    assert found("NRM008", nn.Sequential(model), inputs) == []
+    assert findings("NRM008", nn.Sequential(model), inputs) == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_several_values_are_silent(model, inputs) -> None:
     ],
 )
 def test_tiny_batch(model, inputs, expected) -> None:
-    assert places(found("NRM009", nn.Sequential(model), inputs)) == expected
+    assert places(findings("NRM009", nn.Sequential(model), inputs)) == expected
 
 
 def test_made_up_inputs_are_no_evidence() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, images, places
+from nnlint.testing import Net, checked, features, findings, images, places
 
 
 def net(between: nn.Module, norm: nn.Module | None = None, before: nn.Module | None = None) -> nn.Module:
@@ -31,9 +31,9 @@ class Method(nn.Module):
     "dropout", [nn.Dropout(0.5), AlwaysOn(), Method(), nn.Dropout2d(0.5)], ids=lambda d: type(d).__name__
 )
 def test_every_form_of_dropout_is_seen(dropout) -> None:
-    findings = found("NRM001", net(dropout), images())
-    assert places(findings) == [("warning", "2.2")]
-    assert findings[0].evidence["variance_ratio"] > 1.5
+    reported = findings("NRM001", net(dropout), images())
+    assert places(reported) == [("warning", "2.2")]
+    assert reported[0].evidence["variance_ratio"] > 1.5
 
 
 @pytest.mark.parametrize(
@@ -64,30 +64,30 @@ def test_every_form_of_dropout_is_seen(dropout) -> None:
     ],
 )
 def test_harmless_dropout_is_silent(model) -> None:
-    assert found("NRM001", model, images()) == []
+    assert findings("NRM001", model, images()) == []
 
 
 def test_alpha_dropout_keeps_the_variance_of_selu() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 64), nn.SELU(), nn.AlphaDropout(0.3), nn.Linear(64, 64), nn.BatchNorm1d(64))
     nn.init.kaiming_normal_(model[0].weight, nonlinearity="linear")
-    assert found("NRM001", model, features()) == []
+    assert findings("NRM001", model, features()) == []
     model[2] = nn.Dropout(0.3)
-    assert places(found("NRM001", model, features())) == []  # 1/q = 1.43 for centered values
+    assert places(findings("NRM001", model, features())) == []  # 1/q = 1.43 for centered values
     model[2] = nn.Dropout(0.5)
-    assert places(found("NRM001", model, features())) == [("warning", "4")]
+    assert places(findings("NRM001", model, features())) == [("warning", "4")]
 
 
 def test_weak_dropout_is_measured_and_silent() -> None:
     # 1/q = 1.25 for centered values: below the limit although p is above the ignored one.
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 64), nn.Dropout(0.2), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.Linear(64, 5))
-    assert found("NRM001", model, features()) == []
+    assert findings("NRM001", model, features()) == []
 
 
 def test_dropout_straight_into_the_norm_and_through_a_concatenation() -> None:
     torch.manual_seed(0)
-    model = Functional(
+    model = Net(
         lambda m, x: m.head(m.norm(torch.cat([m.a(x), m.drop(F.relu(m.b(x)))], dim=1))),
         a=nn.Linear(20, 16),
         b=nn.Linear(20, 16),
@@ -95,10 +95,10 @@ def test_dropout_straight_into_the_norm_and_through_a_concatenation() -> None:
         norm=nn.BatchNorm1d(32),
         head=nn.Linear(32, 5),
     )
-    findings = found("NRM001", model, features())
-    assert places(findings) == [("warning", "norm")]
+    reported = findings("NRM001", model, features())
+    assert places(reported) == [("warning", "norm")]
     # A ReLU output has mean^2/var near 0.47: 2 + 0.47 for p = 0.5.
-    assert findings[0].evidence["variance_ratio"] == pytest.approx(2.47, rel=0.15)
+    assert reported[0].evidence["variance_ratio"] == pytest.approx(2.47, rel=0.15)
 
 
 def test_one_finding_names_all_norms() -> None:
@@ -107,9 +107,9 @@ def test_one_finding_names_all_norms() -> None:
     model = nn.Sequential(
         nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), block(), block(), nn.Linear(32, 5)
     )
-    findings = found("NRM001", model, features())
-    assert len(findings) == 1
-    assert {"4.1", "5.1", "3", "4.3"} == {findings[0].module, *findings[0].modules}
+    reported = findings("NRM001", model, features())
+    assert len(reported) == 1
+    assert {"4.1", "5.1", "3", "4.3"} == {reported[0].module, *reported[0].modules}
 
 
 def test_skipped_without_inputs() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, features, found, images, places
+from nnlint.testing import Net, features, findings, images, places
 
 
 def mlp(dropout: nn.Module) -> nn.Module:
@@ -25,13 +25,13 @@ def mlp(dropout: nn.Module) -> nn.Module:
         (nn.Dropout(0.8), []),
         (nn.Dropout(0.7), []),
         (nn.Dropout(0.9).eval(), []),
-        (Functional(lambda m, x: F.dropout(x, 0.9, m.training)), [("warning", "2")]),
-        (Functional(lambda m, x: F.dropout(x, p=0.0)), []),
+        (Net(lambda m, x: F.dropout(x, 0.9, m.training)), [("warning", "2")]),
+        (Net(lambda m, x: F.dropout(x, p=0.0)), []),
         (nn.Identity(), []),
     ],
 )
 def test_probability(dropout, expected) -> None:
-    assert places(found("NRM005", mlp(dropout), features())) == expected
+    assert places(findings("NRM005", mlp(dropout), features())) == expected
 
 
 def test_limit_is_an_option() -> None:
@@ -43,19 +43,19 @@ def test_limit_is_an_option() -> None:
 
 
 def test_attention_dropout() -> None:
-    model = Functional(
+    model = Net(
         lambda m, x: F.scaled_dot_product_attention(m.q(x), m.k(x), x, dropout_p=0.9),
         q=nn.Linear(8, 8),
         k=nn.Linear(8, 8),
     )
-    assert places(found("NRM005", model, torch.randn(4, 6, 8))) == [("warning", "")]
+    assert places(findings("NRM005", model, torch.randn(4, 6, 8))) == [("warning", "")]
 
 
 def test_one_note_for_all_inert_dropouts() -> None:
     model = nn.Sequential(nn.Linear(20, 32), nn.Dropout(0), nn.Linear(32, 32), nn.Dropout(0), nn.Linear(32, 5))
-    findings = found("NRM005", model, features())
-    assert places(findings) == [("info", "1")]
-    assert findings[0].modules == ["3"]
+    reported = findings("NRM005", model, features())
+    assert places(reported) == [("info", "1")]
+    assert reported[0].modules == ["3"]
 
 
 TOKENS = torch.randn(4, 6, 8)
@@ -69,13 +69,13 @@ TOKENS = torch.randn(4, 6, 8)
         (nn.Sequential(nn.Linear(8, 8), nn.Dropout2d(0.2)), TOKENS, "time steps"),
         (nn.Sequential(nn.LayerNorm(8), nn.Dropout2d(0.2)), TOKENS, "time steps"),
         (nn.Sequential(nn.Linear(20, 8), nn.Dropout2d(0.2)), features(), "does not drop channels"),
-        (Functional(lambda m, x: F.dropout1d(m.fc(x), 0.2), fc=nn.Linear(20, 8)), features(), "whole samples"),
+        (Net(lambda m, x: F.dropout1d(m.fc(x), 0.2), fc=nn.Linear(20, 8)), features(), "whole samples"),
     ],
 )
 def test_wrong_rank(model, inputs, effect) -> None:
-    findings = found("NRM014", model, inputs)
-    assert [item.level.value for item in findings] == ["warning"]
-    assert effect in findings[0].message
+    reported = findings("NRM014", model, inputs)
+    assert [item.level.value for item in reported] == ["warning"]
+    assert effect in reported[0].message
 
 
 @pytest.mark.parametrize(
@@ -86,24 +86,24 @@ def test_wrong_rank(model, inputs, effect) -> None:
         (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout2d(0.2)), images()),
         (nn.Sequential(nn.Linear(20, 8), nn.Dropout(0.2)), features()),
         (nn.Sequential(nn.Linear(20, 8), nn.Dropout1d(0.0)), features()),
-        (Functional(lambda m, x: m.drop(x.transpose(1, 2).unsqueeze(-1)), drop=nn.Dropout2d(0.2)), TOKENS),
+        (Net(lambda m, x: m.drop(x.transpose(1, 2).unsqueeze(-1)), drop=nn.Dropout2d(0.2)), TOKENS),
     ],
     ids=["1d", "2d on (N, C, L)", "2d", "plain", "p = 0", "spatial dropout of embeddings"],
 )
 def test_right_rank_is_silent(model, inputs) -> None:
-    assert found("NRM014", model, inputs) == []
+    assert findings("NRM014", model, inputs) == []
 
 
 def rnn(kind: type[nn.RNNBase], layers: int, dropout: float) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of it too
         layer = kind(8, 16, num_layers=layers, dropout=dropout, batch_first=True)
-    return Functional(lambda m, x: m.rnn(x)[0], rnn=layer)
+    return Net(lambda m, x: m.rnn(x)[0], rnn=layer)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_dropout_of_a_single_recurrent_layer(kind) -> None:
-    assert places(found("NRM015", rnn(kind, 1, 0.5), TOKENS)) == [("warning", "rnn")]
+    assert places(findings("NRM015", rnn(kind, 1, 0.5), TOKENS)) == [("warning", "rnn")]
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_dropout_of_a_single_recurrent_layer(kind) -> None:
 )
 def test_other_recurrent_layers_are_silent(model) -> None:
     inputs = features() if isinstance(model, nn.Sequential) else TOKENS
-    assert found("NRM015", model, inputs) == []
+    assert findings("NRM015", model, inputs) == []

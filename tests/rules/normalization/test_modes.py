@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.rules.normalization.rulecheck import features, found, labels, places
+from nnlint.testing import features, findings, labels, places
 
 
 def net() -> nn.Module:
@@ -65,12 +65,12 @@ def eval_dropout(model: nn.Module) -> nn.Module:
     ],
 )
 def test_modes(model, expected) -> None:
-    assert places(found("NRM010", model, features())) == expected
+    assert places(findings("NRM010", model, features())) == expected
 
 
 @pytest.mark.parametrize("pattern", ["0", "0*", "0.1"])
 def test_declared_frozen_parts_are_silent(pattern) -> None:
-    assert found("NRM010", frozen(net(), norms_eval=False), features(), frozen=(pattern,)) == []
+    assert findings("NRM010", frozen(net(), norms_eval=False), features(), frozen=(pattern,)) == []
 
 
 def trained() -> tuple[nn.Module, torch.Tensor]:
@@ -86,11 +86,11 @@ def trained() -> tuple[nn.Module, torch.Tensor]:
 
 def test_stale_statistics_of_a_trained_model() -> None:
     model, inputs = trained()
-    assert found("NRM011", model, inputs) == []
-    assert places(found("NRM011", model, inputs * 10.0)) == [("warning", "0.1")]  # data preprocessed otherwise
+    assert findings("NRM011", model, inputs) == []
+    assert places(findings("NRM011", model, inputs * 10.0)) == [("warning", "0.1")]  # data preprocessed otherwise
     model[0][1].reset_running_stats()
-    assert places(found("NRM011", model, inputs)) == [("warning", "0.1")]
+    assert places(findings("NRM011", model, inputs)) == [("warning", "0.1")]
 
 
 def test_initial_statistics_of_a_fresh_model_are_silent() -> None:
-    assert found("NRM011", net(), features() * 100.0) == []
+    assert findings("NRM011", net(), features() * 100.0) == []

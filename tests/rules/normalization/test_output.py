@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.normalization.rulecheck import Functional, checked, features, found, labels, places
+from nnlint.testing import Net, checked, features, findings, labels, places
 
 
 def head(*last: nn.Module) -> nn.Module:
@@ -20,21 +20,21 @@ def head(*last: nn.Module) -> nn.Module:
         (head(nn.Dropout(0.2)), nn.CrossEntropyLoss(), "3"),
         (head(nn.Dropout(0.2), nn.LogSoftmax(dim=1)), nn.NLLLoss(), "3"),
         (head(nn.Dropout(0.2), nn.Unflatten(1, (5, 1)), nn.Flatten()), nn.CrossEntropyLoss(), "3"),
-        (Functional(lambda m, x: F.dropout(m.fc(x), training=m.training), fc=nn.Linear(20, 5)), F.cross_entropy, ""),
+        (Net(lambda m, x: F.dropout(m.fc(x), training=m.training), fc=nn.Linear(20, 5)), F.cross_entropy, ""),
     ],
     ids=["module", "before log-softmax", "before a view", "function"],
 )
 def test_dropout_on_output(model, loss, at) -> None:
-    assert places(found("NRM006", model, features(), labels(), loss=loss)) == [("warning", at)]
+    assert places(findings("NRM006", model, features(), labels(), loss=loss)) == [("warning", at)]
 
 
 def test_norm_on_output() -> None:
-    assert places(found("NRM013", head(nn.BatchNorm1d(5)), features(), labels())) == [("warning", "3")]
+    assert places(findings("NRM013", head(nn.BatchNorm1d(5)), features(), labels())) == [("warning", "3")]
 
 
 def test_norm_on_a_regression_output() -> None:
     model = nn.Sequential(nn.Linear(20, 1), nn.BatchNorm1d(1))
-    assert places(found("NRM013", model, features(), torch.randn(64, 1), loss=nn.MSELoss())) == [("warning", "1")]
+    assert places(findings("NRM013", model, features(), torch.randn(64, 1), loss=nn.MSELoss())) == [("warning", "1")]
 
 
 @pytest.mark.parametrize("code", ["NRM006", "NRM013"])
@@ -50,22 +50,22 @@ def test_norm_on_a_regression_output() -> None:
     ids=["plain", "before the last layer", "p = 0", "in eval", "layer norm"],
 )
 def test_heads_without_are_silent(code, model) -> None:
-    assert found(code, model, features(), labels()) == []
+    assert findings(code, model, features(), labels()) == []
 
 
 @pytest.mark.parametrize("code", ["NRM006", "NRM013"])
 def test_losses_on_embeddings_are_silent(code) -> None:
     model = head(nn.BatchNorm1d(5), nn.Dropout(0.2)) if code == "NRM006" else head(nn.BatchNorm1d(5))
     loss = lambda out, _: nn.TripletMarginLoss()(out[:20], out[20:40], out[40:60])  # noqa: E731
-    assert found(code, model, features(), labels(), loss=loss) == []
+    assert findings(code, model, features(), labels(), loss=loss) == []
 
 
 @pytest.mark.parametrize("code", ["NRM006", "NRM013"])
 def test_losses_between_two_outputs_are_silent(code) -> None:
     last = nn.Dropout(0.2) if code == "NRM006" else nn.BatchNorm1d(5)
-    model = Functional(lambda m, x: (m.student(x), m.teacher(x)), student=head(last), teacher=nn.Linear(20, 5))
+    model = Net(lambda m, x: (m.student(x), m.teacher(x)), student=head(last), teacher=nn.Linear(20, 5))
     loss = lambda out, _: F.mse_loss(out[0], out[1].detach())  # noqa: E731
-    assert found(code, model, features(), labels(), loss=loss) == []
+    assert findings(code, model, features(), labels(), loss=loss) == []
 
 
 @pytest.mark.parametrize("code", ["NRM006", "NRM013"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.rules.normalization.rulecheck import Functional, features, found, images, places
+from nnlint.testing import Net, features, findings, images, places
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from tests.rules.normalization.rulecheck import Functional, features, found, ima
         (nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8)), features()),
         (nn.Sequential(nn.Linear(20, 8), nn.Identity(), nn.Unflatten(1, (8, 1)), nn.BatchNorm1d(8)), features()),
         (
-            Functional(
+            Net(
                 lambda m, x: m.norm(nn.functional.linear(x, m.fc.weight, m.fc.bias)),
                 fc=nn.Linear(20, 8),
                 norm=nn.BatchNorm1d(8),
@@ -30,9 +30,9 @@ from tests.rules.normalization.rulecheck import Functional, features, found, ima
     ids=["conv", "transposed", "instance norm", "no affine", "linear", "view between", "functional"],
 )
 def test_redundant(model, inputs) -> None:
-    findings = found("NRM004", model, inputs)
-    assert [level for level, _ in places(findings)] == ["info"]
-    assert findings[0].evidence["parameters"] == 8
+    reported = findings("NRM004", model, inputs)
+    assert [level for level, _ in places(reported)] == ["info"]
+    assert reported[0].evidence["parameters"] == 8
 
 
 class Skip(nn.Module):
@@ -82,15 +82,15 @@ class Shared(nn.Module):
     ],
 )
 def test_needed_bias_is_silent(model, inputs) -> None:
-    assert found("NRM004", model, inputs) == []
+    assert findings("NRM004", model, inputs) == []
 
 
 def test_all_layers_in_one_finding() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4))
-    findings = found("NRM004", model, images())
-    assert places(findings) == [("info", "0")]
-    assert findings[0].modules == ["3"]
-    assert findings[0].evidence["parameters"] == 12
+    reported = findings("NRM004", model, images())
+    assert places(reported) == [("info", "0")]
+    assert reported[0].modules == ["3"]
+    assert reported[0].evidence["parameters"] == 12
 
 
 def test_output_of_the_layer_returned_as_well() -> None:
@@ -98,5 +98,5 @@ def test_output_of_the_layer_returned_as_well() -> None:
         y = m.conv(x)
         return y, m.norm(y)
 
-    model = Functional(forward, conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8))
-    assert found("NRM004", model, images()) == []
+    model = Net(forward, conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8))
+    assert findings("NRM004", model, images()) == []

@@ -13,6 +13,7 @@ with one build function, anywhere.
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import re
 import sys
@@ -25,10 +26,8 @@ from nnlint.config import CheckSettings
 from nnlint.finding import Level
 from nnlint.report import ReportedFinding, TargetReport
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+#: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
+_TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _DIRECTIVE = re.compile(r"#\s*(expect|skipped|settings):\s*(.*)$|#\s*(silent)\s*$")
 _EXPECT = re.compile(r"([A-Z]{3}\d{3})(?:\s+(error|warning|info))?(?:\s+(at)(?:\s+(\S+))?)?")
@@ -44,6 +43,7 @@ class Expected:
     module: str | None = None
 
     def matches(self, finding: ReportedFinding, own_level: Level) -> bool:
+        """Whether a finding of a rule with this own level is the expected one."""
         return (
             finding.code == self.code
             and finding.level is (self.level or own_level)
@@ -70,9 +70,11 @@ class Build:
 
     @property
     def target(self) -> str:
+        """The target string of the build function."""
         return f"{self.file}:{self.function}"
 
     def check_settings(self) -> CheckSettings:
+        """The settings that the comments ask for."""
         return CheckSettings(**self.settings)
 
 
@@ -113,7 +115,7 @@ def _note(build: Build, kind: str, text: str) -> None:
     if kind == "silent":
         build.silent = True
     elif kind == "settings":
-        build.settings |= tomllib.loads(f"settings = {{{text}}}")["settings"]
+        build.settings |= _TOML.loads(f"settings = {{{text}}}")["settings"]
     elif kind == "skipped":
         match = _SKIPPED.fullmatch(text.strip())
         if match is None:
