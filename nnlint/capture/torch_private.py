@@ -155,29 +155,6 @@ def custom_function_of(tensor: torch.Tensor) -> type | None:
     return getattr(tensor.grad_fn, "_forward_cls", None)
 
 
-def submodules(module: nn.Module) -> dict[str, Any]:
-    """The children by name, past any `__getattr__` of a wrapper's own."""
-    return submodules_in(vars(module))
-
-
-def submodules_in(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The children by name in the attributes of an object; empty where it is no module."""
-    found = attributes.get("_modules")
-    return found if isinstance(found, dict) else {}
-
-
-def loader_iterator() -> Any:
-    """The class that every iterator of a `DataLoader` has for its base.
-
-    Raises:
-        RuntimeError: this torch has none.
-    """
-    found = _get("torch.utils.data.dataloader:_BaseDataLoaderIter")
-    if found is None:
-        raise RuntimeError("this torch has no base class for the iterators of a DataLoader")
-    return found
-
-
 def is_bookkeeping(name: str) -> bool:
     """Whether an attribute of a module is one in which `nn.Module` itself keeps tensors, modules or hooks."""
     return name in ("_parameters", "_buffers", "_modules") or name.endswith(("_hooks", "_hooks_with_kwargs"))

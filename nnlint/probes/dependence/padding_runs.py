@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import zeroed
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence
 from nnlint.samples import batch_axis
+from nnlint.tensors import map_tensors
 
 #: Samples that are compared.
 _SAMPLES = 4
+_NOT_NESTED = "the inputs are not made of tuples, lists and dicts of tensors"
 #: Outputs whose samples differ by less, relative to their largest value, are the same for all.
 _CONSTANT = 1e-6
 
@@ -30,14 +31,18 @@ def replace_leaves(inputs: Any, leaves: Sequence[Leaf], changed: Mapping[int, Te
     Raises:
         Skip: the inputs are not made of tuples, lists and dicts.
     """
-    plain = dict(inputs) if isinstance(inputs, Mapping) else inputs
-    values, spec = pytree.tree_flatten(plain)
-    places = [place for place, value in enumerate(values) if isinstance(value, Tensor)]
-    if [id(values[place]) for place in places] != [id(leaf.tensor) for leaf in leaves]:
-        raise Skip("the inputs are not made of tuples, lists and dicts of tensors")
-    for place, leaf in zip(places, leaves, strict=True):
-        values[place] = changed.get(leaf.index, leaf.tensor)
-    return pytree.tree_unflatten(values, spec)
+    waiting = iter(leaves)
+
+    def replaced(tensor: Tensor) -> Tensor:
+        leaf = next(waiting, None)
+        if leaf is None or leaf.tensor is not tensor:
+            raise Skip(_NOT_NESTED)
+        return changed.get(leaf.index, tensor)
+
+    made = map_tensors(replaced, inputs)
+    if next(waiting, None) is not None:
+        raise Skip(_NOT_NESTED)
+    return made
 
 
 @dataclass(frozen=True, eq=False)
