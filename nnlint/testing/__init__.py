@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from nnlint.testing.expectations import Build, Expected, faults, read_builds
 from nnlint.testing.kit import (
+    NO_INPUTS,
     Mlp,
     Net,
     checked,
@@ -35,6 +36,7 @@ from nnlint.testing.kit import (
 from nnlint.testing.scripts import observe_script, observe_source
 
 __all__ = [
+    "NO_INPUTS",
     "Build",
     "Expected",
     "Mlp",

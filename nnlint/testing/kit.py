@@ -16,9 +16,10 @@ from nnlint.capture.recorder import Recorder
 if TYPE_CHECKING:
     from nnlint.report import ReportedFinding, TargetReport
 
-#: Samples and features of the inputs that a check gets where none are given; None says that there are no inputs.
+#: Samples and features of the inputs that a check gets where none are given.
 _SAMPLES, _FEATURES = 16, 8
-NOISE: Any = object()
+#: Given as inputs: the setup has none.
+NO_INPUTS: Any = object()
 
 
 class Net(nn.Module):
@@ -80,13 +81,13 @@ def labels(samples: int = 64, classes: int = 5) -> torch.Tensor:
     return torch.arange(samples) % classes
 
 
-def checked(code: str, case: Any, inputs: Any = NOISE, targets: Any = None, **more: Any) -> TargetReport:
+def checked(code: str, case: Any, inputs: Any = None, targets: Any = None, **more: Any) -> TargetReport:
     """The report of a check with one rule.
 
     Args:
         code: of the rule.
         case: a model, or anything else that `nnlint.check` takes.
-        inputs: with a model: its batch, or None for a setup without; 16 samples of 8 features by default.
+        inputs: with a model: its batch, or `NO_INPUTS`; 16 samples of 8 features where none is given.
         targets: with a model: what the loss compares with. Without a `loss` it is the cross-entropy; with a `loss` and
             without targets they are zeros.
         **more: with a model: further fields of the training setup; else settings of the check.
@@ -109,9 +110,9 @@ def _report(code: str, case: Any, inputs: Any, targets: Any, more: dict[str, Any
 
 
 def _setup(model: nn.Module, inputs: Any, targets: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    if inputs is NOISE:
+    if inputs is None:
         inputs = torch.randn(_SAMPLES, _FEATURES, generator=torch.Generator().manual_seed(0))
-    setup = {"model": model, "inputs": inputs, **fields}
+    setup = {"model": model, **({} if inputs is NO_INPUTS else {"inputs": inputs}), **fields}
     if targets is not None:
         setup = {"targets": targets, "loss": nn.CrossEntropyLoss(), **setup}
     elif setup.get("loss") is not None:
@@ -119,7 +120,7 @@ def _setup(model: nn.Module, inputs: Any, targets: Any, fields: dict[str, Any]) 
     return setup
 
 
-def findings(code: str, case: Any, inputs: Any = NOISE, targets: Any = None, **more: Any) -> list[ReportedFinding]:
+def findings(code: str, case: Any, inputs: Any = None, targets: Any = None, **more: Any) -> list[ReportedFinding]:
     """The findings of one rule; the arguments are those of `checked`.
 
     Raises:
@@ -132,13 +133,13 @@ def findings(code: str, case: Any, inputs: Any = NOISE, targets: Any = None, **m
     return [item for item in report.findings if item.code == code]
 
 
-def skipped(code: str, case: Any, inputs: Any = NOISE, targets: Any = None, **more: Any) -> str:
+def skipped(code: str, case: Any, inputs: Any = None, targets: Any = None, **more: Any) -> str:
     """The reason for which one rule was skipped, in a check that may have failed; empty when it was evaluated."""
     report = _report(code, case, inputs, targets, more)
     return next((item.reason for item in report.skipped if item.code == code), "")
 
 
-def levels(code: str, case: Any, inputs: Any = NOISE, targets: Any = None, **more: Any) -> dict[str, str]:
+def levels(code: str, case: Any, inputs: Any = None, targets: Any = None, **more: Any) -> dict[str, str]:
     """Module path -> level of the findings of one rule. The arguments are those of `checked`."""
     return {item.module: item.level.value for item in findings(code, case, inputs, targets, **more)}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnlint.testing import Net, checked, features, findings, labels, places
+from nnlint.testing import NO_INPUTS, Net, checked, features, findings, labels, places
 
 NAN, INF = float("nan"), float("inf")
 
@@ -40,7 +40,7 @@ def test_infinite_mask_is_silent() -> None:
 def test_non_finite_needs_no_inputs_and_no_fresh_weights() -> None:
     model = mlp()
     model[3].weight.data.fill_(NAN)
-    assert places(checked("INI005", model, None).findings) == [("error", "3")]
+    assert places(checked("INI005", model, NO_INPUTS).findings) == [("error", "3")]
 
 
 def repeated(model: nn.Module, *, layer: int, rows: int) -> nn.Module:

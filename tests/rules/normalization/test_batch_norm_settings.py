@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nnlint.testing import Net, checked, features, findings, images, places
+from nnlint.testing import NO_INPUTS, Net, checked, features, findings, images, places
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_made_up_inputs_are_no_evidence() -> None:
 
 
 def test_momentum_needs_no_inputs() -> None:
-    report = checked("NRM007", nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16, momentum=0.99)), None)
+    report = checked("NRM007", nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16, momentum=0.99)), NO_INPUTS)
     assert places(report.findings) == [("warning", "1")]

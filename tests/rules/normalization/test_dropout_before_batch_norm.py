@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nnlint.testing import Net, checked, features, findings, images, places
+from nnlint.testing import NO_INPUTS, Net, checked, features, findings, images, places
 
 
 def net(between: nn.Module, norm: nn.Module | None = None, before: nn.Module | None = None) -> nn.Module:
@@ -113,5 +113,5 @@ def test_one_finding_names_all_norms() -> None:
 
 
 def test_skipped_without_inputs() -> None:
-    report = checked("NRM001", net(nn.Dropout(0.5)), None)
+    report = checked("NRM001", net(nn.Dropout(0.5)), NO_INPUTS)
     assert [item.code for item in report.skipped] == ["NRM001"] or report.assumptions
