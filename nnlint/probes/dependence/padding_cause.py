@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnlint.probes.dependence.padding_masks import mask_of
-from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, refilled, trimmed
+from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, rate, refilled, trimmed
 from nnlint.probes.evaluation.first_difference import Difference, Run, changed_entries, first_difference
 
 if TYPE_CHECKING:
@@ -135,8 +135,9 @@ class _ShorterDiffers:
         if before.dim() != after.dim():
             return False
         readings = [(before, after)]
+        strided = after.dim() > 2 and self.sequence.length not in after.shape
         for axis in range(after.dim()):
-            choices = self._choices(before.shape[axis], after.shape[axis])
+            choices = self._choices(before.shape[axis], after.shape[axis], strided=strided)
             if choices is None:
                 return False
             readings = [
@@ -145,11 +146,11 @@ class _ShorterDiffers:
                 for mine, theirs in choices
             ]
         # Either reading of a folded axis may be the right one: the one that explains more of the changes.
-        return all(bool(changed_entries(one, other).any()) for one, other in readings if one.numel())
+        return all(one.numel() > 0 and bool(changed_entries(one, other).any()) for one, other in readings)
 
-    def _choices(self, short: int, long: int) -> list[tuple[Tensor | None, Tensor | None]] | None:
+    def _choices(self, short: int, long: int, *, strided: bool) -> list[tuple[Tensor | None, Tensor | None]] | None:
         """For an axis of these sizes, which positions of each are compared; None for axes that do not correspond."""
-        length, other = self.sequence.length, long - short
+        length = self.sequence.length
         if long == length and short == self.short:
             return [(self._valid(short), self._valid(length))]
         if 0 < long - length <= _EXTRA and short == self.short + long - length:
@@ -160,7 +161,11 @@ class _ShorterDiffers:
             mine, theirs = self._valid(self.short), self._valid(length)
             outside = (mine.repeat_interleave(inner), theirs.repeat_interleave(inner))
             return [(mine.repeat(inner), theirs.repeat(inner)), outside]
-        return [(None, None)] if other == 0 else None
+        step = rate(long, length) if strided and not self.sequence.at_start else None
+        if step is not None and step == rate(short, self.short):
+            kept = int(self.sequence.valid[0].sum()) // step
+            return [(torch.arange(short) < kept, torch.arange(long) < kept)]
+        return [(None, None)] if short == long else None
 
     def _valid(self, length: int) -> Tensor:
         kept = int(self.sequence.valid[0].sum())
@@ -179,23 +184,41 @@ def _kind(found: Difference, sequence: PaddedSequence) -> str:
     op, graph = found.op, found.graph
     if op.is_kind("attention") or (op.is_kind("softmax") and _is_weighting(op, graph)):
         return "attention"
+    if _takes_last_state(op, graph):
+        return "last-state"
     if op.is_kind("recurrent"):
         return "recurrent"
+    if _is_repeated(op, graph, sequence):
+        return "steps"
     if op.is_kind("index"):
-        return _kind_of_index(op, graph, sequence)
+        return "last-position"
     if op.is_kind(*_WINDOWS) or (op.is_kind("pool") and not op.is_kind("adaptive-pool") and _keeps_time(op)):
         return "window"
+    return _kind_of_reduction(op)
+
+
+def _kind_of_reduction(op: Op) -> str:
     if op.is_kind("norm"):
         return "norm"
     if op.is_kind("max-pool", "select"):
         return "max-pooling"
     if op.is_kind("reduce", "pool", "scan"):
         return "pooling"
-    if _is_repeated(op, graph, sequence):
-        return "steps"
     if op.is_kind("linear-map"):
         return "flattened" if not _takes_products(op) else "other"
     return "attention" if op.is_kind("matmul") else "other"
+
+
+def _takes_last_state(op: Op, graph: Graph) -> bool:
+    """Whether the op reads what a recurrent layer holds at its end, or is one that starts from another's end."""
+    passing = ("view", "identity", "cast", "dropout", "index", "concat")
+    if op.is_kind("recurrent"):
+        states = op.activations[1:]
+    elif op.is_kind("index", "linear-map", "norm", "activation", "elementwise", "view", "concat"):
+        states = (op,) if op.is_kind(*passing) else op.activations
+    else:
+        return False
+    return any(graph.producer(state, through=passing).is_kind("recurrent") for state in states)
 
 
 def _is_weighting(op: Op, graph: Graph) -> bool:
@@ -204,15 +227,6 @@ def _is_weighting(op: Op, graph: Graph) -> bool:
 
 def _takes_products(op: Op) -> bool:
     return op.is_kind("matmul") and len(op.activations) > 1
-
-
-def _kind_of_index(op: Op, graph: Graph, sequence: PaddedSequence) -> str:
-    source = graph.producer(op, through=("view", "identity", "cast", "dropout", "index", "norm", "concat"))
-    if source.is_kind("recurrent"):
-        return "last-state"
-    if _is_repeated(op, graph, sequence):
-        return "steps"
-    return "last-position"
 
 
 def _is_repeated(op: Op, graph: Graph, sequence: PaddedSequence) -> bool:

@@ -23,6 +23,10 @@ _SAMPLES = 4
 _NOT_NESTED = "the inputs are not made of tuples, lists and dicts of tensors"
 #: Outputs whose samples differ by less, relative to their largest value, are the same for all.
 _CONSTANT = 1e-6
+#: Steps of convolutions and poolings over time, all together, up to which an axis is recognized.
+_LARGEST_STEP = 9
+#: Shorter axes are no sequences.
+_LEAST_SIZE = 4
 
 
 def replace_leaves(inputs: Any, leaves: Sequence[Leaf], changed: Mapping[int, Tensor]) -> Any:
@@ -278,16 +282,16 @@ def _change(a: Tensor, b: Tensor, chosen: Chosen, sizes: Mapping[int, tuple[int,
     a, b = zeroed(a), zeroed(b)
     weight = torch.ones([1] * a.dim(), dtype=torch.bool, device=a.device)
     counted = [axis]
+    strided = a.dim() > 2 and not any(size in chosen.valid for place, size in enumerate(a.shape) if place != axis)
     for other in range(a.dim()):
-        valid = chosen.valid.get(a.shape[other]) if other != axis else None
-        cut = sizes.get(a.shape[other])
-        if a.shape[other] != b.shape[other] and (cut is None or b.shape[other] != cut[0] or other == axis):
-            return None
-        if valid is None:
+        seen = _seen(a.shape[other], b.shape[other], chosen.valid, sizes, strided=strided) if other != axis else None
+        if seen is None:
+            if a.shape[other] != b.shape[other]:
+                return None
             continue
-        if a.shape[other] != b.shape[other] and cut is not None:
-            start = a.shape[other] - cut[0] if cut[1] else 0
-            a, valid = a.narrow(other, start, cut[0]), valid.narrow(1, start, cut[0])
+        start, valid = seen
+        a = a.narrow(other, start, valid.shape[1])
+        b = b.narrow(other, max(0, min(start, b.shape[other] - valid.shape[1])), valid.shape[1])
         shape = [1] * a.dim()
         shape[axis], shape[other] = valid.shape
         # (batch, time) in the order of the two axes
@@ -295,6 +299,32 @@ def _change(a: Tensor, b: Tensor, chosen: Chosen, sizes: Mapping[int, tuple[int,
         weight = weight & flags.reshape(shape).to(a.device)
         counted.append(other)
     return _relative(a, b, weight.expand_as(a), counted)
+
+
+def _seen(
+    one: int, other: int, valid: Mapping[int, Tensor], sizes: Mapping[int, tuple[int, bool]], *, strided: bool
+) -> tuple[int, Tensor] | None:
+    """Of an axis of these sizes in the two forwards: where what is compared starts, and which of it is content.
+
+    None for an axis that is not one of time. `strided`: it may be one at a lower rate.
+    """
+    if one in valid and (other == one or (one in sizes and other == sizes[one][0])):
+        cut = sizes.get(one, (one, False)) if other != one else (one, False)
+        start = one - cut[0] if cut[1] else 0
+        return start, valid[one].narrow(1, start, cut[0])
+    for length, flags in valid.items() if strided else ():
+        step, left = rate(one, length), sizes.get(length, (length, False))
+        shorter = length if other == one else left[0]
+        if step is not None and not left[1] and rate(other, shorter) == step:
+            return 0, torch.arange(min(one, other)) < (flags.sum(1, keepdim=True) // step)
+    return None
+
+
+def rate(size: int, length: int) -> int | None:
+    """By which step an axis of a length was gone through to get this size; None where by none."""
+    if size < _LEAST_SIZE:
+        return None
+    return next((step for step in range(2, _LARGEST_STEP) if size in (length // step, -(-length // step))), None)
 
 
 def _relative(a: Tensor, b: Tensor, weight: Tensor, counted: list[int]) -> float | None:

@@ -116,11 +116,15 @@ def check(padding: PaddingStats, graph: Graph, declared: Declared, options: Padd
     """
     if "padding-read" in declared.traits:
         return
+    seen: set[str] = set()
     for found in padding.read:
+        if found.cause.op.label in seen:
+            continue  # another padded input that reaches the outputs by the same way
         if found.cause.kind == "flattened" or (found.cause.kind == "norm" and "norm-over-time" in declared.traits):
             continue
         influence = found.trimmed if found.trimmed is not None else found.refilled
         if influence is not None and influence > options.influence:
+            seen.add(found.cause.op.label)
             yield _finding(found, influence, graph, options)
 
 
@@ -155,6 +159,8 @@ def _reason(found: PaddingRead) -> tuple[str, str]:
     label = found.cause.op.label
     if found.cause.kind != "attention":
         words, fix = _WORDS[found.cause.kind]
+        if found.cause.kind == "last-state" and found.cause.op.is_kind("recurrent"):
+            words = "{op} starts from a state that is taken after the padding"
         return words.format(op=label), fix.format(op=label)
     mask = found.cause.mask or "other"
     state = _MASKS[mask]
