@@ -73,10 +73,10 @@ def _numel(parameter: Any) -> int:
 
 
 def _shapes(inputs: Any) -> str:
-    from nnlint.tensors import tensor_leaves
+    from nnlint.tensors import shape_of, tensor_leaves
 
     shapes = [
-        f"{' x '.join(map(str, leaf.shape)) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}"
+        f"{' x '.join(map(str, shape_of(leaf))) or 'scalar'} {str(leaf.dtype).removeprefix('torch.')}"
         for _, leaf in tensor_leaves(inputs)
     ]
     return "; ".join(shapes)

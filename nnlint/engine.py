@@ -15,7 +15,8 @@ from nnlint.describe import measurements_of, source_location, subject_of, traini
 from nnlint.details import details_of
 from nnlint.evidence import PROBES, cost_of
 from nnlint.failure import Failure, Failures
-from nnlint.finding import Finding, Level, Skip
+from nnlint.finding import Finding, Level, Location, Skip
+from nnlint.frames import format_trace, is_fatal, is_raised_by_user, location_of_exception, text_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
 from nnlint.suppress import accepted_by_modules
@@ -160,6 +161,13 @@ def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:
 # -------------------------------------------------------------------- setup
 
 
+def _user_fault(error: BaseException) -> Failure:
+    """An exception of the user's code where nnlint only looked at it."""
+    message = f"code of the target raised {type(error).__name__} where nnlint looked at the model: {text_of(error)}"
+    fix = "let what is read (attributes, named_modules, train()) not raise, or raise AttributeError for a missing attribute"
+    return Failure("RUN010", message, fix, location=location_of_exception(error), trace=format_trace(error))
+
+
 def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     from nnlint.setup import SetupError, SetupOptions, coerce
     from nnlint.setup.target.resolve import resolve
@@ -172,6 +180,11 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
             Failure(error.code, error.message, module=error.module, location=error.location, trace=error.trace)
         )
         return error.setup
+    except Exception as error:
+        if not is_raised_by_user(error):
+            raise
+        running.failures.append(_user_fault(error))
+        return None
 
 
 # -------------------------------------------------------------------- rules
@@ -259,9 +272,14 @@ def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
         found = list(rule.check(**evidence))
     except Skip as skip:
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=skip.reason))
-    except Exception as error:
-        running.failures.append(_crash(rule, error))
-        running.skipped.append(Skipped(code=rule.code, name=rule.name, reason="the rule crashed (RUN007)"))
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        failure = _crash(rule, error)
+        if failure.code == "RUN007" or all(_place(failure) != _place(known) for known in running.failures):
+            running.failures.append(failure)
+        reason = "the rule crashed" if failure.code == "RUN007" else "code of the target raised"
+        running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=f"{reason} ({failure.code})"))
     else:
         running.raised += [Raised(rule, finding, _level(rule, finding, running.settings)) for finding in found]
 
@@ -281,10 +299,17 @@ def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:
     return Level(configured) if configured is not None else finding.level or rule.level
 
 
-def _crash(rule: Rule, error: Exception) -> Failure:
+def _place(failure: Failure) -> tuple[str, Location | None]:
+    return failure.code, failure.location
+
+
+def _crash(rule: Rule, error: BaseException) -> Failure:
+    """The failure of a rule, or of the user's code that it ran into while it looked at the model."""
+    if is_raised_by_user(error, besides=rule.check.__code__.co_filename):
+        return _user_fault(error)
     return Failure(
         "RUN007",
-        f"rule {rule.code} {rule.name} raised {type(error).__name__}: {error}",
+        f"rule {rule.code} {rule.name} raised {type(error).__name__}: {text_of(error)}",
         fix=f"report it with the trace; `--ignore {rule.code}` leaves the rule out",
         trace="".join(traceback.format_exception(error)),
     )

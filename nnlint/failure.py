@@ -19,6 +19,7 @@ FAILURES: Mapping[str, str] = MappingProxyType(
         "RUN006": "out-of-budget",
         "RUN007": "rule-crashed",
         "RUN009": "process-crashed",
+        "RUN010": "model-not-inspectable",
     }
 )
 

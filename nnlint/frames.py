@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 import traceback
 from collections.abc import Iterable
@@ -90,6 +91,43 @@ def location_of_exception(error: BaseException, below: CodeType | None = None) -
             if owner_of(code.co_filename) is wanted:
                 return location_of(code, line)
     return None
+
+
+def text_of(error: BaseException) -> str:
+    """The words of an exception, also of one that cannot be printed."""
+    try:
+        return str(error)
+    except BaseException as failure:
+        return f"(no text: its __str__ raises {type(failure).__name__})"
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether an exception must not be turned into a finding: the user pressed Ctrl-C.
+
+    A `raise KeyboardInterrupt` in code is an exception like any other: there the last thing that ran is the raise.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is None or step.tb_frame.f_code.co_code[step.tb_lasti] != dis.opmap["RAISE_VARARGS"]
+
+
+def is_raised_by_user(error: BaseException, besides: str = "") -> bool:
+    """Whether the code that raised, past torch and other tools, is the user's or a library's and not nnlint's.
+
+    Args:
+        error: the exception, as caught.
+        besides: a file that does not count: a rule's own.
+    """
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for file in reversed(files):
+        if is_nnlint_file(file) or file == besides:
+            return False
+        if owner_of(file) is not Owner.TOOL:
+            return True
+    return False
 
 
 def has_user_frame(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.tensors import holds_list, map_tensors, tensor_leaves, tensors_in
+from nnlint.tensors import holds_list, is_dense, map_tensors, shape_of, tensor_leaves, tensors_in
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -33,12 +33,12 @@ class BatchLayout:
         """The axis of the samples in a value of the forward; time-major values may have lost the axis of the time."""
         if self.axis:
             return batch_axis(tensor, self.samples)
-        return 0 if tensor.dim() and tensor.shape[0] == self.samples else None
+        return 0 if tensor.dim() and shape_of(tensor)[0] == self.samples else None
 
 
 def batch_layout(setup: TrainingSetup) -> BatchLayout:
     """Find the axis of the samples: from the loader's batch size, the targets, then the inputs among themselves."""
-    shapes = [tuple(tensor.shape) for _, tensor in tensor_leaves(setup.inputs) if tensor.dim()]
+    shapes = [shape_of(tensor) for tensor in tensors_in(setup.inputs) if tensor.dim()]
     if not shapes or holds_list(setup.inputs):
         return BatchLayout(1, settled=True)
     first = shapes[0]
@@ -63,7 +63,7 @@ def _of_loader(setup: TrainingSetup, first: tuple[int, ...]) -> Iterator[tuple[i
 def _of_targets(setup: TrainingSetup, first: tuple[int, ...]) -> Iterator[tuple[int, bool]]:
     for _, target in tensor_leaves(setup.targets):
         if target.dim():
-            shape = tuple(target.shape)
+            shape = shape_of(target)
             # Targets with both leading axes of the inputs would have them in the other order just as well.
             both = len(first) > 1 and len(shape) > 1 and shape[:2] == first[:2]
             yield shape[0], not (both or setup.targets_assumed or first[:1] == first[1:2])
@@ -85,7 +85,7 @@ def given_samples(setup: TrainingSetup) -> int:
 def _first_length(inputs: Any) -> int:
     """Length of what comes first: a list of tensors or dicts, or a tensor."""
     if isinstance(inputs, torch.Tensor):
-        return int(inputs.shape[0]) if inputs.dim() else 1
+        return shape_of(inputs)[0] if inputs.dim() else 1
     if isinstance(inputs, list) and inputs and isinstance(inputs[0], (torch.Tensor, Mapping)):
         return len(inputs)
     children = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else ()
@@ -94,6 +94,8 @@ def _first_length(inputs: Any) -> int:
 
 def batch_axis(tensor: torch.Tensor, samples: int) -> int | None:
     """The axis of the samples: the first of size `samples` among the first two (time-major data have it second)."""
+    if not is_dense(tensor):
+        return None
     return next((axis for axis in range(min(2, tensor.dim())) if tensor.shape[axis] == samples), None)
 
 
@@ -110,7 +112,7 @@ def _is_edge_index(tensor: torch.Tensor, samples: int) -> bool:
 def _is_of_edges(tensor: torch.Tensor, samples: int) -> bool:
     if tensor.layout is not torch.strided:
         return True
-    if tensor.dim() != 2:
+    if tensor.dim() != 2 or tensor.is_nested:
         return False
     if _is_edge_index(tensor, samples):
         return True

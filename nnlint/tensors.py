@@ -107,6 +107,16 @@ def move(value: Any, device: torch.device | str) -> Any:
     return map_tensors(lambda tensor: tensor.to(device), value)
 
 
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The tensor's shape; of a nested one, whose parts differ, how many parts it has."""
+    return (int(tensor.size(0)),) if tensor.is_nested else tuple(tensor.shape)
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is a box of numbers: not sparse, nested or packed by a library, whose axes cannot be cut."""
+    return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+
+
 def is_scalar(value: Any) -> TypeGuard[torch.Tensor]:
     """Whether `value` is a tensor with a single element."""
     return isinstance(value, torch.Tensor) and value.numel() == 1
@@ -117,7 +127,7 @@ def describe(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {shape_text(tuple(value.shape))}"
+        return f"a tensor of shape {shape_text(shape_of(value))}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, tuple):
@@ -140,7 +150,7 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def summary(value: Any) -> str:
     """The shapes and dtypes of a batch in one line, as in `8x16 int64, mask=8x16 bool`."""
     if isinstance(value, torch.Tensor):
-        return f"{shape_text(tuple(value.shape))} {str(value.dtype).removeprefix('torch.')}"
+        return f"{shape_text(shape_of(value))} {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={summary(item)}" for key, item in value.items())
     if isinstance(value, list) and len(value) > 1:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from nnlint.capture.facts import UnregisteredModule
 from nnlint.capture.torch_private import patched_module_call, patched_parameter_new, without_torch_function
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import shape_of, tensor_leaves
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ModuleTracker:
         if self.failure is None and self.stack:
             call = self.stack[-1]
             shapes = [
-                f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
+                f"{shape_of(leaf)} {str(leaf.dtype).removeprefix('torch.')}"
                 for _, leaf in tensor_leaves((args, kwargs))
             ]
             self.failure = Failure(call.path, call.type_name, shapes)
@@ -145,7 +146,9 @@ def tracked_calls(tracker: ModuleTracker, observer: CallObserver) -> AbstractCon
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             tracker.enter(module)
             try:
-                result = original(module, *args, **kwargs)
+                # A scripted module is one operation: what carries it out in Python (fake tensors) is no call of the user's.
+                with without_torch_function() if isinstance(module, torch.jit.ScriptModule) else nullcontext():
+                    result = original(module, *args, **kwargs)
             except BaseException:
                 with without_torch_function():
                     tracker.failed(args, kwargs)

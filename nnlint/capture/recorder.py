@@ -36,7 +36,7 @@ from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 from nnlint.capture.torch_private import custom_function_of, is_transformed, untransformed
 from nnlint.frames import call_lines
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import shape_of, tensor_leaves
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
@@ -76,6 +76,8 @@ class Recorder(TorchFunctionMode):
         self._stop = stop
         self._observer = observer
         self._substitute = substitute
+        # A call that is being recorded: what a tensor subclass calls to carry it out is no call of the user's.
+        self._inside = False
         self._paused: list[dict[fx.Node, None]] = []
         self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
         self._given: list[tuple[str, torch.Tensor, int]] = []
@@ -147,7 +149,7 @@ class Recorder(TorchFunctionMode):
         """Run the call and record it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", type(func).__name__)
-        if name in QUIET or any(map(is_lazy, args)):
+        if self._inside or name in QUIET or any(map(is_lazy, args)):
             return func(*args, **kwargs)
         if name in ("__get__", "__set__"):
             attribute = getattr(getattr(func, "__self__", None), "__name__", "")
@@ -163,11 +165,14 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         before = [version(tensor) for tensor in inputs]
         instead = self._substitute(kinds.canonical(name)) if self._substitute is not None else None
+        self._inside = True
         try:
             result = (instead or func)(*args, **kwargs)
         except Exception:
             self._refused(func, name, args, kwargs)
             raise
+        finally:
+            self._inside = False
         changed = [tensor for tensor, old in zip(inputs, before, strict=True) if version(tensor) != old]
         self.record(func, name, args, kwargs, result, changed=changed, before=before, inputs=inputs)
         return result
@@ -358,7 +363,7 @@ class Recorder(TorchFunctionMode):
         if kind is not None:
             node.meta["kind"] = kind
         if tensor is not None:
-            node.meta["shape"] = tuple(tensor.shape)
+            node.meta["shape"] = shape_of(tensor)
             node.meta["dtype"] = str(tensor.dtype).removeprefix("torch.")
             node.meta["requires_grad"] = tensor.requires_grad
             node.meta["grad_enabled"] = torch.is_grad_enabled()

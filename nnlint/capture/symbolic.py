@@ -11,6 +11,7 @@ from torch import fx, nn
 from nnlint import kinds
 from nnlint.capture.graph import Graph
 from nnlint.finding import Location, Skip
+from nnlint.frames import is_fatal
 
 #: torch layers whose forward looks at shapes or values: kept whole and described by the taxonomy's MODULE_OPS.
 _WHOLE = frozenset(kinds.MODULE_OPS)
@@ -35,7 +36,9 @@ def trace(model: nn.Module, constructions: dict[str, Location]) -> Graph:
     try:
         twin = copy.deepcopy(model, memo)
         graph = _Tracer().trace(twin)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_fatal(error):
+            raise
         raise Skip(f"no graph: the model did not run, and symbolic tracing failed ({type(error).__name__})") from error
     modules = dict(model.named_modules())
     called: dict[str, int] = {}

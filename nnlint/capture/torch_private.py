@@ -108,6 +108,30 @@ def norms(tensors: Sequence[torch.Tensor], order: float = 2) -> Sequence[torch.T
     return [torch.linalg.vector_norm(item, order) for item in tensors]
 
 
+def is_wrapper(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is of a subclass that holds other tensors and no memory of its own (DTensor, quantized weights)."""
+    check = _get("torch.utils._python_dispatch:is_traceable_wrapper_subclass")
+    return bool(check is not None and check(tensor))
+
+
+#: Wrappers of a model: the attribute that holds the model, by the class's qualified name. Importing the classes costs seconds.
+_WRAPPERS = {
+    "torch._dynamo.eval_frame.OptimizedModule": ("_orig_mod", "compiled"),
+    "torch.nn.parallel.data_parallel.DataParallel": ("module", "parallel"),
+    "torch.nn.parallel.distributed.DistributedDataParallel": ("module", "parallel"),
+}
+
+
+def wrapped_model(model: nn.Module) -> tuple[nn.Module, str] | None:
+    """The model inside one that is compiled or data-parallel, and which of the two it is; None for any other."""
+    for kind in type(model).__mro__:
+        known = _WRAPPERS.get(f"{kind.__module__}.{kind.__qualname__}")
+        inner = getattr(model, known[0], None) if known is not None else None
+        if known is not None and isinstance(inner, nn.Module):
+            return inner, known[1]
+    return None
+
+
 def is_transformed(tensor: torch.Tensor) -> bool:
     """Whether the tensor is one of `torch.func`'s, valid only inside the transform that made it."""
     check = _get("torch:_C._functorch.is_functorch_wrapped_tensor")

@@ -13,6 +13,8 @@ from nnlint.evidence import TABLE
 from nnlint.finding import Skip
 from nnlint.guard.state_guard import StateGuard
 from nnlint.probes.fake import needs_fake
+from nnlint.probes.lazy import materialized
+from nnlint.probes.printed import Printed
 from nnlint.samples import first_samples, sample_count
 
 if TYPE_CHECKING:
@@ -53,10 +55,11 @@ class Session:
 
     def __init__(self, setup: TrainingSetup, plan: Plan, observed: Mapping[str, Any] | None = None) -> None:
         """Begin with what is known: `observed` is evidence about the training script, by type name."""
-        self.setup = setup
+        self.setup = setup if plan.static else materialized(setup, seed=plan.seed)
         self.plan = plan
         self.timings: dict[str, float] = {}
         self.failures: list[Failure] = []
+        self._printed = Printed()
         self._cache: dict[str, Any] = dict(observed or {})
 
     def evidence(self, name: str) -> Any:
@@ -116,7 +119,8 @@ class Session:
             raise Skip("the time budget was used up before this probe")
         start = time.perf_counter()
         try:
-            with self.guard.reading() if reads_only else self.guard, warnings.catch_warnings():
+            guard = self.guard.reading() if reads_only else self.guard
+            with guard, self._printed.during_pass(), warnings.catch_warnings():
                 # What the user's own run warns of is not repeated for every probe, nor turned into an exception by a filter.
                 warnings.simplefilter("ignore")
                 return probe()
@@ -127,6 +131,8 @@ class Session:
         """The caller's state again, bit for bit: what probes that only read left uncompared is compared now."""
         if "guard" in vars(self):
             self.guard.settle()
+        if self._printed.remark:
+            self.setup = self.setup.with_assumption(self._printed.remark)
 
     def measured(self) -> Mapping[str, Any]:
         """The evidence had so far, by type name; `Skip` for what could not be had."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from nnlint.frames import text_of
+
 
 def _matmul(match: re.Match[str]) -> str:
     rows, given, wanted, out = match.groups()
@@ -75,7 +77,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 
 def likely_cause(error: BaseException) -> str:
     """The likely cause of an exception and what to change; empty when none is known."""
-    text = str(error)
+    text = text_of(error)
     for pattern, explain in _CAUSES:
         match = pattern.search(text)
         if match is not None:
@@ -85,12 +87,7 @@ def likely_cause(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """`TypeError: ...` on one line."""
-    text = " ".join(str(error).split())
+    text = " ".join(text_of(error).split())
     if isinstance(error, SystemExit):
         return f"the code called exit ({text or 0})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Whether an exception must not be turned into a finding: the user pressed Ctrl-C."""
-    return isinstance(error, (KeyboardInterrupt, GeneratorExit))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.dependence.outputs import evaluate, forward, relative_difference
-from nnlint.probes.torch_errors import is_fatal
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.samples import batch_axis, first_samples, rolled, sample_count
 from nnlint.seeding import seed_everything
-from nnlint.tensors import map_tensors, tensor_leaves
+from nnlint.tensors import is_dense, map_tensors, tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -323,7 +323,7 @@ def _is_seen(change: float) -> bool:
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.numel() > 0 and not tensor.is_complex()
+    return tensor.numel() > 0 and is_dense(tensor) and not tensor.is_complex()
 
 
 def _any_along(flags: torch.Tensor, axis: int) -> torch.Tensor:

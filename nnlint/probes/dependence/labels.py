@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.dependence.copies import Copy, copy_of
 from nnlint.probes.dependence.loss_tape import LossTape
 from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.samples import batch_axis, batch_layout
 from nnlint.seeding import seed_everything

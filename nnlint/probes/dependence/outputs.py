@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnlint.capture.torch_private import is_wrapper
+from nnlint.dense import stored
 from nnlint.finding import Skip
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.frames import is_fatal
+from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seed_everything
 from nnlint.setup.training_setup import call
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import is_dense, tensors_in
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -40,7 +43,10 @@ def forward(setup: TrainingSetup, inputs: Any, *, seed: int, mode: str) -> list[
         if is_fatal(error):
             raise
         raise Skip(f"the forward raised in {mode} mode: {one_line(error)}") from error
-    return [tensor for _, tensor in tensor_leaves(output) if tensor.is_floating_point() and tensor.numel()]
+    numbers = [
+        tensor if is_dense(tensor) and not is_wrapper(tensor) else stored(tensor) for tensor in tensors_in(output)
+    ]
+    return [tensor for tensor in numbers if tensor is not None and tensor.is_floating_point() and tensor.numel()]
 
 
 def relative_difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nnlint.tensors import is_dense
+
 #: A mask that is added to scores holds values below this where it blocks.
 _BLOCKING = -1e3
 #: Constant ends without a known pad id: how many positions they need, and how many of them there have to be.
@@ -116,7 +118,7 @@ def flat_masks(leaves: Iterable[Leaf], samples: int) -> tuple[Leaf, ...]:
 
 def _may_be_content(leaf: Leaf) -> bool:
     tensor, name = leaf.tensor, leaf.name.lower()
-    if tensor.layout is not torch.strided or tensor.is_complex() or tensor.dtype == torch.bool:
+    if not is_dense(tensor) or tensor.is_complex() or tensor.dtype == torch.bool:
         return False
     if any(word in name for word in ("mask", "label", "position", "segment", "token_type")):
         return False
@@ -125,7 +127,7 @@ def _may_be_content(leaf: Leaf) -> bool:
 
 def _as_mask(tensor: Tensor, samples: int) -> Tensor | None:
     """The tensor as (batch, time) where it has at most two values and changes between them at most once a row."""
-    if tensor.layout is not torch.strided or tensor.is_complex() or tensor.dim() < 2 or tensor.shape[0] != samples:
+    if not is_dense(tensor) or tensor.is_complex() or tensor.dim() < 2 or tensor.shape[0] != samples or not samples:
         return None
     plain = tensor.reshape(tensor.shape[0], -1) if tensor.numel() == samples * max(tensor.shape[1:]) else None
     if plain is None or plain.shape[1] < 2:

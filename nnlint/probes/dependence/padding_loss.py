@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.dependence.loss_tape import LossTape
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds, find_padding
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
 from nnlint.setup.batches import LABEL_KEYS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from nnlint.frames import is_fatal
 from nnlint.probes.evaluation.first_difference import Difference, Run, recorded
-from nnlint.probes.torch_errors import is_fatal
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op

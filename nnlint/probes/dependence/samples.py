@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.finding import Skip
+from nnlint.tensors import tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -375,7 +376,9 @@ def provide(session: Session) -> Mixing:
     """What depends on what.
 
     Raises:
-        Skip: no evaluation-mode forward can be run, or the batch holds a single sample.
+        Skip: no evaluation-mode forward can be run, or the batch holds a single sample or nested tensors.
     """
     session.evidence("EvalStats")
+    if any(tensor.is_nested for tensor in tensors_in(session.setup.inputs)):
+        raise Skip("the inputs are nested: their samples have different shapes and cannot be exchanged")
     return Mixing(session)

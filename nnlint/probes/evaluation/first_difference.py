@@ -11,8 +11,8 @@ from torch import fx
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.capture.recorder import Observer, Recorder, Substitute
+from nnlint.frames import is_fatal
 from nnlint.probes.dependence.outputs import zeroed
-from nnlint.probes.torch_errors import is_fatal
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
 from nnlint.setup.training_setup import call

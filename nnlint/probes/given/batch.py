@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nnlint.dense import plain, stored
 from nnlint.finding import Location, Skip
 from nnlint.guard.reach import GeneratorState
 from nnlint.guard.tensors import is_fake
@@ -19,7 +20,7 @@ from nnlint.probes.given.dataset import dataset_targets, is_shuffled
 from nnlint.samples import batch_axis, given_samples, sample_count
 from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
-from nnlint.tensors import named_tensors
+from nnlint.tensors import is_dense, named_tensors, shape_of
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Memory for further batches of the data, beyond which no more are read.
 _READ_BYTES = 1 << 28
+#: Of the random numbers that reading the data may draw.
+_SEEDS = {"data": 0, "val_data": 1}
 #: Samples of a dataset that are read for their targets alone.
 _SPREAD_SAMPLES = 128
 
@@ -49,12 +52,17 @@ class BatchTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
-        return tuple(self.tensor.shape)
+        return shape_of(self.tensor)
 
     @property
     def dtype(self) -> str:
         """Its dtype without the prefix: `float32`."""
         return str(self.tensor.dtype).removeprefix("torch.")
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a box of numbers whose samples can be compared: not sparse, not nested."""
+        return is_dense(self.tensor)
 
     @property
     def is_floating(self) -> bool:
@@ -85,7 +93,9 @@ class BatchTensor:
         """
         if is_fake(self.tensor):
             raise Skip(f"{self.name} has a shape but no values")
-        dense = self.tensor.to_dense() if self.tensor.layout is not torch.strided else self.tensor
+        dense = stored(self.tensor) if self.tensor.is_nested else plain(self.tensor)
+        if dense is None:
+            raise Skip(f"the values of {self.name} ({type(self.tensor).__name__}) cannot be read")
         return (dense.abs() if dense.is_complex() else dense).reshape(-1).double()
 
     @cached_property
@@ -175,7 +185,7 @@ class Batch:
         count = sample_count(given)
         views = [
             tuple(
-                BatchTensor(name, tensor.detach(), made, batch_axis(tensor, count) or 0)
+                BatchTensor(name, _readable(tensor), made, batch_axis(tensor, count) or 0)
                 for name, tensor in named_tensors(value, prefix)
             )
             for value, prefix, made in ((inputs, "inputs", assumed[0]), (targets, "targets", assumed[1]))
@@ -190,6 +200,8 @@ class Batch:
         """
         if self.assumed:
             raise Skip("no real batch was given: inputs were made up by nnlint")
+        if self.inputs and not any(view.tensor.numel() for view in self.inputs):
+            raise Skip("the batch is empty")
 
     def require_real_targets(self) -> None:
         """Refuse to judge made-up or missing targets.
@@ -201,6 +213,8 @@ class Batch:
             raise Skip("no targets were given")
         if self.targets_assumed:
             raise Skip("no real targets were given: they were made up by nnlint")
+        if not any(view.tensor.numel() for view in self.targets):
+            raise Skip("the batch is empty")
 
     def batches(self, limit: int) -> tuple[Batch, ...]:
         """Up to `limit` batches of the training data, read afresh; this batch where it cannot be."""
@@ -223,26 +237,32 @@ class Batch:
     def _batches(self, which: str, limit: int) -> tuple[Batch, ...]:
         key = (which, limit)
         if key not in self._read:
-            self._read[key] = () if self._setup is None else _read(getattr(self._setup, which), limit, self._setup)
+            self._read[key] = () if self._setup is None else _read(which, limit, self._setup)
         return self._read[key]
 
 
-def _read(data: Any, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
-    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in read_pairs(data, limit, setup))
+def _read(which: str, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
+    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in read_pairs(which, limit, setup))
 
 
-def read_pairs(data: Any, limit: int, setup: TrainingSetup) -> list[tuple[Any, Any]]:
+def read_pairs(which: str, limit: int, setup: TrainingSetup) -> list[tuple[Any, Any]]:
     """(inputs, targets) from data that starts anew with every `iter`; none from an iterator: it is the user's to consume.
+
+    Args:
+        which: "data" or "val_data". Each has a seed of its own: items that are drawn when they are read would be the same.
+        limit: how many batches.
+        setup: whose data.
 
     Raises:
         Skip: the data raises when it is read.
     """
+    data = getattr(setup, which)
     if data is None or not hasattr(data, "__iter__"):
         return []
     generators = [getattr(owner, "generator", None) for owner in (data, getattr(data, "sampler", None))]
     states = [GeneratorState(generator) for generator in generators if isinstance(generator, torch.Generator)]
     try:
-        with seeded(0):
+        with seeded(_SEEDS[which]):
             source = iter(data)
             if source is data:
                 return []
@@ -263,6 +283,14 @@ def _within_memory(batches: Iterable[Any]) -> Iterator[Any]:
         total += sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(batch, "batch"))
         if total > _READ_BYTES:
             return
+
+
+def _readable(tensor: Tensor) -> Tensor:
+    """A wrapper as the box of numbers that it stands for; sparse, nested and fake ones as they are."""
+    if not is_dense(tensor) or is_fake(tensor):
+        return tensor.detach()
+    found = plain(tensor)
+    return found if found is not None else tensor.detach()
 
 
 def provide(session: Session) -> Batch:

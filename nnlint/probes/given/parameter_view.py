@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from nnlint.dense import plain
 from nnlint.finding import Location, Skip
 from nnlint.guard.tensors import is_fake
 from nnlint.probes.given.init_families import Fans, InitFamily, Moments, block_of, kurtosis, recognize
@@ -90,7 +91,9 @@ class ParameterView:
     def _values(self) -> Tensor:
         if is_uninitialized(self._tensor) or is_fake(self._tensor):
             raise Skip(f"{self.name} has no values")
-        tensor = self._tensor.detach()
+        tensor = plain(self._tensor)
+        if tensor is None:
+            raise Skip(f"the values of {self.name} ({type(self._tensor).__name__}) cannot be read")
         if tensor.is_complex():
             tensor = torch.view_as_real(tensor)
         return tensor if tensor.dtype in {torch.float32, torch.float64} else tensor.to(torch.float32)

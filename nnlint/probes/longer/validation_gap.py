@@ -57,10 +57,10 @@ def provide(session: Session) -> ValidationGap:
     """
     probe = LongerProbe(session, "ValidationGap")
     setup = session.setup
-    validation = read_pairs(setup.val_data, _VALIDATION_BATCHES, setup)
+    validation = read_pairs("val_data", _VALIDATION_BATCHES, setup)
     if not validation:
         raise Skip("no validation data given" if setup.val_data is None else "the validation data cannot be read again")
-    training = read_pairs(setup.data, _TRAINING_BATCHES, setup) or [(setup.inputs, setup.targets)]
+    training = read_pairs("data", _TRAINING_BATCHES, setup) or [(setup.inputs, setup.targets)]
     steps = probe.steps(_EFFORT)
     seed = session.plan.seed
     found: ValidationGap = probe.run(

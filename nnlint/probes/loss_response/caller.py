@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from nnlint.finding import Skip
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.frames import is_fatal
+from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seed_everything
 from nnlint.tensors import map_tensors, tensors_in
 

@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from nnlint import kinds
+from nnlint.dense import plain, stored
 from nnlint.probes.training_pass.attention import attention_peak
 from nnlint.probes.training_pass.histograms import counts
 from nnlint.samples import BatchLayout
@@ -90,19 +91,19 @@ class Collector:
         if op_kinds.isdisjoint(_MEASURED) or not output.is_floating_point() or output.numel() < 2:
             return
         with torch.no_grad():
-            row = _Row(node, output.numel(), self._numbers(node, output.detach(), op_kinds))
-            row.scalars.update(attention_peak(node, output.detach(), args, kwargs))
+            x = plain(output)
+            row = _Row(node, output.numel(), self._numbers(node, x, op_kinds) if x is not None else {})
+            if x is not None:
+                row.scalars.update(attention_peak(node, x, args, kwargs))
             if "rectifier" in op_kinds and "never_active" in row.scalars:
                 row.units = output.shape[self._channels[node]]
-            if self.histograms:
-                row.histogram = counts(output)
+            if self.histograms and x is not None:
+                row.histogram = counts(x)
         self.rows.append(row)
         if self.gradients and output.requires_grad and torch.is_grad_enabled():
             self._hook(row, output)
 
     def _numbers(self, node: fx.Node, x: torch.Tensor, op_kinds: frozenset[str]) -> dict[str, torch.Tensor]:
-        if x.layout is not torch.strided:
-            return {}
         wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
         numbers = {"mean": wide.mean(), "norm": torch.linalg.vector_norm(wide)}
         if "rectifier" in op_kinds:
@@ -137,11 +138,11 @@ class Collector:
 
     def _hook(self, row: _Row, output: torch.Tensor) -> None:
         def keep(gradient: torch.Tensor | None) -> None:
-            if gradient is None:  # one of several outputs that the loss does not depend on
-                return
-            row.gradient = torch.linalg.vector_norm(gradient.detach())
-            if self.histograms:
-                row.gradient_histogram = counts(gradient)
+            values = stored(gradient) if gradient is not None else None
+            if values is not None:  # None: one of several outputs that the loss does not depend on
+                row.gradient = torch.linalg.vector_norm(values)
+                if self.histograms:
+                    row.gradient_histogram = counts(values)
 
         output.register_hook(keep)
 

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from nnlint.capture.torch_private import norms
+from nnlint.dense import stored
 
 
 def norms_of(tensors: Iterable[torch.Tensor]) -> list[float]:
     """Euclidean norms, by one foreach call."""
-    listed = [tensor.detach() for tensor in tensors]
+    listed = [_values(tensor) for tensor in tensors]
     # torch.nn.utils.clip_grad_norm_ makes the same call: one kernel launch for all tensors.
     return _numbers(norms(listed)) if listed else []
 
@@ -67,7 +68,8 @@ def _numbers(scalars: Sequence[torch.Tensor]) -> list[float]:
 
 
 def _values(gradient: torch.Tensor) -> torch.Tensor:
-    return gradient.detach() if _is_dense(gradient) else gradient.coalesce().values().detach()
+    values = stored(gradient)
+    return values if values is not None else gradient.detach()
 
 
 def _is_dense(gradient: torch.Tensor) -> bool:

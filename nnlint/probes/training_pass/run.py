@@ -16,9 +16,9 @@ from nnlint.capture.graph import Graph
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.failure import Failure
-from nnlint.frames import format_trace, location_of_exception
+from nnlint.frames import format_trace, is_fatal, location_of_exception
 from nnlint.probes.longer.forward_loss import random_projection
-from nnlint.probes.torch_errors import is_fatal, likely_cause, one_line
+from nnlint.probes.torch_errors import likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
 from nnlint.probes.training_pass.loss_values import measured_losses
 from nnlint.probes.training_pass.losses import LossCalls

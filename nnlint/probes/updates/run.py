@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
 from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import trainable, update, update_in_parts
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.training_pass.run import find_non_finite
 from nnlint.probes.updates.stats import DeadGrowth, StepStats, TrackedParameter

@@ -11,15 +11,17 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from nnlint.frames import format_trace, location_of_exception
+from nnlint.frames import format_trace, is_fatal, location_of_exception, text_of
 from nnlint.seeding import seeded
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
 from nnlint.setup.adapters.trainers import fields_of_trainer, is_trainer
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
+from nnlint.setup.inspection import inspect_model
 from nnlint.setup.losses import named_loss
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.training_setup import TrainingSetup
+from nnlint.setup.wrappers import unwrapped
 from nnlint.tensors import describe
 
 ACCEPTED = (
@@ -67,8 +69,10 @@ def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *,
         raise _raised(error, f"{name}() {missing}") from error
     except ValidationError as error:
         raise _raised(error, f"{name}() raised an error: {_validation_text(error)}") from error
-    except Exception as error:
-        raise _raised(error, f"{name}() raised {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        raise _raised(error, f"{name}() raised {type(error).__name__}: {text_of(error)}") from error
 
 
 def _raised(error: BaseException, message: str) -> SetupError:
@@ -109,9 +113,10 @@ def to_setup(value: Any, *, sites: ConstructionSites | None = None, origin: str 
         origin: what gave the value, to begin the error message with: "build() returned".
 
     Raises:
-        SetupError: RUN001, naming what was given and what is accepted.
+        SetupError: RUN001, naming what was given and what is accepted; RUN010 where the model cannot be looked at.
     """
-    setup = _converted(value, origin or "the target is")
+    setup = unwrapped(_converted(value, origin or "the target is"))
+    inspect_model(setup.model)
     construction = sites.by_path(setup.model) if sites is not None else {}
     return setup.model_copy(update={"construction": construction}) if construction else setup
 

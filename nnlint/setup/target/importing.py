@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from nnlint.frames import format_trace, has_user_frame, location_of_exception
+from nnlint.frames import format_trace, has_user_frame, is_fatal, location_of_exception, text_of
 from nnlint.provenance import is_installed
 from nnlint.seeding import seeded
 from nnlint.setup.errors import SetupError
@@ -128,8 +128,10 @@ def _guarded(where: str, load: Callable[[], ModuleType], options: SetupOptions) 
     except SystemExit as error:
         advice = "put what runs a script under `if __name__ == '__main__':`"
         raise _inside(where, error, f"called sys.exit({error.code!r}) while being imported", advice) from error
-    except Exception as error:
-        raise _inside(where, error, f"raised {type(error).__name__} while being imported: {error}") from error
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        raise _inside(where, error, f"raised {type(error).__name__} while being imported: {text_of(error)}") from error
 
 
 def _inside(where: str, error: BaseException, what: str, advice: str = "") -> SetupError:

@@ -71,7 +71,7 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
 def _level(found: SampleMixing, reason: str) -> Level | None:
     if not found.settled or found.pairwise:
         return Level.INFO
-    return Level.WARNING if reason else None
+    return Level.WARNING if reason or found.op is None else None  # an error names its place
 
 
 def _measured(found: SampleMixing) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnlint import Skip
+
 if TYPE_CHECKING:
     from nnlint import Batch, BatchTensor, Graph, Op
 
@@ -46,8 +48,14 @@ class Route:
 
 
 def routes(batch: Batch, graph: Graph) -> tuple[Route, ...]:
-    """The route of every input of the batch; sparse ones (adjacency matrices) are no features."""
-    return tuple(_route(view, op) for view, op in _matched(batch, graph) if str(view.tensor.layout) == "torch.strided")
+    """The route of every input of the batch; sparse ones (adjacency matrices) and nested ones are no features.
+
+    Raises:
+        Skip: the samples of no input can be compared.
+    """
+    if batch.inputs and not any(tensor.is_dense for tensor in batch.inputs):
+        raise Skip("the inputs are sparse or nested: their samples have no common shape")
+    return tuple(_route(tensor, op) for tensor, op in _matched(batch, graph) if tensor.is_dense)
 
 
 def _matched(batch: Batch, graph: Graph) -> Iterator[tuple[BatchTensor, Op | None]]:

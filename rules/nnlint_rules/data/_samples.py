@@ -15,8 +15,8 @@ DISTINCT_ENTRIES = 8
 
 def hashes(batch: Batch) -> list[int]:
     """A 64-bit hash of each sample over all its input tensors; empty where samples cannot be told apart."""
-    own = [view for view in batch.inputs if view.shape and view.samples == batch.samples]
-    tensors = [view.by_sample for view in own if str(view.tensor.layout) == "torch.strided"]
+    views = [view for view in batch.inputs if view.is_dense and view.shape and view.samples == batch.samples > 0]
+    tensors = [view.by_sample for view in views]
     if not tensors or sum(tensor[0].numel() for tensor in tensors) < DISTINCT_ENTRIES or not _is_varied(tensors):
         return []
     weights = [_weights(tensor[0]) for tensor in tensors]

@@ -331,3 +331,12 @@ def test_order_is_seen_or_does_not_matter(function) -> None:
         "conv": nn.Conv1d(8, 8, 3, padding=1),
     }
     assert not found(function, ids(16, 7), targets=ids(16, high=5), select=["ARC021"], **parts)
+
+
+def test_mixing_without_a_place_is_a_warning_at_most() -> None:
+    from nnlint.probes.dependence.samples import SampleMixing
+    from nnlint_rules.architecture import batch_mixing
+
+    known = dict.fromkeys(SampleMixing.__dataclass_fields__)
+    placeless = SampleMixing(**{**known, "op": None, "settled": True, "pairwise": False})
+    assert batch_mixing._level(placeless, "").value == "warning"
