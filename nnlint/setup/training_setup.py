@@ -13,6 +13,7 @@ from torch import nn
 from nnlint.finding import Location
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.setup.adapters.trainers import named_precision
+from nnlint.setup.declarations import TASKS, TRAITS, check_words
 from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.tensors import describe, is_scalar, move
 
@@ -45,9 +46,10 @@ class TrainingSetup(BaseModel):
         data: an iterable of batches, each (inputs, targets) or a dict.
         val_data: the same, for validation.
         causal: an output at a position may depend only on earlier positions.
-        task: "classification", "multilabel", "regression", "language-modeling", ...
+        task: one of `nnlint.setup.declarations.TASKS`: "classification", "multilabel", "regression", ...
         frozen: globs of module paths that are frozen on purpose.
-        declared: traits that are meant to be so ("stochastic", "set-input", ...); rules about them stay silent.
+        declared: traits that are meant to be so, of `nnlint.setup.declarations.TRAITS` ("stochastic", "set-input", ...); rules
+            about them stay silent.
         num_classes: the number of classes.
         precision: "fp16" or "bf16" where training uses automatic mixed precision.
         grad_scaler: whether a gradient scaler is used.
@@ -153,6 +155,18 @@ class TrainingSetup(BaseModel):
     @classmethod
     def _accept_single_name(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("declared")
+    @classmethod
+    def _known_traits(cls, value: frozenset[str]) -> frozenset[str]:
+        check_words(sorted(value), TRAITS, "trait")
+        return value
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str | None) -> str | None:
+        check_words(() if value is None else (value,), TASKS, "task")
+        return value
 
     def call_model(self) -> Any:
         """The model's output on `inputs`: a tuple is passed as positional, a mapping as keyword arguments."""

@@ -17,7 +17,14 @@ def model():
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("16-mixed", "fp16"), ("bf16-mixed", "bf16"), (torch.float16, "fp16"), ("no", None), ("32-true", None), ("bf16-true", None)],
+    [
+        ("16-mixed", "fp16"),
+        ("bf16-mixed", "bf16"),
+        (torch.float16, "fp16"),
+        ("no", None),
+        ("32-true", None),
+        ("bf16-true", None),
+    ],
 )
 def test_precision_as_people_write_it(written, meant) -> None:
     assert named_precision(written) == meant
@@ -51,5 +58,7 @@ def test_the_setup_goes_before_the_trainer() -> None:
         precision, gradient_clip_val, gradient_clip_algorithm = "16-mixed", 1.0, None
 
     Trainer.__module__ = "lightning.trainer"
-    setup = coerce({"model": model(), "inputs": torch.randn(2, 4), "trainer": Trainer(), "grad_clip": 2.0}, SetupOptions())
+    setup = coerce(
+        {"model": model(), "inputs": torch.randn(2, 4), "trainer": Trainer(), "grad_clip": 2.0}, SetupOptions()
+    )
     assert (setup.precision, setup.grad_scaler, setup.grad_clip) == ("fp16", True, 2.0)

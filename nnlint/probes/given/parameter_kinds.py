@@ -10,7 +10,7 @@ from nnlint.probes.given.model import ModuleView
 _LINEAR = ("Linear", "Bilinear", "Identity", "MultiheadAttention", "Conv1D", "_ConvNd")
 _EMBEDDING = ("Embedding", "EmbeddingBag")
 _RECURRENT = ("RNNBase", "RNNCellBase")
-_NORM = ("_NormBase", "LayerNorm", "GroupNorm", "RMSNorm", "FrozenBatchNorm2d")
+_NORM = ("_NormBase", "LayerNorm", "GroupNorm", "RMSNorm")
 
 
 def owner_and_leaf(name: str) -> tuple[str, str]:

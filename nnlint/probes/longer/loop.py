@@ -154,6 +154,11 @@ def _treats_each_alone(optimizer: torch.optim.Optimizer) -> bool:
     )
 
 
+def _acts_in_training_alone(module: nn.Module) -> bool:
+    """Whether a module holds nothing to learn or to remember: what its training flag switches is dropout, noise, a dropped path."""
+    return not [*module.children(), *module.parameters(recurse=False), *module.buffers(recurse=False)]
+
+
 @contextmanager
 def regularization_off(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Dropout and stochastic depth an identity, weight decay zero; the state guard puts everything back."""
@@ -161,7 +166,7 @@ def regularization_off(model: nn.Module, optimizer: torch.optim.Optimizer) -> It
         if "weight_decay" in group:
             group["weight_decay"] = 0.0
     for module in model.modules():
-        if "Drop" in type(module).__name__ or "StochasticDepth" in type(module).__name__:
+        if _acts_in_training_alone(module):
             module.training = False
         elif isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
             module.dropout = 0.0  # applied inside one call of torch, where no mode looks

@@ -56,11 +56,6 @@ class TrackedParameter:
         return self.name.rpartition(".")[0]
 
     @property
-    def never_differentiated(self) -> bool:
-        """Whether autograd gave no gradient at any step."""
-        return bool(self.gradients) and all(norm is None for norm in self.gradients)
-
-    @property
     def always_zero(self) -> bool:
         """Whether a gradient came before every update and was exactly zero each time, though other parameters moved.
 

@@ -66,18 +66,21 @@ def expected_unexpected(model: nn.Module, name: str) -> bool:
 
 def huggingface_hints(model: nn.Module, samples: int) -> Iterator[Hint]:
     """Inputs to try, likeliest first: each with labels, so that the model computes its own loss, then without."""
-    guesser = _Guesser(model, samples)
-    for names in guesser.combinations():
-        for labelled in (True, False):
-            if labelled and not guesser.takes_labels:
-                continue
-            yield guesser.hint(names, labelled=labelled)
+    # Spectrograms come with time or with bands first; only a trial tells.
+    for bands_first in (False, True):
+        guesser = _Guesser(model, samples, bands_first=bands_first)
+        for names in guesser.combinations():
+            for labelled in (True, False):
+                if (labelled and not guesser.takes_labels) or (bands_first and "input_features" not in names):
+                    continue
+                yield guesser.hint(names, labelled=labelled)
 
 
 @dataclass(frozen=True)
 class _Guesser:
     model: nn.Module
     samples: int
+    bands_first: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,8 +121,7 @@ class _Guesser:
         if name == "input_features":
             length = 2 * int(self._setting("max_source_positions") or 64)
             bands = self._setting("num_mel_bins", "input_feat_per_channel", "feature_size")
-            whisper = "conv1" in dict(self.model.named_modules()) or "whisper" in type(self.model).__module__
-            shape = (int(bands or 80), length) if whisper else (length, int(bands or 80))
+            shape = (int(bands or 80), length) if self.bands_first else (length, int(bands or 80))
             return torch.randn((self.samples, *shape), generator=generator)
         if name == "input_values":
             return torch.randn((self.samples, *self._audio_shape()), generator=generator)

@@ -305,7 +305,9 @@ def _interval(returned: Any) -> str:
     if isinstance(returned, Mapping):
         given = returned.get("lr_scheduler")
         return str(given.get("interval", "epoch")) if isinstance(given, Mapping) else "epoch"
-    found = [_interval(part) for part in returned if isinstance(part, Mapping)] if isinstance(returned, Sequence) else []
+    found = (
+        [_interval(part) for part in returned if isinstance(part, Mapping)] if isinstance(returned, Sequence) else []
+    )
     return found[0] if found else "epoch"
 
 

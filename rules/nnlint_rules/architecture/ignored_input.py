@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _BORDER = "the strided layers leave the end of these axes over"
-_COLOUR = "of a colour image one channel is used"
+_LIBRARY = "the design of a model from a library"
 
 
 class IgnoredInput(Options):
@@ -64,9 +64,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         if not found.matters:
             yield _whole(found, place, as_codes=arrive_as_codes(_named(graph, found.name), graph.outputs))
         border = [features for features in found.ignored if _is_border(features, options)]
-        colours = [features for features in found.ignored if _is_colour(found, features)]
-        inner = [features for features in found.ignored if features not in (*border, *colours)]
-        for group, reason in ((inner, ""), (border, _BORDER), (colours, _COLOUR)):
+        inner = [features for features in found.ignored if features not in border]
+        for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
             if group:
                 yield _features(found, group, place, reason)
 
@@ -87,11 +86,6 @@ def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Findi
 
 def _is_border(features: IgnoredFeatures, options: IgnoredInput) -> bool:
     return features.at_end and len(features.indices) / features.size <= options.border
-
-
-def _is_colour(found: InputInfluence, features: IgnoredFeatures) -> bool:
-    """Whether one channel of a colour image is used: the model wants it grey."""
-    return len(found.shape) == 4 and features.axis == 1 and features.size == 3 and len(features.indices) == 2
 
 
 def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, reason: str) -> Finding:

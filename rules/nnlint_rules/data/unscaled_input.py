@@ -12,6 +12,7 @@ from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
     from nnlint import Batch, BatchTensor, Graph
+    from nnlint_rules.data._inputs import Route
 
 
 class UnscaledInput(Options):
@@ -22,6 +23,10 @@ class UnscaledInput(Options):
     tiny_std: float = Field(0.01, description="smallest standard deviation")
 
 
+#: Channels that pictures have: grey, colour, colour with opacity.
+_CHANNELS = (1, 3, 4)
+#: Resized pictures have fractions; that they reach white tells them from other numbers below 255.
+_NEARLY_WHITE = 250.0
 _EXPLAINED = "ARC024 GRD001 GRD002 GRD003 GRD005 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 SIG009 TRN001 TRN002 TRN004"
 
 
@@ -31,7 +36,7 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
 
     ## What it does
     Reports input tensors whose mean is more than 10 standard deviations from zero, whose standard deviation is above 20 or
-    below 0.01, or whose values run from 0 to 255. Inputs in [0, 1], standardized inputs and log-mel spectrograms are fine.
+    below 0.01, and images whose values run from 0 to 255. Inputs in [0, 1], standardized inputs and log-mel spectrograms are fine.
     Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer) are not judged.
 
     ## Why is this bad?
@@ -54,7 +59,7 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
         tensor = route.tensor
         if not tensor.is_floating or len(tensor.shape) < 2 or not route.feeds_layers or tensor.constant:
             continue
-        fault = _fault(tensor, options)
+        fault = _raw_pixels(route) or _fault(tensor, options)
         if fault is None:
             continue
         reason, fix = fault
@@ -77,11 +82,21 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
         )
 
 
+def _raw_pixels(route: Route) -> tuple[str, str] | None:
+    """Images as they are stored: colour or grey channels that go into a convolution, in whole numbers or over the full range."""
+    tensor = route.tensor
+    shape = tensor.shape
+    images = len(shape) >= 4 and (shape[1] in _CHANNELS or shape[-1] in _CHANNELS)
+    if not images or tensor.min < 0.0 or not 128.0 < tensor.max <= 255.0:
+        return None
+    if tensor.max < _NEARLY_WHITE and not bool((tensor.values == tensor.values.round()).all()):
+        return None
+    return "has values from 0 to 255", "divide by 255 (torchvision's ToTensor does), then standardize"
+
+
 def _fault(tensor: BatchTensor, options: UnscaledInput) -> tuple[str, str] | None:
     mean, std = tensor.mean, tensor.std
     standardize = "standardize: (x - mean) / std, both taken from the training set for each feature or channel"
-    if tensor.min >= 0.0 and 128.0 < tensor.max <= 255.0 and len(tensor.shape) >= 3:
-        return "has values from 0 to 255", "divide by 255 (torchvision's ToTensor does), then standardize"
     if std > options.std:
         return f"has a standard deviation above {options.std:g}", standardize
     if abs(mean) > options.offset * std:

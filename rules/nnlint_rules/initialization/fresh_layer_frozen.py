@@ -29,7 +29,13 @@ class FreshLayerFrozen(Options):
     smallest: int = Field(1024, description="weights in the smallest tensor whose values tell inside a trained part")
 
 
-@rule("INI014", "fresh-layer-frozen", level="error", since="0.2", explains=["INI013", "OPT011", "TRN001", "GRD003", "LOS018"])
+@rule(
+    "INI014",
+    "fresh-layer-frozen",
+    level="error",
+    since="0.2",
+    explains=["INI013", "OPT011", "TRN001", "GRD003", "LOS018"],
+)
 def check(
     graph: Graph, parameters: Parameters, model: Model, declared: Declared, options: FreshLayerFrozen
 ) -> Iterator[Finding]:
@@ -107,9 +113,10 @@ def _is_drawn(view: ParameterView) -> bool:
     family = view.init
     if family is None or view.numel < _SMALLEST_HEAD:
         return False
-    return family.name == "zeros" or (family.shape in {"uniform", "normal", "truncated-normal", "orthogonal"} and (
-        not family.name.startswith("shifted")
-    ))
+    return family.name == "zeros" or (
+        family.shape in {"uniform", "normal", "truncated-normal", "orthogonal"}
+        and (not family.name.startswith("shifted"))
+    )
 
 
 def _gives_the_answer(op: Op, graph: Graph) -> bool:

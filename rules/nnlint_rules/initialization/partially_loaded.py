@@ -21,8 +21,6 @@ _HEADS = frozenset(
 )
 #: Parts of a component by which small trainable additions to a trained model are called.
 _ADDITIONS = ("lora", "adapter", "prompt", "prefix", "ia3", "new")
-#: Weights in a matrix from which on trained values can be told from drawn ones; certainty about the latter takes more.
-_TESTABLE = 64
 #: Fresh families that say no more than a shape occur among trained tensors too.
 _UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "orthogonal", "identity"})
 

@@ -188,11 +188,6 @@ def class_count(call: MeasuredLoss) -> int | None:
     return shape[class_dim(shape)] if shape else None
 
 
-def has_class_targets(call: MeasuredLoss) -> bool:
-    """Whether the targets are class indices, not probabilities."""
-    return call.target is not None and not call.target.dtype.startswith(("float", "bfloat"))
-
-
 def counted_targets(call: MeasuredLoss) -> Any:
     """The class indices that count, flat: without those equal to ignore_index. None where they are not indices."""
     values = call.target_value

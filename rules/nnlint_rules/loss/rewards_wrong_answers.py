@@ -75,7 +75,10 @@ def _has_signed_weights(losses: LossCalls, samples: int) -> bool:
     """Whether a tensor of unknown origin with one real number for each sample goes into the loss (advantages in a closure)."""
     ancestors = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
     return any(
-        op.is_kind("unknown") and op.dtype.startswith("float") and not op.requires_grad and (op.shape or (0,))[0] == samples
+        op.is_kind("unknown")
+        and op.dtype.startswith("float")
+        and not op.requires_grad
+        and (op.shape or (0,))[0] == samples
         for op in ancestors
     )
 

@@ -74,7 +74,5 @@ def _fix(head: Op) -> str:
     if not head.is_kind("softmax") or source is None:
         return "give the loss the scores before they are scaled to sum to 1, or take `-torch.log(p[range(n), y]).mean()` of them"
     if source.is_kind("linear-map") and source.module_path:
-        return (
-            f"remove the softmax and give the loss the logits of {source.label}; apply softmax only where probabilities are shown"
-        )
+        return f"remove the softmax and give the loss the logits of {source.label}; apply softmax only where probabilities are shown"
     return "remove the softmax and give the loss the scores before it; apply softmax only where probabilities are shown"

@@ -63,7 +63,13 @@ def check(graph: Graph) -> Iterator[Finding]:
             continue
         layer = graph.producer(op.activations[0], through=_BETWEEN) if op.activations else op
         single, chosen = _is_single_unit(op, layer), _chosen(graph, op)
-        name = f"the single unit of {layer.label}" if single else f"the one entry that {chosen.name} keeps" if chosen else "a single entry"
+        name = (
+            f"the single unit of {layer.label}"
+            if single
+            else f"the one entry that {chosen.name} keeps"
+            if chosen
+            else "a single entry"
+        )
         yield Finding(
             at=op,
             level=None if single or chosen else Level.INFO,

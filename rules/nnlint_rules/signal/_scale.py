@@ -10,7 +10,7 @@ from nnlint_rules._shared.depth import RESCALING, Chain, Depth
 from nnlint_rules._shared.gates import feeds_gate
 
 if TYPE_CHECKING:
-    from nnlint import Evidence, ForwardStats, Op
+    from nnlint import Evidence, ForwardStats, Graph, Op
 
 
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
@@ -26,17 +26,50 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
             return None
         return layer.std if math.isfinite(layer.std) else math.inf
 
+    frozen = {op for op in forward.graph.ops if _is_of_frozen_norm(op, forward.graph)}
     chains = Depth(forward.graph, std, barriers=RESCALING).chains()
     yield from (
         chain
         for chain in chains
-        if not feeds_gate(chain.last.op) and not any(map(_is_of_frozen_norm, forward.graph.ancestors(chain.last.op)))
+        if not feeds_gate(chain.last.op) and frozen.isdisjoint(forward.graph.ancestors(chain.last.op))
     )
 
 
-def _is_of_frozen_norm(op: Op) -> bool:
-    """Part of a `FrozenBatchNorm2d`, as torchvision, DETR and its kin call it."""
-    return "Frozen" in op.module_type and "Norm" in op.module_type
+def _is_of_frozen_norm(op: Op, graph: Graph) -> bool:
+    """A channelwise scale or shift that is kept in buffers: a norm whose statistics and weights are frozen.
+
+    Tables of sines and masks have one number for each position, not for each channel, or several axes.
+    """
+    if not op.is_kind("mul", "div", "add", "sub") or op.shape is None or len(op.shape) < 2:
+        return False
+    channels = {op.shape[1], op.shape[-1]}
+    if not any(_is_vector(source, channels) and _is_of_buffers(source) for source in op.inputs):
+        return False
+    # Before the first layer it is the data that is normalized.
+    return any(above.is_kind("linear-map") for above in graph.ancestors(op))
+
+
+def _is_of_buffers(op: Op) -> bool:
+    """Whether a value is computed from buffers alone."""
+    seen: set[Op] = set()
+    waiting, found = [op], False
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current.is_kind("buffer"):
+            found = True
+        elif current.is_kind("input", "parameter", "unknown", "unregistered-parameter", "factory", "random"):
+            return False
+        waiting.extend(current.inputs)
+    return found
+
+
+def _is_vector(op: Op, sizes: set[int]) -> bool:
+    """Whether it has one number for each channel."""
+    long = [length for length in op.shape or () if length > 1]
+    return len(long) == 1 and long[0] in sizes
 
 
 def finite_part(chain: Chain) -> Chain:

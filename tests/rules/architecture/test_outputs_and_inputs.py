@@ -161,10 +161,22 @@ def test_the_border_that_strides_leave_over_is_an_info() -> None:
     assert set(found(lambda net, x: net.conv(x), rand(8, 3, 16, 16), conv=conv)) == {("ARC011", "info")}
 
 
-def test_one_channel_of_a_colour_image_is_an_info() -> None:
-    conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    items = found(lambda net, x: net.conv(x[:, :1]), rand(8, 3, 9, 9), conv=conv)
-    assert set(items) == {("ARC011", "info")}
+class Grey(nn.Module):
+    """Takes one channel of a colour image, as SuperPoint does of the grey ones that its processor makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+    def forward(self, x):
+        return self.conv(x[:, :1])
+
+
+@pytest.mark.parametrize(("libraries", "level"), [((), "warning"), (("tests",), "info")])
+def test_one_channel_of_a_colour_image_is_the_design_of_a_library_alone(libraries, level) -> None:
+    case = {"model": Grey(), "inputs": rand(8, 3, 9, 9)}
+    (item,) = nnlint.check(case, select=["ARC011"], libraries=libraries).findings
+    assert item.level.value == level
 
 
 class Masked(nn.Module):

@@ -39,7 +39,10 @@ def test_weights_of_classes(weight: torch.Tensor, *, faulty: bool) -> None:
     found = check(nn.CrossEntropyLoss(weight=weight), LABELS, 3)
     assert bool(found) is faulty
     if found:
-        assert found[0].evidence["share_of_weight"] < found[0].evidence["share_of_labels"] or found[0].evidence["class"] == 2
+        assert (
+            found[0].evidence["share_of_weight"] < found[0].evidence["share_of_labels"]
+            or found[0].evidence["class"] == 2
+        )
 
 
 def test_balanced_or_few_labels_say_nothing() -> None:

@@ -26,7 +26,11 @@ class Translator(nn.Module):
     def __init__(self):
         super().__init__()
         self.source, self.target = nn.Embedding(60, 16), nn.Embedding(60, 16)
-        self.encoder, self.decoder, self.head = nn.GRU(16, 16, batch_first=True), nn.GRU(16, 16, batch_first=True), nn.Linear(16, 60)
+        self.encoder, self.decoder, self.head = (
+            nn.GRU(16, 16, batch_first=True),
+            nn.GRU(16, 16, batch_first=True),
+            nn.Linear(16, 60),
+        )
 
     def forward(self, src, tgt):
         return self.head(self.decoder(self.target(tgt), self.encoder(self.source(src))[1])[0])
@@ -160,12 +164,18 @@ def test_words_of_a_text_are_no_classes_of_samples(time_major) -> None:
     class Language(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed, self.rnn, self.head = nn.Embedding(50, 8), nn.GRU(8, 16, batch_first=not time_major), nn.Linear(16, 50)
+            self.embed, self.rnn, self.head = (
+                nn.Embedding(50, 8),
+                nn.GRU(8, 16, batch_first=not time_major),
+                nn.Linear(16, 50),
+            )
 
         def forward(self, x):
             return self.head(self.rnn(self.embed(x))[0]).view(-1, 50)
 
-    ids = torch.multinomial(1.0 / torch.arange(1, 51).float(), 36 * 20, replacement=True, generator=GENERATOR).view(36, 20)
+    ids = torch.multinomial(1.0 / torch.arange(1, 51).float(), 36 * 20, replacement=True, generator=GENERATOR).view(
+        36, 20
+    )
     torch.manual_seed(0)
     targets = ids[1:].reshape(-1) if time_major else ids.roll(-1, 1).reshape(-1)
     inputs = ids[:-1] if time_major else ids

@@ -61,6 +61,26 @@ def test_scale(inputs, fires) -> None:
     assert check("DAT001", mlp(), inputs) == ([("DAT001", "warning")] if fires else [])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "pixels"),
+    [
+        ((UNIT * 255).round(), True),
+        ((UNIT * 255).round().permute(0, 2, 3, 1), True),
+        (UNIT * 255, True),  # resized: fractions, and white
+        ((torch.rand(8, 12, 6, generator=GENERATOR) * 200).round(), False),  # counts along a sequence
+        (torch.rand(8, 12, 6, generator=GENERATOR) * 200, False),
+        (torch.rand(8, 1, 12, 9, generator=GENERATOR) * 200, False),  # a spectrogram of powers
+        (torch.rand(8, 16, 6, 6, generator=GENERATOR) * 254, False),  # maps of features
+        ((torch.rand(32, 10, generator=GENERATOR) * 254).round(), False),  # a table
+    ],
+)
+def test_only_pictures_are_said_to_run_from_0_to_255(inputs, pixels) -> None:
+    """All of them are on a wrong scale; dividing by 255 is the fix for pictures."""
+    torch.manual_seed(0)
+    (found,) = nnlint.check({"model": mlp(), "inputs": inputs}, select=["DAT001"]).findings
+    assert ("0 to 255" in found.message, "255" in found.fix) == (pixels, pixels)
+
+
 class Scaling(nn.Module):
     def __init__(self, scale):
         super().__init__()

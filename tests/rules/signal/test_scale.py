@@ -176,3 +176,45 @@ def test_convolutions_and_functional_form() -> None:
     report = nnlint.check({"model": Net(), "inputs": torch.randn(8, 12, 8, 8)}, select=["SIG004", "SIG005"]).results[0]
     assert [item.code for item in report.findings] == ["SIG004"]
     assert report.findings[0].evidence["layers"] == 10
+
+
+class Frozen(nn.Module):
+    """A norm with frozen statistics by another name, written another way."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(features))
+        self.register_buffer("inverse", torch.ones(features))
+
+    def forward(self, x):
+        return torch.sub(x, self.shift).mul(self.inverse)
+
+
+def test_a_frozen_norm_is_known_by_what_it_does_not_by_its_name() -> None:
+    assert check(Stack(lambda: nn.Sequential(scaled(0.1)(), Frozen(48)), 12)) == []
+
+
+class Normalized(Stack):
+    """The data is normalized with buffers before the first layer: nothing resets the scale after it."""
+
+    def __init__(self, block, depth):
+        super().__init__(block, depth)
+        self.register_buffer("mean", torch.zeros(16))
+        self.register_buffer("std", torch.ones(16))
+
+    def forward(self, x):
+        return super().forward((x - self.mean) / self.std)
+
+
+class FrozenDrop(nn.Module):
+    """A name that says nothing: no buffer is in it."""
+
+    def forward(self, x):
+        return x
+
+
+def test_buffers_that_normalize_the_data_hide_no_decay() -> None:
+    decay = check(Stack(scaled(0.1), 12))
+    assert decay
+    assert check(Normalized(scaled(0.1), 12)) == decay
+    assert check(Stack(lambda: nn.Sequential(scaled(0.1)(), FrozenDrop()), 12)) == decay

@@ -426,9 +426,7 @@ def test_hooks_that_raise_say_where():
     def configure_optimizers(self):
         return torch.optim.SGD(self.nets.parameters(), 0.1)
 
-    with pytest.raises(
-        SetupError, match=r"configure_optimizers of Changed raised: AttributeError.*test_lightning"
-    ):
+    with pytest.raises(SetupError, match=r"configure_optimizers of Changed raised: AttributeError.*test_lightning"):
         coerce((changed(configure_optimizers=configure_optimizers), loader()))
 
 
