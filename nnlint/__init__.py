@@ -17,6 +17,10 @@ from nnlint.rule import rule
 
 if TYPE_CHECKING:
     from nnlint.api import check
+    from nnlint.capture.axes.answers import Along, Contraction, OpAxes, Selection, Steps
+    from nnlint.capture.axes.axis import Axis, Digit, Dim
+    from nnlint.capture.axes.flow import AxisFlow
+    from nnlint.capture.axes.regroup import Cut
     from nnlint.capture.facts import UnregisteredModule
     from nnlint.capture.graph import Graph, Op
     from nnlint.capture.lookups import RefusedLookup
@@ -103,14 +107,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "Along",
+    "Axis",
+    "AxisFlow",
     "Backward",
     "BackwardStats",
     "Batch",
     "BatchTensor",
     "Clear",
     "Clip",
+    "Contraction",
     "CopiedLabels",
+    "Cut",
     "Declared",
+    "Digit",
+    "Dim",
     "End",
     "EvalCalls",
     "EvalStats",
@@ -154,6 +165,7 @@ __all__ = [
     "NonFiniteEvaluation",
     "NonFiniteGradient",
     "Op",
+    "OpAxes",
     "Optimizer",
     "OptimizerFacts",
     "Options",
@@ -184,11 +196,13 @@ __all__ = [
     "ScheduleInfo",
     "SchedulerFacts",
     "Seed",
+    "Selection",
     "SequenceLabels",
     "Skip",
     "StateKept",
     "Step",
     "StepStats",
+    "Steps",
     "TargetPath",
     "Term",
     "TrackedParameter",

@@ -65,6 +65,11 @@ _FACTS = (
     "End", "GroupFacts", "LoaderFacts", "ModuleFacts", "OptimizerFacts", "ParameterFacts", "ScalerFacts", "SchedulerFacts",
 )  # fmt: skip
 
+_AXES = (
+    "answers:Along", "answers:Contraction", "answers:OpAxes", "answers:Selection", "answers:Steps", "axis:Axis", "axis:Digit", "axis:Dim",
+    "flow:AxisFlow", "regroup:Cut",
+)  # fmt: skip
+
 _ROWS = (
     Source(
         "Model",
@@ -114,7 +119,12 @@ _ROWS = (
         "capture.graph",
         f"{_RUN}.provide:graph",
         "training pass",
-        parts=("capture.loss_call:LossCall", "Op", "capture.facts:UnregisteredModule"),
+        parts=(
+            "Op",
+            "capture.facts:UnregisteredModule",
+            "capture.loss_call:LossCall",
+            *(f"capture.axes.{part}" for part in _AXES),
+        ),
     ),
     Source("RefusedLookup", "run", "capture.lookups", f"{_RUN}.provide:refused_lookup", "training pass"),
     Source("LossCalls", "loss", f"{_RUN}.losses", f"{_RUN}.provide:losses", "training pass", parts=("MeasuredLoss",)),

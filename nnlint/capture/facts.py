@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint.provenance import MODEL_LIBRARIES, is_library_file, is_library_package, package_of
-from nnlint.samples import sample_count
+from nnlint.samples import are_nodes, batch_layout
 
 if TYPE_CHECKING:
     from nnlint.capture.recorder import Recorder
@@ -48,6 +48,9 @@ class RunFacts:
         modified_inputs: names of input tensors that the run wrote to in place.
         library: the model comes from a model library (`transformers`, `timm`, `torchvision`), not from the user.
         libraries: import names of the packages that count as model libraries.
+        samples_settled: whether more than the place of their axis speaks for it.
+        samples_axis: their axis in the first input: 1 for time-major data.
+        samples_are_nodes: the inputs are a graph: what counts as samples are its nodes, which depend on each other.
     """
 
     unregistered: tuple[UnregisteredModule, ...] = ()
@@ -58,6 +61,9 @@ class RunFacts:
     modified_inputs: tuple[str, ...] = ()
     library: bool = False
     libraries: frozenset[str] = frozenset(MODEL_LIBRARIES)
+    samples_settled: bool = False
+    samples_axis: int = 0
+    samples_are_nodes: bool = False
 
     def is_of_library(self, location: Location | None) -> bool:
         """Whether a line (`op.call_location`, `op.construction`) was written by the authors of a model library."""
@@ -66,9 +72,13 @@ class RunFacts:
 
 def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
     """The facts of a run of `setup` that `recorder` followed."""
+    layout = batch_layout(setup)
     return RunFacts(
         unregistered=recorder.tracker.unregistered_modules(setup.model),
-        samples=sample_count(setup),
+        samples=layout.samples,
+        samples_settled=layout.settled,
+        samples_axis=layout.axis,
+        samples_are_nodes=are_nodes(setup.inputs, layout.samples),
         modified_inputs=tuple(recorder.modified_inputs()),
         inputs_assumed=setup.inputs_assumed,
         targets_assumed=setup.targets_assumed,

@@ -14,6 +14,8 @@ from nnlint.finding import Location
 if TYPE_CHECKING:
     from torch import fx
 
+    from nnlint.capture.axes.answers import OpAxes
+    from nnlint.capture.axes.flow import AxisFlow
     from nnlint.capture.formulas.reading import Formula
     from nnlint.capture.loss_call import LossCall
 
@@ -360,6 +362,17 @@ class Graph:
             upstream = self.ancestors(self.loss) | {self.loss}
             candidates = tuple(op for op in candidates if op in upstream)
         return tuple(LossCall(op) for op in candidates)
+
+    @cached_property
+    def axis_flow(self) -> AxisFlow:
+        """What every dimension of every value means: worked out once, from the graph alone."""
+        from nnlint.capture.axes.flow import AxisFlow
+
+        return AxisFlow(self)
+
+    def axes(self, op: Op) -> OpAxes:
+        """The axes of an op: of its output, what it contracts, runs along and selects."""
+        return self.axis_flow.of(op)
 
     def chain_back(self, op: Op) -> Iterator[Op]:
         """`op`, then its first activation input, and so on up to an input of the model."""

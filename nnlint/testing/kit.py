@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nnlint.api import check
+from nnlint.capture.facts import RunFacts
 from nnlint.capture.graph import Graph
 from nnlint.capture.recorder import Recorder
 
@@ -156,4 +157,6 @@ def recorded(model: nn.Module, *inputs: Any) -> Graph:
     with recorder.recording():
         output = model(*inputs)
     recorder.finish(output)
-    return Graph(recorder.graph, method="recorded", called_modules=dict(recorder.tracker.calls))
+    first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
+    facts = RunFacts(samples=len(first) if first is not None else 1)
+    return Graph(recorder.graph, method="recorded", called_modules=dict(recorder.tracker.calls), facts=facts)

@@ -8,23 +8,40 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Op
+    from nnlint import Axis, AxisFlow, Declared, Dim, Graph, Op
 
-#: What stands between scores and softmax, and keeps the scores' axes.
-_SCORING = ("mul", "div", "add", "merge", "dropout", "identity", "cast", "clamp")
-_PRODUCTS = frozenset({"matmul", "bmm", "mm", "baddbmm"})
+#: What stands between scores and softmax: scaling, masks, and what an additive attention makes of its sums.
+_SCORING = (
+    "mul",
+    "div",
+    "add",
+    "sub",
+    "merge",
+    "dropout",
+    "identity",
+    "cast",
+    "clamp",
+    "view",
+    "activation",
+    "linear-map",
+    "index",
+)
+#: What stands between weights and the product with the values.
+_PASSING = ("dropout", "identity", "cast", "view")
 _DECLARED = frozenset({"slot-attention", "query-normalized"})
+_DEPTH = 40  # ops looked at on the way back from a softmax to its scores
 
 
-@rule("ARC027", "attention-softmax-axis", level="warning", since="0.1")
+@rule("ARC027", "attention-softmax-axis", level="error", since="0.1", explains=["ARC010", "SIG006", "TRN001"])
 def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     """Attention scores normalized over one axis and summed over another.
 
     ## What it does
-    Follows a softmax of scores (a product of two activations, scaled and masked) to the product with the values, keeping track of
-    its axis through transpositions, and reports where the axis that the product sums over is not the one that the softmax
-    normalized. Slot attention, which normalizes over queries and divides by the sum, is another form and is left alone, as is
-    what is declared with `declared={"slot-attention"}`; linear attention takes softmax of queries and keys, not of scores.
+    Follows the axes of attention scores, which are made of two values (queries and keys: by matmul, `bmm`, `einsum`, or a sum of
+    both as in additive attention), through softmax to the product with the values, whatever permutes, views and heads lie
+    between. Reports where the axis that the product sums over is not the one that the softmax normalized. Slot attention, which
+    normalizes over queries and divides by the sum, is another form and is left alone, as is what is declared with
+    `declared={"slot-attention"}`; so are softmaxes of something else than scores (pooling to clusters, linear attention, routing).
 
     ## Why is this bad?
     The weights that are summed do not add up to one: each output is no average of the values, and with square score matrices
@@ -44,74 +61,101 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
         raise Skip("no shapes: the model did not run")
     if not declared.traits.isdisjoint(_DECLARED):
         return
+    places: set[object] = set()
     for op in graph.calls("softmax"):
-        rank = len(op.shape or ())
-        dim = op.argument("dim")
-        if rank < 2 or not isinstance(dim, int) or op.in_loss or not _is_of_scores(op, graph):
+        along = graph.axes(op).along
+        if len(along) != 1 or not along[0].dim or op.in_loss:
             continue
-        for product, summed in _products(op, rank):
-            if summed != dim % rank:
-                yield Finding(
-                    at=op,
-                    message=f"{op.label} normalizes the scores over axis {dim % rank}, and {product.label} sums them over axis {summed}: "
-                    f"the weights of an output do not add up to one (scores {list(op.shape or ())})",
-                    evidence={"softmax_axis": dim % rank, "summed_axis": summed, "shape": list(op.shape or ())},
-                    fix=f"softmax(..., dim={summed - rank})",
-                    modules=(product.module_path,) if product.module_path else (),
-                )
+        place = op.call_location or op.index
+        for product, summed in _products(graph, op):
+            if place not in places and _is_wrong(graph, op, along[0].dim, summed):
+                places.add(place)  # one line that runs for every layer is one fault
+                yield _finding(graph, op, product, summed)
                 break
 
 
-def _is_of_scores(op: Op, graph: Graph) -> bool:
-    """Whether the softmax is of a product of two activations, scaled and masked."""
-    current = op.activations[0] if op.activations else None
-    while current is not None and current.is_kind(*_SCORING) and current.activations:
-        current = max(current.activations, key=lambda above: (above.requires_grad, len(graph.ancestors(above))))
-    return current is not None and current.is_kind("matmul") and len(current.activations) > 1
+def _finding(graph: Graph, op: Op, product: Op, summed: Dim) -> Finding:
+    dims = graph.axes(op).dims
+    at = graph.axes(op).along[0].index
+    other = next(place for place, dim in enumerate(dims) if _axes(dim) & _axes(summed))
+    return Finding(
+        at=op,
+        message=f"{op.label} normalizes the scores over axis {at}, and {product.label} sums them over axis {other}: "
+        f"the weights of an output do not add up to one (scores {list(op.shape or ())})",
+        evidence={"softmax_axis": at, "summed_axis": other, "shape": list(op.shape or ())},
+        fix=f"softmax(..., dim={other - len(dims)})",
+        modules=(product.module_path,) if product.module_path else (),
+    )
 
 
-def _products(op: Op, rank: int) -> Iterator[tuple[Op, int]]:
-    """Products that take the softmax as a factor, with the axis of the softmax that each sums over."""
-    waiting: list[tuple[Op, tuple[int, ...]]] = [(op, tuple(range(rank)))]
+def _axes(dim: Dim) -> frozenset[Axis]:
+    return frozenset(digit.axis for digit in dim)
+
+
+def _is_wrong(graph: Graph, op: Op, normalized: Dim, summed: Dim) -> bool:
+    """Whether the product sums over an axis of the scores that the softmax left alone."""
+    given = frozenset(axis for dim in graph.axes(op).dims for axis in _axes(dim))
+    known = bool(summed) and _axes(summed) <= given and graph.axes(op).known
+    return (
+        known and not (_axes(normalized) & _axes(summed)) and _is_of_scores(graph, op, _axes(summed), _axes(normalized))
+    )
+
+
+def _products(graph: Graph, op: Op) -> Iterator[tuple[Op, Dim]]:
+    """Products that take the weights as a factor, with what each sums over: matmul, einsum, or a product and its sum."""
+    waiting, seen = [op], {op}
     while waiting:
-        current, axes = waiting.pop()
+        current = waiting.pop()
         for user in current.users:
-            if user.name in _PRODUCTS:
-                summed = _summed(user, current, axes)
-                if summed is not None:
-                    yield user, summed
-            elif (moved := _moved(user, axes)) is not None:
-                waiting.append((user, moved))
+            if user in seen:
+                continue
+            seen.add(user)
+            parts = graph.axes(user).contracted
+            for part in parts:
+                if part.right_op is not None and current in (part.left_op, part.right_op):
+                    yield user, part.left if part.left_op is current else part.right
+            if user.name == "mul" and len(user.activations) == 2:
+                yield from _sums(graph, user)
+            elif not parts and user.is_kind(*_PASSING):
+                waiting.append(user)
 
 
-def _summed(product: Op, factor: Op, axes: tuple[int, ...]) -> int | None:
-    """The axis of the softmax that a matrix product sums over."""
-    factors = product.inputs[1:] if product.name == "baddbmm" else product.inputs
-    if len(factors) != 2 or factors[0] is factors[1] or len(axes) < 2:
-        return None
-    return axes[-1] if factors[0] is factor else axes[-2]
+def _sums(graph: Graph, product: Op) -> Iterator[tuple[Op, Dim]]:
+    for user in product.users:
+        along = graph.axes(user).along
+        if user.name == "sum" and len(along) == 1 and user.requires_grad:
+            yield user, along[0].dim
 
 
-def _moved(op: Op, axes: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Where the softmax's axes are after `op`; None where that cannot be said."""
-    if op.is_kind("dropout", "identity", "cast") or op.name == "contiguous":
-        return axes
-    rank = len(axes)
-    if op.name in {"transpose", "swapaxes", "swapdims"}:
-        dims = [value for value in op.leading[1:3] if isinstance(value, int)] or [
-            value for value in (op.argument("dim0"), op.argument("dim1")) if isinstance(value, int)
-        ]
-        if len(dims) != 2:
-            return None
-        order = list(axes)
-        order[dims[0]], order[dims[1]] = order[dims[1]], order[dims[0]]
-        return tuple(order)
-    if op.name == "permute":
-        given = op.leading[1:]
-        if len(given) == 1 and isinstance(given[0], (list, tuple)):
-            given = tuple(given[0])
-        valid = len(given) == rank and all(isinstance(dim, int) for dim in given)
-        return tuple(axes[dim] for dim in given) if valid else None
-    if op.name in {"mT", "T", "t"}:
-        return (*axes[:-2], axes[-1], axes[-2])
-    return None
+def _is_of_scores(graph: Graph, op: Op, keys: frozenset[Axis], normalized: frozenset[Axis]) -> bool:
+    """Whether the softmax is of scores: something upstream joins a value that has the keys with one that has the queries."""
+    waiting, seen = list(op.activations), set(op.activations)
+    while waiting and len(seen) < _DEPTH:
+        current = waiting.pop(0)
+        out = frozenset(axis for dim in graph.axes(current).dims for axis in _axes(dim))
+        if not keys | normalized <= out:
+            continue  # here the axes are made, not compared
+        if _joins(graph.axis_flow, current, keys, out):
+            return True
+        if current.is_kind(*_SCORING):
+            above = [source for source in current.activations if source not in seen]
+            seen.update(above)
+            waiting.extend(above)
+    return False
+
+
+def _joins(flow: AxisFlow, op: Op, keys: frozenset[Axis], out: frozenset[Axis]) -> bool:
+    """Whether the keys come from one input and another axis of the output from another."""
+    if len(op.activations) < 1 or not any(axis.origin == "data" for axis in keys):
+        return False
+    held = [frozenset(axis for dim in flow.of(source).dims for axis in _axes(dim)) for source in op.inputs]
+    if any(_is_twin(axis, other) for axis in keys for other in out):
+        return True
+    owners = [number for number, axes in enumerate(held) if keys & axes]
+    return len(owners) == 1 and any((axes - held[owners[0]]) & out for axes in held)
+
+
+def _is_twin(one: Axis, other: Axis) -> bool:
+    return other is not one and (
+        other.twin == one.key or one.twin == other.key or (one.twin is not None and one.twin == other.twin)
+    )

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, Skip, rule
+from nnlint import Finding, Level, Place, Skip, rule
+from nnlint_rules.loss._pairings import Pairing, pairings
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, Op
@@ -43,9 +44,12 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     """Prediction and target of different shapes, broadcast against each other.
 
     ## What it does
-    Compares the shapes given to elementwise losses (mse, l1, smooth l1, huber, ...), and those of a hand-written
-    `prediction - target`. It is an error when every prediction is compared with every target ((N, 1) with (N,)), or the
-    target's batch axis is laid along another axis; a target repeated along an axis of the prediction is a warning.
+    Compares the shapes given to elementwise losses (mse, l1, smooth l1, huber, ...), and follows the axis of the samples
+    through what is written by hand: a difference, product or minimum of a column (N, 1) and a row (N,) that is then averaged
+    as if it held N terms. It is an error when every prediction is compared with every target, or the target's batch axis is laid
+    along another axis; a target repeated along an axis of the prediction is a warning, and so is a column that the loss itself
+    made by `unsqueeze`. Pairs that are meant (both sides given an axis, one value against itself, masked or reduced along one
+    axis first) are left alone.
 
     ## Why is this bad?
     (N, 1) against (N,) makes an (N, N) matrix: every prediction is drawn to the mean of all targets, and the loss stays at the
@@ -62,7 +66,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     """
     if losses.targets_assumed:
         raise Skip("the targets are made up")
-    for pair in (*_calls(losses), *_differences(losses)):
+    for pair in _calls(losses):
         level = _judge(pair.prediction, pair.target)
         if level is None:
             continue
@@ -75,27 +79,28 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             evidence={"prediction": list(pair.prediction), "target": list(pair.target), "terms": list(made)},
             fix=_fix(pair.prediction, pair.target),
         )
+    for pairing in pairings(losses):
+        yield _paired(losses, pairing)
+
+
+def _paired(losses: LossCalls, pairing: Pairing) -> Finding:
+    prediction = losses.graph.producer(max(pairing.column, pairing.row, key=lambda op: op.requires_grad))
+    column, row, made = (op.shape or () for op in (pairing.column, pairing.row, pairing.op))
+    samples = max(column)
+    return Finding(
+        at=Place(prediction.module_path, pairing.op.location),
+        level=Level.WARNING if pairing.on_purpose else None,
+        message=f"{pairing.op.label} broadcasts {column} against {row} to {made}: each of {samples} samples is paired with "
+        f"every other before the mean",
+        evidence={"prediction": list(column), "target": list(row), "terms": list(made), "samples": samples},
+        fix=f"give both one shape: `.squeeze(-1)` on the {column} side, or `.unsqueeze(-1)` on the {row} side",
+    )
 
 
 def _calls(losses: LossCalls) -> Iterator[_Pair]:
     for call in losses.of(*_ELEMENTWISE):
         if call.prediction is not None and call.target is not None and call.prediction.shape and call.target.shape:
             yield _Pair(losses.graph.producer(call.prediction), call.label, call.prediction.shape, call.target.shape)
-
-
-def _differences(losses: LossCalls) -> Iterator[_Pair]:
-    """Hand-written `prediction - target` in the loss, with the target as it was given."""
-    upstream = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
-    for op in losses.graph.calls("sub"):
-        if op not in upstream or len(op.inputs) != 2:
-            continue
-        given = [part for part in op.inputs if part.node.meta.get("is_target")]
-        others = [part for part in op.inputs if not part.is_kind("input", "parameter", "buffer")]
-        if len(given) != 1 or len(others) != 1 or not given[0].shape or not others[0].shape:
-            continue
-        # A target shaped on purpose (quantiles, pairwise distances) went through an unsqueeze; this one did not.
-        if len(given[0].shape) == 1 and others[0].shape == (given[0].shape[0], 1):
-            yield _Pair(losses.graph.producer(others[0]), op.label, others[0].shape, given[0].shape)
 
 
 def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -26,10 +26,11 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
     """Softmax, log-softmax or normalization over the batch dimension.
 
     ## What it does
-    Reports a softmax, log-softmax or `normalize` over dimension 0 where that is the batch: in the head of a loss whose classes
-    are in dimension 1, or anywhere in a model whose first dimension is the batch size from input to output. A softmax without
-    `dim` is a warning where torch picks another dimension than the batch. Square logits (every sample against every sample),
-    time-major models and models without one output for each sample are left alone.
+    Follows the axis of the samples from the inputs and reports a softmax, log-softmax, `normalize` or written-out softmax
+    (`e / e.sum(0)`) over it, wherever permutes and views have put it. A softmax without `dim` is a warning where torch picks
+    another dimension than the batch. Every sample against every sample (contrastive logits), one weight for each sample in the
+    loss, columns of unit length whose products are summed over the batch, and data of which it is not known which axis holds the
+    samples are left alone.
 
     ## Why is this bad?
     The values of one sample then depend on the other samples of the batch. Each class, not each sample, sums to 1: the loss
@@ -46,28 +47,23 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("shapes are unknown without a run")
-    heads = _head_ops(graph)
-    samples = _samples(graph)
     time_major = any(view.attribute("batch_first") is False for view in model.modules)
-    for op in graph.calls(*_OPS):
-        dim = softmax_dim(op)
+    for op in graph.ops:
+        dim = softmax_dim(op) if op.name in _OPS else _written_out(graph, op)
         if op.shape is None or len(op.shape) < 2 or dim is None:
             continue
-        in_head = op in heads and len(op.shape) == 2 and op.shape[0] != op.shape[1]
-        in_body = not op.in_loss and not time_major and _is_batch(graph, op, samples)
-        if dim == 0 and (in_head or in_body) and op.shape[0] > 1:
-            yield _finding(op)
+        if _is_over_batch(graph, op, dim, time_major=time_major):
+            yield _finding(op, dim)
         elif op.name in _IMPLICIT and op.argument("dim") is None:
             yield _implicit(op, dim)
 
 
-def _finding(op: Op) -> Finding:
-    assert op.shape is not None  # seen by the caller
+def _finding(op: Op, dim: int) -> Finding:
     verb = "normalizes" if op.name == "normalize" else "sums to 1"
     return Finding(
         at=op,
-        message=f"{op.label} {verb} over dimension 0 of shape {op.shape}, which is the batch: samples depend on each other",
-        evidence={"shape": list(op.shape), "dim": 0},
+        message=f"{op.label} {verb} over dimension {dim} of shape {op.shape}, which is the batch: samples depend on each other",
+        evidence={"shape": list(op.shape or ()), "dim": dim},
         fix="give the dimension of the classes: dim=1 for (N, C, ...), dim=-1 for (N, ..., C)",
     )
 
@@ -83,26 +79,47 @@ def _implicit(op: Op, dim: int) -> Finding:
     )
 
 
-def _head_ops(graph: Graph) -> frozenset[Op]:
-    """Ops between the last layer and a classification loss that takes its classes from dimension 1."""
-    found: frozenset[Op] = frozenset()
-    for call in graph.loss_calls:
-        if call.kind in ("cross_entropy", "nll_loss") and call.prediction is not None:
-            rows = call.prediction.shape
-            found |= frozenset(op for op in tail(call.prediction) if op.shape == rows)
-    return found
-
-
-def _samples(graph: Graph) -> int | None:
-    """The batch size, if it is the first dimension of the inputs, of the targets and of the output."""
-    firsts = [op.shape[0] if op.shape else None for op in (*graph.inputs[:1], *graph.outputs[:1])]
-    firsts += [op.shape[0] if op.shape else None for op in graph.ops if op.node.meta.get("is_target")]
-    if len(firsts) < 2 or None in firsts or len(set(firsts)) != 1:
-        return None
-    return firsts[0]
-
-
-def _is_batch(graph: Graph, op: Op, samples: int | None) -> bool:
-    if samples is None or op.shape is None or op.shape[0] != samples or op.shape.count(samples) != 1:
+def _is_over_batch(graph: Graph, op: Op, dim: int, *, time_major: bool) -> bool:
+    """Whether the dimension is the samples, every one against the others with nothing beside them that is one as well."""
+    flow = graph.axis_flow
+    dims = graph.axes(op).dims
+    if len(dims) <= dim or not flow.is_batch(dims[dim]):
         return False
-    return any(source.is_kind("input") for source in graph.ancestors(op))
+    others = [other for at, other in enumerate(dims) if at != dim]
+    if any(map(flow.has_batch, others)) or (op.in_loss and not any(others)):
+        return False  # each sample against each, or one weight for each sample of the loss
+    if op.name == "normalize" and _is_summed_over_batch(graph, op):
+        return False
+    return _is_head(graph, op) or (not op.in_loss and not time_major and _is_certain(graph)) or flow.batch_is_certain
+
+
+def _is_certain(graph: Graph) -> bool:
+    """Whether the samples lead the first input and the first output; more than one of them says so."""
+    flow = graph.axis_flow
+    firsts = [graph.axes(op).dims[:1] for op in (*graph.inputs[:1], *graph.outputs[:1])]
+    return len(firsts) > 1 and all(dims and flow.is_batch(dims[0]) for dims in firsts)
+
+
+def _is_head(graph: Graph, op: Op) -> bool:
+    """Whether the op stands between the last layer and a loss that takes its classes from dimension 1."""
+    calls = (call for call in graph.loss_calls if call.kind in ("cross_entropy", "nll_loss"))
+    heads = (call.prediction for call in calls if call.prediction is not None)
+    return any(op.shape == head.shape and op in tail(head) for head in heads)
+
+
+def _is_summed_over_batch(graph: Graph, op: Op) -> bool:
+    """Whether products sum over the samples next: correlations of features, each feature of unit length."""
+    flow = graph.axis_flow
+    takers = graph.consumers(op, through=("view", "identity", "cast"))
+    parts = [part for taker in takers for part in graph.axes(taker).contracted]
+    return any(flow.is_batch(part.left) for part in parts)
+
+
+def _written_out(graph: Graph, op: Op) -> int | None:
+    """The dimension of `e / e.sum(dim, keepdim=True)`, with e an exponential that gradients pass through; else None."""
+    if op.name != "div" or len(op.inputs) != 2 or not op.requires_grad:
+        return None
+    above, below = op.inputs
+    same = below.name == "sum" and below.input is above and graph.producer(above).name == "exp"
+    along = graph.axes(below).along if same else ()
+    return along[0].index if len(along) == 1 else None

@@ -1,0 +1,1 @@
+"""Axis flow: what each dimension of each value of the graph means. Static: no run, no torch."""

@@ -1,0 +1,117 @@
+"""ARC031: the last step is taken along the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+
+if TYPE_CHECKING:
+    from nnlint import Dim, Graph, Op
+
+_EXPLAINED = ["ARC008", "ARC010", "ARC011", "LOS015", "LOS018", "RUN003", "TRN001"]
+
+
+@rule("ARC031", "last-step-of-wrong-axis", level="warning", since="0.2", explains=_EXPLAINED)
+def check(graph: Graph) -> Iterator[Finding]:
+    """The last (or first) step of a sequence is taken along the batch or the layers.
+
+    ## What it does
+    Looks at every single entry that is taken from the output or the state of a recurrent or attention layer and reports one
+    that is taken along the axis of the samples: `out[-1]` where the batch comes first, `out[:, -1]` where time does,
+    `h_n[:, -1]`. The same for `h_n[0]` of several layers, which is the state of the lowest one. The axis of the samples is
+    known by the targets, the loader, a convolution over it, or by what the layer itself takes for samples. Loops over all samples, and
+    entries that reach neither an output nor the loss, are left alone.
+
+    ## Why is this bad?
+    One sample stands for the whole batch, and what should be its steps are taken for samples: the outputs of the others are lost. With
+    as many steps as samples, or a loss that broadcasts, nothing raises.
+
+    ## Example
+        out, _ = self.rnn(x)  # batch_first=True
+        return self.head(out[-1])
+
+    ## Use instead
+        out, _ = self.rnn(x)
+        return self.head(out[:, -1])
+
+    ## References
+    - https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+    """
+    if graph.method == "symbolic":
+        raise Skip("no shapes: the model did not run")
+    flow = graph.axis_flow
+    for op, axes in flow.values():
+        if op.in_loss or not op.inputs or len(op.inputs[0].shape or ()) < 3:
+            continue
+        for part in axes.selected:
+            source = op.inputs[0]
+            if _is_samples(graph, part.dim, source) and _is_step_of_sequence(graph, op, source):
+                yield _of_batch(graph, op, part.index, part.entry)
+            elif part.entry == 0 and _is_lowest_layer(graph, op, source, part.index):
+                yield _of_layers(op, part.index)
+
+
+def _of_batch(graph: Graph, op: Op, index: int, entry: int) -> Finding:
+    source = op.inputs[0]
+    dims = graph.axes(source).dims
+    shape = source.shape or ()
+    free = [at for at, dim in enumerate(dims[:-1]) if at != index and dim]
+    layers = bool(free) and graph.axis_flow.describe(dims[free[0]]) == "layer"
+    right = free[0] if free else 1 - min(index, 1)
+    places = ", ".join([*[":"] * right, str(entry)])
+    return Finding(
+        at=op,
+        message=f"entry {entry} is taken along the batch (axis {index} of {shape}): one sample of {shape[index]} is used, "
+        f"and axis {right} ({'layers' if layers else 'steps'}) is taken for samples",
+        evidence={"shape": list(shape), "axis": index, "entry": entry},
+        fix=f"take it along axis {right}: x[{places}]",
+    )
+
+
+def _of_layers(op: Op, index: int) -> Finding:
+    shape = op.inputs[0].shape or ()
+    return Finding(
+        at=op,
+        message=f"entry 0 of the state {shape} is that of the lowest of {shape[index]} layers: the layers above are not used",
+        evidence={"shape": list(shape), "axis": index, "entry": 0},
+        fix="take the last layer: h_n[-1]",
+    )
+
+
+def _is_samples(graph: Graph, dim: Dim, source: Op) -> bool:
+    """Whether a dimension holds the samples: known to, or taken for them by the layer that the value comes from."""
+    flow = graph.axis_flow
+    if not flow.is_batch(dim) or flow.batch_is_certain:
+        return flow.is_batch(dim)
+    steps = (graph.axes(op).steps for op in graph.chain_back(source))
+    nearest = next((found for found in steps if found is not None), None)
+    return nearest is not None and nearest.samples == dim
+
+
+def _is_step_of_sequence(graph: Graph, op: Op, source: Op) -> bool:
+    """Whether the only entry taken of a layer's sequence or state, and one that counts."""
+    taken = {
+        (part.index, part.entry) for user in source.users for part in graph.axes(user).selected if user.name == op.name
+    }
+    above = graph.ancestors(source) | {source}
+    is_sequence = any(graph.axes(found).steps is not None or found.is_kind("recurrent", "attention") for found in above)
+    return len(taken) == 1 and is_sequence and source.requires_grad and _counts(graph, op)
+
+
+def _counts(graph: Graph, op: Op) -> bool:
+    """Whether the loss or an output depends on the op."""
+    ends = [*graph.outputs, *([graph.loss] if graph.loss is not None else [])]
+    return any(graph.reaches(op, end) for end in ends)
+
+
+def _is_lowest_layer(graph: Graph, op: Op, source: Op, index: int) -> bool:
+    """Whether the op takes the first of several layers from the state of a layer that reads one way, and nothing else is used of it."""
+    dims = graph.axes(source).dims
+    maker = source.input if source.name == "getitem" else None
+    if index != 0 or maker is None or not maker.is_kind("recurrent") or graph.axis_flow.describe(dims[0]) != "layer":
+        return False
+    one_way = (maker.shape or ())[-1:] == (source.shape or ())[-1:]
+    parts = [user for user in maker.users if user is not source]
+    return one_way and set(source.users) == {op} and not parts and _counts(graph, op)

@@ -1,0 +1,121 @@
+"""ARC029: a view that mixes two axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Level, Skip, rule
+from nnlint_rules.architecture._repair import reordering
+
+if TYPE_CHECKING:
+    from nnlint import Cut, Graph, Op
+
+_EXPLAINED = [
+    "ARC008",
+    "ARC009",
+    "ARC010",
+    "ARC018",
+    "ARC021",
+    "ARC027",
+    "ARC031",
+    "LOS008",
+    "LOS015",
+    "LOS018",
+    "TRN001",
+    "TRN005",
+]
+_VIEWS = ("view", "identity", "cast", "detach")
+
+
+@rule("ARC029", "scrambled-view", level="warning", since="0.2", explains=_EXPLAINED)
+def check(graph: Graph) -> Iterator[Finding]:
+    """A view or reshape where a permute is needed.
+
+    ## What it does
+    Follows every axis through the graph and reports a `view` or `reshape` that cuts memory across two of them, so that a new
+    dimension holds pieces of both in an order that neither has: (N, C, H, W) viewed as (N, H*W, C), heads made by
+    `view(N, heads, time, width)` from (N, time, heads * width), batch and time swapped by `view`. It is an error where a layer or a
+    product then sums or steps over such a dimension. Views that merge or split neighbours are left alone, as are those that a
+    later view undoes, and views of padded values (the shift of relative positions).
+
+    ## Why is this bad?
+    `view` keeps the order of memory and only counts it out anew: no value moves. What is called a position afterwards holds values
+    of several positions and channels, and with a batch or time axis inside, of several samples. Shapes fit, so nothing raises.
+
+    ## Example
+        n, c, h, w = features.shape
+        tokens = features.view(n, h * w, c)
+
+    ## Use instead
+        tokens = features.flatten(2).transpose(1, 2)
+
+    ## References
+    - https://docs.pytorch.org/docs/stable/tensor_view.html
+    """
+    if graph.method == "symbolic":
+        raise Skip("no shapes: the model did not run")
+    places: set[object] = set()
+    for op, axes in graph.axis_flow.values():
+        reader = _reader(graph, op) if axes.cuts else None
+        place = op.call_location or op.index
+        if reader is None or place in places:
+            continue
+        places.add(place)  # one line that runs for every layer is one fault
+        yield _finding(graph, op, axes.cuts[0], reader)
+
+
+def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:
+    flow = graph.axis_flow
+    mixed = " and ".join(dict.fromkeys(flow.describe((digit,)) for digit in cut.digits))
+    contracts = not reader.is_kind("loss", *_VIEWS) and _sums_over(graph, reader, op)
+    source = op.inputs[0]
+    given = ", ".join(map(flow.describe, graph.axes(source).dims))
+    what = f"{reader.label} sums over the mixture" if contracts else f"{reader.label} gets it so"
+    return Finding(
+        at=op,
+        level=Level.ERROR if contracts else None,
+        message=f"{op.name} moves no value: {source.shape} ({given}) counted out as {op.shape} mixes {mixed} in one dimension, and {what}",
+        evidence={
+            "from": list(source.shape or ()),
+            "to": list(op.shape or ()),
+            "mixed": mixed,
+            "contracted": contracts,
+        },
+        fix=reordering(graph, op, cut)
+        or f"permute before the {op.name}, so that axes that are merged are neighbours in the right order",
+        modules=tuple(path for path in (op.module_path, reader.module_path) if path),
+    )
+
+
+def _reader(graph: Graph, view: Op) -> Op | None:
+    """The first op that sums over the mixture; else a loss or an output that still has it; None where it was undone."""
+    waiting, seen = list(view.users), {view}
+    ends: list[Op] = [view] if view in graph.outputs else []
+    sums: list[Op] = []
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        if _sums_over(graph, op, view):
+            sums.append(op)
+        elif op.is_kind("loss"):
+            ends.append(op)
+        elif _has(graph, op, view):
+            waiting.extend(op.users)
+            ends.extend([op] if op in graph.outputs else [])
+    return min(sums or ends, key=lambda op: op.index, default=None)
+
+
+def _has(graph: Graph, op: Op, view: Op) -> bool:
+    return any(axis.scrambled_by == view.index for axis in graph.axis_flow.scrambled(graph.axes(op).dims))
+
+
+def _sums_over(graph: Graph, op: Op, view: Op) -> bool:
+    """Whether a product, layer or loop over steps runs along the mixture."""
+    axes = graph.axes(op)
+    dims = [dim for part in axes.contracted for dim in (part.left, part.right)]
+    if axes.steps is not None:
+        dims += [axes.steps.positions, axes.steps.samples]
+    return any(axis.scrambled_by == view.index for axis in graph.axis_flow.scrambled(dims))
