@@ -55,6 +55,8 @@ class Call:
     def __init__(self, op: Op, flow: Source) -> None:
         self.op = op
         self._flow = flow
+        #: The op as called: what is recognized as a softmax may be written as a division.
+        self.spelled: str = op.node.meta.get("written_as", op.name)
         self.args: Sequence[Any] = op.node.args
         self.kwargs = op.node.kwargs
         self.shape: tuple[int, ...] = op.shape or ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.axes import joins, layouts, pointwise, products, sequences
-from nnlint.capture.axes.answers import OpAxes
+from nnlint.capture.axes.answers import Along, OpAxes
 from nnlint.capture.axes.axis import CONSTANT, DATA, Axis, Digit, Dim, axes_in, roots_of, whole
 from nnlint.capture.axes.batch import Samples
 from nnlint.capture.axes.call import Call
@@ -15,9 +15,9 @@ from nnlint.capture.axes.call import Call
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op
 
-_RULES: Mapping[str, Callable[[Call], OpAxes]] = ChainMap(
-    dict(layouts.RULES), dict(joins.RULES), dict(products.RULES), dict(sequences.RULES), dict(pointwise.RULES)
-)
+_RULES: Mapping[str, Callable[[Call], OpAxes]] = {
+    **pointwise.RULES, **sequences.RULES, **products.RULES, **joins.RULES, **layouts.RULES,
+}  # fmt: skip
 #: Convolutions and their like by the number of places: what they take for samples stands first.
 _PLACES = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
 _MOVED = ("view", "identity", "cast")
@@ -135,14 +135,22 @@ class AxisFlow:
             return OpAxes()
         if op.name == "getitem" and "output" in op.node.meta:
             return self._part(call)
-        rule = _RULES.get(op.name, self._otherwise(op))
+        rule = _RULES.get(call.spelled, self._otherwise(op))
         try:
             found = rule(call)
         except (IndexError, ValueError, TypeError, ZeroDivisionError):
             # A call in a form that the rule does not know: the axes are unknown, and rules are silent.
             found = call.made(call.unknown(call.shape))
         self._look_at(op, call)
-        return found
+        return self._as_recognized(op, found)
+
+    def _as_recognized(self, op: Op, found: OpAxes) -> OpAxes:
+        """A softmax that is written out runs along an axis like one that is called."""
+        dim = op.argument("dim") if "written_as" in op.node.meta else None
+        if not isinstance(dim, int) or not -len(found.dims) <= dim < len(found.dims):
+            return found
+        place = dim % len(found.dims)
+        return replace(found, along=(Along(place, found.dims[place]),))
 
     @staticmethod
     def _otherwise(op: Op) -> Callable[[Call], OpAxes]:

@@ -20,7 +20,7 @@ def cat(call: Call) -> OpAxes:
     if not values:
         return call.made(call.unknown(call.shape))
     at = call.dim(call.arg(1, "dim", call.kwargs.get("axis", 0)), len(call.shape))
-    at = {"hstack": min(1, len(call.shape) - 1), "vstack": 0, "dstack": 2}.get(call.op.name, at)
+    at = {"hstack": min(1, len(call.shape) - 1), "vstack": 0, "dstack": 2}.get(call.spelled, at)
     if at is None:
         return call.made(call.unknown(call.shape))
     dims = [best_of([value.dims[index] for value in values]) for index in range(len(call.shape)) if index != at]
@@ -58,7 +58,7 @@ def spread(call: Call) -> OpAxes:
     """broadcast_tensors: all inputs broadcast against each other; meshgrid: every output has the axes of all."""
     nodes = _listed(call)
     values = [call.of(node) for node in nodes]
-    if call.op.name == "broadcast_tensors":
+    if call.spelled == "broadcast_tensors":
         dims = call.aligned(values)
     else:
         dims = tuple(dim for value in values for dim in value.dims)
@@ -76,7 +76,7 @@ def pad(call: Call) -> OpAxes:
 def parts(call: Call) -> OpAxes:
     """Chunk and split: parts of one dimension; unbind: the dimension goes."""
     dims = call.first.dims
-    name = call.op.name
+    name = call.spelled
     at = call.dim(
         call.arg(1 if name in ("unbind", "iter") else 2, "dim", {"hsplit": 1, "dsplit": 2}.get(name, 0)), len(dims)
     )
@@ -120,7 +120,7 @@ def gather(call: Call) -> OpAxes:
     """Gather and take_along_dim: the index's shape; along `dim` entries of the input, elsewhere its own axes."""
     index = call.tensor(2, "index", "indices") or call.tensor(1, "indices")
     dims = call.first.dims
-    given = call.arg(2, "dim") if call.op.name == "take_along_dim" else call.arg(1, "dim")
+    given = call.arg(2, "dim") if call.spelled == "take_along_dim" else call.arg(1, "dim")
     at = call.dim(given, len(dims))
     if index is None or at is None or len(dims) != len(call.shape):
         return call.made(call.unknown(call.shape))
@@ -259,7 +259,7 @@ def setitem(call: Call) -> OpAxes:
     """`x[...] = y`, `index_put`, `copy`: x's axes, and y's where x was a constant."""
     dims = list(call.first.dims)
     value = call.tensor(2, "value")
-    if value is None or call.op.name != "setitem" or all(axis.rank > 3 for axis in axes_in(dims)):
+    if value is None or call.spelled != "setitem" or all(axis.rank > 3 for axis in axes_in(dims)):
         return call.made(dims)
     index = call.args[1]
     items = _spelled_out(call, list(index) if isinstance(index, tuple) else [index], len(dims))

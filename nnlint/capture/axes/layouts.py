@@ -40,7 +40,7 @@ def last_two(call: Call) -> OpAxes:
     """`x.mT`, `x.t()`, and `x.T` of a matrix; of a value of another rank, `x.T` turns all around."""
     rank = len(call.first.dims)
     order: list[int | None] = list(range(rank))
-    if call.op.name == "T" and rank != 2:
+    if call.spelled == "T" and rank != 2:
         order.reverse()
     elif rank >= 2:
         order[-2], order[-1] = order[-1], order[-2]

@@ -26,10 +26,10 @@ def unary(call: Call) -> OpAxes:
 def along_dim(call: Call) -> OpAxes:
     """Softmax, cumulative sums, unit norms: the axes stay, and one is run along."""
     dims = call.first.dims
-    position, default = _DIMS.get(call.op.name, (1, None))
+    position, default = _DIMS.get(call.spelled, (1, None))
     given = call.arg(position, "dim", default)
     if given is None:
-        given = (0 if len(dims) in (0, 1, 3) else 1) if call.op.name in _IMPLICIT else -1
+        given = (0 if len(dims) in (0, 1, 3) else 1) if call.spelled in _IMPLICIT else -1
     return call.same(along=_along(call, given))
 
 
@@ -66,9 +66,9 @@ def glu(call: Call) -> OpAxes:
 def reduction(call: Call) -> OpAxes:
     """mean, sum, max, ...: the named dimensions go, or stay with size 1."""
     dims = call.first.dims
-    if len(call.tensors) > 1 and call.op.name in ("max", "min"):
+    if len(call.tensors) > 1 and call.spelled in ("max", "min"):
         return elementwise(call)
-    position = _REDUCED_AT.get(call.op.name, 1)
+    position = _REDUCED_AT.get(call.spelled, 1)
     given = call.arg(position, "dim", call.kwargs.get("axis"))
     if given is None or (isinstance(given, (list, tuple)) and not given):
         given = list(range(len(dims)))
@@ -89,7 +89,7 @@ _REDUCED_AT: Mapping[str, int] = MappingProxyType(
 def ordered(call: Call) -> OpAxes:
     """Sort and topk: the same axes, one of them in another order and perhaps shorter."""
     dims = call.first.dims
-    at = call.dim(call.arg(2 if call.op.name == "topk" else 1, "dim", -1), len(dims))
+    at = call.dim(call.arg(2 if call.spelled == "topk" else 1, "dim", -1), len(dims))
 
     def with_size(path: tuple[object, ...], shape: tuple[int, ...]) -> tuple[Dim, ...] | None:
         if at is None or len(shape) != len(dims):
@@ -125,11 +125,11 @@ def selection_of_all(call: Call) -> OpAxes:
 
 def factory(call: Call) -> OpAxes:
     """zeros, arange: a constant; `zeros_like(x)` has x's axes and none of its values."""
-    if call.op.name.endswith("_like") and call.tensors:
+    if call.spelled.endswith("_like") and call.tensors:
         return OpAxes(call.made(call.first.dims).dims, data=False, random=call.op.is_kind("random"))
-    if call.op.name in ("bucketize", "searchsorted") and call.tensors:
+    if call.spelled in ("bucketize", "searchsorted") and call.tensors:
         return call.made(call.unknown(call.shape))
-    return call.constant(random=call.op.is_kind("random"), uniform=call.op.name in _UNIFORM)
+    return call.constant(random=call.op.is_kind("random"), uniform=call.spelled in _UNIFORM)
 
 
 _UNIFORM = frozenset({"zeros", "ones", "empty", "full", "new_zeros", "new_ones", "new_full", "new_empty"})

@@ -36,9 +36,9 @@ def matmul(call: Call) -> OpAxes:
     nodes = call.tensors
     if len(nodes) == 1:
         nodes = [nodes[0], nodes[0]]  # x @ x
-    if call.op.name in _ADDED and len(nodes) > 2:
+    if call.spelled in _ADDED and len(nodes) > 2:
         nodes = nodes[1:]
-    if call.op.name == "rmatmul":
+    if call.spelled == "rmatmul":
         nodes = nodes[::-1]
     if len(nodes) < 2:
         return call.made(call.unknown(call.shape))
@@ -169,7 +169,7 @@ _PLACES: Mapping[int, tuple[str, ...]] = MappingProxyType(
 def convolution(call: Call) -> OpAxes:
     """(N, C, *places): channels are contracted, places keep their axis or one with the same root."""
     dims = call.first.dims
-    places = len(call.shape) - (2 if len(call.shape) == _rank(call.op.name) + 2 else 1)
+    places = len(call.shape) - (2 if len(call.shape) == _rank(call.spelled) + 2 else 1)
     before = dims[: len(dims) - places - 1]
     node = call.tensor(0, "input") or call.tensors[0]
     summed = tuple(Contraction(dim, call.maker(node)) for dim in dims[len(before) :])
@@ -186,7 +186,7 @@ def _rank(name: str) -> int:
 def places_resized(call: Call) -> OpAxes:
     """Pooling and interpolation: the last dimensions are places of another number."""
     dims = call.first.dims
-    count = _rank(call.op.name) if call.op.name[-1] == "d" or "d_with" in call.op.name else len(dims) - 2
+    count = _rank(call.spelled) if call.spelled[-1] == "d" or "d_with" in call.spelled else len(dims) - 2
     count = max(0, min(count, len(dims) - 1))
     found = [*dims[: len(dims) - count], *_resized(call, count)]
     return call.made(found, parts=lambda path, shape: tuple(found))
@@ -211,11 +211,11 @@ def grid_sample(call: Call) -> OpAxes:
 def embedding(call: Call) -> OpAxes:
     """Each id becomes a vector of features; the table's rows are no axis of the value."""
     nodes = [node for node in call.tensors if not call.maker(node).is_kind("parameter")] or call.tensors
-    ids = call.tensor(0, "input") if call.op.name == "embedding" else nodes[0]
+    ids = call.tensor(0, "input") if call.spelled == "embedding" else nodes[0]
     ids = ids if ids is not None else nodes[0]
     if len(call.of(ids).dims) == 2:
         call.name(call.of(ids).dims[1], "time")
-    if call.op.name == "embedding_bag":
+    if call.spelled == "embedding_bag":
         return call.made([*call.of(ids).dims[: len(call.shape) - 1], call.new(call.shape[-1], "feature")])
     return call.made([*call.of(ids).dims, call.new(call.shape[-1], "feature")])
 
@@ -232,8 +232,8 @@ def distances(call: Call) -> OpAxes:
 def similarity(call: Call) -> OpAxes:
     """cosine_similarity, pairwise_distance: the two broadcast, one dimension goes."""
     aligned = call.aligned(map(call.of, call.tensors[:2]))
-    default = 1 if call.op.name == "cosine_similarity" else -1
-    at = call.dim(call.arg(2, "dim", default) if call.op.name == "cosine_similarity" else default, len(aligned))
+    default = 1 if call.spelled == "cosine_similarity" else -1
+    at = call.dim(call.arg(2, "dim", default) if call.spelled == "cosine_similarity" else default, len(aligned))
     return call.made([dim for index, dim in enumerate(aligned) if index != at])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _KEEPS = (
     "compare",
     "integer-cast",
 )
+_AVERAGES = ("mean", "sum", "nanmean")
 _UNCHANGED = ("elementwise", "activation", "clamp", "identity", "cast", "detach", "integer-cast")
 
 
@@ -84,8 +86,11 @@ def _is_square(flow: AxisFlow, dims: tuple[Dim, ...]) -> bool:
 
 def _origin(op: Op) -> Op:
     """What the values are before they were moved about."""
-    while op.is_kind("view", *_UNCHANGED) and len(op.activations) == 1:
-        op = op.activations[0]
+    while op.is_kind("view", "index", *_UNCHANGED) and len(op.activations) == 1:
+        before = op.activations[0]
+        if op.is_kind("index") and math.prod(op.shape or ()) != math.prod(before.shape or ()):
+            break  # some of the values only
+        op = before
     return op
 
 
@@ -109,9 +114,8 @@ def _is_reduced_at_once(graph: Graph, op: Op, upstream: frozenset[Op]) -> bool:
             if user in seen or user not in upstream:
                 continue
             seen.add(user)
-            if user.is_kind("reduce") and not user.is_kind("select"):
-                along = [part.dim for part in graph.axes(user).along]
-                if user.name not in ("mean", "sum", "nanmean") or sum(map(flow.is_batch, along)) < 2:
+            if user.name in _AVERAGES or user.is_kind("loss"):
+                if sum(flow.is_batch(part.dim) for part in graph.axes(user).along) < 2:
                     return False
                 ends += 1
             elif user.is_kind(*_KEEPS) and _is_square(flow, graph.axes(user).dims):

@@ -49,7 +49,7 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
         raise Skip("shapes are unknown without a run")
     time_major = any(view.attribute("batch_first") is False for view in model.modules)
     for op in graph.ops:
-        dim = softmax_dim(op) if op.name in _OPS else _written_out(graph, op)
+        dim = softmax_dim(op) if op.name in _OPS and op.grad_enabled else None
         if op.shape is None or len(op.shape) < 2 or dim is None:
             continue
         if _is_over_batch(graph, op, dim, time_major=time_major):
@@ -113,13 +113,3 @@ def _is_summed_over_batch(graph: Graph, op: Op) -> bool:
     takers = graph.consumers(op, through=("view", "identity", "cast"))
     parts = [part for taker in takers for part in graph.axes(taker).contracted]
     return any(flow.is_batch(part.left) for part in parts)
-
-
-def _written_out(graph: Graph, op: Op) -> int | None:
-    """The dimension of `e / e.sum(dim, keepdim=True)`, with e an exponential that gradients pass through; else None."""
-    if op.name != "div" or len(op.inputs) != 2 or not op.requires_grad:
-        return None
-    above, below = op.inputs
-    same = below.name == "sum" and below.input is above and graph.producer(above).name == "exp"
-    along = graph.axes(below).along if same else ()
-    return along[0].index if len(along) == 1 else None
