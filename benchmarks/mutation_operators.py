@@ -2,6 +2,7 @@
 
 from benchmarks import (
     mutators_attention,
+    mutators_axes,
     mutators_data,
     mutators_layers,
     mutators_losses,
@@ -14,7 +15,7 @@ from benchmarks.mutators import OPERATORS, Mutant, Operator
 
 MODULES = (
     mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data, mutators_scale, mutators_attention,
-    mutators_sequences,
+    mutators_sequences, mutators_axes,
 )  # fmt: skip
 
 __all__ = ["MODULES", "OPERATORS", "Mutant", "Operator"]

@@ -36,7 +36,7 @@ class HandMade(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _attention(fields: Fields, smallest: int = 2) -> tuple[str, nn.MultiheadAttention] | None:
+def attention_of(fields: Fields, smallest: int = 2) -> tuple[str, nn.MultiheadAttention] | None:
     """A batch-first self-attention without masks, over at least `smallest` positions."""
     usable: list[tuple[str, nn.MultiheadAttention]] = []
 
@@ -60,7 +60,7 @@ def _attention(fields: Fields, smallest: int = 2) -> tuple[str, nn.MultiheadAtte
 
 @operator("softmax over the queries", "ARC027")
 def over_the_queries(fields: Fields) -> Mutant | None:
-    found = _attention(fields)
+    found = attention_of(fields)
     if found is None:
         return None
     path, old = found
@@ -71,7 +71,7 @@ def over_the_queries(fields: Fields) -> Mutant | None:
 @operator("scores not divided by the root of the width", "SIG009")
 def unscaled_scores(fields: Fields) -> Mutant | None:
     """One head of at least 32 features, its queries and keys of unit variance as the root assumes."""
-    found = _attention(fields, smallest=8)
+    found = attention_of(fields, smallest=8)
     if found is None or found[1].embed_dim < 32:
         return None
     path, old = found

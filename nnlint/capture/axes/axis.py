@@ -140,5 +140,9 @@ def roots_of(dim: Iterable[Digit]) -> frozenset[int]:
 
 
 def best_of(dims: Sequence[Dim]) -> Dim:
-    """Which of some aligned dimensions of one size names the result: the one from the data, the first among equals."""
-    return max(dims, key=lambda dim: min((digit.axis.rank for digit in dim), default=-1))
+    """Which of some aligned dimensions of one size names the result: one from the data, a mixture among those, then the first."""
+    return max(dims, key=lambda dim: (min((digit.axis.rank for digit in dim), default=-1), any(map(_is_mixed, dim))))
+
+
+def _is_mixed(digit: Digit) -> bool:
+    return digit.axis.scrambled_by is not None

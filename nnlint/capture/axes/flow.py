@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.axes import joins, layouts, pointwise, products, sequences
 from nnlint.capture.axes.answers import Along, OpAxes
-from nnlint.capture.axes.axis import CONSTANT, DATA, Axis, Digit, Dim, axes_in, roots_of, whole
+from nnlint.capture.axes.axis import CONSTANT, DATA, UNKNOWN, Axis, Digit, Dim, axes_in, roots_of, whole
 from nnlint.capture.axes.batch import Samples
 from nnlint.capture.axes.call import Call
 
@@ -86,7 +86,7 @@ class AxisFlow:
         axis = digit.axis
         if axis.sources:
             return "mixed " + "/".join(dict.fromkeys(self._digit(part) for part in axis.sources))
-        named = self.role(axis) or "axis"
+        named = "unknown" if axis.origin == UNKNOWN else self.role(axis) or "axis"
         return named if digit.is_whole else f"part of {named}"
 
     def shares(self) -> tuple[int, int]:
@@ -130,6 +130,8 @@ class AxisFlow:
             return self._given(op)
         if op.is_kind("parameter", "buffer", "unregistered-parameter"):
             return OpAxes(tuple(self._new(size, origin=CONSTANT) for size in op.shape or ()), data=False)
+        if op.is_kind("unknown") and not op.inputs and not self._may_hold_samples(op):
+            return OpAxes(tuple(self._new(size, origin=CONSTANT) for size in op.shape or ()), data=False)
         call = Call(op, self)
         if op.shape is None:
             return OpAxes()
@@ -151,6 +153,10 @@ class AxisFlow:
             return found
         place = dim % len(found.dims)
         return replace(found, along=(Along(place, found.dims[place]),))
+
+    def _may_hold_samples(self, op: Op) -> bool:
+        """Whether a tensor of unknown origin may be computed from the batch: a table kept as an attribute has other sizes."""
+        return op.shape is None or op.requires_grad or self._samples.count in op.shape
 
     @staticmethod
     def _otherwise(op: Op) -> Callable[[Call], OpAxes]:

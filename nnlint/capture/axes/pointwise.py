@@ -120,7 +120,24 @@ def last_changed(call: Call) -> OpAxes:
 
 def selection_of_all(call: Call) -> OpAxes:
     """masked_select, nonzero, unique: as many entries as the data say."""
-    return call.made([call.new(size) for size in call.shape])
+    return call.made(
+        [call.new(size) for size in call.shape], parts=lambda path, shape: call.fresh(shape, origin="data")
+    )
+
+
+def spectrum(call: Call) -> OpAxes:
+    """stft: (..., length) to (..., frequencies, frames)."""
+    dims = call.first.dims
+    kept = dims[: len(call.shape) - (3 if call.shape[-1] == 2 and len(call.shape) > len(dims) + 1 else 2)]
+    more = [call.new(size) for size in call.shape[len(kept) + 2 :]]
+    return call.made(
+        [*kept, call.new(call.shape[len(kept)]), call.derived(dims[-1], call.shape[len(kept) + 1], "time"), *more]
+    )
+
+
+def condition(call: Call) -> OpAxes:
+    """`where` of three, or the indices of what holds."""
+    return elementwise(call) if len(call.args) + len(call.kwargs) > 1 else selection_of_all(call)
 
 
 def factory(call: Call) -> OpAxes:
@@ -158,7 +175,7 @@ _SAME = """
     short char byte bool dropout alpha_dropout feature_alpha_dropout dropout1d dropout2d dropout3d feature_dropout batch_norm
     instance_norm group_norm rms_norm local_response_norm roll flip fliplr flipud rot90 tril triu checkpoint real imag conj
     resolve_conj after renorm zero fill copysign angle nan_to_num native_dropout conj_physical is_nonzero scaled_grad
-    random exponential trunc_normal
+    random exponential trunc_normal _weight_norm weight_norm
     cummax cummin fft ifft fft_fft fft_ifft fft_fftn fft_ifftn fft_fft2 fft_ifft2 fftshift fft_fftshift fft_ifftshift cumulative_trapezoid
 """
 _POINTWISE = """
@@ -194,14 +211,17 @@ RULES: Mapping[str, Transfer] = MappingProxyType(
         "layer_norm": layer_norm,
         "rms_norm": layer_norm,
         "glu": glu,
+        "stft": spectrum,
+        "where": condition,
         **dict.fromkeys(("sort", "topk", "argsort", "msort"), ordered),
         **dict.fromkeys(("one_hot", "view_as_real"), appended),
         "view_as_complex": without_last,
         **dict.fromkeys(
-            ("multinomial", "rfft", "irfft", "fft_rfft", "fft_irfft", "fft_rfft2", "fft_rfftn"), last_changed
+            ("multinomial", "rfft", "irfft", "fft_rfft", "fft_irfft", "fft_rfft2", "fft_rfftn", "diff"), last_changed
         ),
         **dict.fromkeys(
-            ("masked_select", "nonzero", "unique", "argwhere", "unique_consecutive", "bincount"), selection_of_all
+            ("masked_select", "nonzero", "unique", "argwhere", "unique_consecutive", "bincount", "histc"),
+            selection_of_all,
         ),
         **dict.fromkeys(("normal", "bernoulli", "poisson", "uniform"), drawn),
     }

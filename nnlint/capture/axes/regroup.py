@@ -51,17 +51,20 @@ def regroup(dims: Sequence[Dim], shape: Sequence[int], make: MakeAxis) -> tuple[
         if len(counts) == 1:
             found.append(tuple(digits))  # neighbours are merged, whatever they are
             continue
-        for part, sizes in _blocks(digits, counts, lambda digit: digit.size):
-            plain = split(part, sizes)
-            cut = None if _is_clean(plain, part) else _judged(part, sizes, plain)
-            if cut is not None:
-                cuts.append(cut)
-            if plain is None or cut is not None:
-                axis = make(part, scrambled=cut is not None)
-                plain = split((Digit(axis, 1, axis.size),), sizes)
-                assert plain is not None  # an axis can be cut into any sizes whose product is its own
-            found.extend(plain)
+        plain = split(digits, counts)
+        cut = None if _is_clean(plain, digits) else _judged(tuple(digits), counts, plain)
+        if cut is not None:
+            cuts.append(cut)
+            plain = split((Digit(axis := make(cut.digits, scrambled=True), 1, axis.size),), counts)
+        found.extend(plain if plain is not None else _kept_together(digits, counts, make))
     return tuple(found), cuts
+
+
+def _kept_together(digits: Sequence[Digit], counts: Sequence[int], make: MakeAxis) -> Iterator[Dim]:
+    """The new dimensions where no boundary fits: each run that holds the same entries as some of them is one axis, cut anew."""
+    for part, sizes in _blocks(digits, counts, lambda digit: digit.size):
+        axis = make(part, scrambled=False)
+        yield from split(part, sizes) or split((Digit(axis, 1, axis.size),), sizes) or ()
 
 
 def _blocks(
@@ -125,7 +128,8 @@ def _arrangements(digits: Sequence[Digit], sizes: Sequence[int]) -> Iterator[tup
         return
     for pieces in (digits, *_split_once(digits, sizes)):
         for order in _assigned(list(pieces), list(sizes)):
-            yield tuple(order)
+            if [piece for dim in order for piece in dim] != list(pieces):  # else it is the order they lie in
+                yield tuple(order)
 
 
 def _split_once(digits: Sequence[Digit], sizes: Sequence[int]) -> Iterator[list[Digit]]:

@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
 from nnlint.finding import Level
-from tests.rules.loss.losscheck import findings
+from nnlint.testing import findings
 
 X, COLUMN, ROW = torch.randn(24, 6), torch.randn(24, 1), torch.randn(24)
 BINARY = (torch.arange(24) % 2).float()
