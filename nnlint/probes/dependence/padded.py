@@ -17,8 +17,8 @@ _SHORTEST = 4
 _LEAST_RUN = 2
 _LEAST_SHARE = 0.05
 _DISTINCT = 3
-#: Share of the content that may hold the padding's value.
-_BY_CHANCE = 0.02
+#: Share of the content that may hold the padding's value, and more where the value is declared to be padding.
+_BY_CHANCE, _OF_KNOWN = 0.02, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +243,7 @@ def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> 
         ordered = rows.flip(1) if at_start else rows
         for number, origin in ids.known.items() if is_ids and rows.shape[2] == 1 else ():
             valid = _before_run(ordered, number)
-            if _is_ragged(valid) and _share_inside(ordered, number, valid) <= _BY_CHANCE:
+            if _is_ragged(valid) and _share_inside(ordered, number, valid) <= _OF_KNOWN:
                 if number in ids.ends and not at_start:
                     valid = valid | _first_padding(valid)
                 yield _made(leaf, axes, valid, f"the padding id {number} ({origin})", at_start=at_start)

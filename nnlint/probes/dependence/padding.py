@@ -171,12 +171,16 @@ class PaddingStats:
         index = index.repeat(2) if len(index) == 1 else index
         return take_samples(self._session.setup.inputs, self._leaves, self.sequences, self._samples, index)
 
+    def measured(self, number: int) -> tuple[float | None, float | None]:
+        """Changes of the outputs when the padding of one of `sequences` is cut off, and when it is filled; see `PaddingRead`."""
+        return self._trimmed(number), self._refilled(number)
+
     def _judged(self, number: int) -> PaddingRead | None:
         from nnlint.probes.dependence.padded import flat_masks
         from nnlint.probes.dependence.padding_cause import find_cause
 
         session, sequence = self._session, self.sequences[number]
-        trimmed, refilled = self._trimmed(number), self._refilled(number)
+        trimmed, refilled = self.measured(number)
         if trimmed is not None and trimmed <= ROUNDING:
             return None
         # Cut off, padding may matter where its content does not: zeros that are counted by a mean. Before the content, its

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: A number added to, or written over, a score below this blocks it.
 _BLOCKING = -50.0
-#: Kinds between the product of queries and keys and its softmax.
-_OF_SCORES = ("merge", "add", "mul", "div", "cast", "view", "identity", "clamp", "elementwise", "dropout")
+#: Kinds between the product of queries and keys and that with the values.
+_OF_SCORES = ("softmax", "merge", "add", "mul", "div", "cast", "view", "identity", "clamp", "elementwise", "dropout")
 #: Share of the blocked entries that makes a part of the scores blocked, and one that makes it open.
 _MOST, _FEW = 0.9, 0.5
 
