@@ -19,7 +19,7 @@ FELT = 1e-3
 
 def _ids(fields: Fields) -> torch.Tensor | None:
     """(batch, time) token ids of a model of transformers, or the single integer input of any other."""
-    inputs = fields.get("inputs")
+    inputs = fields.get("inputs") if isinstance(fields, dict) else None
     if isinstance(inputs, Mapping):
         inputs = inputs.get("input_ids")
     if not isinstance(inputs, torch.Tensor) or inputs.is_floating_point() or inputs.dim() != 2:
@@ -93,7 +93,7 @@ def _padded(fields: Fields, labels: torch.Tensor | None = None) -> tuple[Fields,
 
 @operator("padding without its mask", "ARC032")
 def padding_without_mask(fields: Fields) -> Mutant | None:
-    found = _padded(fields) if not _causal(fields) else None
+    found = _padded(fields) if _ids(fields) is not None and not _causal(fields) else None
     if found is None:
         return None
     healthy, valid = found
@@ -106,7 +106,7 @@ def padding_without_mask(fields: Fields) -> Mutant | None:
 
 @operator("a padding mask of ones", "ARC032")
 def mask_of_ones(fields: Fields) -> Mutant | None:
-    found = _padded(fields) if not _causal(fields) else None
+    found = _padded(fields) if _ids(fields) is not None and not _causal(fields) else None
     if found is None:
         return None
     healthy, valid = found
@@ -116,7 +116,7 @@ def mask_of_ones(fields: Fields) -> Mutant | None:
 
 @operator("an inverted padding mask", "ARC032")
 def inverted_mask(fields: Fields) -> Mutant | None:
-    found = _padded(fields) if not _causal(fields) else None
+    found = _padded(fields) if _ids(fields) is not None and not _causal(fields) else None
     if found is None:
         return None
     healthy, valid = found
@@ -126,19 +126,27 @@ def inverted_mask(fields: Fields) -> Mutant | None:
 
 @operator("padding among the labels that count", "LOS028")
 def padding_counts(fields: Fields) -> Mutant | None:
-    found, ids = _padded(fields), _ids(fields)
-    labels = labels_of(fields)
+    ids = _ids(fields)
+    found, labels = (_padded(fields), labels_of(fields)) if ids is not None else (None, None)
     if found is None or ids is None or labels is None or labels.shape != ids.shape:
         return None
     healthy, valid = found
     return Mutant(with_labels(healthy, labels.masked_fill(~valid, _pad(fields) or 0)))
 
 
+def _predicts_next(fields: Fields) -> torch.Tensor | None:
+    """Ids of a causal model of transformers that computes its own loss from labels; the labels given may be any."""
+    ids = _ids(fields)
+    own = ids is not None and fields.get("loss") is None and isinstance(fields["inputs"], Mapping)
+    if not own or "labels" not in fields["inputs"] or not _causal(fields):
+        return None
+    return ids if type(fields["model"]).__name__.endswith(("ForCausalLM", "LMHeadModel")) else None
+
+
 @operator("labels shifted before the model shifts them", "LOS029")
 def shifted_twice(fields: Fields) -> Mutant | None:
-    ids, labels = _ids(fields), labels_of(fields)
-    own = fields.get("loss") is None and isinstance(fields["inputs"], Mapping)
-    if ids is None or labels is None or not own or not _causal(fields) or not torch.equal(ids, labels):
+    ids = _predicts_next(fields)
+    if ids is None:
         return None
     inputs = {name: value[:, :-1] if value.shape == ids.shape else value for name, value in fields["inputs"].items()}
     return Mutant({**fields, "inputs": {**inputs, "labels": ids[:, 1:].contiguous()}})
@@ -146,7 +154,8 @@ def shifted_twice(fields: Fields) -> Mutant | None:
 
 @operator("labels that are the inputs", "LOS029")
 def not_shifted(fields: Fields) -> Mutant | None:
-    ids, labels = _ids(fields), labels_of(fields)
+    ids = _ids(fields)
+    labels = labels_of(fields) if ids is not None else None
     if ids is None or labels is None or labels.shape != ids.shape or isinstance(fields["inputs"], Mapping):
         return None
     # A next-token model: its labels are its inputs, one position on.
@@ -167,7 +176,7 @@ class BothWays(nn.Module):
 
 @operator("a language model that reads both ways", "ARC018")
 def both_ways(fields: Fields) -> Mutant | None:
-    inputs, targets = fields.get("inputs"), fields.get("targets")
+    inputs, targets = (fields.get("inputs"), fields.get("targets")) if isinstance(fields, dict) else (None, None)
     if not isinstance(inputs, torch.Tensor) or not isinstance(targets, torch.Tensor) or inputs.dim() < 2:
         return None
     if inputs.shape != targets.shape or inputs.shape[1] < SHORTEST or not torch.equal(targets[:, :-1], inputs[:, 1:]):
@@ -180,9 +189,9 @@ def both_ways(fields: Fields) -> Mutant | None:
 
 @operator("the end is ignored with the padding", "LOS030")
 def end_ignored(fields: Fields) -> Mutant | None:
-    end = getattr(getattr(fields["model"], "config", None), "eos_token_id", None)
-    ids, labels = _ids(fields), labels_of(fields)
-    if not isinstance(end, int) or ids is None or labels is None or not torch.equal(ids, labels) or not _causal(fields):
+    ids = _predicts_next(fields)
+    end = getattr(getattr(fields["model"], "config", None), "eos_token_id", None) if ids is not None else None
+    if not isinstance(end, int) or ids is None or not 0 <= end < int(getattr(fields["model"].config, "vocab_size", 0)):
         return None
     valid = _valid(ids)
     ended = ids.masked_fill(~valid, end)
@@ -192,12 +201,12 @@ def end_ignored(fields: Fields) -> Mutant | None:
 
 @operator("a second input that is one value", "DAT002")
 def constant_input(fields: Fields) -> Mutant | None:
-    inputs = fields.get("inputs")
+    inputs = fields.get("inputs") if isinstance(fields, dict) else None
     if not isinstance(inputs, tuple) or len(inputs) < 2:
         return None
     for place, tensor in enumerate(inputs[1:], start=1):
         fits = isinstance(tensor, torch.Tensor) and tensor.dim() in (2, 3) and tensor.is_floating_point()
-        if fits and tensor.shape[0] == inputs[0].shape[0] > 7 and len(tensor.unique()) > 8:
+        if fits and tensor.shape[-1] > 1 and tensor.shape[0] == inputs[0].shape[0] > 7 and len(tensor.unique()) > 8:
             changed = (*inputs[:place], torch.full_like(tensor, 0.5), *inputs[place + 1 :])
             return (
                 Mutant({**fields, "inputs": changed}) if _is_felt(fields, {**fields, "inputs": changed}, None) else None

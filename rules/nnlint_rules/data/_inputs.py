@@ -38,8 +38,8 @@ class Route:
 
     @property
     def takers(self) -> tuple[Op, ...]:
-        """The layers and tables (embeddings) among the first ops."""
-        return tuple(op for op in self.first if op.is_kind(*_LAYERS, "embedding"))
+        """The layers, norms and tables (embeddings) among the first ops."""
+        return tuple(op for op in self.first if op.is_kind(*_LAYERS, "embedding", "norm"))
 
     @property
     def feeds_layers(self) -> bool:
