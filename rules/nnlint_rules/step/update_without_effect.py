@@ -1,0 +1,83 @@
+"""STP005: steps that change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnlint import Finding, Skip, rule
+from nnlint_rules.step._steps import at, named, of
+
+if TYPE_CHECKING:
+    from nnlint import Events, OptimizerFacts, Step
+
+
+@rule("STP005", "update-without-effect", level="error", since="0.1", explains=["STP006", "STP004"])
+def check(events: Events) -> Iterator[Finding]:
+    """Optimizer steps after which no parameter of the forward has changed.
+
+    ## What it does
+    Compares the parameters before and after each step. Reports an optimizer none of whose observed steps changed anything, and
+    says why: its learning rate is 0, its parameters are not those that the forward reads (it was made for a copy, or before the model
+    was moved, cast or rebuilt), or the gradient scaler skips every step.
+
+    ## Why is this bad?
+    The model does not train, and nothing raises.
+
+    ## Example
+        optimizer = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1)
+
+    ## Use instead
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    ## References
+    - PyTorch documentation, `torch.optim`, "Constructing it"
+    """
+    if not events.steps and not any(
+        call.call == "step" for name in events.optimizers for call in events.scaler_calls_of(name)
+    ):
+        raise Skip("no optimizer stepped")
+    for name, optimizer in events.optimizers.items():
+        steps = events.steps_of(name)
+        found = _skipped_by_scaler(events, optimizer) if not steps else _cause(events, optimizer, steps)
+        if found is None:
+            continue
+        why, fix = found
+        yield Finding(
+            at=of(optimizer) if optimizer.location is not None else at(steps[-1] if steps else None),
+            message=f"no step of {named(optimizer)} changes a parameter ({len(steps) or 'no'} steps seen): {why}",
+            evidence={"steps": len(steps), "parameters": len(optimizer.parameters), "changed": 0},
+            fix=fix,
+        )
+
+
+def _cause(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> tuple[str, str] | None:
+    if len(steps) < 2 or any(step.changed for step in steps):
+        return None
+    if not events.took_part(optimizer.name):
+        return (
+            "no forward reads its parameters",
+            f"make `{optimizer.name}` from the parameters of the model that is trained, after it was moved, cast or rebuilt",
+        )
+    if all(rate == 0.0 for step in steps for rate in step.lr):
+        return "its learning rate is 0", "set a learning rate above 0, or let the schedule start above 0"
+    applied = [step for step in steps if step.gradients]
+    if len(applied) < 2:
+        return None  # no gradients at all: STP002, STP003 or STP006 name the cause
+    tiny = max(rate for step in steps for rate in step.lr)
+    return (
+        f"updates with the learning rate {tiny:g} are lost in rounding" if tiny else "its learning rate is 0",
+        "raise the learning rate, or keep the weights in float32",
+    )
+
+
+def _skipped_by_scaler(events: Events, optimizer: OptimizerFacts) -> tuple[str, str] | None:
+    """More skips in a row than a scaler needs to find its factor: 2^16 halves to 1 in sixteen steps."""
+    calls = [call for call in events.scaler_calls_of(optimizer.name) if call.call == "step"]
+    factors = [call.factor for call in calls]
+    if len(calls) < 4 or not all(call.skipped for call in calls) or factors[-1] < factors[0]:
+        return None
+    return (
+        f"the gradient scaler skips every step, and its factor stays at {factors[-1]:g}",
+        "find the non-finite gradient (torch.autograd.set_detect_anomaly), and call `scaler.update()` after each step",
+    )
