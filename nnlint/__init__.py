@@ -16,7 +16,7 @@ from nnlint.evidence import HOMES
 from nnlint.rule import rule
 
 if TYPE_CHECKING:
-    from nnlint.api import check
+    from nnlint.api import Observing, check, observe
     from nnlint.capture.axes.answers import Along, Contraction, OpAxes, Selection, Steps
     from nnlint.capture.axes.axis import Axis, Digit, Dim
     from nnlint.capture.axes.flow import AxisFlow
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nnlint.failure import Failures
     from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip
     from nnlint.integrations.preflight import preflight
-    from nnlint.observe.events import (
+    from nnlint.observation.events import (
         Backward,
         Clear,
         Clip,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Term,
         Update,
     )
-    from nnlint.observe.facts import (
+    from nnlint.observation.facts import (
         End,
         GroupFacts,
         LoaderFacts,
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
         ScalerFacts,
         SchedulerFacts,
     )
-    from nnlint.observe.log import Events, Loaders, Ranks
-    from nnlint.observe.reads import Pass, Read
+    from nnlint.observation.log import Events, Loaders, Ranks
+    from nnlint.observation.reads import Pass, Read
     from nnlint.options import Options
     from nnlint.probes.dependence.inputs import IgnoredFeatures, InputInfluence
     from nnlint.probes.dependence.labels import CopiedLabels, SequenceLabels
@@ -91,6 +91,8 @@ if TYPE_CHECKING:
 #: Where the public names live; those of the evidence are in its table.
 _HOMES = {
     "check": "nnlint.api",
+    "observe": "nnlint.api",
+    "Observing": "nnlint.api",
     "preflight": "nnlint.integrations.preflight",
     "Evidence": "nnlint.finding",
     "Finding": "nnlint.finding",
@@ -164,6 +166,7 @@ __all__ = [
     "NonFinite",
     "NonFiniteEvaluation",
     "NonFiniteGradient",
+    "Observing",
     "Op",
     "OpAxes",
     "Optimizer",
@@ -212,6 +215,7 @@ __all__ = [
     "ValidationGap",
     "__version__",
     "check",
+    "observe",
     "preflight",
     "rule",
 ]
@@ -224,6 +228,13 @@ def __getattr__(name: str) -> object:
     value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: object) -> None:
+    """`%load_ext nnlint`: the cell magic `%%nnlint`."""
+    from nnlint.integrations.notebook import load
+
+    load(shell)
 
 
 def __dir__() -> list[str]:

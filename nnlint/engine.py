@@ -14,7 +14,7 @@ from nnlint import registry as registries
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.details import details_of
 from nnlint.evidence import PROBES, cost_of
-from nnlint.failure import Failure, Failures
+from nnlint.failure import SCRIPT, Failure, Failures
 from nnlint.finding import Finding, Level, Location, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user, location_of_exception, text_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
@@ -24,7 +24,7 @@ from nnlint.triage import Raised, ordinals, triage
 
 if TYPE_CHECKING:
     from nnlint.config import CheckSettings
-    from nnlint.observe.observed import Observed
+    from nnlint.observation.observed import Observed
     from nnlint.probes.session import Session
     from nnlint.registry import Registry
     from nnlint.setup.training_setup import TrainingSetup
@@ -91,6 +91,8 @@ def check(
             _run_rules(running, setup)
             if setup.weights is not None and not isinstance(target, str):
                 setup.weights.undo(setup.model)  # the caller's model is as it was
+    if observed is not None:
+        running.failures += observed.failures(running.raised)
     _raise_failures(running, known)
     report = _report(running)
     running.on_progress(report)
@@ -171,7 +173,10 @@ def _user_fault(error: BaseException) -> Failure:
 def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     from nnlint.setup import SetupError, SetupOptions, coerce
     from nnlint.setup.target.resolve import resolve
+    from nnlint.setup.training_setup import TrainingSetup
 
+    if running.observed is not None and isinstance(target, TrainingSetup):
+        return target  # what the script did needs no completion
     options = SetupOptions.from_settings(running.settings)
     try:
         return resolve(target, options) if isinstance(target, str) else coerce(target, options)
@@ -233,10 +238,11 @@ class _Log:
     """The evidence of a check that has no setup."""
 
     known: Mapping[str, Any]
+    reason: str
 
     def evidence(self, name: str) -> Any:
         """The evidence with this type name, or `Skip`."""
-        found = self.known.get(name, Skip("no training setup could be made of what the script did"))
+        found = self.known.get(name, Skip(self.reason))
         if isinstance(found, Skip):
             raise Skip(found.reason)
         return found
@@ -244,7 +250,8 @@ class _Log:
 
 def _judge_log(running: _Check) -> None:
     """Run the rules on the log of a script alone."""
-    log = _Log(running.observed.evidence if running.observed is not None else {})
+    observed = running.observed
+    log = _Log(observed.evidence, observed.no_setup) if observed is not None else _Log({}, "nothing was observed")
     for rule in running.rules:
         _run_rule(rule, running, log)
 
@@ -328,10 +335,14 @@ def _raise_failures(running: _Check, registry: Registry) -> None:
 
 def _report(running: _Check) -> TargetReport:
     session = running.session
+    findings = list(_findings(running.name, triage(running.raised)))
+    shown = {finding.code for finding in findings}
     report = TargetReport(
         target=running.name,
-        status="failed" if running.failures else "ok",
-        findings=list(_findings(running.name, triage(running.raised))),
+        status="failed"
+        if any(failure.code not in SCRIPT or failure.code in shown for failure in running.failures)
+        else "ok",
+        findings=findings,
         skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
         timings={"total": time.perf_counter() - running.started},
     )

@@ -56,7 +56,7 @@ class Source:
 _GIVEN = "probes.given"
 _RUN = "probes.training_pass"
 _LONGER = "probes.longer"
-_OBSERVED = "observe.observed"
+_OBSERVED = "observation.observed"
 _EVENTS = (
     "Backward", "Clear", "Clip", "Event", "Forward", "Leaf", "Made", "Mode", "ScalerCall", "Schedule", "Seed",
     "StateKept", "Step", "Term", "Update",
@@ -100,17 +100,17 @@ _ROWS = (
     Source(
         "Events",
         "events",
-        "observe.log",
+        "observation.log",
         f"{_OBSERVED}:unobserved",
         "read",
         parts=(
-            *(f"observe.reads:{name}" for name in ("Pass", "Read")),
-            *(f"observe.events:{name}" for name in _EVENTS),
-            *(f"observe.facts:{name}" for name in _FACTS),
+            *(f"observation.reads:{name}" for name in ("Pass", "Read")),
+            *(f"observation.events:{name}" for name in _EVENTS),
+            *(f"observation.facts:{name}" for name in _FACTS),
         ),
     ),
-    Source("Loaders", "loaders", "observe.log", f"{_OBSERVED}:unobserved", "read"),
-    Source("Ranks", "ranks", "observe.log", f"{_OBSERVED}:unobserved", "read"),
+    Source("Loaders", "loaders", "observation.log", f"{_OBSERVED}:unobserved", "read"),
+    Source("Ranks", "ranks", "observation.log", f"{_OBSERVED}:unobserved", "read"),
     Source("Failures", "run", "failure", "", "read"),
     Source("TrainingPass", "", f"{_RUN}.run", f"{_RUN}.provide:training_pass", "training pass"),
     Source(

@@ -20,8 +20,13 @@ FAILURES: Mapping[str, str] = MappingProxyType(
         "RUN007": "rule-crashed",
         "RUN009": "process-crashed",
         "RUN010": "model-not-inspectable",
+        "RUN011": "no-update-observed",
+        "RUN012": "script-failed",
     }
 )
+
+#: Failures of a training script, which a finding about its loop may explain: then they are no failure of the check.
+SCRIPT = frozenset({"RUN012"})
 
 
 @dataclass(frozen=True)

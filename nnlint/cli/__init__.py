@@ -13,6 +13,7 @@ from nnlint.cli.explain import explain
 from nnlint.cli.init import init
 from nnlint.cli.lr import lr
 from nnlint.cli.rules import rules
+from nnlint.cli.run import run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 main.add_command(check)
+main.add_command(run)
 main.add_command(lr)
 main.add_command(rules)
 main.add_command(explain)

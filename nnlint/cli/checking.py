@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
 
 def _changes(options: Mapping[str, Any], config: Config) -> dict[str, object]:
     """What the command line says otherwise than the configuration."""
-    changes = {name: options[name] for name in _REPLACED if options[name] not in (None, ())}
+    changes = {name: options[name] for name in _REPLACED if options.get(name) not in (None, ())}
     for name in _ADDED:
         changes[name] = (*getattr(config.values, name), *options[name])
     return changes
@@ -75,28 +76,36 @@ def _place(targets: tuple[str, ...], options: Mapping[str, Any], config: Config)
     if targets or config.folder is None:
         return {}
     place: dict[str, object] = {"directory": config.folder}
-    if options["weights"] is not None:
+    if options.get("weights") is not None:
         place["weights"] = str(Path.cwd() / Path(options["weights"]).expanduser())
     return place
 
 
 def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
     """Check the targets, and take out what the user has accepted."""
-    from nnlint import suppress, worker
-    from nnlint._version import __version__
+    from nnlint import worker
     from nnlint.cli.progress import progress_bar
-    from nnlint.report import Report
 
     if options["in_process"]:
         checked = worker.check_here(run.targets, run.settings)
     else:
         with progress_bar(options["style"]) as on_step:
             checked = worker.check(run.targets, run.settings, limits=limits(options, run.config), on_step=on_step)
-    suppressed = suppress.apply(checked.results, run.config.suppressions)
+    return accepted(checked.results, run, torch=checked.torch)
+
+
+def accepted(results: Sequence[TargetReport], run: Run, *, torch: str | None = None) -> Report:
+    """The report without what the user has accepted: suppressions and the baseline."""
+    from nnlint import suppress
+    from nnlint._version import __version__
+    from nnlint.report import Report
+
+    suppressed = suppress.apply(results, run.config.suppressions)
     for warning in suppressed.warnings:
         warn(warning)
-    results = list(_without_known(suppressed.results, run))
-    return Report(nnlint=__version__, torch=checked.torch, seed=run.settings.seed, results=results).summarized()
+    kept = list(_without_known(suppressed.results, run))
+    version = str(getattr(sys.modules.get("torch"), "__version__", "")) if torch is None else torch
+    return Report(nnlint=__version__, torch=version, seed=run.settings.seed, results=kept).summarized()
 
 
 def configured_baseline(config: Config) -> Path | None:

@@ -110,6 +110,25 @@ def check_options(command: Decorated) -> Decorated:
     return command
 
 
+_WATCH = (
+    click.option("-m", "module", is_flag=True, help="SCRIPT is a module, as in python -m."),
+    click.option(
+        "--iterations", type=click.IntRange(min=1), default=4, help="Updates of each optimizer to watch. Default: 4."
+    ),
+    click.option("--fold/--no-fold", default=True, help="End epochs early to see what comes between them."),
+    click.option("--keep-going", is_flag=True, help="Let the script run to its end; nothing is folded."),
+    click.option("--until-evaluation", is_flag=True, help="Watch until the first evaluation."),
+)
+
+
+def run_options(command: Decorated) -> Decorated:
+    """Add the options of `nnlint run`."""
+    seed, budget, config = _SUBJECT[-1], _LIMITS[0], _RUN[0]
+    for option in reversed((*_WATCH, *_RULES, *_BASELINE, *_PROBES, budget, seed, *_OUTPUT, config)):
+        command = option(command)
+    return command
+
+
 def measure_options(command: Decorated) -> Decorated:
     """Add the options that say what to measure and how long that may take."""
     for option in reversed((*_SUBJECT, *_LIMITS, *_RUN)):

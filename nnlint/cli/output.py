@@ -78,8 +78,10 @@ def wants_color(flag: bool | None) -> bool:  # noqa: FBT001 - three states: said
     return sys.stdout.isatty()
 
 
-def write(report: Report, console: str, files: Sequence[Destination], options: ReportOptions) -> None:
-    """Render the report for the console and for every file.
+def write(
+    report: Report, console: str, files: Sequence[Destination], options: ReportOptions, *, to_stderr: bool = False
+) -> None:
+    """Render the report for the console (standard error on request) and for every file.
 
     Raises:
         Refusal: a file cannot be written.
@@ -96,4 +98,4 @@ def write(report: Report, console: str, files: Sequence[Destination], options: R
             raise Refusal(f"{file.path} cannot be written: {error.strerror}") from error
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a console that lacks a letter of the user's source
-    click.echo(render(console, report, options), nl=False, color=options.color)
+    click.echo(render(console, report, options), nl=False, color=options.color, err=to_stderr)

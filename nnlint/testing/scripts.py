@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nnlint.observe.course import ObservationEnded, Plan
-from nnlint.observe.log import Observation
-from nnlint.observe.observer import Observer
-from nnlint.observe.start import run_script
+from nnlint.observation.course import ObservationEnded, Plan
+from nnlint.observation.log import Observation
+from nnlint.observation.observer import Observer
+from nnlint.observation.start import run_script
 
 
 def observe_source(source: str, *arguments: str, **plan: Any) -> Observation:

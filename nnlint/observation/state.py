@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from nnlint.observe.content import Sample
-from nnlint.observe.gradients import Gradients
-from nnlint.observe.graphs import Alive
-from nnlint.observe.journal import Journal, Keys
-from nnlint.observe.things import Thing, Things, script_line
-from nnlint.observe.torch_private import children_of
+from nnlint.observation.content import Sample
+from nnlint.observation.gradients import Gradients
+from nnlint.observation.graphs import Alive
+from nnlint.observation.journal import Journal, Keys
+from nnlint.observation.things import Thing, Things, script_line
+from nnlint.observation.torch_private import children_of
 
 if TYPE_CHECKING:
-    from nnlint.observe.events import Event
+    from nnlint.observation.events import Event
 
 
 class Taker(Protocol):
@@ -64,6 +64,7 @@ class State:
         depth: module calls, backwards and steps that are running.
         updates: updates of each optimizer (by number), and those by hand under None.
         unanswered: backwards since the last update.
+        kept: loaders and schedulers, which the setups need: a function of the script may have ended before they are made.
         loss_scale: the factor that a scaler has put on the next loss.
         gradient_scale: the factor on the gradients of the last backward.
         unscaled: optimizers (by number) whose gradients a scaler has divided by it again.
@@ -81,6 +82,7 @@ class State:
     in_making: int = 0
     updates: dict[int | None, int] = field(default_factory=dict)
     unanswered: int = 0
+    kept: dict[int, object] = field(default_factory=dict)
     loss_scale: float | None = None
     gradient_scale: float | None = None
     unscaled: set[int] = field(default_factory=set)

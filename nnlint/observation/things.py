@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from nnlint.finding import Location
 from nnlint.frames import location_of
-from nnlint.observe.journal import Ref
-from nnlint.observe.torch_private import children_of
+from nnlint.observation.journal import Ref
+from nnlint.observation.torch_private import children_of
 from nnlint.provenance import Owner, is_installed, owner_of
 
 #: How often the variable of a thing is looked for; afterwards it goes by its class.

@@ -18,7 +18,7 @@ class ScriptNotFoundError(Exception):
     """There is no such script or module."""
 
 
-def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_torch: Callable[[], None]) -> None:
+def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_torch: Callable[[], None]) -> Any:
     """Run a script or a module as `__main__`.
 
     Args:
@@ -26,6 +26,9 @@ def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_tor
         arguments: the script's own, for `sys.argv`.
         as_module: whether `target` is a module, as in `python -m`.
         on_torch: called once torch has been imported, before the line behind the import runs.
+
+    Returns:
+        The script's global names; they keep alive what it has.
 
     Raises:
         ScriptNotFoundError: there is no such script.
@@ -36,9 +39,8 @@ def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_tor
     folder = "" if as_module else str(Path(target).resolve().parent)
     with _arguments([target, *arguments], folder), _at_import("torch", on_torch):
         if as_module:
-            runpy.run_module(target, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(target, run_name="__main__")
+            return runpy.run_module(target, run_name="__main__", alter_sys=True)
+        return runpy.run_path(target, run_name="__main__")
 
 
 @contextmanager

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
 
-from nnlint.observe.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents
-from nnlint.observe.events import Mode, Seed, StateKept, Step
-from nnlint.observe.forwards import Forwards
-from nnlint.observe.journal import Draft
-from nnlint.observe.reads import Pass, Read
-from nnlint.observe.state import State, unwrapped
-from nnlint.observe.things import Thing, script_line
+from nnlint.observation.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents
+from nnlint.observation.events import Mode, Seed, StateKept, Step
+from nnlint.observation.forwards import Forwards
+from nnlint.observation.journal import Draft
+from nnlint.observation.reads import Pass, Read
+from nnlint.observation.state import State, unwrapped
+from nnlint.observation.things import Thing, script_line
+
+#: Loaders that are kept for the setups.
+_KEPT = 8
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Rest:
         thing = self._state.things.named(self._loader(loader), loader)
         thing.location = thing.location or script_line()
         number = thing.facts["passes"] = thing.facts.get("passes", 0) + 1
+        if len(self._state.kept) < _KEPT:
+            self._state.kept[thing.ref] = loader
         self._readings[iterator] = Reading(thing, number, loader=weakref.ref(loader))
         epoch = getattr(loader.sampler, "epoch", None)
         self._state.note(

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnlint.observe.initial import Initial
-from nnlint.observe.joined import joined
-from nnlint.observe.players import Loss, PlayerMaterial, Players
-from nnlint.observe.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
-from nnlint.observe.state import State, unwrapped
-from nnlint.observe.tape import Call, Tape, slots_in
-from nnlint.observe.torch_private import is_initialized
+from nnlint.observation.initial import Initial
+from nnlint.observation.joined import joined
+from nnlint.observation.players import Loss, PlayerMaterial, Players
+from nnlint.observation.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
+from nnlint.observation.state import State, unwrapped
+from nnlint.observation.tape import Call, Tape, slots_in
+from nnlint.observation.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.batches import LABEL_KEYS
 from nnlint.setup.training_setup import TrainingSetup

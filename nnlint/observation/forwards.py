@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from nnlint.capture.torch_private import version
 from nnlint.guard.tensors import is_fake
-from nnlint.observe.content import digest_of_random_states, leaf_of
-from nnlint.observe.events import Forward, Leaf, Update
-from nnlint.observe.graphs import saved_bytes, sequence_numbers
-from nnlint.observe.journal import Draft, Keys
-from nnlint.observe.state import State, autocast_of, unwrapped
-from nnlint.observe.things import Thing, script_line
-from nnlint.observe.torch_private import is_batch_norm, is_dropout
+from nnlint.observation.content import digest_of_random_states, leaf_of
+from nnlint.observation.events import Forward, Leaf, Update
+from nnlint.observation.graphs import saved_bytes, sequence_numbers
+from nnlint.observation.journal import Draft, Keys
+from nnlint.observation.state import State, autocast_of, unwrapped
+from nnlint.observation.things import Thing, script_line
+from nnlint.observation.torch_private import is_batch_norm, is_dropout
 from nnlint.tensors import tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.

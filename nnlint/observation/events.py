@@ -1,6 +1,6 @@
 """What a training script did: the events of its observed iterations, as frozen data that rules read and processes exchange.
 
-A rule asks for evidence by type: `events: Events`, `loaders: Loaders`, `ranks: Ranks` (all in `nnlint.observe.log`, exported from
+A rule asks for evidence by type: `events: Events`, `loaders: Loaders`, `ranks: Ranks` (all in `nnlint.observation.log`, exported from
 `nnlint`). `Events` is a sequence of the events below in the order in which they *began*, with queries on top:
 
     for step in events.steps_of(optimizer):            # Step events of one optimizer, in order

@@ -1,4 +1,4 @@
-"""The evidence of the loop rules: `Events` (the log with queries), `Loaders`, `Ranks`. See `nnlint.observe.events` for the events."""
+"""The evidence of the loop rules: `Events` (the log with queries), `Loaders`, `Ranks`. See `nnlint.observation.events` for the events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar, overload
 
-from nnlint.observe.events import (
+from nnlint.observation.events import (
     Backward,
     Clear,
     Clip,
@@ -22,7 +22,7 @@ from nnlint.observe.events import (
     Step,
     Update,
 )
-from nnlint.observe.facts import (
+from nnlint.observation.facts import (
     End,
     GroupFacts,
     LoaderFacts,
@@ -32,7 +32,7 @@ from nnlint.observe.facts import (
     ScalerFacts,
     SchedulerFacts,
 )
-from nnlint.observe.reads import Pass, Read
+from nnlint.observation.reads import Pass, Read
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 

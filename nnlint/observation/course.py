@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnlint.observe.events import Backward, Clear, Forward
-from nnlint.observe.reads import Read
-from nnlint.observe.rest import Reading
-from nnlint.observe.state import State
+from nnlint.observation.events import Backward, Clear, Forward
+from nnlint.observation.reads import Read
+from nnlint.observation.rest import Reading
+from nnlint.observation.state import State
 
 #: Updates of each optimizer that are watched, and of all optimizers together for each of them.
 UPDATES = 4

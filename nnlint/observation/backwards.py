@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from nnlint.guard.tensors import is_strided
-from nnlint.observe.content import is_single, norm_of
-from nnlint.observe.events import Backward, Clear
-from nnlint.observe.graphs import composition_of, is_leaf_loss, terms_of, walk
-from nnlint.observe.journal import Draft, Held, Keys
-from nnlint.observe.state import State, autocast_of
+from nnlint.observation.content import is_single, norm_of
+from nnlint.observation.events import Backward, Clear
+from nnlint.observation.graphs import composition_of, is_leaf_loss, terms_of, walk
+from nnlint.observation.journal import Draft, Held, Keys
+from nnlint.observation.state import State, autocast_of
 
 #: A graph of more nodes is walked for the first backwards of a line only.
 _LARGE = 5_000

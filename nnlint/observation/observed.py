@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nnlint.finding import Skip
+from nnlint.finding import Level, Skip
 
 if TYPE_CHECKING:
+    from nnlint.failure import Failure
     from nnlint.rule import Rule
+    from nnlint.triage import Raised
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Observed:
         judges_loop: it runs the rules that need nothing but the log; one target of a script does.
         judges_setup: it runs the rules that need a training setup.
         assumptions: what is to be said beside those of the setup.
+        no_setup: why rules that need a setup are skipped, where there is none.
+        failed: what went wrong with the script or its observation.
+        unless_explained: what went wrong unless an error of the loop says why.
     """
 
     target: str
@@ -29,10 +34,18 @@ class Observed:
     judges_loop: bool = True
     judges_setup: bool = True
     assumptions: tuple[str, ...] = ()
+    no_setup: str = "no training setup could be made of what the script did"
+    failed: tuple[Failure, ...] = ()
+    unless_explained: tuple[Failure, ...] = ()
 
     def judges(self, rule: Rule) -> bool:
         """Whether this target runs the rule."""
         return self.judges_loop if rule.is_of_the_loop else self.judges_setup
+
+    def failures(self, raised: Iterable[Raised]) -> list[Failure]:
+        """What went wrong, once it is known what the rules found."""
+        explained = any(item.rule.is_of_the_loop and item.level is Level.ERROR for item in raised)
+        return [*self.failed, *(() if explained else self.unless_explained)]
 
 
 def unobserved(_: object) -> Any:

@@ -16,13 +16,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import DataLoader
 
 from nnlint.capture.torch_private import without_torch_function
-from nnlint.observe.backwards import Backwards
-from nnlint.observe.forwards import Forwards
-from nnlint.observe.patches import Patches
-from nnlint.observe.rest import Rest, own_state
-from nnlint.observe.state import State
-from nnlint.observe.steps import Steps, rates_of
-from nnlint.observe.torch_private import DRAW, ENGINE, LOADER_ITERATOR, RESTART
+from nnlint.observation.backwards import Backwards
+from nnlint.observation.forwards import Forwards
+from nnlint.observation.patches import Patches
+from nnlint.observation.rest import Rest, own_state
+from nnlint.observation.state import State
+from nnlint.observation.steps import Steps, rates_of
+from nnlint.observation.torch_private import DRAW, ENGINE, LOADER_ITERATOR, RESTART
 
 
 class Host(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnlint.finding import Location
-from nnlint.observe.events import Event, Term
+from nnlint.observation.events import Event, Term
 
 
 class Keys(frozenset[int]):

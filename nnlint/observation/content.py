@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnlint.capture.torch_private import norms
 from nnlint.guard.tensors import is_strided
-from nnlint.observe.events import Leaf
+from nnlint.observation.events import Leaf
 from nnlint.tensors import tensor_leaves
 
 #: A batch of more samples is hashed whole, not sample by sample.

@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 from nnlint.capture.calls import QUIET
 from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
-from nnlint.observe.things import script_line
-from nnlint.observe.torch_private import insert_function_mode, remove_function_mode
+from nnlint.observation.things import script_line
+from nnlint.observation.torch_private import insert_function_mode, remove_function_mode
 from nnlint.tensors import map_tensors, tensors_in
 
 #: More calls than this are not replayed.

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nnlint.finding import Location
-from nnlint.observe.initial import Initial
-from nnlint.observe.journal import Keys
-from nnlint.observe.state import State, unwrapped
-from nnlint.observe.tape import Tape, TapeMode
-from nnlint.observe.things import script_line
+from nnlint.observation.initial import Initial
+from nnlint.observation.journal import Keys
+from nnlint.observation.state import State, unwrapped
+from nnlint.observation.tape import Tape, TapeMode
+from nnlint.observation.things import script_line
 
 #: Steps after which no further player is waited for.
 _PATIENCE = 16

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nnlint.capture.torch_private import norms, version
 from nnlint.guard.tensors import is_strided
-from nnlint.observe.journal import Held, Keys
-from nnlint.observe.things import Known, Things
+from nnlint.observation.journal import Held, Keys
+from nnlint.observation.things import Known, Things
 
 
 def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int | None]:

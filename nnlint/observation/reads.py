@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnlint.observe.events import Event, Leaf
+from nnlint.observation.events import Event, Leaf
 
 
 @dataclass(frozen=True, kw_only=True)

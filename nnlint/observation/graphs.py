@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from nnlint.capture.torch_private import storage_identity
-from nnlint.observe.journal import DraftTerm, Keys
-from nnlint.observe.things import Things
-from nnlint.observe.torch_private import saved, saved_names, sequence_number
+from nnlint.observation.journal import DraftTerm, Keys
+from nnlint.observation.things import Things
+from nnlint.observation.torch_private import saved, saved_names, sequence_number
 
 #: Nodes of a graph that are walked at most.
 MOST_NODES = 20_000

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nnlint.guard.tensors import is_strided
-from nnlint.observe.backwards import Backwards
-from nnlint.observe.content import Sample, digest_of_random_states, norm_of
-from nnlint.observe.events import Backward, Clip, Made, ScalerCall, Schedule, Step
-from nnlint.observe.forwards import Forwards
-from nnlint.observe.journal import Draft, Held, Keys, Measured
-from nnlint.observe.state import State
-from nnlint.observe.things import script_line
+from nnlint.observation.backwards import Backwards
+from nnlint.observation.content import Sample, digest_of_random_states, norm_of
+from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule, Step
+from nnlint.observation.forwards import Forwards
+from nnlint.observation.journal import Draft, Held, Keys, Measured
+from nnlint.observation.state import State
+from nnlint.observation.things import script_line
 
 
 @dataclass
@@ -151,6 +151,7 @@ class Steps:
         thing.location = script_line()
         thing.facts |= _settings(scheduler)
         thing.facts["optimizer"] = self._optimizer_of(scheduler)
+        self.state.kept[thing.ref] = scheduler
         self.state.note(Made, what="scheduler", name=thing.ref)
 
     def _optimizer_of(self, scheduler: Any) -> Any:

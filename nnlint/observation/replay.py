@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from nnlint.finding import Location
-from nnlint.observe.tape import Call, Slot, Tape, slots_in
-from nnlint.observe.torch_private import share_parts
+from nnlint.observation.tape import Call, Slot, Tape, slots_in
+from nnlint.observation.torch_private import share_parts
 from nnlint.tensors import tensor_leaves, tensors_in
 
 
@@ -29,8 +29,11 @@ def _call(function: Any, args: Any, kwargs: Any) -> Any:
 def _caller(location: Location) -> FunctionType:
     """`_call` with its one line at a line of the script: whoever looks at the frames finds the script's line."""
     name = (location.function or "<module>").rpartition(".")[2]
-    code = _call.__code__.replace(co_filename=location.file, co_firstlineno=location.line - 1, co_name=name)
-    return FunctionType(code, {})
+    changes = {"co_filename": location.file, "co_firstlineno": location.line - 1, "co_name": name}
+    if hasattr(_call.__code__, "co_qualname"):  # from Python 3.11 on
+        changes["co_qualname"] = location.function or "<module>"
+    replace: Any = _call.__code__.replace
+    return FunctionType(replace(**changes), {})
 
 
 class Player:

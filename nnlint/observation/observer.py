@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from nnlint.frames import location_of_exception
-from nnlint.observe.course import Course, ObservationEnded, Plan
-from nnlint.observe.events import Backward, Forward
-from nnlint.observe.facts import (
+from nnlint.observation.course import Course, ObservationEnded, Plan
+from nnlint.observation.events import Backward, Forward
+from nnlint.observation.facts import (
     End,
     GroupFacts,
     LoaderFacts,
@@ -19,14 +21,15 @@ from nnlint.observe.facts import (
     ScalerFacts,
     SchedulerFacts,
 )
-from nnlint.observe.hooks import Hooks
-from nnlint.observe.journal import Draft, frozen
-from nnlint.observe.log import Events, Loaders, Observation
-from nnlint.observe.players import Players
-from nnlint.observe.reads import Pass, Read
-from nnlint.observe.rest import Reading
-from nnlint.observe.state import State
-from nnlint.observe.things import Thing
+from nnlint.observation.hooks import Hooks
+from nnlint.observation.journal import Draft, frozen
+from nnlint.observation.loaders import fresh
+from nnlint.observation.log import Events, Loaders, Observation
+from nnlint.observation.players import Players
+from nnlint.observation.reads import Pass, Read
+from nnlint.observation.rest import Reading
+from nnlint.observation.state import State
+from nnlint.observation.things import Thing
 
 
 class Observer:
@@ -48,6 +51,7 @@ class Observer:
 
     def start(self) -> None:
         """Install the hooks."""
+        self.state.thread, self.state.process = threading.get_ident(), os.getpid()
         self.state.taker = self.players
         self.hooks.install()
 
@@ -62,6 +66,26 @@ class Observer:
             self.end = self._how(error)
         elif error is not None and not isinstance(error, ObservationEnded):
             self.end = replace(self.end, error=str(error), error_type=type(error).__name__)
+
+    def context_of(self, optimizers: list[Any]) -> dict[str, Any]:
+        """Loaders and scheduler for the setup of a player: what the script has, where it still exists."""
+        known = self.state.things.known
+        found: dict[str, Any] = {}
+        for thing in known:
+            value = thing.object()
+            if value is None:
+                continue
+            if thing.what == "loader" and thing.facts.get("passes"):
+                again = fresh(value)
+                if again is not None:
+                    found.setdefault("data" if thing.facts.get("training") else "val_data", again)
+            elif thing.what == "scheduler" and self._is_of(thing, optimizers):
+                found.setdefault("scheduler", value)
+        return found
+
+    def _is_of(self, thing: Thing, optimizers: list[Any]) -> bool:
+        owner = thing.facts.get("optimizer")
+        return owner is not None and any(self.state.things.known[owner].object() is found for found in optimizers)
 
     def _ended(self, reason: str) -> None:
         if self._on_end is not None:

@@ -1,0 +1,169 @@
+"""`nnlint run`: watch a training script and report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnlint.cli.checking import accepted, prepared, report_options, why
+from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
+from nnlint.cli.options import run_options
+
+if TYPE_CHECKING:
+    from nnlint.cli.checking import Run
+    from nnlint.cli.output import Destination
+    from nnlint.observation.observer import Observer
+    from nnlint.report import Report, TargetReport
+
+_MACHINE = ("json", "jsonl", "sarif", "junit", "github", "html", "markdown")
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ARGUMENTS]...")
+@run_options
+@click.pass_context
+def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> None:
+    """Run SCRIPT (with -m: a module) and judge its training by its first iterations.
+
+    Options of nnlint stand before the script, the script's own behind it. By default the script is stopped once enough was
+    seen; its standard output stays its own and the report goes to standard error, or with a --format to standard output.
+
+    Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be judged.
+    """
+    from nnlint.cli.output import destination, require
+
+    require_streams()
+    if not command:
+        raise click.UsageError("no script: write nnlint run train.py, or nnlint run -m package.train")
+    require(options["style"])
+    files = [destination(text, options["style"]) for text in options["output"]]
+    asked = prepared((command[0],), options)
+    watch = _Watch(asked, options, files)
+    error = _run_script(command, options, watch)
+    context.exit(watch.finish(error))
+
+
+def _run_script(command: tuple[str, ...], options: Mapping[str, Any], watch: _Watch) -> BaseException | None:
+    """What ended the script, if it did not come to its end by itself.
+
+    Raises:
+        Refusal: there is no such script.
+    """
+    from nnlint.observation.start import ScriptNotFoundError, run_script
+
+    error: BaseException | None = None
+    with _own_output(options["style"]):
+        try:
+            watch.namespace = run_script(command[0], command[1:], as_module=options["module"], on_torch=watch.begin)
+        except ScriptNotFoundError as missing:
+            raise Refusal(str(missing)) from missing
+        except BaseException as raised:
+            error = raised
+        watch.stop(error)
+    return error
+
+
+@contextlib.contextmanager
+def _own_output(style: str) -> Iterator[None]:
+    """Keep standard output for a machine format: what the script prints goes to standard error then."""
+    if style not in _MACHINE:
+        yield
+        return
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+@dataclass
+class _Watch:
+    """The observation, from the script's import of torch to the report."""
+
+    run: Run
+    options: Mapping[str, Any]
+    files: list[Destination]
+    namespace: Any = None
+    observer: Observer | None = None
+    report: Report | None = None
+    _status: int = field(default=0)
+
+    def begin(self) -> None:
+        """Torch is there: watch."""
+        self.observer = self._made()
+        self.observer.start()
+
+    def _made(self) -> Observer:
+        from nnlint.observation.course import Plan
+        from nnlint.observation.observer import Observer
+
+        given = self.options
+        plan = Plan(given["iterations"], given["fold"], given["keep_going"], given["until_evaluation"])
+        return Observer(plan, self._enough)
+
+    def _enough(self) -> None:
+        """Enough was seen. Where the script goes on, it is judged at once."""
+        if self.options["keep_going"] and self.observer is not None:
+            self.observer.stop()
+            self._judge(None)
+
+    def stop(self, error: BaseException | None) -> None:
+        """The script has ended, by itself or not."""
+        if self.observer is None:
+            self.observer = self._made()  # it never imported torch
+        if self.report is None:
+            self.observer.stop(error)
+
+    def finish(self, error: BaseException | None) -> int:
+        """Report, and give the exit status."""
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("nnlint: interrupted", err=True)
+        if self.report is None:
+            self._judge(error)
+        elif error is not None and not isinstance(error, SystemExit):
+            sys.excepthook(type(error), error, error.__traceback__)
+        if self.report is None:  # another rank reports
+            return 0
+        if self._status:
+            click.echo(f"nnlint: exit status {self._status}: {why(self.report, self.run.settings)}", err=True)
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        return self._status or _status_of(error, went_on=bool(self.options["keep_going"]))
+
+    def _judge(self, error: BaseException | None) -> None:
+        from nnlint.cli.output import write
+        from nnlint.observation.ranks import Exchange
+        from nnlint.run import Judge
+
+        assert self.observer is not None
+        judge = Judge(
+            self.observer, self.run.settings, self.run.targets[0], Exchange.of_environment(), self.run.registry
+        )
+        results: list[TargetReport] = judge.reports(error)
+        if not results:
+            return
+        self.report = accepted(results, self.run)
+        style = self.options["style"]
+        shown = report_options(self.run.registry, self.options)
+        write(self.report, style, self.files, shown, to_stderr=style not in _MACHINE)
+        self._status = self.report.exit_status(self.run.settings.fail_on)
+
+
+def _status_of(error: BaseException | None, *, went_on: bool) -> int:
+    """The script's own exit status, where it was let to its end and nothing was found."""
+    if not went_on or error is None:
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return 1

@@ -1,0 +1,206 @@
+"""From an observed script to its reports: which setups it had, what was seen of its loop, what kept it from being judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nnlint import engine
+from nnlint.failure import Failure
+from nnlint.finding import Skip
+from nnlint.frames import format_trace, location_of_exception
+from nnlint.observation.course import ObservationEnded
+from nnlint.observation.observed import Observed
+from nnlint.observation.setup_from_run import Reconstructed, reconstruct
+from nnlint.report import TargetReport
+
+if TYPE_CHECKING:
+    from nnlint.config import CheckSettings
+    from nnlint.observation.log import Observation
+    from nnlint.observation.observer import Observer
+    from nnlint.observation.ranks import Exchange
+    from nnlint.registry import Registry
+
+#: A replay that differs by more than this share from the script's own first loss is told.
+_SAME = 1e-3
+#: How a script ended that is no failure: `sys.exit(0)` at its end.
+_FINE = (None, 0)
+
+
+@dataclass
+class Judge:
+    """Judges an observation, once.
+
+    Attributes:
+        observer: what watched.
+        settings: as of a check.
+        target: the script's name in the report.
+        exchange: how ranks tell each other what they saw; None for a single process.
+        registry: the rules; all installed packs by default.
+    """
+
+    observer: Observer
+    settings: CheckSettings
+    target: str
+    exchange: Exchange | None = None
+    registry: Registry | None = None
+
+    def reports(self, error: BaseException | None = None) -> list[TargetReport]:
+        """The report of the loop and of each player; none on a rank that leaves it to the first.
+
+        Args:
+            error: what ended the script, if anything did.
+        """
+        observation = self.observer.observation()
+        if self.exchange is not None:
+            ranks = self.exchange.gather(observation)
+            if ranks is None:
+                return []
+            observation = replace(observation, ranks=ranks)
+        players = self._players()
+        if len(players) == 1 and players[0].setup is not None:
+            return [self._report(observation, error, players[0])]
+        loop = self._report(observation, error, None, players)
+        return [loop, *(self._report(observation, None, player, alone=False) for player in players if player.setup)]
+
+    # ---------------------------------------------------------------- players
+
+    def _players(self) -> list[Reconstructed]:
+        observer = self.observer
+        found = []
+        for material in observer.players.finish():
+            known = observer.context_of(material.optimizers)
+            try:
+                made = reconstruct(observer.players, material, observer.state, known)
+            except Exception as error:
+                made = Reconstructed("", reason=f"reconstructing its setup raised {type(error).__name__}: {error}")
+            found.append(made)
+        return found
+
+    def _report(
+        self,
+        observation: Observation,
+        error: BaseException | None,
+        player: Reconstructed | None,
+        players: list[Reconstructed] | None = None,
+        *,
+        alone: bool = True,
+    ) -> TargetReport:
+        evidence: dict[str, Any] = {
+            "Events": observation.events,
+            "Loaders": observation.loaders,
+            "Ranks": observation.ranks or Skip("one process trained: there is no process group"),
+        }
+        observed = Observed(
+            target=self.target if alone else f"{self.target}:{player.name if player else ''}",
+            evidence=evidence,
+            judges_loop=alone,
+            judges_setup=player is not None or not any(other.setup for other in players or ()),
+            assumptions=tuple(self._said(observation, players or [])) if alone else (),
+            no_setup=self._why_no_setup(players or []),
+            failed=tuple(self._failed(error)) if alone else (),
+            unless_explained=tuple(self._unanswered(observation)) if alone else (),
+        )
+        if player is None or player.setup is None:
+            return engine.check(None, self.settings, registry=self.registry, observed=observed)
+        with self._as_it_began(player) as said:
+            observed = replace(observed, assumptions=(*observed.assumptions, *said))
+            return engine.check(player.setup, self.settings, registry=self.registry, observed=observed)
+
+    @contextmanager
+    def _as_it_began(self, player: Reconstructed) -> Iterator[list[str]]:
+        """The player's state before its first step, and what is to be said about its replay."""
+        setup = player.setup
+        assert setup is not None
+        roots = [setup.model, *(part for part in (setup.loss, setup.own_loss, setup.optimizer) if part is not None)]
+        with ExitStack() as stack:
+            stack.enter_context(_plain_modes())
+            stack.enter_context(self.observer.players.initial.back(*roots))
+            yield list(_replay_of(player))
+
+    # ---------------------------------------------------------------- words
+
+    def _said(self, observation: Observation, players: list[Reconstructed]) -> Iterator[str]:
+        end = observation.events.end
+        yield f"watched {_count(end.steps, 'update')} and {_count(end.backwards, 'backward')}"
+        if self.observer.course.has_folded:
+            yield "epochs were ended early to see what happens between them (--no-fold leaves them whole)"
+            if end.error is not None:
+                yield f"after that the script raised {end.error_type}: {end.error}"
+        for player in players:
+            if player.setup is None:
+                yield f"no training setup for {player.name or 'the script'}: {player.reason}"
+
+    def _why_no_setup(self, players: list[Reconstructed]) -> str:
+        reasons = [player.reason for player in players if player.reason]
+        if reasons:
+            return f"no training setup could be made: {reasons[0]}"
+        if self.observer.players.reason:
+            return f"no training setup could be made: {self.observer.players.reason}"
+        return "no training setup could be made: no module call led to a backward"
+
+    def _failed(self, error: BaseException | None) -> Iterator[Failure]:
+        failure = self.observer.course.failure
+        if failure is not None:
+            message = f"nnlint's observation raised {type(failure).__name__}: {failure}; the script went on unobserved"
+            yield Failure("RUN011", message, "please report this with the trace", trace=format_trace(failure))
+        if error is None or isinstance(error, ObservationEnded) or self.observer.course.has_folded:
+            return
+        if isinstance(error, SystemExit):
+            if error.code in _FINE:
+                return
+            message = f"the script ended itself with exit status {error.code!r}"
+        elif isinstance(error, KeyboardInterrupt):
+            return
+        else:
+            message = f"the script raised {type(error).__name__}: {error}"
+        fix = "make the script run without nnlint first; what it did until then is judged"
+        place = location_of_exception(error)
+        yield Failure("RUN012", message, fix, location=place, trace=format_trace(error))
+
+    def _unanswered(self, observation: Observation) -> Iterator[Failure]:
+        end = observation.events.end
+        if end.steps == 0 and end.reason != "raised" and self.observer.course.failure is None:
+            seen = (
+                f"{_count(end.backwards, 'backward')} and no update" if end.backwards else "no backward and no update"
+            )
+            yield Failure(
+                "RUN011",
+                f"the script made {seen} while it was observed",
+                "start the script so that it reaches its training loop (fewer samples, no resumed state, the training command)",
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _replay_of(player: Reconstructed) -> Iterator[str]:
+    """Whether the setup computes what the script computed."""
+    assert player.setup is not None
+    if player.expected is None:
+        return
+    try:
+        with torch.random.fork_rng(devices=[]):
+            got = player.replay()
+    except Exception as error:
+        yield f"replaying the script's first loss raised {type(error).__name__}: {error}"
+        return
+    if abs(got - player.expected) > _SAME * max(1.0, abs(player.expected)):
+        yield f"replaying the script's first loss gives {got:.6g}; the script had {player.expected:.6g}"
+
+
+@contextmanager
+def _plain_modes() -> Iterator[None]:
+    """Gradients on and autocast off, whatever the script has switched on where it is now."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield

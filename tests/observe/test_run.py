@@ -1,0 +1,211 @@
+"""`nnlint run` and `nnlint.observe()`: what is reported of a whole script, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+from torch.nn import functional
+
+import nnlint
+from nnlint.cli import main
+from nnlint.integrations.notebook import load
+from tests.observe import scripts
+
+DOUBLE_SOFTMAX = scripts.PLAIN.replace("cross_entropy(model(xb), yb)", "cross_entropy(model(xb).softmax(-1), yb)")
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Writes a script into an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(source: str, name: str = "train.py") -> str:
+        (tmp_path / name).write_text(source)
+        return name
+
+    return write
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(main, ["run", "--no-color", *arguments])
+
+
+def test_a_healthy_script_is_clean_and_keeps_its_output(script) -> None:
+    result = run(script(scripts.PLAIN + "print('never printed')\n"))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert "no findings" in result.stderr
+    assert "watched 6 updates" in result.stderr
+
+
+def test_rules_of_check_find_the_fault_at_the_script_s_line(script) -> None:
+    result = run("--format", "json", script(DOUBLE_SOFTMAX))
+    assert result.exit_code == 1, result.stderr
+    (target,) = json.loads(result.stdout)["results"]
+    (finding,) = [found for found in target["findings"] if found["code"] == "LOS001"]
+    assert finding["location"] == {
+        "file": "train.py",
+        "line": 17,
+        "function": None,
+        "text": "        loss = F.cross_entropy(model(xb).softmax(-1), yb)",
+    }
+
+
+def test_machine_formats_do_not_mix_with_what_the_script_prints(script) -> None:
+    result = run("--format", "json", script("print('hello')\n" + scripts.PLAIN))
+    assert json.loads(result.stdout)["summary"]["errors"] == 0
+
+
+def test_suppressions_hold(script) -> None:
+    line = "        loss = F.cross_entropy(model(xb).softmax(-1), yb)"
+    result = run(script(DOUBLE_SOFTMAX.replace(line, f"{line}  # nnlint: disable=LOS001 on purpose")))
+    assert result.exit_code == 0, result.stderr
+    assert "on purpose" in result.stderr
+
+
+def test_each_player_is_a_target(script) -> None:
+    result = run("--format", "json", script(scripts.GAN))
+    targets = json.loads(result.stdout)["results"]
+    assert [target["target"] for target in targets] == ["train.py", "train.py:optimizerD", "train.py:optimizerG"]
+    assert [target["subject"].get("parameters") for target in targets] == [None, 49, 68]
+
+
+def test_several_optimizers_of_one_loss_are_one_player(script) -> None:
+    result = run("--format", "json", script(scripts.STEP_IN_HOOK))
+    (target,) = json.loads(result.stdout)["results"]
+    assert not [found for found in target["findings"] if found["code"].startswith("OPT")]
+
+
+def test_a_script_that_raises_is_no_clean_check(script) -> None:
+    result = run(script(scripts.RAISES))
+    assert result.exit_code == 2
+    assert "RUN012" in result.stderr
+    assert "ValueError: broken" in result.stderr
+
+
+def test_a_script_without_updates_is_never_clean(script) -> None:
+    assert run(script(scripts.NO_STEP)).exit_code in (1, 2)
+    result = run(script("import torch\n"))
+    assert result.exit_code == 2
+    assert "RUN011" in result.stderr
+
+
+def test_a_script_may_end_itself(script) -> None:
+    assert run(script(scripts.PLAIN.replace("range(2)", "range(1)") + "import sys\nsys.exit(0)\n")).exit_code == 0
+    assert run(script(scripts.PLAIN.replace("opt.step()", "opt.step(); raise SystemExit('stop')"))).exit_code == 2
+
+
+def test_arguments_and_modules_reach_the_script(script, tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "parts.py").write_text(scripts.HEAD)
+    source = scripts.PLAIN.replace(scripts.HEAD, "from .parts import *\n")
+    parsed = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float)\nassert p.parse_args().lr == 0.5\n"
+    (tmp_path / "pkg" / "train.py").write_text(parsed + source)
+    result = run("-m", "pkg.train", "--lr", "0.5")
+    assert result.exit_code == 0, result.stderr
+
+
+def test_keep_going_lets_the_script_end(script) -> None:
+    result = run("--keep-going", script(scripts.PLAIN + "print('ended', epoch)\n"))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "ended 1\n"
+    assert "watched 4 updates" in result.stderr
+
+
+def test_usage(script) -> None:
+    assert run("missing.py").exit_code == 2
+    assert run().exit_code == 2
+    assert run("--select", "NOPE", script(scripts.PLAIN)).exit_code == 2
+
+
+def _setup() -> tuple[nn.Module, torch.optim.Optimizer, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    return model, torch.optim.Adam(model.parameters(), lr=1e-3), torch.randn(32, 4), torch.randint(0, 3, (32,))
+
+
+def _train(steps: int = 8, *, wrong: bool = True) -> list[float]:
+    model, optimizer, x, y = _setup()
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        output = model(x).softmax(-1) if wrong else model(x)
+        loss = functional.cross_entropy(output, y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return [*losses, float(torch.rand(1)), *(p.detach().double().sum().item() for p in model.parameters())]
+
+
+def test_observe_reports_and_leaves_the_training_as_it_is() -> None:
+    bare = _train()
+    with nnlint.observe() as seen:
+        watched = _train()
+    assert watched == bare
+    assert [found.code for found in seen.report.findings if found.level is nnlint.Level.ERROR] == ["LOS001"]
+    assert "_repr_html_" in dir(seen.report)
+
+
+def test_observe_passes_exceptions_on() -> None:
+    seen = nnlint.observe()
+    with pytest.raises(ValueError, match="invalid"), seen:
+        _train(int("two"))
+    assert [found.code for found in seen.report.findings if found.code.startswith("RUN")] == ["RUN012"]
+
+
+def test_there_is_no_report_before_the_end() -> None:
+    with nnlint.observe() as seen:
+        with pytest.raises(RuntimeError, match="block ends"):
+            _ = seen.report
+        _train(2, wrong=False)
+
+
+class Shell:
+    """As much of IPython's shell as the magic uses."""
+
+    def __init__(self) -> None:
+        self.magics: dict[str, object] = {}
+
+    def register_magic_function(self, function, magic_kind: str, magic_name: str) -> None:
+        self.magics[f"{magic_kind} {magic_name}"] = function
+
+    def run_cell(self, cell: str):
+        class Result:
+            error_in_exec = None
+
+        try:
+            exec(compile(cell, "<ipython-input-1>", "exec"), {"train": _train})
+        except Exception as error:
+            Result.error_in_exec = error
+        return Result
+
+
+def test_the_cell_magic_reports_on_its_cell() -> None:
+    shell = Shell()
+    load(shell)
+    magic = shell.magics["cell nnlint"]
+    assert [found.code for found in magic("", "train()").findings] == ["LOS001"]
+    broken = magic("2", "train(3, wrong=False)\nraise ValueError")
+    assert [found.code for found in broken.findings if found.code.startswith("RUN")] == ["RUN012"]
+
+
+def test_the_script_runs_before_torch_is_imported(script) -> None:
+    """In a process of its own: what a script sets before its first `import torch` still counts."""
+    import subprocess
+
+    source = "import sys\nassert 'torch' not in sys.modules\n" + scripts.PLAIN
+    done = subprocess.run(
+        [sys.executable, "-m", "nnlint", "run", script(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
