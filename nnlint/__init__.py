@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
+    from nnlint.probes.updates.blocked import BlockedGradients, BlockedParameter, GradientEnd
     from nnlint.probes.updates.stats import StepStats, TrackedParameter
     from nnlint.report import FindingsError, Report
     from nnlint.setup.target.checkpoint import LoadedWeights
@@ -116,6 +117,8 @@ __all__ = [
     "BackwardStats",
     "Batch",
     "BatchTensor",
+    "BlockedGradients",
+    "BlockedParameter",
     "Clear",
     "Clip",
     "Contraction",
@@ -136,6 +139,7 @@ __all__ = [
     "Forward",
     "ForwardStats",
     "GradientCheck",
+    "GradientEnd",
     "Graph",
     "GroupFacts",
     "IgnoredFeatures",

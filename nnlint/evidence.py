@@ -203,6 +203,14 @@ _ROWS = (
         "updates",
         parts=("TrackedParameter",),
     ),
+    Source(
+        "BlockedGradients",
+        "steps",
+        "probes.updates.blocked",
+        "probes.updates.blocked:provide",
+        "updates",
+        parts=("BlockedParameter", "GradientEnd"),
+    ),
     Source("GradientCheck", "deep", f"{_LONGER}.gradcheck", f"{_LONGER}.gradcheck:provide", "longer", "gradcheck"),
     Source(
         "PrecisionStats",

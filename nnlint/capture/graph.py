@@ -140,6 +140,11 @@ class Op:
         return bool(self._meta("grad_enabled", default=True))
 
     @property
+    def in_cut_checkpoint(self) -> bool:
+        """Whether it runs in a reentrant checkpoint none of whose inputs requires grad: no gradient comes back."""
+        return bool(self._meta("cut_checkpoint"))
+
+    @property
     def training(self) -> bool:
         """The innermost module's training flag at the call."""
         return bool(self._meta("training", default=True))

@@ -141,6 +141,20 @@ def find_non_finite(setup: TrainingSetup, *, seed: int) -> NonFinite | None:
     return finder.found(_graph(run, method="recorded"))
 
 
+def differentiated(setup: TrainingSetup, observer: Observer, *, seed: int) -> Graph | None:
+    """The same forward and backward once more under another observer; None where they raise. The caller holds the guard."""
+    if not setup.model.training:
+        setup.model.train()
+    with torch.enable_grad():
+        run = _recorded(setup, observer, seed=seed)
+        graph = _graph(run, method="recorded")
+        loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
+        if run.error is not None or not isinstance(loss, torch.Tensor) or not loss.requires_grad or loss.numel() != 1:
+            return None
+        loss.backward()
+    return graph
+
+
 def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGradient | None:
     """Run forward and backward again and name the op whose backward makes the first NaN or Inf; the caller holds the guard."""
     if not setup.model.training:

@@ -53,7 +53,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     for parameter in flow.without_gradient:
         if not any(fnmatchcase(parameter.name, f"{glob}*") for glob in declared.frozen):
             cut = flow.cut_of(parameter)
-            if cut is not None:
+            if cut is not None and not cut.in_cut_checkpoint:  # GRD003: the way to have it checkpointed is another
                 # All that runs without gradient is one cut, however many layers it holds.
                 first = next((op for op in groups if _is_no_grad(op) and _is_no_grad(cut)), cut)
                 groups[first].append(parameter.name)

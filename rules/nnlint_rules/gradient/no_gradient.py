@@ -7,28 +7,38 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, Place, rule
+from nnlint import Finding, Level, Place, Skip, rule
 from nnlint_rules._shared.words import listed
+from nnlint_rules.gradient._ends import blocked_exactly, blocking_end, words_of
 
 if TYPE_CHECKING:
-    from nnlint import BackwardStats, Declared, Graph, Op, StepStats, TrackedParameter
+    from nnlint import BackwardStats, BlockedGradients, Declared, GradientEnd, Graph, Op, StepStats
 
 _CUTS = ("detach", "escape", "integer", "compare")
 _CUSTOM = ("custom_function", "unknown")
 
 
-@rule("GRD003", "no-gradient", level="error", since="0.1", explains=["OPT004", "TRN001"])
-def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iterator[Finding]:
+@rule("GRD003", "no-gradient", level="error", since="0.1", explains=["LOS020", "OPT004", "TRN001"])
+def check(
+    graph: Graph,
+    declared: Declared,
+    backward: BackwardStats | None,
+    steps: StepStats | None,
+    blocked: BlockedGradients | None,
+) -> Iterator[Finding]:
     """A trainable parameter whose gradient is missing or stays exactly zero.
 
     ## What it does
     Reports trainable parameters that autograd gives no gradient although their value reaches the loss through differentiable
-    operations (a custom autograd function that returns None), and parameters whose gradient is exactly zero at every one of
-    several steps with real updates between. One step is not enough: behind a branch or head that starts at zero every gradient
-    is zero until the first update. Zeros that come of the data are left out: embeddings (rows that are not in the batch),
-    experts that the batch gives no token, layers whose input is zero, positions that the loss does not look at. A parameter
-    that the forward never reads, or whose value goes into an output the loss does not use, is an info. What is declared frozen
-    or, by `declared={"unused-heads"}`, an unused head, is left out too.
+    operations (a custom autograd function that returns None), parameters of a reentrant checkpoint none of whose inputs requires a
+    gradient, and parameters whose gradient is exactly zero at every one of
+    several steps with real updates between, and names the operation at which it ends: a gate that normalizes a single entry
+    (softmax or division over one), a factor of zero, an activation in its flat part. One step is not enough: behind a branch or
+    head that starts at zero every gradient is zero until the first update. Where every way to the loss ends at an operation that
+    chooses among its inputs, the zero comes of the data: rows of embeddings that are not in the batch, experts that it gives no
+    token, layers whose input is zero, positions that the loss does not look at. A parameter that the forward never reads, or whose
+    value goes into an output the loss does not use, is an info. What is declared frozen or, by `declared={"unused-heads"}`, an
+    unused head, is left out too.
 
     ## Why is this bad?
     The parameter keeps its initial value: the layer is a random projection for ever, and everything before it may be cut off.
@@ -46,6 +56,18 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
     ## References
     - PyTorch: Extending torch.autograd; `torch.autograd.gradcheck`
     """
+    lost_in_checkpoints = list(_checkpoints(graph, declared))
+    yield from lost_in_checkpoints
+    if backward is None or steps is None or blocked is None:
+        if lost_in_checkpoints:
+            return
+        raise Skip("no gradients were measured: there is no backward, or no update could be made")
+    yield from _missing(backward, declared)
+    yield from _always_zero(steps, blocked, backward, declared)
+
+
+def _missing(backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
+    """Parameters to which autograd gives no gradient at all."""
     graph = backward.graph
     names = [item.name for item in backward.parameters if item.norm is None and not _is_exempt(item.name, declared)]
     lost: dict[Op, list[str]] = defaultdict(list)
@@ -59,7 +81,25 @@ def check(backward: BackwardStats, steps: StepStats, declared: Declared) -> Iter
         name for name in names if name not in explained and not _reaches_loss(name, graph) and not _is_cut(name, graph)
     ]
     yield from _unused(unused, backward, declared)
-    yield from _always_zero(steps, backward, declared)
+
+
+def _checkpoints(graph: Graph, declared: Declared) -> Iterator[Finding]:
+    """One finding for all reentrant checkpoints whose inputs require no gradient."""
+    inside = [op for op in graph.ops if op.in_cut_checkpoint]
+    trainable = {op.name for op in graph.calls("parameter") if op.requires_grad and not _is_exempt(op.name, declared)}
+    names = list(dict.fromkeys(name for op in inside for name in op.parameters if name in trainable))
+    if not names:
+        return
+    first = next(op for op in inside if not trainable.isdisjoint(op.parameters))
+    yield Finding(
+        at=first,
+        message=f"{listed(names, limit=3)} receive no gradient: they run in a reentrant checkpoint, and no input of it requires a "
+        "gradient, so that torch records no backward",
+        evidence={"parameters": [*names[:50]], "count": len(names)},
+        fix="checkpoint(..., use_reentrant=False); with a model of transformers model.gradient_checkpointing_enable("
+        "gradient_checkpointing_kwargs={'use_reentrant': False}), or model.enable_input_require_grads() before it",
+        modules=tuple(dict.fromkeys(name.rpartition(".")[0] for name in names)),
+    )
 
 
 def _lost_in(op: Op, names: list[str]) -> Finding:
@@ -73,66 +113,39 @@ def _lost_in(op: Op, names: list[str]) -> Finding:
     )
 
 
-def _always_zero(steps: StepStats, backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
+def _always_zero(
+    steps: StepStats, blocked: BlockedGradients, backward: BackwardStats, declared: Declared
+) -> Iterator[Finding]:
     graph = backward.graph
-    # Rows outside the batch, biases that a norm subtracts, and experts that were given no token.
-    excused = {name for op in graph.calls("embedding") for name in op.parameters} | _shift_free(graph)
-    excused |= {name for op in graph.ops if op.shape is not None and 0 in op.shape for name in op.parameters}
-    dead = [
-        item
-        for item in steps.parameters
-        if item.requires_grad and item.in_optimizer and item.always_zero and item.name not in excused
-        and not item.sparse and not _is_exempt(item.name, declared)
-    ]  # fmt: skip
+    # Biases that a norm subtracts, and experts that were given no token.
+    excused = _shift_free(graph) | {name for op in graph.ops if op.shape is not None and 0 in op.shape for name in op.parameters}
+    tracked = {item.name: item for item in steps.parameters}
+    starved: dict[str, GradientEnd] = {}
+    for item in blocked.parameters:
+        own = tracked[item.name]
+        reason = blocking_end(item)
+        if reason is None or item.name in excused or own.sparse or not own.in_optimizer or _is_exempt(item.name, declared):
+            continue
+        starved[item.name] = reason
     # Without any movement (a learning rate of zero) a zero gradient shows nothing, unless all of them are zero.
     moved = any(item.moved > 0.0 for item in steps.parameters)
-    if not moved and len(dead) < len(steps.parameters):
+    if not starved or (not moved and len(starved) < len(steps.parameters)):
         return
-    dead = [item for item in dead if _is_blocked(item.name, backward)]
-    if not dead:
-        return
-    by_module: dict[str, list[TrackedParameter]] = defaultdict(list)
-    for item in dead:
-        by_module[item.module_path].append(item)
-    shown = listed([item.name for item in dead], limit=3)
+    names = list(starved)
+    first = tracked[names[0]]
+    end = starved[names[0]]
+    exact = all(blocked_exactly(blocked, name) for name in names)
+    what, fix = words_of(end)
     yield Finding(
-        at=dead[0],
+        at=Place(first.module_path, end.location or first.location),
         # Without a loss the outputs stand in for it, and not every output is meant to be trained.
         level=Level.INFO if backward.surrogate else None,
-        message=f"the gradient of {shown} is exactly zero at each of {steps.steps} steps, with updates between",
-        evidence={"parameters": [item.name for item in dead], "steps": steps.steps},
-        fix="look at what comes behind the layer: a dead ReLU, a factor of zero, a rounding, or a path that never runs",
-        modules=tuple(by_module),
+        message=f"the gradient of {listed(names, limit=3)} is {'exactly zero' if exact else 'zero up to rounding'} at each of "
+        f"{steps.steps} steps, with updates between: {what}",
+        evidence={"parameters": [*names], "steps": steps.steps, "operation": end.op.name},
+        fix=fix,
+        modules=tuple(dict.fromkeys([*(tracked[name].module_path for name in names), end.module_path])),
     )
-
-
-def _is_blocked(name: str, backward: BackwardStats) -> bool:
-    """Whether an op behind the parameter lets no gradient through, rather than the data.
-
-    Two zeros are no fault: that of a layer whose input is zero in this batch, and that behind a selection (a `where`, the
-    positions that the loss does not look at).
-    """
-    waiting, seen = _layers(name, backward.graph), set()
-    if any((gradient := backward.of(op)) is not None and gradient.norm > 0.0 for op in waiting):
-        return False
-    while waiting:
-        op = waiting.pop()
-        gradient = backward.of(op)
-        if op in seen or (gradient is not None and gradient.norm > 0.0):
-            continue
-        if _selects(op):
-            return False
-        seen.add(op)
-        waiting.extend(op.users)
-    return True
-
-
-def _selects(op: Op) -> bool:
-    """Whether an op may leave entries out: an index does unless it takes all of every axis, as `x[:, :, None]` does."""
-    if op.name == "getitem" and len(op.leading) == 2:
-        parts = op.leading[1] if isinstance(op.leading[1], (tuple, list)) else (op.leading[1],)
-        return any(part is not None and part is not Ellipsis and part != slice(None) for part in parts)
-    return op.is_kind("index", "merge")
 
 
 def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
@@ -158,23 +171,6 @@ def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -
 
 def _readers(name: str, graph: Graph) -> list[Op]:
     return [op for op in graph.ops if name in op.parameters]
-
-
-def _layers(name: str, graph: Graph) -> list[Op]:
-    """The ops in which the parameter meets an activation: past those that make a weight of it (weight norm, a low-rank sum)."""
-    fed = {op for source in graph.inputs for op in graph.descendants(source)}
-    waiting, seen = _readers(name, graph), set()
-    found: list[Op] = []
-    while waiting:
-        op = waiting.pop()
-        if op in seen:
-            continue
-        seen.add(op)
-        if op in fed:
-            found.append(op)
-        else:
-            waiting.extend(op.users)
-    return found
 
 
 def _reaches_loss(name: str, graph: Graph) -> bool:

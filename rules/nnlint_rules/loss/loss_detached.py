@@ -25,7 +25,7 @@ _CUTS = {
     "loss-detached",
     level="error",
     since="0.1",
-    explains=["GRD003", "ARC002", "ARC011", "OPT004", "TRN001", "TRN002", "TRN005"],
+    explains=["ARC002", "ARC011", "OPT004", "TRN001", "TRN002", "TRN005"],
 )
 def check(losses: LossCalls) -> Iterator[Finding]:
     """A loss without a way back to the parameters.

@@ -1,0 +1,93 @@
+"""The op at which a gradient ends: whether it chooses among its inputs, or lets nothing through whatever it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnlint import BlockedGradients, BlockedParameter, GradientEnd, Op
+
+#: Ops that leave entries out as the data have it.
+_SELECTING = ("index", "merge", "concat", "embedding", "loss", "max-pool", "select", "scan", "view")
+_SELECTING_NAMES = frozenset({"topk", "sort", "kthvalue", "mode", "cummax", "cummin", "maximum", "minimum", "fmax", "fmin"})
+#: From a sum to the division by it: views, casts, a small constant added.
+_STEPS = 4
+_NORMALIZING = ("softmax", "log-softmax", "unit-norm", "div", "norm", "attention")
+
+
+def blocking_end(parameter: BlockedParameter) -> GradientEnd | None:
+    """The op that lets nothing through, where every way from the parameter ends at one; None where one of them chooses."""
+    normalizing = [end for end in parameter.ends if is_self_normalized(end)]
+    # x / x.sum(): the gradient by way of the sum cancels the other, up to rounding.
+    others = [end for end in parameter.ends if not any(_feeds(end.op, last.op) for last in normalizing)]
+    if not parameter.ends or not all(_blocks(end, exact=parameter.exact) for end in others):
+        return None
+    return min(normalizing or parameter.ends, key=lambda end: end.op.index)
+
+
+def _feeds(op: Op, target: Op) -> bool:
+    """Whether the target is the op or reads it, a few steps on."""
+    reached = {op}
+    for _ in range(_STEPS):
+        if target in reached:
+            return True
+        reached |= {user for above in reached for user in above.users}
+    return target in reached
+
+
+def blocked_exactly(blocked: BlockedGradients, name: str) -> bool:
+    """Whether the gradient of the parameter is zero bit for bit."""
+    found = blocked.of(name)
+    return found is not None and found.exact
+
+
+def _blocks(end: GradientEnd, *, exact: bool) -> bool:
+    op = end.op
+    if is_self_normalized(end):
+        return True
+    if not exact or op.is_kind(*_SELECTING) or op.name in _SELECTING_NAMES or op.is_kind("identity", "cast", "dropout"):
+        return False
+    if end.source.is_kind("parameter"):
+        return op.is_kind("mul", "div") and end.factor_is_fixed  # a layer whose input is zero has a gradient of zero
+    if op.is_kind("mul", "div", "linear-map", "matmul"):
+        return end.factor_is_fixed
+    return True
+
+
+def is_self_normalized(end: GradientEnd) -> bool:
+    """Whether the op divides a value by itself: a softmax over one entry, one expert's score over the sum of one."""
+    return end.constant and end.op.is_kind(*_NORMALIZING)
+
+
+def words_of(end: GradientEnd) -> tuple[str, str]:
+    """What happens at the op, and what to do about it."""
+    op = end.op
+    if is_self_normalized(end):
+        return (
+            f"{op.label} normalizes a single entry, so that its output is constant",
+            "normalize over all entries before choosing among them (softmax over all experts, then topk), and not again after",
+        )
+    if op.is_kind("attention"):
+        return (
+            f"{op.label} has a single key to attend to, so that queries and keys change nothing",
+            "give it a sequence of keys and values (one token each), or leave out the attention and pass the value on",
+        )
+    if op.is_kind("mul", "div", "linear-map", "matmul"):
+        return (f"{op.label} multiplies by zero", _factor_fix(op))
+    if op.is_kind("activation", "clamp"):
+        return (
+            f"every value lies in the flat part of {op.label}",
+            "look at the scale and the bias of what comes before: smaller weights, zero bias, or an activation without a flat part",
+        )
+    if op.is_kind("round"):
+        return (f"{op.label} has a derivative of zero", "use a straight-through estimate: x + (q - x).detach()")
+    return (
+        f"{op.label} lets no gradient through",
+        f"look at what {op.name} does to its input: a factor of zero, a rounding, a value that does not depend on it",
+    )
+
+
+def _factor_fix(op: Op) -> str:
+    if op.is_kind("linear-map"):
+        return "give the layer behind weights that are not zero, and train it"
+    return "remove the factor of zero, or start it at a small number that trains (nn.Parameter)"
