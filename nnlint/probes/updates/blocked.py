@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from nnlint.capture.graph import AtOp, Graph, Op
+from nnlint.capture.graph import Graph, Op
+from nnlint.capture.loss_call import AtOp
 from nnlint.probes.training_pass.run import differentiated
 from nnlint.tensors import tensors_in
 

@@ -20,9 +20,21 @@ def blocking_end(parameter: BlockedParameter) -> GradientEnd | None:
     normalizing = [end for end in parameter.ends if is_self_normalized(end)]
     # x / x.sum(): the gradient by way of the sum cancels the other, up to rounding.
     others = [end for end in parameter.ends if not any(_feeds(end.op, last.op) for last in normalizing)]
+    if any(_is_single_unit(end) for end in normalizing):
+        return None  # LOS007
     if not parameter.ends or not all(_blocks(end, exact=parameter.exact) for end in others):
         return None
     return min(normalizing or parameter.ends, key=lambda end: end.op.index)
+
+
+def _is_single_unit(end: GradientEnd) -> bool:
+    """Whether a softmax is over the one unit that a layer has: a head of its own, and no gate that lost its other entries."""
+    source = end.source
+    while source.is_kind("view", "cast", "activation", "clamp", "dropout") and source.activations:
+        source = source.activations[0]
+    shape = source.shape or ()
+    units = 1 if source.is_kind("conv") and len(shape) > 1 else len(shape) - 1
+    return source.is_kind("linear-map") and end.op.is_kind("softmax", "log-softmax") and bool(shape) and shape[units] == 1
 
 
 def _feeds(op: Op, target: Op) -> bool:

@@ -29,7 +29,6 @@ _BETWEEN = VALUE_PRESERVING | {"activation", "norm", "clamp"}
         "LOS001",
         "LOS018",
         "GRD001",
-        "GRD003",
         "SIG006",
         "TRN001",
         "TRN005",
