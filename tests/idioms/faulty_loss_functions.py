@@ -239,7 +239,7 @@ def build_log_softmax_into_bce():  # expect: LOS006 at 5, RUN003
     return setup(mlp(last=nn.LogSoftmax(1)), table(), torch.randint(0, 2, (64, 5)).float(), nn.BCELoss())
 
 
-def build_gate_that_normalizes_its_only_choice():  # expect: LOS007 at
+def build_gate_that_normalizes_its_only_choice():  # expect: GRD003
     class Mixture(nn.Module):
         def __init__(self):
             super().__init__()
@@ -247,7 +247,7 @@ def build_gate_that_normalizes_its_only_choice():  # expect: LOS007 at
 
         def forward(self, x):
             scores, index = torch.topk(self.gate(x), 1)
-            weight = scores.softmax(-1)  # <- LOS007
+            weight = scores.softmax(-1)  # <- GRD003
             made = torch.stack([self.first(x), self.second(x)], 1)
             picked = made.gather(1, index[:, :, None].expand(-1, -1, 32))[:, 0]
             return self.head(torch.relu(picked * weight))
