@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from nnlint.probes.given.batch import Batch, BatchTensor
     from nnlint.probes.given.declared import Declared
     from nnlint.probes.given.model import Model, ModuleView
+    from nnlint.probes.given.modes import TrainingModes
     from nnlint.probes.given.optimizer import Optimizer, ParameterGroup, ScheduleInfo
     from nnlint.probes.given.parameter_view import ParameterView
     from nnlint.probes.given.parameters import Parameters
@@ -213,6 +214,7 @@ __all__ = [
     "TargetPath",
     "Term",
     "TrackedParameter",
+    "TrainingModes",
     "TrainingSetup",
     "UnregisteredModule",
     "Update",

@@ -96,6 +96,7 @@ _ROWS = (
         "read",
         parts=("ParameterGroup", "ScheduleInfo"),
     ),
+    Source("TrainingModes", "params", f"{_GIVEN}.modes", f"{_GIVEN}.modes:provide", "read"),
     Source("Declared", "setup", f"{_GIVEN}.declared", f"{_GIVEN}.declared:provide", "read"),
     Source(
         "Events",

@@ -10,19 +10,20 @@ from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model, ModuleView
+    from nnlint import Declared, Graph, Model, ModuleView, TrainingModes
 
 
 @rule("NRM010", "norm-left-in-eval", level="warning", since="0.1", explains=["NRM011", "SIG010"])
-def check(model: Model, declared: Declared) -> Iterator[Finding]:
+def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph | None) -> Iterator[Finding]:
     """Batch norm or dropout in evaluation mode while its layers train, or moving statistics of frozen layers.
 
     ## What it does
-    Reads the training flag of every module as handed over. A part in eval mode that holds batch norms or dropout is
-    reported when parameters of it are trainable, and a batch norm in training mode when its own parameters are
-    frozen. A whole model in eval mode is a note, since most training loops call `model.train()`. A frozen part in
-    eval mode, and all batch norms of a model kept in eval mode by themselves (a note), are the usual ways to
-    fine-tune.
+    Reads the training flag of every module as training has it: after the model's own `train()`, overridden or not, and at the
+    calls of the forward; and as handed over, where only a part was put into eval mode. A part in eval mode that holds batch
+    norms or dropout is reported when parameters of it are trainable, and a batch norm in training mode when its own parameters
+    are frozen. An info is a whole model in eval mode (most training loops call `model.train()`), a frozen part that is in eval
+    mode until `train()` is called, and all batch norms of a model kept in eval mode by themselves. A frozen part that an
+    overridden `train()` keeps in eval mode is the usual way to fine-tune.
 
     ## Why is this bad?
     In eval mode a batch norm uses running statistics that training does not update, so the layers around it train
@@ -42,14 +43,27 @@ def check(model: Model, declared: Declared) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.nn.Module.train`; https://github.com/pytorch/pytorch/issues/86590
     """
-    if not model.root.training:
+    if not model.root.training and modes.trains(""):
         yield from _whole_model(model)
-        return
+    stays = {view.module_path for view in model.modules if not modes.trains(view.module_path)}
+    handed = {view.module_path for view in model.modules if not view.training} if model.root.training else set()
+    by_forward = _evaluated_in_forward(graph, model) - handed
+    evaluated = stays | handed | by_forward
     views = [view for view in model.modules if not _is_declared(view, declared)]
     for view in views:
-        if not view.training and _parent_trains(model, view):
-            yield from _eval_part(model, view)
-    yield from _moving_statistics(model, views)
+        if view.module_path in evaluated and _parent(view) not in evaluated:
+            yield from _eval_part(model, view, evaluated, kept=view.module_path in stays | by_forward)
+    moving = [view for view in views if view.module_path not in stays | by_forward]
+    yield from _moving_statistics(model, moving)
+
+
+def _evaluated_in_forward(graph: Graph | None, model: Model) -> set[str]:
+    """Paths of the modules that the forward itself runs in eval mode, and of those all of whose parts it does."""
+    found = {op.module_path for op in graph.ops if not op.training and op.module_path} if graph is not None else set()
+    for view in reversed(model.modules):
+        if view.module_path and view.children and found.issuperset(view.children):
+            found.add(view.module_path)
+    return found
 
 
 def _whole_model(model: Model) -> Iterator[Finding]:
@@ -65,27 +79,30 @@ def _whole_model(model: Model) -> Iterator[Finding]:
         )
 
 
-def _eval_part(model: Model, part: ModuleView) -> Iterator[Finding]:
+def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: bool) -> Iterator[Finding]:
     inside = [view for view in model.modules if _is_below(view, part)]
     affected = [view for view in inside if _depends_on_mode(view)]
     trainable = sum(_trainable(view) for view in inside)
     if not affected or not trainable:
         return
     norms = [view for view in model.modules if _has_running_statistics(view)]
-    by_itself = part in norms and not any(view.training for view in norms)
+    by_itself = part in norms and all(view.module_path in evaluated for view in norms)
     if by_itself and part is not norms[0]:
         return  # said once, at the first norm
     yield Finding(
         at=part,
         level=Level.INFO if by_itself else None,
-        message=f"is in eval mode while {trainable} of its parameters are trainable: "
+        message=f"{'stays in eval mode in training' if kept else 'is in eval mode'} while {trainable} of its parameters are "
+        "trainable: "
         + (
             "all batch norms keep their running statistics, as in fine-tuning with small batches"
             if by_itself
             else f"{listed(view.label for view in affected)} will not work as in training"
         ),
         evidence={"layers": [view.label for view in affected[:20]], "trainable_parameters": trainable},
-        fix="call model.train(); or freeze the part: requires_grad_(False) on its parameters",
+        fix="take the eval() out of train() and forward, or freeze the part: requires_grad_(False) on its parameters"
+        if kept
+        else "call model.train(); or freeze the part: requires_grad_(False) on its parameters",
         modules=tuple(view.module_path for view in affected),
     )
 
@@ -93,12 +110,16 @@ def _eval_part(model: Model, part: ModuleView) -> Iterator[Finding]:
 def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Finding]:
     if not any(_trainable(view) for view in model.modules):
         return
-    moving = [view for view in views if view.training and _has_running_statistics(view) and _is_frozen(view)]
+    moving = [view for view in views if _has_running_statistics(view) and _is_frozen(view)]
     moving = [view for view in moving if view.attribute("momentum") != 0.0]
     if moving:
+        for_now = not any(view.training for view in moving)
         yield Finding(
             at=moving[0],
-            message="its parameters are frozen, but in training mode its running statistics move with every batch: "
+            level=Level.INFO if for_now else None,
+            message="its parameters are frozen, but "
+            + ("model.train() puts it into training mode, where" if for_now else "in training mode")
+            + " its running statistics move with every batch: "
             f"{listed(view.label for view in moving)}",
             evidence={"norms": [view.label for view in moving]},
             fix="put the frozen part into eval mode after model.train(), best in an overridden train()",
@@ -111,9 +132,8 @@ def _is_declared(view: ModuleView, declared: Declared) -> bool:
     return any(fnmatchcase(path, pattern) or path.startswith(f"{pattern}.") for pattern in declared.frozen)
 
 
-def _parent_trains(model: Model, view: ModuleView) -> bool:
-    parent = model.find(view.module_path.rpartition(".")[0]) if view.module_path else None
-    return parent is not None and parent.training
+def _parent(view: ModuleView) -> str | None:
+    return view.module_path.rpartition(".")[0] if view.module_path else None
 
 
 def _is_below(view: ModuleView, part: ModuleView) -> bool:

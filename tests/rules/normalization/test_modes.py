@@ -47,7 +47,7 @@ def eval_dropout(model: nn.Module) -> nn.Module:
         (net().eval(), [("info", "")]),
         (eval_norms(net()), [("info", "0.1")]),
         (eval_dropout(net()), []),
-        (frozen(net(), norms_eval=True), []),
+        (frozen(net(), norms_eval=True), [("info", "0.1")]),
         (frozen(net(), norms_eval=False), [("warning", "0.1")]),
         (net().requires_grad_(False), []),
         (nn.Sequential(nn.Linear(20, 5)).eval(), []),
@@ -66,6 +66,56 @@ def eval_dropout(model: nn.Module) -> nn.Module:
 )
 def test_modes(model, expected) -> None:
     assert places(findings("NRM010", model, features())) == expected
+
+
+class Overridden(nn.Module):
+    """Keeps its body in eval mode, one way or another."""
+
+    def __init__(self, *, by, trainable=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head, self.by = net()[0], nn.Linear(32, 5), by
+        self.body.requires_grad_(trainable)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.by == "train":
+            self.body.eval()
+        return self
+
+    def forward(self, x):
+        if self.by == "forward":
+            self.body.eval()
+        return self.head(self.body(x))
+
+
+@pytest.mark.parametrize("by", ["train", "forward"])
+def test_a_part_that_training_keeps_in_eval_mode(by) -> None:
+    (finding,) = found("NRM010", Overridden(by=by), features())
+    assert (finding.level.value, finding.module) == ("warning", "body")
+    assert "stays in eval mode in training" in finding.message
+
+
+def test_a_child_with_a_train_of_its_own() -> None:
+    class Kept(nn.Sequential):
+        def train(self, mode=True):
+            return super().train(False)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(Kept(*net()[0]), nn.Linear(32, 5))
+    assert places(found("NRM010", model, features())) == [("warning", "0")]
+
+
+@pytest.mark.parametrize("by", ["train", "forward"])
+def test_a_frozen_part_that_training_keeps_in_eval_mode(by) -> None:
+    """Handed over before the first `train()`: all flags still say training."""
+    assert found("NRM010", Overridden(by=by, trainable=False), features()) == []
+
+
+def test_flags_are_as_before_afterwards() -> None:
+    model = Overridden(by="train")
+    found("NRM010", model, features())
+    assert all(module.training for module in model.modules())
 
 
 @pytest.mark.parametrize("pattern", ["0", "0*", "0.1"])
