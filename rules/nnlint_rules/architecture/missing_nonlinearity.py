@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 #: Linear in evaluation: what stands between two maps without keeping them from being one.
 _LINEAR = ("view", "identity", "cast", "dropout", "avg-pool", "batch-norm", "neg")
 _SCALED = ("mul", "div", "add")
+#: From a projection to the product that it is made for: heads are split, scaled, normalized and rotated.
+_PROJECTED = ("view", "identity", "cast", "index", "concat", "norm", "mul", "div", "add", "neg", "elementwise")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Widths:
     outputs: int
     kernel: tuple[int, ...]
     grouped: bool
+    spreads: bool = False  # a transposed convolution: each position makes a whole patch
 
 
 @rule("ARC005", "missing-nonlinearity", level="warning", since="0.1")
@@ -32,12 +36,13 @@ def check(graph: Graph) -> Iterator[Finding]:
     """Two linear or convolution layers in a row with nothing nonlinear between.
 
     ## What it does
-    Reports a linear map whose only input is another linear map's output, through operations that are linear themselves (views,
-    dropout, average pooling, batch norm, a scale or shift by a parameter). Left alone: a factorisation (the width between is
+    Reports a linear map whose output goes into other linear maps alone, into one or into several (an embedding of the time that
+    every block projects), through operations that are linear themselves (views, dropout, average pooling, batch norm, a scale or
+    shift by a parameter). Left alone: a factorisation (the width between is
     smaller than both ends), linear bottlenecks (a 1 x 1 projection with batch norm before the next block), grouped and
-    depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something else reads too, residual
-    sums, attention, and norms over features (LayerNorm), which are nonlinear. A convolution that one linear layer reads out is
-    an info.
+    depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something nonlinear reads too, residual
+    sums, queries and keys, a score convolution that a transposed one spreads, and norms over features (LayerNorm), which are
+    nonlinear.
 
     ## Why is this bad?
     Two matrices multiply to one: the second layer costs parameters and time and adds nothing that the model can express.
@@ -53,36 +58,60 @@ def check(graph: Graph) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("no shapes: the model did not run")
-    pairs = {second: first for second in graph.calls("linear-map") if (first := _before(second, graph)) is not None}
-    seconds = set(pairs)
+    following = {first: seconds for first in graph.calls("linear-map") if (seconds := _after(first, graph))}
+    inner = {second for seconds in following.values() if len(seconds) == 1 for second in seconds}
     reported: set[str] = set()
-    for second, first in pairs.items():
-        chain = [first, second]
-        if first in seconds:
-            continue  # in the middle of a longer chain, which its first pair reports
-        while (following := next((op for op, above in pairs.items() if above is chain[-1]), None)) is not None:
-            chain.append(following)
-        if first.module_path not in reported:  # one finding for a layer that is applied several times
+    for first, seconds in following.items():
+        if first.module_path in reported:
+            continue  # one finding for a layer that is applied several times
+        if len(seconds) > 1:
             reported.add(first.module_path)
-            yield _finding(chain, graph)
+            yield _finding([first, *seconds], graph, several=True)
+        elif first not in inner:  # in the middle of a longer chain, which its first pair reports
+            chain = [first]
+            while len(after := following.get(chain[-1], ())) == 1:
+                chain.append(after[0])
+            reported.add(first.module_path)
+            yield _finding(chain, graph, several=False)
 
 
-def _before(second: Op, graph: Graph) -> Op | None:
-    """The linear map that `second` composes with, or None."""
-    after = _widths(second)
-    op, user = _data(second), second
-    normed = False
-    while op is not None and op.users == (user,) and op not in graph.outputs and not op.in_loss:
-        if op.is_kind("linear-map"):
-            before = _widths(op)
-            if normed and before is not None and before.kernel and math.prod(before.kernel) == 1:
-                return None  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
-            return op if before and after and _is_redundant(before, after) else None
-        if not (op.is_kind(*_LINEAR) or (op.is_kind(*_SCALED) and _is_scale(op))):
-            return None
-        normed = normed or op.is_kind("batch-norm")
-        user, op = op, _data(op)
-    return None
+def _after(first: Op, graph: Graph) -> tuple[Op, ...]:
+    """The linear maps that `first` composes with, where its value goes nowhere else; empty where it is needed."""
+    before = _widths(first)
+    if before is None or first.in_loss:
+        return ()
+    seconds: list[Op] = []
+    waiting, normed = [first], False
+    while waiting:
+        op = waiting.pop()
+        if op in graph.outputs or not op.users:
+            return ()
+        for user in op.users:
+            if user.in_loss or _data(user) is not op:
+                return ()
+            if user.is_kind("linear-map"):
+                seconds.append(user)
+            elif user.is_kind(*_LINEAR) or (user.is_kind(*_SCALED) and _is_scale(user)):
+                normed = normed or user.is_kind("batch-norm")
+                waiting.append(user)
+            else:
+                return ()
+    if normed and before.kernel and math.prod(before.kernel) == 1:
+        return ()  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
+    seconds = sorted(dict.fromkeys(seconds), key=lambda op: op.index)
+    widths = [found for second in seconds if (found := _widths(second)) is not None]
+    several = len(seconds) > 1
+    if len(widths) < len(seconds) or (several and any(_is_compared(second, graph) for second in seconds)):
+        return ()
+    return tuple(seconds) if _is_redundant(before, widths) else ()
+
+
+def _is_compared(op: Op, graph: Graph) -> bool:
+    """Whether the value goes into a product of activations: queries, keys and values are projections of one thing."""
+    return any(
+        user.is_kind("matmul", "attention", "softmax") and not user.is_kind("linear-map")
+        for user in graph.consumers(op, through=_PROJECTED)
+    )
 
 
 def _is_scale(op: Op) -> bool:
@@ -95,12 +124,16 @@ def _data(op: Op) -> Op | None:
     return op.activations[0] if op.activations else None
 
 
-def _is_redundant(first: Widths, second: Widths) -> bool:
-    if first.grouped or second.grouped:
+def _is_redundant(first: Widths, seconds: list[Widths]) -> bool:
+    """Whether the width between restricts nothing: it is no smaller than what goes in, or than all that comes out of it."""
+    if first.grouped or any(second.grouped for second in seconds):
         return False
-    if _is_line(first.kernel) and _is_line(second.kernel) and first.kernel != second.kernel:
+    if any(_is_line(first.kernel) and _is_line(second.kernel) and first.kernel != second.kernel for second in seconds):
         return False  # 1 x k and k x 1: a factorisation of space
-    return first.outputs >= min(first.inputs, second.outputs) and first.outputs > 1
+    # A position that a 1 x 1 convolution makes is read at each place of the next kernel.
+    pointwise = math.prod(first.kernel) == 1 and bool(first.kernel)
+    reached = sum(second.outputs * (math.prod(second.kernel) if pointwise or second.spreads else 1) for second in seconds)
+    return first.outputs >= min(first.inputs, reached) and first.outputs > 1
 
 
 def _is_line(kernel: tuple[int, ...]) -> bool:
@@ -120,32 +153,32 @@ def _widths(op: Op) -> Widths | None:
     kernel = tuple(shape[2:])
     area = math.prod(kernel)
     if op.is_kind("conv-transpose"):
-        return Widths(shape[0] * area, shape[1], kernel, grouped=grouped)
+        return Widths(shape[0] * area, shape[1], kernel, grouped=grouped, spreads=True)
     return Widths(shape[1] * area, shape[0], kernel, grouped=grouped)
 
 
-def _is_read_out(chain: list[Op]) -> bool:
-    """Whether a convolution's positions are weighted by one linear layer: redundant, but a structure of its own."""
-    return len(chain) == 2 and chain[0].is_kind("conv") and not chain[1].is_kind("conv")
-
-
-def _finding(chain: list[Op], graph: Graph) -> Finding:
+def _finding(chain: list[Op], graph: Graph, *, several: bool) -> Finding:
     first, last = chain[0], chain[-1]
-    before, after = _widths(first), _widths(last)
+    before, widths = _widths(first), [found for op in chain[1:] if (found := _widths(op)) is not None]
     assert before is not None
-    assert after is not None
-    names = " -> ".join(op.label for op in chain)
+    outputs = sum(found.outputs for found in widths) if several else widths[-1].outputs
+    if several:
+        names = f"{first.label} feeds {listed((op.label for op in chain[1:]), limit=3)}"
+        what = f"{names} with nothing nonlinear between: each pair is one linear map"
+    else:
+        names = " -> ".join(op.label for op in chain)
+        what = f"{names} are {len(chain)} linear maps with nothing nonlinear between them: together they are one map"
+    ends = f" of {before.inputs} to {outputs} features, and the width {before.outputs} between them restricts nothing"
     return Finding(
         at=first,
-        message=f"{names} are {len(chain)} linear maps with nothing nonlinear between them: together they are one map "
-        f"of {before.inputs} to {after.outputs} features, and the width {before.outputs} between them restricts nothing",
+        message=what + ends,
         evidence={
             "inputs": before.inputs,
             "inner_width": before.outputs,
-            "outputs": after.outputs,
+            "outputs": outputs,
             "layers": len(chain),
         },
-        fix=f"put an activation (ReLU, GELU) behind {first.label}, or keep one of the layers",
-        level=Level.INFO if graph.facts.library or _is_read_out(chain) else None,
-        modules=tuple(op.module_path for op in chain),
+        fix=f"put an activation (ReLU, GELU, SiLU) after {first.label}, or keep one of the layers",
+        level=Level.INFO if graph.facts.library else None,
+        modules=tuple(op.module_path for op in (*chain[:-1], last)),
     )
