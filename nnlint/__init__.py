@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
     from nnlint.probes.updates.blocked import BlockedGradients, BlockedParameter, GradientEnd
     from nnlint.probes.updates.stats import StepStats, TrackedParameter
+    from nnlint.probes.updates.trials import Trial, Trials
     from nnlint.report import FindingsError, Report
     from nnlint.setup.target.checkpoint import LoadedWeights
     from nnlint.setup.training_setup import TrainingSetup
@@ -216,6 +217,8 @@ __all__ = [
     "TrackedParameter",
     "TrainingModes",
     "TrainingSetup",
+    "Trial",
+    "Trials",
     "UnregisteredModule",
     "Update",
     "ValidationGap",

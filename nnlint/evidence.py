@@ -212,6 +212,7 @@ _ROWS = (
         "updates",
         parts=("BlockedParameter", "GradientEnd"),
     ),
+    Source("Trials", "steps", "probes.updates.trials", "probes.updates.trials:provide", "updates", parts=("Trial",)),
     Source("GradientCheck", "deep", f"{_LONGER}.gradcheck", f"{_LONGER}.gradcheck:provide", "longer", "gradcheck"),
     Source(
         "PrecisionStats",

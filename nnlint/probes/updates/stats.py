@@ -11,6 +11,8 @@ from statistics import median
 from nnlint.finding import Location, Skip
 
 _SMALLEST_RMS = 1e-4
+#: Fewer numbers have no norm to speak of: an update of a line's slope may well be larger than the slope.
+_SMALLEST_TENSOR = 8
 #: Times the largest gradient before an update: its size is not yet what training will see (docs/evidence/calibration.md#steps).
 _WAKING = 10.0
 _DIED_OUT = 1e-3  # of the first norm of the gradient: the batch is learned
@@ -77,7 +79,7 @@ class TrackedParameter:
 
         LayerScale and zero-initialized tensors have ratios of 1e3 and more in healthy nets (docs/evidence/calibration.md#steps).
         """
-        if self.dims < 2 or self.rms <= _SMALLEST_RMS or not self.steps:
+        if self.dims < 2 or self.numel < _SMALLEST_TENSOR or self.rms <= _SMALLEST_RMS or not self.steps:
             return None
         finite = [norm for norm in self.updates if math.isfinite(norm)]
         return (median(finite) if finite else self.moved / self.steps) / self.weight_norm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
+from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
-    from nnlint import StepStats
+    from nnlint import StepStats, Trial, Trials
 
 
 class ExcessiveWeightDecay(Options):
@@ -23,16 +25,26 @@ class ExcessiveWeightDecay(Options):
     decoupled_share: float = Field(
         0.5, description="decay over the whole update, where it is decoupled from the gradient (AdamW)"
     )
+    reduction: float = Field(
+        0.75, description="reduction of the loss over that of the same updates without decay: below it a weaker pull is reported too"
+    )
+    harmless: float = Field(0.95, description="the same: from here on a stronger pull is not reported; healthy decays reach it")
+
+
+#: Share of the limits up to which decay and gradient may be at the balance of a trained net.
+_BALANCE = 0.6
 
 
 @rule("OPT009", "excessive-weight-decay", level="warning", since="0.1", explains=["TRN001"])
-def check(steps: StepStats, options: ExcessiveWeightDecay) -> Iterator[Finding]:
+def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay) -> Iterator[Finding]:
     """Weight decay that pulls harder than the loss.
 
     ## What it does
     Compares, over a few real updates, the pull of weight decay with that of the gradient, for every weight tensor that is
     decayed: lambda * |w| with |gradient| where decay is added to the gradient (SGD, Adam), lr * lambda * |w| with the whole
-    update where it is decoupled (AdamW). Reported is a median over the tensors above 2, or above half of the update.
+    update where it is decoupled (AdamW). Reported is a median over the tensors above 2, or above half of the update, unless
+    the same updates without decay reduce the loss no more (by 5 %); and from 1.2 (0.3 of the update) on where decay takes a
+    quarter of the reduction.
 
     ## Why is this bad?
     The weights shrink toward zero whatever the data say. At the optimum of a regularized loss the two pulls are equal; at the
@@ -59,14 +71,37 @@ def check(steps: StepStats, options: ExcessiveWeightDecay) -> Iterator[Finding]:
         return
     limit = options.decoupled_share if decayed[0].decoupled else options.share
     share = median(shares)
-    if share <= limit:
+    trial = trials.without_decay if trials is not None else None
+    reached = trial.share if trial is not None else None
+    if reached is not None and trial is not None:
+        worst = options.reduction if share <= limit else options.harmless
+        if reached >= worst or share <= _BALANCE * limit:
+            return
+        harm = _harm(trial)
+    elif share <= limit:
         return
+    else:
+        harm = f"(limit {limit:g}): the weights shrink toward zero whatever the data say"
     against = "the whole update" if decayed[0].decoupled else "the gradient"
     yield Finding(
         at=None,
-        message=f"weight decay is {share:.2g} times {against} (median over {len(shares)} weight tensors; limit {limit:g}): the weights "
-        "shrink toward zero whatever the data say",
-        evidence={"share": share, "limit": limit, "tensors": len(shares), "decoupled": decayed[0].decoupled},
-        fix="lower weight_decay: 1e-4 to 5e-4 is usual with SGD, 0.01 to 0.1 with AdamW",
+        message=f"weight decay is {share:.2g} times {against} (median over {counted(len(shares), 'weight tensor')}) {harm}",
+        evidence={
+            "share": share,
+            "limit": limit,
+            "tensors": len(shares),
+            "decoupled": decayed[0].decoupled,
+            "reduction": reached if reached is not None and math.isfinite(reached) else None,
+            "reduction_limit": options.reduction,
+        },
+        fix="lower weight_decay: 1e-4 to 5e-4 is usual with SGD and Adam, 0.01 to 0.1 with AdamW",
         modules=tuple(dict.fromkeys(item.module_path for item in decayed)),
+    )
+
+
+def _harm(trial: Trial) -> str:
+    first, without, configured = trial.changed[0], trial.changed[-1], trial.configured[-1]
+    return (
+        f"and keeps the loss on the batch from falling: in {len(trial.changed) - 1} updates from {first:.3g} to {configured:.3g}, "
+        f"without decay to {without:.3g}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import LearningRateRange, StepStats
+    from nnlint import LearningRateRange, StepStats, Trials
 
 
 class LearningRateTooHigh(Options):
@@ -29,13 +30,16 @@ FOLLOWERS = ["TRN002", "TRN004", "GRD002", "GRD005", "SIG001"]
 
 
 @rule("OPT003", "learning-rate-too-high", level="warning", since="0.1", explains=FOLLOWERS)
-def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRateTooHigh) -> Iterator[Finding]:
+def check(
+    steps: StepStats, rates: LearningRateRange | None, trials: Trials | None, options: LearningRateTooHigh
+) -> Iterator[Finding]:
     """A learning rate at which the weights are overwritten rather than adjusted.
 
     ## What it does
     Compares the size of real updates with the size of the weights they change, over a few steps with the given optimizer. A
     median over the weight tensors above 0.1 is a warning where the loss also fails to fall smoothly: small nets with adaptive
-    optimizers move fast at first and learn. Above 1, where each update replaces the weights, it is one in any case. Above 0.3 it
+    optimizers move fast at first and learn. Above 1, where each update replaces the weights, it is one unless the same updates at a
+    tenth of the rate reduce the loss no more: weights that start near zero have to grow by more than their own size. Above 0.3 it
     is an error where the loss ends no lower than it began; up to there an info where the loss rose but is most of the way back,
     as momentum makes it at rates that nets train well with. On batches of fewer than 8 samples, whose gradients say little, a
     loss that ends lower than it began makes it an info up to 1. Vectors and tensors that start at zero (LayerScale, zero-initialized
@@ -58,12 +62,21 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     """
     steps.require_own_optimizer()
     ratio = steps.median_update_ratio
-    if ratio is not None and ratio > options.ratio and (ratio > options.overwriting or not steps.is_falling):
+    overwritten = ratio is not None and ratio > options.overwriting and not _does_no_better(trials)
+    if ratio is not None and ratio > options.ratio and (overwritten or not steps.is_falling):
         yield _large_updates(ratio, steps, rates, options)
     elif (
         rates is not None and rates.diverges is not None and (rates.configured or 0.0) > rates.diverges / options.margin
     ):
         yield _near_divergence(rates, rates.configured or 0.0, rates.diverges, options)
+
+
+def _does_no_better(trials: Trials | None) -> bool:
+    """Whether a tenth of the rate was tried and reduces the loss of the batch no more than the configured one."""
+    lower = trials.lower_rate if trials is not None else None
+    if lower is None or not all(map(math.isfinite, lower.configured)):
+        return False
+    return lower.configured[-1] <= lower.changed[-1] and lower.configured[-1] < lower.configured[0]
 
 
 def _large_updates(
