@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.loop import update
-from nnlint.probes.torch_errors import is_fatal, one_line
+from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
