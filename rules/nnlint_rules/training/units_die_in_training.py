@@ -21,6 +21,7 @@ class UnitsDie(Options):
     growth: float = Field(0.3, description="share of a layer's units that die during the steps")
     min_samples: int = Field(32, description="with fewer samples a unit is off by accident too often: reported as info")
     min_units: int = Field(8, description="smaller layers are not judged")
+    nearly_all: float = Field(0.9, description="share of dead units that is reported whatever the loss does")
     better: float = Field(0.9, description="share of the reduction of the loss at a tenth of the rate that is reached; below it hurts")
 
 
@@ -31,7 +32,7 @@ def check(steps: StepStats, trials: Trials | None, options: UnitsDie) -> Iterato
     ## What it does
     Counts, for each ReLU-like layer, the units that no sample of the batch activates, before and after a few real updates with
     the given optimizer. Reported is a layer in which more than 30 % of the units die, where the same updates with a tenth of the
-    learning rate reduce the loss more. Where they do not, units die of the training that goes well: an info.
+    learning rate reduce the loss more or nine units in ten are dead. Else units die in a training that goes well: an info.
 
     ## Why is this bad?
     A unit that is zero for all data has no gradient and does not come back. When the first few updates kill a third of a layer
@@ -54,13 +55,14 @@ def check(steps: StepStats, trials: Trials | None, options: UnitsDie) -> Iterato
             continue
         # Adam's first step moves every weight by the whole rate: two updates of a large model are weak evidence.
         few = steps.samples < options.min_samples or steps.steps < 3
-        hurts = share is not None and share < options.better
+        slower = share is not None and share < options.better
+        hurts = slower or layer.after >= options.nearly_all * layer.units
         yield Finding(
             at=layer,
             level=Level.INFO if few or not hurts else None,
             message=f"{layer.after - layer.before} of {layer.units} units of {layer.label} die in {counted(steps.steps, 'update')}: "
             f"{layer.before} are zero for all {steps.samples} samples before, {layer.after} after (limit {options.growth:.0%})"
-            + (f"; a tenth of the learning rate reduces the loss {_times(share)} on the same batch" if hurts else ""),
+            + (f"; a tenth of the learning rate reduces the loss {_times(share)} on the same batch" if slower else ""),
             evidence={
                 "units": layer.units,
                 "dead_before": layer.before,
