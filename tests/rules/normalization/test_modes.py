@@ -91,7 +91,7 @@ class Overridden(nn.Module):
 
 @pytest.mark.parametrize("by", ["train", "forward"])
 def test_a_part_that_training_keeps_in_eval_mode(by) -> None:
-    (finding,) = found("NRM010", Overridden(by=by), features())
+    (finding,) = findings("NRM010", Overridden(by=by), features())
     assert (finding.level.value, finding.module) == ("warning", "body")
     assert "stays in eval mode in training" in finding.message
 
@@ -103,18 +103,18 @@ def test_a_child_with_a_train_of_its_own() -> None:
 
     torch.manual_seed(0)
     model = nn.Sequential(Kept(*net()[0]), nn.Linear(32, 5))
-    assert places(found("NRM010", model, features())) == [("warning", "0")]
+    assert places(findings("NRM010", model, features())) == [("warning", "0")]
 
 
 @pytest.mark.parametrize("by", ["train", "forward"])
 def test_a_frozen_part_that_training_keeps_in_eval_mode(by) -> None:
     """Handed over before the first `train()`: all flags still say training."""
-    assert found("NRM010", Overridden(by=by, trainable=False), features()) == []
+    assert findings("NRM010", Overridden(by=by, trainable=False), features()) == []
 
 
 def test_flags_are_as_before_afterwards() -> None:
     model = Overridden(by="train")
-    found("NRM010", model, features())
+    findings("NRM010", model, features())
     assert all(module.training for module in model.modules())
 
 
