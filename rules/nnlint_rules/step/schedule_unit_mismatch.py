@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Skip, rule
+from nnlint import Finding, Options, Pass, Skip, rule
 from nnlint_rules.step._steps import at
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(events: Events, loaders: Loaders, options: ScheduleUnitMismatch) -> It
     for name, scheduler in events.schedulers.items():
         calls = [event for event in events.schedules_of(scheduler.optimizer or "") if event.scheduler == name]
         updates = _updates_an_epoch(events, loaders, scheduler)
-        if len(calls) < 2 or updates is None:
+        if not calls or updates is None:
             continue
         said = _by_updates(events, scheduler, calls, updates, options) or _by_epochs(events, scheduler, calls, updates)
         if said is not None:
@@ -71,7 +71,7 @@ def _by_updates(
     """Stepped about once an update, although its settings end within an epoch."""
     steps = events.steps_of(scheduler.optimizer or "")
     between = [step for step in steps if calls[0].index < step.index < calls[-1].index]
-    if len(between) > 1.5 * (len(calls) - 1) or updates < 2:
+    if len(calls) < 2 or len(between) > 1.5 * (len(calls) - 1) or updates < 2:
         return None
     horizon = _horizon(scheduler.settings)
     if horizon is not None and 1 < horizon < updates:
@@ -93,10 +93,10 @@ def _by_epochs(
 ) -> tuple[str, str] | None:
     """Stepped once an epoch, although its settings count updates."""
     steps = events.steps_of(scheduler.optimizer or "")
-    between = [step for step in steps if calls[0].index < step.index < calls[1].index]
+    before = [step for step in steps if step.index < calls[0].index]
     horizon = scheduler.settings.get("total_steps") or scheduler.settings.get("T_max")
-    ends = [event for event in events.log[calls[0].index : calls[1].index] if getattr(event, "ends", False)]
-    if not ends or len(between) < 2 or not isinstance(horizon, (int, float)) or updates < 4:
+    ends = [event for event in events.of(Pass) if event.ends and event.index < calls[0].index]
+    if not ends or len(before) < 2 or not isinstance(horizon, (int, float)) or updates < 4:
         return None
     if horizon < 2 * updates or abs(horizon / updates - round(horizon / updates)) > 1e-6:
         return None

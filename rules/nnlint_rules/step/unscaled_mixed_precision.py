@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, Made, ScalerCall, Skip, rule
+from nnlint import Finding, Level, Place, ScalerCall, Skip, rule
 from nnlint_rules.step._steps import at, named
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def _bare_step(events: Events) -> Iterator[Finding]:
 
 
 def _misused(events: Events, calls: tuple[ScalerCall, ...]) -> Iterator[Finding]:
-    made = [event for event in events.of(Made) if event.what == "scaler"]
-    for location in dict.fromkeys(event.location for event in made):
-        here = [event for event in made if event.location == location]
+    made = [facts for facts in events.scalers.values() if facts.enabled]
+    for location in dict.fromkeys(facts.location for facts in made):
+        here = [facts for facts in made if facts.location == location]
         if len(here) >= 2:
             yield Finding(
-                at=at(here[0]),
+                at=Place("", location),
                 message=f"the gradient scaler is made anew {len(here)} times: it forgets the factor that it had found",
                 evidence={"made": len(here)},
                 fix="make the scaler once, before the training loop",
