@@ -19,6 +19,7 @@ from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.inspection import inspect_model
 from nnlint.setup.losses import named_loss
+from nnlint.setup.sharded import whole
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.training_setup import TrainingSetup
 from nnlint.setup.wrappers import unwrapped
@@ -118,7 +119,7 @@ def to_setup(value: Any, *, sites: ConstructionSites | None = None, origin: str 
     setup = unwrapped(_converted(value, origin or "the target is"))
     inspect_model(setup.model)
     construction = sites.by_path(setup.model) if sites is not None else {}
-    return setup.model_copy(update={"construction": construction}) if construction else setup
+    return whole(setup.model_copy(update={"construction": construction}) if construction else setup)
 
 
 def _converted(value: Any, origin: str) -> TrainingSetup:
