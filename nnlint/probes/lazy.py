@@ -35,7 +35,7 @@ def materialized(setup: TrainingSetup, *, seed: int) -> TrainingSetup:
         with StateGuard.capture(setup):
             parts = copy.deepcopy(parts, memo)
             with seeded(seed), torch.no_grad():
-                call(parts["model"], copy.deepcopy(setup.inputs))
+                call(parts["model"], setup.inputs)
     except Exception:  # the recorded forward raises as well, and is reported with its place
         return setup
     return setup.with_assumption("lazy modules took their sizes from the inputs, in a copy of the model", **parts)
