@@ -13,7 +13,6 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -34,7 +33,6 @@ _NEEDED: dict[str, str] = {
     "torch:_GLOBAL_DEVICE_CONTEXT": "a default device that a forward sets stays set",
     "torch.cuda:_lazy_seed_tracker": "a seeding that waits for CUDA stays queued",
     "torch:_tensor_str.PRINT_OPTS": "print options that a forward sets stay set",
-    "torch.distributed.distributed_c10d:_get_default_store": "ranks that do not call nnlint are waited for",
     "torch:_foreach_norm": "norms are taken one tensor at a time",
 }
 
@@ -114,45 +112,6 @@ def is_wrapper(tensor: torch.Tensor) -> bool:
     """Whether the tensor is of a subclass that holds other tensors and no memory of its own (DTensor, quantized weights)."""
     check = _get("torch.utils._python_dispatch:is_traceable_wrapper_subclass")
     return bool(check is not None and check(tensor))
-
-
-def meet_ranks(seconds: float) -> bool:
-    """Wait until every rank of the process group has come here as often as this one; whether they all did in time.
-
-    By the store through which the ranks found each other: a barrier of the group itself would hang where one does not come.
-    """
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return True
-    store_of = _get("torch.distributed.distributed_c10d:_get_default_store")
-    if store_of is None:
-        return True
-    store, rank = store_of(), torch.distributed.get_rank()
-    call = store.add(f"nnlint/calls/{rank}", 1)
-    store.set(f"nnlint/{call}/{rank}", "here")
-    keys = [f"nnlint/{call}/{other}" for other in range(torch.distributed.get_world_size())]
-    try:
-        store.wait(keys, timedelta(seconds=seconds))
-    except RuntimeError:
-        return False
-    return True
-
-
-#: Wrappers of a model: the attribute that holds the model, by the class's qualified name. Importing the classes costs seconds.
-_WRAPPERS = {
-    "torch._dynamo.eval_frame.OptimizedModule": ("_orig_mod", "compiled"),
-    "torch.nn.parallel.data_parallel.DataParallel": ("module", "parallel"),
-    "torch.nn.parallel.distributed.DistributedDataParallel": ("module", "parallel"),
-}
-
-
-def wrapped_model(model: nn.Module) -> tuple[nn.Module, str] | None:
-    """The model inside one that is compiled or data-parallel, and which of the two it is; None for any other."""
-    for kind in type(model).__mro__:
-        known = _WRAPPERS.get(f"{kind.__module__}.{kind.__qualname__}")
-        inner = getattr(model, known[0], None) if known is not None else None
-        if known is not None and isinstance(inner, nn.Module):
-            return inner, known[1]
-    return None
 
 
 def is_transformed(tensor: torch.Tensor) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from nnlint.capture.torch_wrapping import children_of
 from nnlint.frames import format_trace, is_fatal, location_of_exception, text_of
 from nnlint.setup.errors import SetupError
 
@@ -44,12 +45,9 @@ def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
             continue
         seen.add(id(module))
         found.append((path, module))
-        children = vars(module).get("_modules")
-        items = children.items() if isinstance(children, dict) else ()  # scripted modules keep theirs in C++
-        for name, child in items:
-            if isinstance(child, nn.Module):
-                inner = f"{path}.{name}" if path else name
-                waiting.append((inner, child, {**above, id(module): path}))
+        for name, child in children_of(module).items():
+            inner = f"{path}.{name}" if path else name
+            waiting.append((inner, child, {**above, id(module): path}))
     return found
 
 

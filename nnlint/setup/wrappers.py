@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnlint.capture.torch_private import wrapped_model
+from nnlint.capture.torch_wrapping import wrapped_model
 from nnlint.setup.training_setup import TrainingSetup
 
 

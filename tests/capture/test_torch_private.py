@@ -14,7 +14,7 @@ import nnlint
 from nnlint.capture import torch_private
 
 #: The second is what the observation of scripts needs besides.
-HOMES = ("nnlint/capture/torch_private.py", "nnlint/observation/torch_private.py")
+HOMES = ("nnlint/capture/torch_private.py", "nnlint/capture/torch_wrapping.py", "nnlint/observation/torch_private.py")
 PATCHED = {"__call__", "__init__", "__new__"}
 #: Single-underscore attributes of torch's objects.
 PRIVATE = {

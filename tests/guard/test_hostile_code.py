@@ -193,3 +193,21 @@ def test_what_code_prints_is_shown_once_and_the_rest_is_counted(capfd: pytest.Ca
     assert err.count("x" * 1000) <= 2
     (said,) = [text for text in result.assumptions if "prints" in text]
     assert "kB of later passes were dropped" in said
+
+
+def test_a_static_check_skips_what_shapes_alone_cannot_run() -> None:
+    class Tagged(torch.Tensor):
+        pass
+
+    class Subclass(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.as_subclass(Tagged) * 1.0)
+
+    report = check(setup(Subclass()), static=True)
+    assert [finding.code for finding in report.findings] == []
+    assert any("run without --static" in skipped.reason for skipped in report.skipped)
+
+
+def test_a_static_check_reports_a_forward_that_is_not_implemented() -> None:
+    report = check(setup(Raises(NotImplementedError("later"))), static=True)
+    assert [finding.code for finding in report.findings] == ["RUN002"]

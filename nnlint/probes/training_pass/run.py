@@ -15,7 +15,9 @@ from nnlint.capture.formulas.recognize import recognize
 from nnlint.capture.graph import Graph
 from nnlint.capture.modules import Failure as CallFailure
 from nnlint.capture.recorder import Observer, Recorder, Substitute
+from nnlint.capture.torch_wrapping import refused_by_fake_tensors
 from nnlint.failure import Failure
+from nnlint.finding import Skip
 from nnlint.frames import format_trace, is_fatal, location_of_exception
 from nnlint.probes.longer.forward_loss import random_projection
 from nnlint.probes.torch_errors import likely_cause, one_line
@@ -89,6 +91,8 @@ def run_training_pass(
     made = TrainingPass(recorder=run.recorder)
     made.graph = _graph(run, method="recorded" if values else "fake")
     if run.error is not None:
+        if collector is None and refused_by_fake_tensors(run.error):
+            raise Skip(f"the forward cannot run on shapes alone ({one_line(run.error)}): run without --static")
         made.failures.append(_failure(run, run.error))
         made.losses = _refused_losses(run, made.graph)
         return made
