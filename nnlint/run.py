@@ -102,7 +102,7 @@ class Judge:
             judges_setup=player is not None or not any(other.setup for other in players or ()),
             assumptions=tuple(self._said(observation, players or [])) if alone else (),
             no_setup=self._why_no_setup(players or []),
-            failed=tuple(self._failed(error)) if alone else (),
+            failed=(*self._failed(error), *self._lost(observation)) if alone else (),
             unless_explained=tuple(self._unanswered(observation)) if alone else (),
         )
         if player is None or player.setup is None:
@@ -127,6 +127,8 @@ class Judge:
     def _said(self, observation: Observation, players: list[Reconstructed]) -> Iterator[str]:
         end = observation.events.end
         yield f"watched {_count(end.steps, 'update')} and {_count(end.backwards, 'backward')}"
+        if observation.ranks is not None and len(observation.ranks.events) < observation.ranks.world:
+            yield f"{len(observation.ranks.events)} of {observation.ranks.world} ranks were observed"
         if self.observer.course.has_folded:
             yield "epochs were ended early to see what happens between them (--no-fold leaves them whole)"
             if end.error is not None:
@@ -161,6 +163,17 @@ class Judge:
         fix = "make the script run without nnlint first; what it did until then is judged"
         place = location_of_exception(error)
         yield Failure("RUN012", message, fix, location=place, trace=format_trace(error))
+
+    def _lost(self, observation: Observation) -> Iterator[Failure]:
+        """Ranks of this machine that left no log; those of other machines hand theirs to no one."""
+        if self.exchange is None or observation.ranks is None:
+            return
+        dead = [rank for rank in observation.ranks.lost if rank in self.exchange.local]
+        if dead:
+            named = ", ".join(map(str, dead))
+            yield Failure(
+                "RUN012", f"rank {named} ended without a log: it died, or still runs", "look at the output of that rank"
+            )
 
     def _unanswered(self, observation: Observation) -> Iterator[Failure]:
         end = observation.events.end

@@ -68,6 +68,7 @@ class Backwards:
         self._measure(draft)
         if draft.fields["filled"]:
             state.unanswered += 1
+            state.waiting |= draft.fields["filled"]
 
     def failed(self, draft: Draft, error: BaseException) -> None:
         """The engine raised."""
@@ -123,7 +124,7 @@ class Backwards:
             if nodes <= _LARGE:
                 draft.fields["terms"] = terms_of(made, state.things, state.forwards)
         if state.taker is not None:
-            state.taker.backward_begins(losses, Keys(parameters))
+            state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
 
     def _recent_forwards(self) -> tuple[int, ...]:
         """Stands for a walk: the recorded forwards since the last backward."""

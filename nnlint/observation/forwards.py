@@ -120,10 +120,8 @@ class Forwards:
         location = script_line() if fields["by"] != "hand" else None
         state.journal.note(Update, location, parameters=Keys(changed), **fields)
         state.mark_changed(changed)
-        if any(state.things.parameters[key].held for key in changed):
-            state.updates[None] = state.updates.get(None, 0) + 1
-            state.unanswered = 0
-            state.journal.iteration += 1
+        if changed & state.waiting:
+            state.note_update(None)
         state.note_values()
 
     def _entered(self, module: nn.Module) -> Thing:
@@ -131,16 +129,15 @@ class Forwards:
         state = self._state
         now = len(state.journal.drafts)
         thing = state.things.of("module", module, made=now)
-        for path, parameter in module.named_parameters():
+        own = [(path, parameter) for path, parameter in module.named_parameters() if parameter.is_leaf]
+        for path, parameter in own:
             known = state.things.parameter(parameter, now=now)
             known.requires_grad = parameter.requires_grad
             if known.owner is None:
                 known.owner = (thing.ref, path)
         if "facts" not in thing.facts:
             thing.facts = {"facts": True, **_facts(module)}
-        thing.facts["parameters"] = Keys(
-            state.things.parameter(parameter, now=now).key for parameter in module.parameters()
-        )
+        thing.facts["parameters"] = Keys(state.things.parameter(parameter, now=now).key for _, parameter in own)
         return thing
 
     def _leaf(self, name: str, tensor: Tensor) -> Leaf:

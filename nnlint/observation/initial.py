@@ -43,7 +43,7 @@ class Initial:
         self._optimizers[id(optimizer)] = (optimizer, state, groups)
 
     def _keep(self, tensor: Tensor) -> None:
-        if id(tensor) not in self._tensors and not is_lazy(tensor):
+        if id(tensor) not in self._tensors and tensor.is_leaf and not is_lazy(tensor):
             self._tensors[id(tensor)] = (tensor, tensor.detach().clone())
 
     @contextmanager

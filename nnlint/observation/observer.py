@@ -96,7 +96,8 @@ class Observer:
 
     def _how(self, error: BaseException | None) -> End:
         updates = sum(self.state.updates.values())
-        backwards = sum(draft.kind is Backward for draft in self.state.journal.drafts)
+        drafts = self.state.journal.drafts
+        backwards = sum(draft.kind is Backward and draft.fields["accumulates"] for draft in drafts)
         reason, location = self.course.reason or "finished", None
         text = kind = None
         if error is not None and not isinstance(error, ObservationEnded):

@@ -23,7 +23,7 @@ _LOSSES = 64
 
 @dataclass
 class Loss:
-    """A tensor on which backward was called."""
+    """A tensor on which backward was called, or (it does not accumulate) that `autograd.grad` differentiated."""
 
     number: int
     calls: list[int]
@@ -31,6 +31,7 @@ class Loss:
     reached: Keys
     location: Location | None
     at_step: int
+    accumulates: bool = True
 
 
 @dataclass
@@ -86,18 +87,23 @@ class Players:
         """It raised."""
         self._mode.paused -= 1
 
-    def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys) -> None:
+    def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
         """The engine is about to run from these tensors."""
         if len(self.losses) >= _LOSSES or len(losses) != 1 or not reached:
             return
         calls = self.tape.slice_to(losses[0])
         if calls is None:
-            self.reason = "the loss comes from an operation that torch does not let us see"
+            seen = bool(self.tape.calls)
+            self.reason = (
+                "the loss comes out of code that torch does not let nnlint see (a compiled or custom function)"
+                if seen
+                else "no module call led to the loss (`layer.forward(x)`, bare tensors and compiled functions are none)"
+            )
             return
         number = self.tape.number_of(losses[0])
         assert number is not None
         value = float(losses[0].detach()) / (self.state.loss_scale or 1.0) if losses[0].numel() == 1 else None
-        self.losses.append(Loss(number, calls, value, reached, script_line(), self._steps))
+        self.losses.append(Loss(number, calls, value, reached, script_line(), self._steps, accumulates))
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer's state and parameters are kept as they are before its first step."""
@@ -108,7 +114,9 @@ class Players:
         self._steps += 1
         if all(found is not optimizer for player in self.players for found in player.optimizers):
             own = Keys(self.state.parameters_of(optimizer))
-            losses = [loss for loss in self.losses if loss.reached & own]
+            reaching = [loss for loss in self.losses if loss.reached & own]
+            # A gradient penalty differentiates on the way to its loss; a script may well take all gradients in this way.
+            losses = [loss for loss in reaching if loss.accumulates] or reaching
             if losses:
                 self._join(optimizer, self._of_one_iteration(losses, own))
         if self._has_all():
@@ -134,6 +142,8 @@ class Players:
     def finish(self) -> list[PlayerMaterial]:
         """All players, those without a step too: a script that updates by hand, or never."""
         self.stop()
+        if not self.players and any(loss.accumulates for loss in self.losses):
+            self.losses = [loss for loss in self.losses if loss.accumulates]
         if not self.players and self.losses:
             self.players.append(PlayerMaterial(self._holders(self.losses[0].reached), self.losses[:1]))
         return self.players

@@ -60,6 +60,10 @@ class Player:
         return values
 
     def _call(self, call: Call, values: dict[int, Tensor]) -> Any:
+        if call.is_module:
+            for number in input_numbers([call]):
+                if number in values:
+                    values[number] = _like_given(self._tape, number, values[number])
         args, kwargs = self._filled(call.args, values), self._filled(dict(call.kwargs), values)
         with ExitStack() as stack:
             for device, dtype in call.circumstances.autocast:
@@ -114,6 +118,7 @@ class TapedLoss:
         self._outputs = outputs
         self._targets = targets
         self._roots = roots
+        self.differentiates = differentiates(tape, calls)
         #: What the guard has to know: other players' modules, and tensors from outside.
         self.modules = [tape.calls[position].function for position in calls if tape.calls[position].is_module]
         self.given = [value.given for value in tape.values if value.given is not None]
@@ -149,6 +154,7 @@ class TapedStep:
     def __init__(self, loss: TapedLoss, inputs: list[int]) -> None:
         self.loss = loss
         self._inputs = inputs
+        self._differentiates = loss.differentiates
 
     @property
     def __name__(self) -> str:
@@ -159,8 +165,15 @@ class TapedStep:
         """The model's output on the inputs, and the loss of both."""
         from nnlint.setup.training_setup import call
 
-        output = call(model, inputs)
-        values = dict(zip(self._inputs, (tensor for _, tensor in tensor_leaves(inputs)), strict=False))
+        if isinstance(model, _TapedModel):
+            known = model.prepared(tensor for _, tensor in tensor_leaves(inputs))
+            inputs = tuple(known.values())
+        else:
+            known = dict(zip(self._inputs, (tensor for _, tensor in tensor_leaves(inputs)), strict=False))
+        with torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()):
+            return self._loss_of(call(model, inputs), known, targets)
+
+    def _loss_of(self, output: Any, values: dict[int, Tensor], targets: Any) -> Tensor:
         made = list(tensors_in(output))
         if len(made) != len(self.loss._outputs):
             raise ReplayError(f"the model returned {len(made)} tensors; the script's loss was computed from other ones")
@@ -189,10 +202,29 @@ class _TapedModel(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         """The outputs that the loss is computed from: one tensor, or a tuple."""
-        tape, calls, numbers, outputs = self._replayed
-        values = Player(tape).run(calls, dict(zip(numbers, inputs, strict=False)))
+        tape, calls, _numbers, outputs = self._replayed
+        values = Player(tape).run(calls, self.prepared(inputs))
         made = tuple(values[number] for number in outputs)
         return made[0] if len(made) == 1 else made
+
+    def prepared(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
+        """The inputs by number; those that the script differentiates by require a gradient, as there."""
+        tape, _, numbers, _ = self._replayed
+        pairs = zip(numbers, inputs, strict=False)
+        return {number: _like_given(tape, number, tensor) for number, tensor in pairs}
+
+
+def _like_given(tape: Tape, number: int, tensor: Tensor) -> Tensor:
+    value = tape.values[number]
+    given = value.given if value.given is not None else value.entered
+    if given is None or not given.requires_grad or tensor.requires_grad or not tensor.is_floating_point():
+        return tensor
+    return tensor.detach().requires_grad_()
+
+
+def differentiates(tape: Tape, calls: Iterable[int]) -> bool:
+    """Whether `autograd.grad` is among the calls: a gradient penalty."""
+    return any(tape.calls[position].function is torch.autograd.grad for position in calls)
 
 
 def input_numbers(calls: Iterable[Call]) -> list[int]:

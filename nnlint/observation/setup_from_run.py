@@ -108,6 +108,8 @@ def _divided(tape: Tape, losses: list[Loss], own: list[Tensor]) -> _Parts:
     models = [position for position in calls if _holds(tape.calls[position], wanted)]
     if not models:
         raise NoSetup("no module call that the loss depends on holds the optimizer's parameters")
+    if any(tape.calls[position].swapped for position in calls):
+        raise NoSetup("a module is called with other parameters than its own (torch.func.functional_call)")
     owner = _owner([tape.calls[position].function for position in models], wanted)
     before = [position for position in calls if position <= max(models) and _leads_to(tape, position, models)]
     roots = [loss.number for loss in losses]
@@ -116,7 +118,7 @@ def _divided(tape: Tape, losses: list[Loss], own: list[Tensor]) -> _Parts:
 
 def _behind(tape: Tape, roots: list[int], before: list[int]) -> list[int]:
     """The calls that the losses need once the model's values are known."""
-    known = {number for position in before for number in tape.calls[position].outputs}
+    known = {number for position in before for number in tape.calls[position].outputs} | set(_entering(tape, before))
     waiting, needed = [root for root in roots if root not in known], set[int]()
     while waiting:
         position = _made_by(tape, waiting.pop())
@@ -273,6 +275,8 @@ def _targets(tape: Tape, parts: _Parts, outputs: set[int]) -> list[int]:
     found: dict[int, None] = {}
     for position in parts.loss_calls:
         call = tape.calls[position]
+        if call.function is torch.autograd.grad:
+            continue
         numbers = input_numbers([call])
         lengths = {_length(tape, number) for number in numbers if tape.values[number].given is None}
         for number in numbers:

@@ -30,7 +30,7 @@ class Taker(Protocol):
     def forward_ends(self, module: nn.Module, output: Any) -> None:
         """It returned."""
 
-    def backward_begins(self, losses: tuple[torch.Tensor, ...], reached: Keys) -> None:
+    def backward_begins(self, losses: tuple[torch.Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
         """The engine is about to run from these tensors."""
 
     def forward_failed(self) -> None:
@@ -64,6 +64,7 @@ class State:
         depth: module calls, backwards and steps that are running.
         updates: updates of each optimizer (by number), and those by hand under None.
         unanswered: backwards since the last update.
+        waiting: parameters (by number) that those backwards filled.
         kept: loaders and schedulers, which the setups need: a function of the script may have ended before they are made.
         loss_scale: the factor that a scaler has put on the next loss.
         gradient_scale: the factor on the gradients of the last backward.
@@ -82,6 +83,7 @@ class State:
     in_making: int = 0
     updates: dict[int | None, int] = field(default_factory=dict)
     unanswered: int = 0
+    waiting: set[int] = field(default_factory=set)
     kept: dict[int, object] = field(default_factory=dict)
     loss_scale: float | None = None
     gradient_scale: float | None = None
@@ -129,6 +131,13 @@ class State:
     def note_values(self) -> None:
         """Remember the parameters as they are: what differs later was changed outside of steps."""
         self.values = Sample({known.key: parameter for known, parameter in self.things.alive()})
+
+    def note_update(self, player: int | None) -> None:
+        """An optimizer (by number) has stepped, or (None) the script has updated by hand."""
+        self.updates[player] = self.updates.get(player, 0) + 1
+        self.unanswered = 0
+        self.waiting.clear()
+        self.journal.iteration += 1
 
     def mark_changed(self, keys: frozenset[int]) -> None:
         """These parameters have moved."""

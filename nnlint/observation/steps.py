@@ -101,9 +101,7 @@ class Steps:
         state.note_values()
         if self._running:
             return False
-        state.journal.iteration += 1
-        state.unanswered = 0
-        state.updates[draft.fields["optimizer"]] = state.updates.get(draft.fields["optimizer"], 0) + 1
+        state.note_update(draft.fields["optimizer"])
         if state.taker is not None:
             state.taker.stepped(optimizer)
         return True
@@ -155,10 +153,14 @@ class Steps:
         self.state.note(Made, what="scheduler", name=thing.ref)
 
     def _optimizer_of(self, scheduler: Any) -> Any:
-        """The optimizer is matched by its parameters: a scheduler may hold a wrapper around it."""
+        """The optimizer is matched by its groups: a scheduler may hold a wrapper around it."""
         groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", None)
         if not groups or not groups[0]["params"]:
             return None
+        for thing in self.state.things.known:
+            found = thing.object() if thing.what == "optimizer" else None
+            if found is not None and any(group is groups[0] for group in found.param_groups):
+                return thing.ref
         known = self.state.things.lookup(groups[0]["params"][0])
         return next(reversed(known.optimizers), None) if known is not None else None
 

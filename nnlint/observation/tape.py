@@ -65,6 +65,7 @@ class Call:
         random_state: torch's, for a module.
         training: the training flag of a module.
         loss_in_output: a module put the loss into its output, as those of transformers do.
+        swapped: a module ran with other parameters than its own.
     """
 
     function: Any
@@ -76,6 +77,7 @@ class Call:
     random_state: Tensor | None = None
     training: bool = True
     loss_in_output: bool = False
+    swapped: bool = False
 
     @property
     def is_module(self) -> bool:
@@ -177,7 +179,9 @@ class Tape:
             return
         args, kwargs, now, state, location = self._entered
         self._entered = None
-        self._add(Call(module, args, kwargs, (), location, now, state, module.training, _holds_loss(output)), output)
+        swapped = any(not parameter.is_leaf for parameter in module.parameters())
+        found = _holds_loss(output)
+        self._add(Call(module, args, kwargs, (), location, now, state, module.training, found, swapped), output)
 
     def add(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, now: Circumstances

@@ -249,9 +249,17 @@ def _schedule(scheduler: Any, *optimizers: Any) -> ScheduleInfo | None:
         last_epoch=held.get("last_epoch"),
         last_lr=tuple(float(rate) for rate in last),
         settings=settings,
-        matches=None if drives is None else any(drives is optimizer for optimizer in optimizers),
+        matches=None if drives is None else any(_is_same(drives, optimizer) for optimizer in optimizers),
         rates=future_rates(scheduler, _FORESEEN_STEPS),
     )
+
+
+def _is_same(drives: Any, optimizer: Any) -> bool:
+    """Whether a scheduler's optimizer is this one, or a wrapper with the very groups of this one (Accelerate's)."""
+    if drives is optimizer:
+        return True
+    own = next(iter(getattr(drives, "param_groups", ())), None)
+    return own is not None and any(group is own for group in getattr(optimizer, "param_groups", ()))
 
 
 def _steps(optimizer: Any) -> int:

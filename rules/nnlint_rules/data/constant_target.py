@@ -65,6 +65,8 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
     samples = max(samples, sum(one.samples for one in batch.batches(BATCHES)))
     if samples < options.samples:
         raise Skip(f"{samples} samples are too few to call their targets constant ({options.samples} are needed)")
+    if not seen:
+        raise Skip("the training data yields no targets: they are made elsewhere")
     value = float(seen[0].reshape(-1)[0])
     yield Finding(
         at=batch,
