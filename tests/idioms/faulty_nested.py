@@ -294,9 +294,9 @@ def build_log_probability_against_a_column():  # expect: LOS015
     class Density(Wrapped):
         def predict(self, x):
             mean = self.decoder(self.encoder(x))
-            return torch.distributions.Normal(mean, 1.0)  # <- LOS015
+            return torch.distributions.Normal(mean, 1.0)
 
-    loss = lambda output, y: -output.log_prob(y).mean()
+    loss = lambda output, y: -output.log_prob(y).mean()  # <- LOS015
     return setup(Density(1), table(), torch.randn(64), loss)
 
 

@@ -135,6 +135,13 @@ def spectrum(call: Call) -> OpAxes:
     )
 
 
+def affine_grid(call: Call) -> OpAxes:
+    """(N, ...) matrices to (N, H, W, 2): a point of the plane for each place."""
+    places = [call.new(size, role) for size, role in zip(call.shape[-3:-1], ("height", "width"), strict=True)]
+    middle = [call.new(size) for size in call.shape[1:-3]]
+    return call.made([*call.first.dims[:1], *middle, *places, call.new(call.shape[-1])])
+
+
 def condition(call: Call) -> OpAxes:
     """`where` of three, or the indices of what holds."""
     return elementwise(call) if len(call.args) + len(call.kwargs) > 1 else selection_of_all(call)
@@ -212,6 +219,7 @@ RULES: Mapping[str, Transfer] = MappingProxyType(
         "rms_norm": layer_norm,
         "glu": glu,
         "stft": spectrum,
+        "affine_grid": affine_grid,
         "where": condition,
         **dict.fromkeys(("sort", "topk", "argsort", "msort"), ordered),
         **dict.fromkeys(("one_hot", "view_as_real"), appended),

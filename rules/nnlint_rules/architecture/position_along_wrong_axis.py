@@ -83,7 +83,14 @@ def _finding(graph: Graph, found: _Table) -> Finding:
             "positions_along": found.right,
         },
         fix=f"take the rows by x.size({found.right}) and give the table the shape {tuple(wanted)}",
+        modules=tuple(_blind(graph, found.op)),
     )
+
+
+def _blind(graph: Graph, op: Op) -> Iterator[str]:
+    """Modules after it that would know the order by the encoding."""
+    readers = (reader for reader in graph.descendants(op) if reader.is_kind("attention", "recurrent", "softmax"))
+    yield from dict.fromkeys(path for reader in readers for path in reader.modules if path)
 
 
 def _added(graph: Graph, op: Op) -> _Table | None:

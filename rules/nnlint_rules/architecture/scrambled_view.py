@@ -67,7 +67,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 
 def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:
     flow = graph.axis_flow
-    mixed = " and ".join(dict.fromkeys(flow.describe((digit,)) for digit in cut.digits))
+    *parts, last = dict.fromkeys(flow.describe((digit,)) for digit in cut.digits)
+    mixed = f"{', '.join(parts)} and {last}" if parts else f"two {last} axes"
     contracts = not reader.is_kind("loss", *_VIEWS) and _sums_over(graph, reader, op)
     source = op.inputs[0]
     given = ", ".join(map(flow.describe, graph.axes(source).dims))
