@@ -112,7 +112,13 @@ def time_of_check(name: str, repeats: int) -> dict[str, float]:
         step(setup)  # the caches are the training loop's again before the next steps are timed
     one, whole, new = (statistics.median(times) for times in (steps, checks, fresh))
     parts = {f"{STAGE}{stage}": share / one for stage, share in stage_medians(stages).items()}
-    return {"step_s": one, "check_s": whole, "check_steps": whole / one, "fresh_steps": new / one, "first_check_s": first} | parts
+    return {
+        "step_s": one,
+        "check_s": whole,
+        "check_steps": whole / one,
+        "fresh_steps": new / one,
+        "first_check_s": first,
+    } | parts
 
 
 def stage_medians(stages: list[dict[str, float]]) -> dict[str, float]:
@@ -253,7 +259,9 @@ def main() -> int:
         return 0
     found = measure(arguments.repeats)
     if arguments.write:
-        (ROOT / "docs" / "evidence" / "cost.md").write_text(page(found, deep_costs(arguments.repeats)), encoding="utf-8")
+        (ROOT / "docs" / "evidence" / "cost.md").write_text(
+            page(found, deep_costs(arguments.repeats)), encoding="utf-8"
+        )
     print(json.dumps(found, indent=2) if arguments.json else table(found))
     return 0
 

@@ -72,7 +72,11 @@ def shares(rows: list[Row], rules: Rules) -> dict[str, tuple[int, int, int]]:
     result = {}
     for level in LEVELS:
         own = [row for row in judged(rows) if rules[row["codes"][0]][1] == level]
-        result[level] = (len(own), sum(is_detected(row, rules) for row in own), sum(is_diagnosed(row, rules) for row in own))
+        result[level] = (
+            len(own),
+            sum(is_detected(row, rules) for row in own),
+            sum(is_diagnosed(row, rules) for row in own),
+        )
     return result
 
 
@@ -83,7 +87,10 @@ def summary(rows: list[Row], rules: Rules) -> str:
         if count:
             lines.append(f"{level}: {count} mutants, {detected / count:.1%} found, {diagnosed / count:.1%} diagnosed")
     missed = [row for row in judged(rows) if not is_diagnosed(row, rules)]
-    lines += [f"missed {row['codes'][0]} [{row['operator']}] in {row['subject']} at {row['places']}: {_instead(row)}" for row in missed]
+    lines += [
+        f"missed {row['codes'][0]} [{row['operator']}] in {row['subject']} at {row['places']}: {_instead(row)}"
+        for row in missed
+    ]
     lines += [f"false alarm {code}: {', '.join(subjects)}" for code, subjects in sorted(false_alarms(rows).items())]
     return "\n".join([*lines, *_unfinished(rows)])
 
@@ -91,7 +98,10 @@ def summary(rows: list[Row], rules: Rules) -> str:
 def _unfinished(rows: list[Row]) -> list[str]:
     """What could not be checked."""
     failed = [row for row in rows if row["status"] in ("crashed", "timeout")]
-    return [f"{row['status']}: {row['operator'] or 'unmutated'} in {row['subject']}: {row.get('error', '')}" for row in failed]
+    return [
+        f"{row['status']}: {row['operator'] or 'unmutated'} in {row['subject']}: {row.get('error', '')}"
+        for row in failed
+    ]
 
 
 #: Why some rules have no operator.
@@ -150,7 +160,9 @@ def _without(rows: list[Row], rules: Rules) -> list[str]:
 
 def _libraries(subjects: Iterable[str]) -> str:
     counts = Counter(subject.partition("/")[0] for subject in subjects)
-    return ", ".join(f"{count} of {'the ' if source == 'idioms' else ''}{source}" for source, count in counts.most_common())
+    return ", ".join(
+        f"{count} of {'the ' if source == 'idioms' else ''}{source}" for source, count in counts.most_common()
+    )
 
 
 def _head(rows: list[Row], rules: Rules, share: float, zoo_models: int) -> list[str]:
@@ -220,5 +232,7 @@ def _instead(row: Row) -> str:
     others = [item for item in row["findings"] if item["level"] != "info" and item not in own]
     loud = [f"{item['code']} at `{item['module'] or '(model)'}`" for item in others]
     reasons = [f"{code} skipped: {text}" for code, text in row["skipped"].items()]
-    said = "; ".join(dict.fromkeys([*noted, *loud, *reasons])) or "nothing: the rule's measurement stays within its limit"
+    said = (
+        "; ".join(dict.fromkeys([*noted, *loud, *reasons])) or "nothing: the rule's measurement stays within its limit"
+    )
     return said.replace("|", "\\|").replace("\n", " ")

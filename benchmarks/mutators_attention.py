@@ -24,7 +24,9 @@ class HandMade(nn.Module):
         self.batch_first, self.num_heads, self._qkv_same_embed_dim = old.batch_first, old.num_heads, False
         self.in_proj_bias = self.in_proj_weight = None
 
-    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
+    def forward(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any
+    ) -> tuple[torch.Tensor, None]:
         q, k, v = (self._split(part) for part in (self.query(query), self.key(key), self.value(value)))
         scores = q @ k.transpose(-2, -1)
         if self.is_scaled:
@@ -49,7 +51,9 @@ def attention_of(fields: Fields, smallest: int = 2) -> tuple[str, nn.MultiheadAt
 
         return look
 
-    named = [(path, module) for path, module in fields["model"].named_modules() if type(module) is nn.MultiheadAttention]
+    named = [
+        (path, module) for path, module in fields["model"].named_modules() if type(module) is nn.MultiheadAttention
+    ]
     hooks = [module.register_forward_pre_hook(note(path), with_kwargs=True) for path, module in named]
     trace(fields)
     for hook in hooks:
@@ -102,7 +106,10 @@ def _positions(fields: Fields, layer: nn.Linear) -> int:
 def scale_of_one(fields: Fields) -> Mutant | None:
     """The same for a library's attention over at least eight positions; its `scaling` is the factor of its scores."""
     for path, module in fields["model"].named_modules():
-        scaling, width = vars(module).get("scaling"), vars(module).get("head_dim", vars(module).get("attention_head_size"))
+        scaling, width = (
+            vars(module).get("scaling"),
+            vars(module).get("head_dim", vars(module).get("attention_head_size")),
+        )
         parts = [getattr(module, name, None) for names in (("q_proj", "k_proj"), ("query", "key")) for name in names]
         layers = [part for part in parts if isinstance(part, nn.Linear)]
         if isinstance(scaling, float) and scaling < 0.5 and isinstance(width, int) and len(layers) == 2:

@@ -224,7 +224,9 @@ def swapped_betas(fields: Fields) -> Mutant | None:
 @operator("a schedule that ends at its first step", "OPT012")
 def ended(fields: Fields) -> Mutant | None:
     made = renew(fields)
-    return Mutant({**made, "scheduler": torch.optim.lr_scheduler.LambdaLR(made["optimizer"], lambda step: max(0, 1 - step))})
+    return Mutant(
+        {**made, "scheduler": torch.optim.lr_scheduler.LambdaLR(made["optimizer"], lambda step: max(0, 1 - step))}
+    )
 
 
 @operator("the schedule of another optimizer", "OPT012")

@@ -163,19 +163,27 @@ def pinched(fields: Fields) -> Mutant | None:
     if head.module.in_features < 8:
         return None
     width = head.module.in_features
-    return on_head(fields, lambda layer: nn.Sequential(nn.Linear(width, 1), nn.Tanh(), nn.Linear(1, layer.out_features)))
+    return on_head(
+        fields, lambda layer: nn.Sequential(nn.Linear(width, 1), nn.Tanh(), nn.Linear(1, layer.out_features))
+    )
 
 
 @operator("positions of zero", "ARC021")
 def without_positions(fields: Fields) -> Mutant | None:
     """Of a sequence that is given as one: within the patches of a picture there is order enough."""
     model = fields["model"]
-    given = next((part for part in tensors_of(fields["inputs"]) if part.dim() > 1), None) if fields.get("inputs") is not None else None
+    given = (
+        next((part for part in tensors_of(fields["inputs"]) if part.dim() > 1), None)
+        if fields.get("inputs") is not None
+        else None
+    )
     if given is None or given.dim() > 3:
         return None
     if fields.get("causal") or type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
         return None
-    named = [(name, value) for name, value in model.named_parameters() if "position" in name.lower() or "pos_embed" in name]
+    named = [
+        (name, value) for name, value in model.named_parameters() if "position" in name.lower() or "pos_embed" in name
+    ]
     if not named:
         return None
     for _, parameter in named:
@@ -226,7 +234,11 @@ def wrong_rank(fields: Fields) -> Mutant | None:
 @operator("dropout in a recurrent layer of one", "NRM015")
 def inert_dropout(fields: Fields) -> Mutant | None:
     kinds = (nn.LSTM, nn.GRU, nn.RNN)
-    found = [(path, module) for path, module in fields["model"].named_modules() if type(module) in kinds and module.num_layers == 1]
+    found = [
+        (path, module)
+        for path, module in fields["model"].named_modules()
+        if type(module) in kinds and module.num_layers == 1
+    ]
     if not found:
         return None
     path, module = found[0]
@@ -262,7 +274,9 @@ def needless_bias(fields: Fields) -> Mutant | None:
 def all_negative(fields: Fields) -> Mutant | None:
     found = trace(fields)
     layers = [found.before(call) for call in found.of(nn.ReLU)]
-    sources = [(layer, found.before(layer)) for layer in layers if layer is not None and type(layer.module) is nn.Linear]
+    sources = [
+        (layer, found.before(layer)) for layer in layers if layer is not None and type(layer.module) is nn.Linear
+    ]
     call = chosen([layer for layer, source in sources if source is not None and isinstance(source.module, nn.ReLU)])
     if call is None:
         return None

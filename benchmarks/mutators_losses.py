@@ -45,7 +45,11 @@ def softmax_over_one(fields: Fields) -> Mutant | None:
 @operator("one logit for two classes", "LOS011")
 def one_logit(fields: Fields) -> Mutant | None:
     labels = _labels(fields)
-    return None if labels is None else _one_unit(fields, nn.Identity(), targets=torch.zeros_like(labels), loss=nn.CrossEntropyLoss())
+    return (
+        None
+        if labels is None
+        else _one_unit(fields, nn.Identity(), targets=torch.zeros_like(labels), loss=nn.CrossEntropyLoss())
+    )
 
 
 @operator("probabilities into NLL", "LOS003")
@@ -70,7 +74,9 @@ def kl_of_logits(fields: Fields) -> Mutant | None:
     found = two_dimensional(fields)
     if found is None:
         return None
-    return Mutant({**fields, "loss": nn.KLDivLoss(reduction="batchmean"), "targets": torch.randn(found.shape).softmax(-1)})
+    return Mutant(
+        {**fields, "loss": nn.KLDivLoss(reduction="batchmean"), "targets": torch.randn(found.shape).softmax(-1)}
+    )
 
 
 @operator("classes last in a square picture", "LOS023")
@@ -148,8 +154,12 @@ def negative_weights(fields: Fields) -> Mutant | None:
     found = two_dimensional(fields)
     if found is None:
         return None
-    weight = torch.full((found.shape[1],), math.log(0.05))  # the logarithms of the frequencies where their ratio is meant
-    return Mutant({**fields, "loss": nn.BCEWithLogitsLoss(pos_weight=weight), "targets": torch.randint(0, 2, found.shape).float()})
+    weight = torch.full(
+        (found.shape[1],), math.log(0.05)
+    )  # the logarithms of the frequencies where their ratio is meant
+    return Mutant(
+        {**fields, "loss": nn.BCEWithLogitsLoss(pos_weight=weight), "targets": torch.randint(0, 2, found.shape).float()}
+    )
 
 
 @operator("negated loss", "LOS031")
@@ -182,7 +192,9 @@ def rebuilt(fields: Fields) -> Mutant | None:
     loss = fields.get("loss")
     if loss is None or not is_classification(fields):
         return None
-    return Mutant({**fields, "loss": lambda output, target: torch.tensor(loss(output, target).item(), requires_grad=True)})
+    return Mutant(
+        {**fields, "loss": lambda output, target: torch.tensor(loss(output, target).item(), requires_grad=True)}
+    )
 
 
 @operator("sigmoid for ratings from 1 to 5", "LOS016")

@@ -114,7 +114,11 @@ def selu_with_dropout(fields: Fields) -> Mutant | None:
 def _before_activations(found: Trace) -> list[tuple[Call, Call]]:
     """Linear maps whose output goes to an activation alone, with that activation."""
     pairs = [(found.before(call), call) for call in found.of(*ACTIVATIONS)]
-    return [(one, other) for one, other in pairs if one is not None and type(one.module) in LINEAR and found.after(one) is other]
+    return [
+        (one, other)
+        for one, other in pairs
+        if one is not None and type(one.module) in LINEAR and found.after(one) is other
+    ]
 
 
 @operator("an embedding of N(0, 1) as output matrix", "INI011", "LOS018")
@@ -149,7 +153,9 @@ def tied_to_normal(fields: Fields) -> Mutant | None:
 def _is_trainable(fields: Fields) -> bool:
     """Whether the classifier is small enough to be trained here."""
     given = float_inputs(fields)
-    return two_dimensional(fields) is not None and given is not None and given.numel() < 200_000 and _numel(fields) < SMALL
+    return (
+        two_dimensional(fields) is not None and given is not None and given.numel() < 200_000 and _numel(fields) < SMALL
+    )
 
 
 def _train(fields: Fields) -> bool:
@@ -205,7 +211,9 @@ def flattened(fields: Fields) -> Mutant | None:
     """What fitted small pictures, taken over to larger ones: the dense layer behind the flattening grows with them."""
     found, given, labels = trace(fields), float_inputs(fields), labels_of(fields)
     flats = [(found.before(call), call) for call in found.of(nn.Linear)]
-    calls = [call for flat, call in flats if flat is not None and type(flat.module) is nn.Flatten and flat.given.dim() == 4]
+    calls = [
+        call for flat, call in flats if flat is not None and type(flat.module) is nn.Flatten and flat.given.dim() == 4
+    ]
     if not calls or given is None or given.dim() != 4 or labels is None or two_dimensional(fields) is None:
         return None
     layer, inputs = calls[0].module, given[:8]
@@ -230,7 +238,9 @@ def _flattened(fields: Fields, call: Call, inputs: torch.Tensor) -> Mutant:
 @operator("pictures too small for the strides", "ARC014")
 def small_pictures(fields: Fields) -> Mutant | None:
     given = float_inputs(fields)
-    dense = [call for call in trace(fields).of(nn.Conv2d) if min(call.module.kernel_size) >= 3 and call.module.groups == 1]
+    dense = [
+        call for call in trace(fields).of(nn.Conv2d) if min(call.module.kernel_size) >= 3 and call.module.groups == 1
+    ]
     if given is None or given.dim() != 4 or len(dense) < 4 or min(given.shape[2:]) < 64:
         return None
     inputs = functional.interpolate(given, size=(16, 16), mode="bilinear")
@@ -242,7 +252,9 @@ def _smallest(fields: Fields, inputs: torch.Tensor, calls: list[Call]) -> tuple[
     """The convolutions that see a single position, if they hold at least a quarter of the weights."""
     sizes: dict[str, int] = {}
     hooks = [
-        call.module.register_forward_pre_hook(lambda *parts, path=call.path: sizes.update({path: max(parts[1][0].shape[2:])}))
+        call.module.register_forward_pre_hook(
+            lambda *parts, path=call.path: sizes.update({path: max(parts[1][0].shape[2:])})
+        )
         for call in calls
     ]
     try:
@@ -254,7 +266,11 @@ def _smallest(fields: Fields, inputs: torch.Tensor, calls: list[Call]) -> tuple[
         for hook in hooks:
             hook.remove()
     alone = [call for call in calls if sizes.get(call.path) == 1]
-    return tuple(call.path for call in alone) if 4 * sum(call.module.weight.numel() for call in alone) > _numel(fields) else ()
+    return (
+        tuple(call.path for call in alone)
+        if 4 * sum(call.module.weight.numel() for call in alone) > _numel(fields)
+        else ()
+    )
 
 
 @operator("values beyond the range of fp16", "SIG008")

@@ -144,7 +144,11 @@ def _flipped(fields: Fields, kind: type[nn.Module]) -> Mutant | None:
     def note(path: str) -> Callable[..., None]:
         return lambda module, given, more: found.append((path, module)) if _is_plain(given, more) else None
 
-    named = [(path, module) for path, module in fields["model"].named_modules() if isinstance(module, kind) and module.batch_first]
+    named = [
+        (path, module)
+        for path, module in fields["model"].named_modules()
+        if isinstance(module, kind) and module.batch_first
+    ]
     hooks = [module.register_forward_pre_hook(note(path), with_kwargs=True) for path, module in named]
     before = trace(fields).prediction
     for hook in hooks:
@@ -153,7 +157,11 @@ def _flipped(fields: Fields, kind: type[nn.Module]) -> Mutant | None:
         return None
     path, module = found[0]
     labels = labels_of(fields)
-    others = [one for one in fields["model"].modules() if isinstance(one, (nn.RNNBase, nn.MultiheadAttention)) and one is not module]
+    others = [
+        one
+        for one in fields["model"].modules()
+        if isinstance(one, (nn.RNNBase, nn.MultiheadAttention)) and one is not module
+    ]
     if not others and (labels is None or labels.dim() != 1):
         return None
     module.batch_first = False
@@ -179,7 +187,9 @@ def zeroed(fields: Fields) -> Mutant | None:
 def always_dropped(fields: Fields) -> Mutant | None:
     found = trace(fields)
     head = found.head()
-    inner = [call for call in found.of(nn.Linear) if bool(call.returned.any()) and (head is None or call.path != head.path)]
+    inner = [
+        call for call in found.of(nn.Linear) if bool(call.returned.any()) and (head is None or call.path != head.path)
+    ]
     call = chosen(inner, 0.4)
     if call is None or _is_closed(fields, call):
         return None

@@ -63,7 +63,9 @@ def zero(fields: Fields) -> Mutant | None:
 
 def _holds_all_matrices(fields: Fields) -> bool:
     """Whether every trained matrix is the weight of a linear map or an embedding: random ones elsewhere set units apart."""
-    tables = [module.weight for module in fields["model"].modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
+    tables = [
+        module.weight for module in fields["model"].modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+    ]
     known = {id(tensor) for tensor in tables} | {weight.data_ptr() for _, _, weight in weights(fields["model"])}
     matrices = [parameter for parameter in trained(fields) if parameter.dim() >= 2]
     return all(id(matrix) in known or matrix.data_ptr() in known for matrix in matrices)
@@ -100,7 +102,11 @@ def not_a_number(fields: Fields) -> Mutant | None:
 def closed(fields: Fields) -> Mutant | None:
     found = trace(fields)
     pairs = [(call, found.before(call)) for call in found.of(nn.ReLU)]
-    calls = [before for _, before in pairs if before is not None and isinstance(before.module, LINEAR) and before.module.bias is not None]
+    calls = [
+        before
+        for _, before in pairs
+        if before is not None and isinstance(before.module, LINEAR) and before.module.bias is not None
+    ]
     call = chosen(calls)
     if call is None:
         return None
@@ -110,7 +116,9 @@ def closed(fields: Fields) -> Mutant | None:
 
 @operator("rows of a weight copied", "INI006")
 def copied_rows(fields: Fields) -> Mutant | None:
-    found = [(path, weight) for path, _, weight in weights(fields["model"]) if len(weight) >= 16 and _fan_in(weight) >= 8]
+    found = [
+        (path, weight) for path, _, weight in weights(fields["model"]) if len(weight) >= 16 and _fan_in(weight) >= 8
+    ]
     if not found:
         return None
     path, weight = found[len(found) // 2]
@@ -124,7 +132,11 @@ def copied_rows(fields: Fields) -> Mutant | None:
 @operator("dropout before batch norm", "NRM001")
 def dropout_before_norm(fields: Fields) -> Mutant | None:
     found = trace(fields)
-    calls = [call for call in found.of(*NORMS) if (found.before(call) is not None and isinstance(found.before(call).module, LINEAR))]
+    calls = [
+        call
+        for call in found.of(*NORMS)
+        if (found.before(call) is not None and isinstance(found.before(call).module, LINEAR))
+    ]
     call = chosen([call for call in calls if _follows_activation(found, call)])
     if call is None:
         return None

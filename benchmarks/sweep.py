@@ -1,9 +1,10 @@
 """Check healthy public architectures and publish what nnlint says of them: a warning there is suspected to be false.
 
-Usage: python benchmarks/sweep.py [--zoo ../shared/zoo] [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep]
+Usage: python benchmarks/sweep.py [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep] [--strict]
 
 Each model is checked in a process of its own, with a time limit. Writes one JSON line for each model (`--out`) and the
-page docs/evidence/false-alarms.md (`--page`). `--resume` keeps the lines that are there; `--build-only` runs no check.
+page docs/evidence/false-alarms.md (`--page`), which shows both figures once both sweeps were run: as a user of the libraries
+sees them, and with `--strict` as if you had written the models yourself. `--resume` keeps the lines that are there; `--build-only` runs no check.
 """
 
 from __future__ import annotations
@@ -141,13 +142,14 @@ def _row_of(job: Job, limit_s: float) -> dict[str, Any] | None:
 
 def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], Any]]]:
     """Names and build functions of the models asked for."""
-    sys.path.insert(0, str(arguments.zoo.resolve()))
-    import zoo
+    from benchmarks import zoo
 
     if "timm" in arguments.lib:
         import timm  # noqa: F401 - loaded before the workers are forked
     if "hf" in arguments.lib:
-        import hfzoo  # noqa: F401
+        from benchmarks.zoo import torchvision_ops
+
+        torchvision_ops.complete_torchvision()
         import transformers.generation
         import transformers.modeling_utils  # noqa: F401 - the library loads lazily, and these take seconds
     models = list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every]
@@ -158,7 +160,6 @@ def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], An
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Check the zoo of healthy models.")
-    parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
     parser.add_argument("--lib", type=lambda text: tuple(text.split(",")), default=LIBRARIES)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th model")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N models")
@@ -166,15 +167,26 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timm-per-family", type=int, default=1, metavar="N")
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--deep", action="store_true")
+    parser.add_argument("--strict", action="store_true", help="judge models of libraries as if you had written them")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="for the probes of one model")
     parser.add_argument("--build-only", action="store_true", help="build and run each model forward; no check")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS", help="for one model")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.jsonl")
+    parser.add_argument("--out", type=Path, help="default: results/sweep.jsonl, sweep-strict.jsonl with --strict")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evidence" / "false-alarms.md")
     parser.add_argument("--no-page", action="store_true", help="write no page (a part of the zoo is no result)")
     parser.add_argument("--resume", action="store_true", help="keep what --out holds and check the rest")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.out = arguments.out or _rows_file(strict=arguments.strict)
+    return arguments
+
+
+def _rows_file(*, strict: bool) -> Path:
+    return ROOT / "benchmarks" / "results" / ("sweep-strict.jsonl" if strict else "sweep.jsonl")
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def main() -> int:
@@ -182,12 +194,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = _arguments()
     rows: list[dict[str, Any]] = []
-    if arguments.resume and arguments.out.exists():
-        rows = [json.loads(line) for line in arguments.out.read_text(encoding="utf-8").splitlines()]
+    if arguments.resume:
+        rows = _read(arguments.out)
     done = {row["model"] for row in rows}
     models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
     names = {} if arguments.build_only else preload()
     settings = {"static": arguments.static, "deep": arguments.deep, "budget": arguments.budget}
+    if arguments.strict:
+        settings["libraries"] = ()
     plan = Plan(arguments.build_only, settings)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("a" if arguments.resume else "w", encoding="utf-8") as out:
@@ -201,7 +215,9 @@ def main() -> int:
     if not (arguments.build_only or arguments.no_page):
         from benchmarks.sweep_page import page
 
-        arguments.page.write_text(page(rows, names, plan.settings), encoding="utf-8")
+        other = _read(_rows_file(strict=not arguments.strict))
+        lenient, strict = (other, rows) if arguments.strict else (rows, other)
+        arguments.page.write_text(page(lenient, names, plan.settings, strict), encoding="utf-8")
         print(f"wrote {arguments.page}")
     return 0
 

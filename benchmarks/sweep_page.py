@@ -17,8 +17,8 @@ Row = dict[str, Any]
 _DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
 
 
-def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> str:
-    """The whole page; `names` are the rules' names by code."""
+def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any], strict: list[Row] | None = None) -> str:
+    """The whole page; `names` are the rules' names by code, `strict` the rows with leniency for libraries off."""
     from nnlint._version import __version__
 
     checked = [row for row in rows if "findings" in row]
@@ -34,6 +34,7 @@ def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> st
         f"**{clean} of {len(checked)} have no finding at warning or above.** Not every finding is wrong: noise is no "
         "data set, and a published net may well carry a redundant bias."
     )
+    summary += _strict_summary(strict or [])
     parts = [
         "<!-- Written by benchmarks/sweep.py. -->",
         "# False alarms",
@@ -42,10 +43,40 @@ def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> st
         _by_rule(checked, names),
         "## Findings at warning or above",
         _loud(checked) or "None.",
+        *_strict_section(rows, strict or []),
         "## Not checked to the end",
         _failures(rows) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _strict_summary(strict: list[Row]) -> str:
+    checked = [row for row in strict if "findings" in row]
+    if not checked:
+        return ""
+    clean = sum(not any(found["level"] != "info" for found in row["findings"]) for row in checked)
+    return (
+        f" What a model library chose is judged more leniently than your own code. **With that off, as if you had written "
+        f"the models yourself, {clean} of {len(checked)} have no finding at warning or above.**"
+    )
+
+
+def _strict_section(rows: list[Row], strict: list[Row]) -> list[str]:
+    """What is louder where nothing is excused for being a library's."""
+    if not strict:
+        return []
+    before = {
+        (row["model"], found["code"], found["module"], found["level"])
+        for row in rows
+        for found in row.get("findings", [])
+    }
+    louder = [
+        row
+        | {"findings": [f for f in row["findings"] if (row["model"], f["code"], f["module"], f["level"]) not in before]}
+        for row in strict
+        if "findings" in row
+    ]
+    return ["## Louder as if you had written them", _loud(louder) or "None."]
 
 
 def _by_rule(rows: list[Row], names: dict[str, str]) -> str:

@@ -61,9 +61,7 @@ def _classification_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:
     return heads[0] + 0.4 * torch.stack(heads[1:]).sum() if len(heads) > 1 else heads[0]
 
 
-def _widened(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _widened(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The inputs with eight different samples, or as they were where the model takes no such batch."""
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor) and value.dim() > 0]
     if not tensors:

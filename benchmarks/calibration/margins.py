@@ -101,7 +101,9 @@ def lines(found: dict[str, list[tuple[float, str]]], models: int) -> dict[str, s
     for name, (what, side) in MEASURES.items():
         rows = sorted(found.get(name, ()), reverse=side == "high")
         worst = ", ".join(f"{value:.3g} ({model})" for value, model in rows[:3])
-        text = f"worst {worst}; median {rows[len(rows) // 2][0]:.3g} of {len(rows)} models" if rows else "no model has one"
+        text = (
+            f"worst {worst}; median {rows[len(rows) // 2][0]:.3g} of {len(rows)} models" if rows else "no model has one"
+        )
         said.setdefault(name.removesuffix("-low"), []).append(f"- {what}: {text}")
     head = f"{models} freshly initialized models of the zoo (`margins.py`), the worst layer of each:"
     return {name: "\n".join([head, "", *entries]) for name, entries in said.items()}
@@ -136,7 +138,9 @@ def main() -> None:
         models += 1
         for measured in {key for key, _ in numbers}:
             values = [value for key, value in numbers if key == measured]
-            found.setdefault(measured, []).append((max(values) if MEASURES[measured][1] == "high" else min(values), name))
+            found.setdefault(measured, []).append(
+                (max(values) if MEASURES[measured][1] == "high" else min(values), name)
+            )
     for name, text in lines(found, models).items():
         kept = arguments.write and put(f"margins {name}", text)
         print(f"== {name}{' (written)' if kept else ''}\n{text}\n")

@@ -48,7 +48,6 @@ def drifts(model: nn.Module, batch: Tensor) -> tuple[float, float]:
     """Worst factor of mean squares and worst shift of the mean over the batch norms, as NRM011 takes them."""
     worst = [1.0, 0.0]
 
-
     def look(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, NORMS)
         assert norm.running_mean is not None
@@ -84,7 +83,10 @@ def pictures(samples: int) -> tuple[Tensor, Tensor]:
 
 def running_statistics() -> str:
     """Running statistics against a new batch, of nets trained here."""
-    lines = ["| net | steps | batch of 8 | batch of 64 | doubled | moved by 1 | 0 to 255 | not loaded (0 and 1) |", "|---|" + "---|" * 7]
+    lines = [
+        "| net | steps | batch of 8 | batch of 64 | doubled | moved by 1 | 0 to 255 | not loaded (0 and 1) |",
+        "|---|" + "---|" * 7,
+    ]
     for net in ("CNN + BN", "ResNet"):
         for steps in (100, 500):
             cells: list[list[tuple[float, float]]] = [[] for _ in range(6)]
@@ -113,7 +115,10 @@ def running_statistics() -> str:
 
 def variance_shift() -> str:
     """Dropout above a batch norm: the variance it sees, and what evaluation makes of it."""
-    lines = ["| p | variance ratio, Gaussian input | ReLU input | evaluation loss / loss with the batch's own statistics |", "|---|---|---|---|"]
+    lines = [
+        "| p | variance ratio, Gaussian input | ReLU input | evaluation loss / loss with the batch's own statistics |",
+        "|---|---|---|---|",
+    ]
     for p in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7):
         torch.manual_seed(0)
         x = torch.randn(4096, 256)
@@ -122,7 +127,14 @@ def variance_shift() -> str:
         for seed in range(SEEDS):
             torch.manual_seed(seed)
             images, labels = digits(2000)
-            layers = [nn.Linear(FEATURES, 128), nn.ReLU(), nn.Dropout(p), nn.Linear(128, 64), nn.BatchNorm1d(64), nn.ReLU()]
+            layers = [
+                nn.Linear(FEATURES, 128),
+                nn.ReLU(),
+                nn.Dropout(p),
+                nn.Linear(128, 64),
+                nn.BatchNorm1d(64),
+                nn.ReLU(),
+            ]
             model = nn.Sequential(*layers, nn.Linear(64, CLASSES))
             train(model, images, labels, 300)
             gaps.append(_evaluation(model, images, labels))
@@ -143,7 +155,10 @@ def _evaluation(model: nn.Sequential, images: Tensor, labels: Tensor) -> float:
 
 def norm_batch() -> str:
     """Noise of a batch norm over few values."""
-    lines = ["| values of a channel | error of the outputs (1 is a standard deviation) | largest output |", "|---|---|---|"]
+    lines = [
+        "| values of a channel | error of the outputs (1 is a standard deviation) | largest output |",
+        "|---|---|---|",
+    ]
     for values in (2, 3, 4, 8, 16, 32, 128):
         torch.manual_seed(0)
         x = torch.randn(4000, values)
@@ -154,12 +169,18 @@ def norm_batch() -> str:
 
 def extreme_dropout() -> str:
     """What a small net learns under more and more dropout."""
-    lines = ["| p | training loss after 500 steps | evaluation loss | noise over signal, sqrt(p / (1 - p)) |", "|---|---|---|---|"]
+    lines = [
+        "| p | training loss after 500 steps | evaluation loss | noise over signal, sqrt(p / (1 - p)) |",
+        "|---|---|---|---|",
+    ]
     for p in (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95):
         reached = list(_dropped(p))
         train_loss, loss = (sorted(pair[index] for pair in reached)[SEEDS // 2] for index in (0, 1))
         lines.append(f"| {p:g} | {train_loss:.2f} | {loss:.2f} | {math.sqrt(p / (1 - p)):.1f} |")
-    return f"A net of two hidden layers of 64 units with dropout behind each, median of {SEEDS} (chance: {math.log(CLASSES):.2f}):\n\n" + "\n".join(lines)
+    return (
+        f"A net of two hidden layers of 64 units with dropout behind each, median of {SEEDS} (chance: {math.log(CLASSES):.2f}):\n\n"
+        + "\n".join(lines)
+    )
 
 
 def _dropped(p: float) -> Iterator[tuple[float, float]]:

@@ -34,11 +34,18 @@ Labels = Callable[[int], Tensor]
 FEATURES = 16
 
 
-def levels(code: str, targets: Tensor, loss: Loss, *, options: Mapping[str, Any], outputs: int, head: nn.Module | None = None) -> list[Level]:
+def levels(
+    code: str, targets: Tensor, loss: Loss, *, options: Mapping[str, Any], outputs: int, head: nn.Module | None = None
+) -> list[Level]:
     """The levels of what the rule finds on a linear model with these targets."""
     rule = registry.load().find(code)
     layers = [nn.Linear(FEATURES, outputs), *([head] if head is not None else [])]
-    fields = {"model": nn.Sequential(*layers), "inputs": torch.randn(len(targets), FEATURES), "targets": targets, "loss": loss}
+    fields = {
+        "model": nn.Sequential(*layers),
+        "inputs": torch.randn(len(targets), FEATURES),
+        "targets": targets,
+        "loss": loss,
+    }
     session = Session(coerce(fields, SetupOptions()), Plan())
     try:
         given = {parameter: session.evidence(kind) for parameter, kind in rule.evidence.items()}
@@ -52,7 +59,15 @@ def levels(code: str, targets: Tensor, loss: Loss, *, options: Mapping[str, Any]
 class Sheet:
     """One table: rows of label sets, columns of sizes, cells of how many draws the rule spoke on."""
 
-    def __init__(self, code: str, draws: int, *, loss: Loss, options: Mapping[str, Any] | None = None, head: Callable[[], nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        draws: int,
+        *,
+        loss: Loss,
+        options: Mapping[str, Any] | None = None,
+        head: Callable[[], nn.Module] | None = None,
+    ) -> None:
         self.code, self.draws, self.loss = code, draws, loss
         self.options, self.head = options or {}, head
         self.rows: list[str] = []
@@ -75,7 +90,9 @@ class Sheet:
                 found = levels(self.code, targets, self.loss, options=self.options, outputs=width, head=head)
                 hits += bool(found)
                 errors += Level.ERROR in found
-            cells.append(f"{hits / self.draws:.1%}" + (f" ({errors / self.draws:.1%} errors)" if 0 < errors < hits else ""))
+            cells.append(
+                f"{hits / self.draws:.1%}" + (f" ({errors / self.draws:.1%} errors)" if 0 < errors < hits else "")
+            )
         self.rows.append(f"| {words} | {' | '.join(cells)} |")
         return self
 
@@ -168,7 +185,12 @@ def prior_bias(draws: int) -> str:
     sheet = Sheet("LOS019", draws, loss=nn.CrossEntropyLoss()).columns((64, 256, 1024))
     for classes in (2, 10, 100):
         sheet.row(f"{classes} classes, balanced", zipf(classes, 0.0), classes)
-    shares = {"2 classes, 70 / 30": 0.3, "2 classes, 90 / 10": 0.1, "2 classes, 95 / 5": 0.05, "2 classes, 99 / 1": 0.01}
+    shares = {
+        "2 classes, 70 / 30": 0.3,
+        "2 classes, 90 / 10": 0.1,
+        "2 classes, 95 / 5": 0.05,
+        "2 classes, 99 / 1": 0.01,
+    }
     for words, share in shares.items():
         sheet.row(words, lambda size, share=share: (torch.rand(size) < share).long(), 2)
     table = "\n".join(
@@ -189,8 +211,14 @@ def target_range(draws: int) -> str:
 
     sheet = Sheet("LOS016", draws, loss=nn.MSELoss(), head=nn.Sigmoid).columns((8, 32))
     sheet.row("values in [0, 1]", lambda size: images(size).flatten(1))
-    sheet.row("values in [0, 1], dequantized (noise of 1/256)", lambda size: images(size).flatten(1) + torch.rand(size, 64) / 256)
-    sheet.row("smooth photographs enlarged by bicubic interpolation", lambda size: functional.interpolate(0.05 + 0.9 * images(size), 64, mode="bicubic").flatten(1)[:, 1000:1064])
+    sheet.row(
+        "values in [0, 1], dequantized (noise of 1/256)",
+        lambda size: images(size).flatten(1) + torch.rand(size, 64) / 256,
+    )
+    sheet.row(
+        "smooth photographs enlarged by bicubic interpolation",
+        lambda size: functional.interpolate(0.05 + 0.9 * images(size), 64, mode="bicubic").flatten(1)[:, 1000:1064],
+    )
     sheet.row("black and white drawings enlarged by bicubic interpolation", enlarged)
     sheet.row("faulty: standardized", lambda size: torch.randn(size, 64))
     sheet.row("faulty: in [-1, 1]", lambda size: 2 * images(size).flatten(1) - 1)
@@ -205,7 +233,9 @@ def initial_loss(draws: int) -> str:
     sheet.row("2 classes, 95 / 5", lambda size: (torch.rand(size) < 0.05).long(), 2)
     binary = Sheet("LOS018", draws, loss=nn.BCEWithLogitsLoss()).columns((8, 32, 128))
     binary.row("20 classes, 1.5 labels a row, BCE", multi_hot(20, 1.5))
-    squares = Sheet("LOS018", draws, loss=lambda output, target: functional.mse_loss(output.squeeze(-1), target)).columns((8, 32, 128))
+    squares = Sheet(
+        "LOS018", draws, loss=lambda output, target: functional.mse_loss(output.squeeze(-1), target)
+    ).columns((8, 32, 128))
     squares.row("standardized targets, MSE", torch.randn, 1)
     squares.row("targets of deviation 0.1 around 0, MSE", lambda size: 0.1 * torch.randn(size), 1)
     spread = []
@@ -220,7 +250,9 @@ def initial_loss(draws: int) -> str:
 def constant_target(draws: int) -> str:
     sheet = Sheet("DAT012", draws, loss=nn.CrossEntropyLoss()).columns((16, 32, 64, 128, 256))
     for share in (0.5, 0.2, 0.1, 0.05, 0.01):
-        sheet.row(f"2 classes, {share:.0%} of the rare one", lambda size, share=share: (torch.rand(size) < share).long(), 2)
+        sheet.row(
+            f"2 classes, {share:.0%} of the rare one", lambda size, share=share: (torch.rand(size) < share).long(), 2
+        )
     return f"Share of {draws} draws of a single batch on which DAT012 speaks:\n\n{sheet}"
 
 
@@ -229,13 +261,18 @@ def class_imbalance(draws: int) -> str:
     for classes in (2, 10, 100):
         sheet.row(f"{classes} classes, balanced", zipf(classes, 0.0), classes)
     for share in (0.2, 0.1, 0.05, 0.01):
-        sheet.row(f"2 classes, {share:.0%} of the rare one", lambda size, share=share: (torch.rand(size) < share).long(), 2)
+        sheet.row(
+            f"2 classes, {share:.0%} of the rare one", lambda size, share=share: (torch.rand(size) < share).long(), 2
+        )
     return f"Share of {draws} draws on which DAT004 speaks:\n\n{sheet}"
 
 
 def negative_loss(draws: int) -> str:
     """The most negative value that rounding gives a loss whose true value is 0 or a little above."""
-    lines = ["| dtype | cross_entropy | nll_loss | binary_cross_entropy_with_logits | kl_div |", "|---|---|---|---|---|"]
+    lines = [
+        "| dtype | cross_entropy | nll_loss | binary_cross_entropy_with_logits | kl_div |",
+        "|---|---|---|---|---|",
+    ]
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         lowest = [0.0] * 4
         for seed in range(draws):
@@ -247,7 +284,9 @@ def negative_loss(draws: int) -> str:
             values = (
                 functional.cross_entropy(logits, labels, reduction="none"),
                 functional.nll_loss(logs, labels, reduction="none"),
-                functional.binary_cross_entropy_with_logits(logits - 15, functional.one_hot(labels, 10).to(dtype), reduction="none"),
+                functional.binary_cross_entropy_with_logits(
+                    logits - 15, functional.one_hot(labels, 10).to(dtype), reduction="none"
+                ),
                 functional.kl_div(chances.log().to(dtype), chances.to(dtype), reduction="batchmean"),
             )
             lowest = [min(low, float(value.min())) for low, value in zip(lowest, values, strict=True)]
