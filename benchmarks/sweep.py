@@ -142,14 +142,18 @@ def _row_of(job: Job, limit_s: float) -> dict[str, Any] | None:
 
 def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], Any]]]:
     """Names and build functions of the models asked for."""
-    from benchmarks import zoo
+    from benchmarks.zoo.torchvision_ops import complete_torchvision
+
+    complete_torchvision()  # timm, transformers and lightning import torchvision where it is installed, and fail with it
+    if arguments.zoo is not None:
+        sys.path.insert(0, str(arguments.zoo.resolve()))
+        import zoo
+    else:
+        from benchmarks import zoo
 
     if "timm" in arguments.lib:
         import timm  # noqa: F401 - loaded before the workers are forked
     if "hf" in arguments.lib:
-        from benchmarks.zoo import torchvision_ops
-
-        torchvision_ops.complete_torchvision()
         import transformers.generation
         import transformers.modeling_utils  # noqa: F401 - the library loads lazily, and these take seconds
     models = list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every]
@@ -160,6 +164,7 @@ def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], An
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Check the zoo of healthy models.")
+    parser.add_argument("--zoo", type=Path, metavar="FOLDER", help="folder of another zoo.py; default: benchmarks/zoo")
     parser.add_argument("--lib", type=lambda text: tuple(text.split(",")), default=LIBRARIES)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th model")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N models")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import models, mutation, zoo_setup
+from benchmarks import models, mutation, zoo, zoo_setup
 from benchmarks.mutation_page import false_alarms, is_diagnosed
 from benchmarks.mutation_page import page as mutation_page
 from benchmarks.sweep_page import page
@@ -67,6 +67,64 @@ def test_sweep_reports_what_it_could_not_check(repository: Path, tmp_path: Path)
     assert "on 1 healthy public architectures" in text
     assert "- nn/broken: crashed: RuntimeError: no such weights" in text
     assert "- nn/slow: timeout" in text
+
+
+CHOSEN = """
+import torch
+from torch import nn
+
+class Chosen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+        for layer in (self.first, self.head):
+            nn.init.normal_(layer.weight, std=4.0)
+
+    def forward(self, x):
+        return self.head(self.first(x).relu())
+
+Chosen.__module__ = "timm.models.pretended"
+
+def build():
+    return Chosen(), (torch.randn(4, 64),), {}
+
+def zoo(libs, timm_per_family):
+    yield "timm/chosen", build
+"""
+
+
+def test_sweep_with_leniency_off_is_published_beside_the_other(repository: Path, tmp_path: Path) -> None:
+    """`--strict`: what a library left unused, for its user an info, is louder for who writes it."""
+    (tmp_path / "zoo.py").write_text(CHOSEN.replace("self.first, self.head =", "self.spare, self.first, self.head = nn.Linear(9, 9),"))
+    levels = {}
+    for strict in ([], ["--strict"]):
+        out = tmp_path / f"rows{len(strict)}.jsonl"
+        options = ["--zoo", tmp_path, "--lib", "nn", "--out", out, "--no-page", *strict]
+        command = [sys.executable, repository / "benchmarks" / "sweep.py", *options]
+        shown = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
+        assert shown.returncode == 0, shown.stderr
+        (row,) = map(json.loads, out.read_text().splitlines())
+        levels[bool(strict)] = {item["code"]: item["level"] for item in row["findings"]}
+    assert (levels[False]["ARC001"], levels[True]["ARC001"]) == ("info", "warning")
+
+
+def test_the_page_publishes_both_figures() -> None:
+    found = {"code": "ARC001", "level": "info", "module": "spare", "message": "unused", "confidence": "high"}
+    lenient = [{"model": "timm/one", "status": "ok", "findings": [found], "skipped": {}}]
+    strict = [{"model": "timm/one", "status": "ok", "findings": [{**found, "level": "error"}], "skipped": {}}]
+    text = page(lenient, {"ARC001": "unused-layer"}, {}, strict)
+    assert "**1 of 1 have no finding at warning or above.**" in text
+    assert "as if you had written the models yourself, 0 of 1 have no finding" in text
+    assert "- ARC001 error, timm/one, `spare`: unused." in text.partition("## Louder")[2]
+    assert "Louder" not in page(lenient, {"ARC001": "unused-layer"}, {})
+
+
+def test_the_zoo_is_in_the_repository() -> None:
+    """Names alone: what the libraries offer is listed in files."""
+    names = [name for name, _ in zoo.zoo(("nn",))]
+    assert len(names) == 18
+    model, args, kwargs = dict(zoo.zoo(("nn",)))["nn/lenet"]()
+    assert model(*args, **kwargs).shape == (2, 10)
 
 
 def test_what_is_published_is_defended(repository: Path) -> None:
