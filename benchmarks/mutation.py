@@ -93,9 +93,7 @@ def zoo_models(folder: Path) -> Iterator[Subject]:
 
     for name, build in zoo.zoo(("nn", "timm", "torchvision", "hf", "pyg")):
         if name in ZOO:
-            yield Subject(
-                name, lambda name=name, build=build: _classified(name, training_setup(name, _smaller(build)).fields)
-            )
+            yield Subject(name, lambda name=name, build=build: _classified(name, training_setup(name, _smaller(build)).fields))
 
 
 def _smaller(build: Callable[[], Any]) -> Callable[[], Any]:
@@ -131,10 +129,7 @@ def _classified(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         found = prediction_of(called(fields["model"], fields["inputs"]))
     if found is not None and found.dim() == 2 and found.shape[0] == 8 and found.shape[1] > 1:
         targets = fields.get("targets")
-        fields |= {
-            "targets": torch.arange(8) % found.shape[1] if targets is None else targets,
-            "loss": nn.CrossEntropyLoss(),
-        }
+        fields |= {"targets": torch.arange(8) % found.shape[1] if targets is None else targets, "loss": nn.CrossEntropyLoss()}
     return fields
 
 
@@ -190,21 +185,11 @@ def _row(subject: Subject, operator: Any, limit_s: int) -> dict[str, Any]:
     except TimeUp:
         return row | {"status": "timeout"}
     except Exception as error:
-        return row | {
-            "status": "crashed",
-            "error": f"{type(error).__name__}: {error}",
-            "trace": traceback.format_exc().splitlines()[-6:],
-        }
+        return row | {"status": "crashed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc().splitlines()[-6:]}
     finally:
         signal.alarm(0)
     found = [
-        {
-            "code": item.code,
-            "level": item.level.value,
-            "module": item.module,
-            "modules": list(item.modules),
-            "message": item.message,
-        }
+        {"code": item.code, "level": item.level.value, "module": item.module, "modules": list(item.modules), "message": item.message}
         for item in report.findings
     ]
     skipped = {item.code: item.reason for item in report.skipped}
@@ -253,19 +238,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
     parser.add_argument("--no-zoo", action="store_true", help="the idioms only")
     parser.add_argument("--only", metavar="TEXT", default="", help="subjects whose name holds TEXT")
-    parser.add_argument(
-        "--operator", metavar="TEXT", default="", help="operators whose name holds TEXT, or that stand for this code"
-    )
+    parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name holds TEXT, or that stand for this code")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N subjects")
-    parser.add_argument(
-        "--share", type=float, default=1.0, help="check this share of the idioms' mutants, the same ones every time"
-    )
-    parser.add_argument(
-        "--zoo-models", type=int, default=8, metavar="N", help="put each operator into this many models of the zoo"
-    )
-    parser.add_argument(
-        "--rows", type=Path, nargs="*", metavar="FILE", help="write the page of these rows and check nothing"
-    )
+    parser.add_argument("--share", type=float, default=1.0, help="check this share of the idioms' mutants, the same ones every time")
+    parser.add_argument("--zoo-models", type=int, default=8, metavar="N", help="put each operator into this many models of the zoo")
+    parser.add_argument("--rows", type=Path, nargs="*", metavar="FILE", help="write the page of these rows and check nothing")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=int, default=120, metavar="SECONDS", help="for one check")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mutation.jsonl")
@@ -317,11 +294,7 @@ def _tasks(arguments: argparse.Namespace) -> list[Task]:
     from benchmarks.mutation_operators import OPERATORS
 
     limit_s, tasks = arguments.time_limit, []
-    wanted = [
-        index
-        for index, one in enumerate(OPERATORS)
-        if arguments.operator in one.name or arguments.operator in one.codes
-    ]
+    wanted = [index for index, one in enumerate(OPERATORS) if arguments.operator in one.name or arguments.operator in one.codes]
     for index, subject in enumerate(_SUBJECTS):
         sampled = [one for one in wanted if _draw(subject.name, OPERATORS[one].name) < arguments.share]
         tasks.append(Task(limit_s, index, tuple(sampled) if _is_idiom(subject) else ()))

@@ -34,11 +34,7 @@ class Call:
     def is_trained(self) -> bool:
         """Whether a gradient goes through it: no part of a frozen teacher, and nothing that only sees inputs."""
         own = list(self.module.parameters(recurse=False))
-        return (
-            isinstance(self.returned, torch.Tensor)
-            and self.returned.requires_grad
-            and all(p.requires_grad for p in own)
-        )
+        return isinstance(self.returned, torch.Tensor) and self.returned.requires_grad and all(p.requires_grad for p in own)
 
     @property
     def keeps_shape(self) -> bool:
@@ -148,9 +144,7 @@ def called(model: nn.Module, inputs: Any) -> Any:
 
 def tensors_of(inputs: Any) -> list[torch.Tensor]:
     """The tensors among the inputs."""
-    values = (
-        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    )
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else (inputs,)
     return [value for value in values if isinstance(value, torch.Tensor)]
 
 
@@ -167,12 +161,7 @@ def mixes(fields: Fields) -> bool:
         pair = [prediction_of(called(model, given)) for given in (inputs, changed)]
     model.train(was_training)
     one, other = pair
-    return (
-        one is None
-        or other is None
-        or one.shape[:1] != inputs.shape[:1]
-        or not torch.allclose(one[1:], other[1:], atol=1e-5)
-    )
+    return one is None or other is None or one.shape[:1] != inputs.shape[:1] or not torch.allclose(one[1:], other[1:], atol=1e-5)
 
 
 def prediction_of(output: Any) -> torch.Tensor | None:
@@ -205,11 +194,7 @@ def renew(fields: Fields, **changes: Any) -> Fields:
     """The fields with an optimizer of the same kind over the model's trainable parameters as they are now."""
     old = fields.get("optimizer")
     kind = type(old) if old is not None else torch.optim.AdamW
-    given = (
-        {"lr": 1e-3}
-        if old is None
-        else {key: old.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in old.defaults}
-    )
+    given = {"lr": 1e-3} if old is None else {key: old.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in old.defaults}
     return optimized(fields, kind, **{**given, **changes})
 
 
@@ -284,14 +269,7 @@ def is_classification(fields: Fields) -> bool:
 
 def _own_classes(fields: Fields) -> bool:
     labels = labels_of(fields)
-    kinds = (
-        "ForCausalLM",
-        "LMHeadModel",
-        "ForMaskedLM",
-        "ForSequenceClassification",
-        "ForImageClassification",
-        "ForTokenClassification",
-    )
+    kinds = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForSequenceClassification", "ForImageClassification", "ForTokenClassification")
     return labels is not None and not labels.is_floating_point() and type(fields["model"]).__name__.endswith(kinds)
 
 
@@ -325,9 +303,7 @@ def float_inputs(fields: Fields) -> torch.Tensor | None:
 class Wrapped(nn.Module):
     """A layer with something done to what it gives or gets."""
 
-    def __init__(
-        self, inner: nn.Module, *, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None
-    ) -> None:
+    def __init__(self, inner: nn.Module, *, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> None:
         super().__init__()
         self.inner = inner
         self._before, self._after = before, after
@@ -405,9 +381,5 @@ def is_plain_stack(model: nn.Module) -> bool:
     """Whether nothing renormalizes the signal: a wrong scale does its full harm."""
     known = (*LINEAR, *ACTIVATIONS, *PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
     # A norm may have its activation as a child: what holds parameters counts as well as what has no parts.
-    parts = [
-        part
-        for part in model.modules()
-        if not any(True for _ in part.children()) or any(True for _ in part.parameters(recurse=False))
-    ]
+    parts = [part for part in model.modules() if not any(True for _ in part.children()) or any(True for _ in part.parameters(recurse=False))]
     return all(isinstance(part, known) for part in parts)

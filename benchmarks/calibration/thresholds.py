@@ -22,12 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [
-    str(ROOT),
-    str(ROOT / "rules"),
-    str(ROOT / "benchmarks" / "calibration"),
-    str(ROOT / "tests" / "idioms"),
-]
+sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calibration"), str(ROOT / "tests" / "idioms")]
 
 import grid  # noqa: E402
 import torch  # noqa: E402
@@ -70,9 +65,7 @@ def thresholds(rule: Rule) -> dict[str, float]:
     if rule.options is None or ("deep" in {NEEDS[kind] for kind in rule.evidence.values()} and not rule.optional):
         return {}
     given = {name: described.default for name, described in rule.options.model_fields.items()}
-    return {
-        name: value for name, value in given.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    return {name: value for name, value in given.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
 
 
 def moved(options: type[Options], name: str, value: float, factor: float) -> Options | None:
@@ -139,11 +132,7 @@ def healthy(arguments: argparse.Namespace) -> Iterator[Subject]:
 
         for number, (name, build) in enumerate(zoo.zoo(tuple(arguments.lib.split(",")))):
             if name.startswith("nn/") or number % arguments.every == 0:
-                yield (
-                    name,
-                    lambda name=name, build=build: coerce(training_setup(name, build).fields, SetupOptions()),
-                    frozenset(),
-                )
+                yield name, lambda name=name, build=build: coerce(training_setup(name, build).fields, SetupOptions()), frozenset()
 
 
 def _with_optimizer(fields: dict[str, Any]) -> dict[str, Any]:
@@ -201,9 +190,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     chosen = tuple(filter(None, arguments.rules.split(",")))
-    rules = [
-        rule for rule in registry.load().rules if thresholds(rule) and (not chosen or rule.code.startswith(chosen))
-    ]
+    rules = [rule for rule in registry.load().rules if thresholds(rule) and (not chosen or rule.code.startswith(chosen))]
     counts: dict[str, Counts] = defaultdict(Counts)
     models = 0
     for group, is_faulty in ((healthy(arguments), False), (faulty(), True)):
@@ -222,10 +209,7 @@ def main() -> None:
             gc.collect()
             models += not is_faulty
     if arguments.write and not chosen:
-        put(
-            "thresholds",
-            f"{TEXT} Of {models} healthy models, the zoo's {arguments.lib} (every {arguments.every}th) among them.",
-        )
+        put("thresholds", f"{TEXT} Of {models} healthy models, the zoo's {arguments.lib} (every {arguments.every}th) among them.")
     for anchor, members in by_anchor(rules).items():
         text = table(members, counts)
         kept = bool(anchor) and arguments.write and put(f"thresholds {anchor}", text)
