@@ -15,6 +15,8 @@ TRAITS: Mapping[str, str] = MappingProxyType(
         "sees-future": "an output may depend on later positions",
         "symmetric": "the loss is applied both ways on purpose",
         "mutual-learning": "models are trained towards each other's predictions",
+        "compiled": "a compiled model is checked as compiled",
+        "parallel": "a data-parallel model is checked with its wrapper",
         "monte-carlo-dropout": "dropout stays on in evaluation",
         "multi-label": "a sample may have several classes",
         "multilabel": "a sample may have several classes",
