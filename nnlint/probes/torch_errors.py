@@ -25,6 +25,10 @@ def _channels(match: re.Match[str]) -> str:
 
 
 _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"can't allocate memory|out of memory"),
+        lambda _: "more memory is needed than the machine or --memory-limit allows: use a smaller batch (--batch-size) or --static",
+    ),
     (re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)"), _matmul),
     (re.compile(r"expected input\[.*?\] to have (\d+) channels, but got (\d+) channels"), _channels),
     (

@@ -211,3 +211,12 @@ def test_a_static_check_skips_what_shapes_alone_cannot_run() -> None:
 def test_a_static_check_reports_a_forward_that_is_not_implemented() -> None:
     report = check(setup(Raises(NotImplementedError("later"))), static=True)
     assert [finding.code for finding in report.findings] == ["RUN002"]
+
+
+def test_memory_that_is_refused_is_named() -> None:
+    class Large(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + torch.zeros(1 << 60)[:3]
+
+    (finding,) = [found for found in check(setup(Large())).findings if found.code == "RUN002"]
+    assert "--memory-limit" in finding.fix
