@@ -6,6 +6,7 @@ from benchmarks import (
     mutators_data,
     mutators_layers,
     mutators_losses,
+    mutators_objectives,
     mutators_scale,
     mutators_sequences,
     mutators_structure,
@@ -15,7 +16,7 @@ from benchmarks.mutators import OPERATORS, Mutant, Operator
 
 MODULES = (
     mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data, mutators_scale, mutators_attention,
-    mutators_sequences, mutators_axes,
+    mutators_sequences, mutators_axes, mutators_objectives,
 )  # fmt: skip
 
 __all__ = ["MODULES", "OPERATORS", "Mutant", "Operator"]

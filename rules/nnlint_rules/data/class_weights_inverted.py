@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from nnlint import Batch, LossCalls, MeasuredLoss
 
 
+#: So few classes have weights that rise by chance, unless they rise as a power of the frequencies between these.
+_FEW, _POWERS, _CERTAIN = 3, (0.4, 1.4), 0.97
+
+
 class InvertedWeights(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#class-weights."""
 
     ratio: float = Field(1.5, description="of two weights, and of two frequencies, from which they differ")
     correlation: float = Field(0.9, description="of the logarithms of weights and frequencies")
-    deviation: float = Field(0.3, description="relative, up to which weights are those of the inverse frequencies in another order")
+    deviation: float = Field(0.15, description="relative, up to which weights are those of the inverse frequencies in another order")
     noise: float = Field(3.0, description="standard deviations by which the counts must differ")
 
 
@@ -82,7 +86,12 @@ def _of_classes(call: MeasuredLoss, weight: Tensor, counts: list[int], options: 
     differ = max(sizes) - min(sizes) > options.noise * math.sqrt(max(sizes) + min(sizes))
     if not differ or max(weights) / min(weights) < options.ratio or max(sizes) / min(sizes) < options.ratio:
         return None
-    rising = _correlation([math.log(w) for w in weights], [math.log(n) for n in sizes]) >= options.correlation
+    logs = [math.log(w) for w in weights], [math.log(n) for n in sizes]
+    # Of two or three weights any may rise by chance: made of the frequencies, they rise as these do, or as their roots.
+    power = (max(logs[0]) - min(logs[0])) / (max(logs[1]) - min(logs[1]))
+    made = len(weights) > _FEW or _POWERS[0] <= power <= _POWERS[1]
+    limit = options.correlation if len(weights) > _FEW else max(options.correlation, _CERTAIN)
+    rising = made and _correlation(*logs) >= limit
     if not rising and not _is_permuted(weights, sizes, options):
         return None
     rarest = min((n, place) for place, n in enumerate(counts) if n)[1]

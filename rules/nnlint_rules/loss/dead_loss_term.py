@@ -78,7 +78,7 @@ def _cause(graph: Graph, term: LossTerm) -> Op | None:
         source = op.activations[0] if op.activations else None
         if op.is_kind("detach") and source is not None and source.requires_grad:
             return None if _is_copy(source, term) else op
-        if not op.grad_enabled and op.parameters:
+        if not op.grad_enabled and (op.parameters or any(part.requires_grad for part in op.activations)):
             return op
     return None
 

@@ -33,8 +33,8 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
     ## What it does
     Takes the loss apart into its summands and measures the gradient of each on the parameters that both train. Reports a term
     that compares the output with the targets and whose gradient is less than a thousandth of another term's. Terms that are
-    small on purpose (a written weight of 0.05 or less), regularizers and bonuses that read no targets, and trained models are
-    left alone.
+    small on purpose (a written weight of 0.05 or less), the part of the ratio that a written weight makes, regularizers and
+    bonuses that read no targets, and trained models are left alone.
 
     ## Why is this bad?
     The optimizer follows the sum of the gradients: the small term has no effect. A KL divergence summed over the batch beside
@@ -57,7 +57,8 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
         for large in terms.terms:
             shared = terms.shared(small, large)
             least = small.pull(shared)
-            ratio = large.pull(shared) / least if least > 0.0 else 0.0
+            # A weight that is written before the large term is meant to make it large.
+            ratio = large.pull(shared) / least / max(1.0, abs(large.factor)) if least > 0.0 else 0.0
             if large is not small and ratio > options.ratio and ratio > found.get(small.op.index, (0.0,))[0]:
                 found[small.op.index] = ratio, small, large
     for ratio, small, large in found.values():
