@@ -65,6 +65,8 @@ def _arrangements(target: Tensor, batch: int) -> Iterator[tuple[Tensor, bool]]:
     elif target.dim() in (2, 3):
         if target.shape[0] == batch:
             yield target, False
+            if target.dim() == 3:
+                yield target.transpose(1, 2), False  # features before time
         if target.shape[1] == batch:
             yield target.transpose(0, 1), True
 
