@@ -105,6 +105,10 @@ def _rows(key: str, value: Any, size: int, batch: int) -> Any:
         return (torch.rand if unit else torch.randn)(shape, dtype=value.dtype)
     if key in TOKENS or key.isdecimal():  # other integers (boxes, masks, positions) have a structure of their own
         return torch.randint(int(value.min()), int(value.max()) + 1, shape, dtype=value.dtype)
+    if key == "bbox" and not bool(value.any()):
+        corners = torch.randint(0, 400, shape, dtype=value.dtype)
+        corners[..., 2:] += corners[..., :2]
+        return corners
     return value[torch.arange(batch) % size]
 
 
@@ -128,8 +132,7 @@ def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> dict[str, torch.Ten
     if "duration_labels" in inspect.signature(model.forward).parameters:
         return _speech_labels(config, kwargs["input_ids"])
     classes = int(getattr(config, "num_labels", 0) or 2)
-    # The next token, not the same one: a decoder that is given its own labels has nothing to learn.
-    forms = [kwargs[key].roll(-1, -1) for key in reversed(TOKENS) if key in kwargs]
+    forms = [_token_labels(model, key, kwargs[key]) for key in reversed(TOKENS) if key in kwargs]
     batch = next((len(value) for value in kwargs.values() if isinstance(value, torch.Tensor) and value.dim()), BATCH)
     forms += [torch.randint(0, classes, (batch,)), torch.randint(1, 20, (batch, 5))]
     for labels in forms:
@@ -140,6 +143,17 @@ def _own_labels(model: nn.Module, kwargs: dict[str, Any]) -> dict[str, torch.Ten
         if isinstance(loss, torch.Tensor) and loss.dim() == 0 and bool(loss.isfinite()):
             return {"labels": labels}
     return {}
+
+
+def _token_labels(model: nn.Module, key: str, ids: torch.Tensor) -> torch.Tensor:
+    """The next token for a decoder that is given its input, the same for one that shifts labels itself, else other ids.
+
+    A model that sees both ways would only copy labels that are its input.
+    """
+    if key == "decoder_input_ids":
+        return ids.roll(-1, -1)
+    causal = any(getattr(module, "is_causal", False) is True for module in model.modules())
+    return ids.clone() if causal else ids.roll(1, 0)
 
 
 def _speech_labels(config: Any, tokens: torch.Tensor) -> dict[str, torch.Tensor]:

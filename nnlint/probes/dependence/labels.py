@@ -108,8 +108,7 @@ class SequenceLabels:
         for leaf in self._leaves:
             tensor = leaf.tensor
             plain = tensor.layout is torch.strided and tensor.dtype is not torch.bool and not tensor.is_complex()
-            words = ("mask", "label", "position", "target")
-            if not plain or any(leaf.name.startswith(word) or word == leaf.name for word in words[:2]):
+            if not plain or leaf.name.startswith(("mask", "position")):
                 continue
             axis = batch_axis(tensor, samples)
             if axis is None or tensor.dim() not in (2, 3) or samples < 2:

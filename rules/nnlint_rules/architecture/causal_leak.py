@@ -74,8 +74,11 @@ def _of_declaration(mixing: Mixing) -> Finding | None:
 
 def _of_labels(labels: SequenceLabels) -> Iterator[Finding]:
     later = [copy for copy in labels.copies if copy.shift >= 1]
-    # Where one input is predicted without being seen, another one that holds the same values is what it is predicted from.
+    # Where one input (labels that a decoder reads, moved on by one) is predicted from what is before it, another one that holds the
+    # same values is what it is predicted from.
     if not later or any(copy.own <= _LIMIT for copy in later):
+        return
+    if any(copy.own <= _LIMIT < copy.before for copy in labels.copies):
         return
     found = later[-1]
     if not found.by_vector:
