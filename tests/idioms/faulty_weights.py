@@ -298,7 +298,7 @@ def build_noise_in_evaluation():  # expect: SIG007
     return classifier(Net(), table())
 
 
-def build_sampled_latents_in_evaluation():  # expect: SIG007 warning
+def build_sampled_latents_in_evaluation():  # expect: SIG007 info
     class Net(nn.Module):
         def __init__(self):
             super().__init__()

@@ -229,6 +229,11 @@ class Batch:
         """Whether the training data is drawn in random order; None where that cannot be seen."""
         return is_shuffled(self._setup.data) if self._setup is not None else None
 
+    @property
+    def listed(self) -> bool:
+        """Whether the training data is a list of batches, read in its order."""
+        return self._setup is not None and isinstance(self._setup.data, (list, tuple))
+
     @cached_property
     def dataset_targets(self) -> Tensor | None:
         """Targets of the training dataset from its first to its last sample, or of some spread over it; None where unknown."""

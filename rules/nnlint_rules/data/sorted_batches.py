@@ -23,6 +23,7 @@ class SortedBatches(Options):
     batches: float = Field(0.8, description="share of single-class batches")
     overall: float = Field(0.8, description="largest share that a class may have in the data as a whole")
     batch_size: int = Field(8, description="smallest batch that is judged")
+    listed: int = Field(4, description="fewest batches of a list")
 
 
 @rule(
@@ -37,8 +38,8 @@ def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
 
     ## What it does
     Looks at the labels of up to 16 batches of a DataLoader that does not shuffle, and at the labels of the dataset as a whole: when
-    most batches hold one class and the dataset does not, the data is sorted by class. Iterable datasets, samplers of the user's
-    own and lists of batches keep the order they were given for a reason and are not judged.
+    most batches hold one class and the dataset does not, the data is sorted by class. So are lists of at least four batches.
+    Iterable datasets and samplers of the user's own keep the order they were given for a reason and are not judged.
 
     ## Why is this bad?
     Each stretch of training teaches the model to answer with the class at hand and to forget the others; batch norm's running
@@ -54,10 +55,12 @@ def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
     - PyTorch: `torch.utils.data.DataLoader` (shuffle)
     """
     batch.require_real_targets()
-    if batch.shuffled is None:
+    if batch.shuffled is None and not batch.listed:
         raise Skip("no DataLoader of an indexed dataset was given: the order of its samples cannot be judged")
     labels = batch_labels(batch) if not batch.shuffled else []
     sized = [one for one in labels if one.numel() >= options.batch_size]
+    if batch.listed and len(sized) < options.listed:
+        raise Skip(f"a list of {len(sized)} batches is too short to judge their order ({options.listed} are needed)")
     whole = _whole(batch, sized)
     if whole is None:
         return
@@ -67,9 +70,12 @@ def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
     yield Finding(
         at=batch,
         message=f"{len(pure)} of {len(sized)} batches hold a single class (first: {int(pure[0].mode().values)}), although the data "
-        f"has {len(counts(whole))} and the largest has {_largest_share(whole):.0%} of it: the loader does not shuffle sorted data",
+        f"has {len(counts(whole))} and the largest has {_largest_share(whole):.0%} of it: "
+        + ("the samples were sorted before they were batched" if batch.listed else "the loader does not shuffle sorted data"),
         evidence={"single_class_batches": len(pure), "batches": len(sized), "classes": len(counts(whole))},
-        fix="pass shuffle=True to the DataLoader of the training data",
+        fix="shuffle the samples before they are cut into batches (torch.randperm), or use a DataLoader with shuffle=True"
+        if batch.listed
+        else "pass shuffle=True to the DataLoader of the training data",
     )
 
 

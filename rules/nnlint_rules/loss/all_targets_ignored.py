@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     "all-targets-ignored",
     level="error",
     since="0.1",
-    explains=["DAT012", "LOS018", "LOS020", "SIG003", "GRD003", "GRD004", "TRN001", "TRN005", "TRN002"],
+    explains=["DAT012", "OPT004", "LOS018", "LOS020", "SIG003", "GRD003", "GRD004", "TRN001", "TRN005", "TRN002"],
 )
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Every target is ignored, or has weight 0.

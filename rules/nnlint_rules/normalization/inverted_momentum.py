@@ -20,13 +20,18 @@ class InvertedMomentum(Options):
     largest: float = Field(default=0.9, description="smallest momentum that is reported as inverted")
 
 
+#: An epsilon as large as a variance: no norm is meant to have it.
+_LARGEST_EPSILON = 0.05
+
+
 @rule("NRM007", "inverted-momentum", level="warning", since="0.1", explains=["NRM011", "SIG010"])
 def check(model: Model, options: InvertedMomentum) -> Iterator[Finding]:
-    """A batch-norm momentum of 0.9 or more, or of 0.
+    """A batch-norm momentum of 0.9 or more, of 0, or given where the epsilon is taken.
 
     ## What it does
     Reads the momentum of every norm that keeps running statistics. `momentum=None` (a cumulative average), norms
-    without running statistics, and norms put in eval mode are left out.
+    without running statistics, and norms put in eval mode are left out. An eps of 0.05 or more is a momentum that was passed
+    second: `nn.BatchNorm2d(64, 0.8)` sets eps to 0.8.
 
     ## Why is this bad?
     In torch the momentum is the weight of the new batch: running = 0.9 running + 0.1 batch by default. TensorFlow,
@@ -57,6 +62,7 @@ def check(model: Model, options: InvertedMomentum) -> Iterator[Finding]:
             else "leave the default momentum=0.1",
             modules=tuple(view.module_path for view in high),
         )
+    yield from _epsilons(model)
     still = [view for view in norms if _momentum(view) == 0.0]
     if still:
         yield Finding(
@@ -66,6 +72,23 @@ def check(model: Model, options: InvertedMomentum) -> Iterator[Finding]:
             evidence={"momentum": 0.0, "norms": [view.label for view in still]},
             fix="leave the default momentum=0.1",
             modules=tuple(view.module_path for view in still),
+        )
+
+
+def _epsilons(model: Model) -> Iterator[Finding]:
+    """Norms whose second positional argument was meant as a momentum."""
+    found = [view for view in model.named("_NormBase") if float(view.attribute("eps") or 0.0) >= _LARGEST_EPSILON]
+    if found:
+        eps = float(found[0].attribute("eps"))
+        yield Finding(
+            at=found[0],
+            message=f"eps={eps:g} is added to the variance (default 1e-05, limit {_LARGEST_EPSILON:g}): features of small variance are "
+            f"shrunk instead of normalized: {listed(view.label for view in found)}",
+            evidence={"eps": eps, "limit": _LARGEST_EPSILON, "norms": [view.label for view in found]},
+            fix=f"the second argument is eps: pass the momentum by name, momentum={1.0 - eps:.3g} where {eps:g} was the share that is kept"
+            if eps < 1.0
+            else "leave the default eps=1e-5",
+            modules=tuple(view.module_path for view in found),
         )
 
 

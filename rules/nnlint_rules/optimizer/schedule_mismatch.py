@@ -24,6 +24,7 @@ class ScheduleMismatch(Options):
     """No calibration: two lengths that the user gave are compared, with room for another count of epochs."""
 
     factor: float = Field(3.0, description="how many times shorter or longer than the planned steps")
+    spent: float = Field(1e-3, description="share of the largest rate at which a decay counts as spent")
     vanished: float = Field(1e-6, description="share of the learning rate that counts as none")
 
 
@@ -34,7 +35,8 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     ## What it does
     Steps a twin of the scheduler: a rate that falls to zero at the first step, or that stays zero for 200 steps, is reported;
     so is a scheduler of another optimizer. With `planned_steps` given, a schedule whose own length is at least 3 times shorter
-    (where it counts steps for certain) or 3 times longer than the training.
+    (where it counts steps for certain) or 3 times longer than the training. With `interval="step"` (Lightning says so itself) every
+    scheduler counts steps: a decay that takes the rate to a thousandth in less than a third of them is meant for epochs.
 
     ## Why is this bad?
     With a rate of zero nothing is learned from there on, without any error. A decay that is never reached leaves the model at
@@ -54,7 +56,7 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     schedule = optimizer.scheduler
     if schedule is None:
         return
-    fault = _fault(schedule, declared.planned_steps, options)
+    fault = _fault(schedule, declared.planned_steps, options, per_step=declared.interval == "step")
     if fault is None:
         return
     reason, fix = fault
@@ -70,7 +72,9 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     )
 
 
-def _fault(schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch) -> tuple[str, str] | None:
+def _fault(
+    schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch, *, per_step: bool
+) -> tuple[str, str] | None:
     if schedule.matches is False:
         return (
             "drives another optimizer than the one given: its rate never changes",
@@ -87,11 +91,29 @@ def _fault(schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatc
             f"keeps the learning rate at 0 for {len(rates) - 1} steps",
             "check the warm-up factor for an integer division, and its length",
         )
-    return _length_fault(schedule, planned, options)
+    return _length_fault(schedule, planned, options, per_step=per_step) or _spent(rates, planned, options, per_step=per_step)
 
 
-def _length_fault(schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch) -> tuple[str, str] | None:
-    name, in_steps = _LENGTHS.get(schedule.class_name, ("", False))
+def _spent(
+    rates: tuple[float, ...], planned: int | None, options: ScheduleMismatch, *, per_step: bool
+) -> tuple[str, str] | None:
+    """A decay in epochs that is stepped with every batch: the rate is spent long before the end."""
+    if not per_step or planned is None or not rates or rates[0] <= 0.0:
+        return None
+    last = next((step for step, rate in enumerate(rates) if rate <= options.spent * max(rates)), None)
+    if last is None or last * options.factor >= planned:
+        return None
+    return (
+        f"takes the learning rate from {max(rates):g} to {rates[last]:.3g} within {last} of the {planned} planned steps",
+        "step it once an epoch (Lightning: interval='epoch'), or multiply its lengths by the steps of an epoch",
+    )
+
+
+def _length_fault(
+    schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch, *, per_step: bool
+) -> tuple[str, str] | None:
+    name, certain = _LENGTHS.get(schedule.class_name, ("", False))
+    in_steps = certain or per_step
     length = schedule.settings.get(name)
     if planned is None or not isinstance(length, (int, float)):
         return None

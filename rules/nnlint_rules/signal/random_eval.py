@@ -22,8 +22,8 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     Runs the model twice in evaluation mode on the same batch with different seeds and compares the outputs. A difference
     above 1e-4 of the largest output is reported with the first operation that differs. Noise that is added to activations,
     or a random mask that scales them, is an error. Noise that samples a latent variable (a normal draw times a computed
-    deviation), or chooses among values (random crops, masked autoencoders), may well be the model's way of working: a
-    warning. Dropout has a rule of its own (ARC012). `declared={"stochastic"}` silences it.
+    deviation), or chooses among values (masked autoencoders, diffusion steps), is the model's way of working: an info. Values in
+    a random order, none left out, are a warning. Dropout has a rule of its own (ARC012). `declared={"stochastic"}` silences it.
 
     ## Why is this bad?
     Validation scores and predictions change from call to call, and a fault cannot be reproduced. Noise that regularizes
@@ -49,7 +49,7 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     reason = _purpose(found)
     yield Finding(
         at=found.op,
-        level=Level.WARNING if reason else None,
+        level=_level(found) if reason else None,
         message=f"{place}: two passes on the same batch differ by {found.difference:.2g} of the largest output (limit {_LIMIT:g})"
         + (f"; {reason}" if reason else ""),
         evidence={"difference": found.difference, "limit": _LIMIT},
@@ -57,6 +57,15 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
         '`declared={"stochastic"}`',
         confidence="medium" if reason else "high",
     )
+
+
+def _level(found: Randomness) -> Level:
+    """Sampling and masking are a model's way of working; all values in another order, or noise of unknown origin, hardly are."""
+    op = found.op
+    if op is None or found.meets is None:
+        return Level.WARNING
+    shuffles = op.is_kind("index") and op.input is not None and op.shape == op.input.shape
+    return Level.WARNING if shuffles else Level.INFO
 
 
 def _purpose(found: Randomness) -> str:
