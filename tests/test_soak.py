@@ -18,6 +18,8 @@ FOUND = {
     301: "a lazy layer beside a traced one, whose copies are no leaves",
     326: "fake tensors call kernels that no line of the user calls",
     339: "a nested batch where inputs are changed one by one",
+    4062: "no class labels in an empty batch",
+    4081: "nothing to fit in an empty batch",
     350: "a wrapper calls kernels to carry out a layer",
 }
 

@@ -160,6 +160,8 @@ def provide(session: Session) -> OverfitRun:
     """
     probe = LongerProbe(session, "OverfitRun")
     samples = sample_count(session.setup)
+    if not samples:
+        raise Skip("the batch is empty")
     steps = probe.steps(_EFFORT, min(SAMPLES, samples) / samples)
     losses = session.evidence("LossCalls")
     seed = session.plan.seed

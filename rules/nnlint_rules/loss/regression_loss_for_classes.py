@@ -95,7 +95,7 @@ def _labels(call: MeasuredLoss, options: ClassLabels) -> str | None:
 def _float_labels(call: MeasuredLoss, batch: Batch, options: ClassLabels) -> str | None:
     """Whole numbers from 0 on as floats, of which the inputs know no order: the classes differ, and not along a line."""
     values = call.target_value
-    if values is None or not values.is_floating_point() or values.dim() == 0 or values.numel() != len(values):
+    if values is None or not values.is_floating_point() or values.dim() == 0 or values.numel() != len(values) or not len(values):
         return None
     flat = values.reshape(-1)
     distinct = flat.unique()
