@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nnlint.finding import Skip
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.known_losses import (
