@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from nnlint import registry as registries
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.details import details_of
-from nnlint.evidence import PROBES, cost_of
-from nnlint.failure import SCRIPT, Failure, Failures
-from nnlint.finding import Finding, Level, Location, Skip
+from nnlint.evidence import PROBES, cost_of, runs_by_default
+from nnlint.failure import Failure, Failures, not_restored, out_of_budget
+from nnlint.finding import Finding, Level, Location, OutOfBudget, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user, location_of_exception, text_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
@@ -51,6 +51,8 @@ class _Check:
     session: Session | None = None
     raised: list[Raised] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)
+    cut: list[Rule] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -196,25 +198,26 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
 
 
 def _run_rules(running: _Check, setup: TrainingSetup) -> None:
+    from nnlint.guard.state_guard import RestoreError
     from nnlint.probes.session import Plan, Session
 
     settings = running.settings
-    deadline = time.monotonic() + settings.budget if settings.budget is not None else None
-    plan = Plan(
-        seed=settings.seed,
-        static=settings.static,
-        deep=settings.deep,
-        probes=settings.probes,
-        deadline=deadline,
-        on_step=_step_reporter(running),
-        details=settings.details,
-    )
+    plan = Plan.of(settings, _step_reporter(running))
     evidence = running.observed.evidence if running.observed is not None else {}
     running.session = session = Session(setup, plan, evidence)
     running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
-    with contextlib.closing(session):
-        _judge(running, session)
+    try:
+        with contextlib.closing(session):
+            _judge(running, session)
+    except RestoreError as error:
+        running.failures.append(not_restored(str(error), format_trace(error)))
+        reason = "the check ended: the state could not be restored (RUN013)"
+        left = (rule for rule in running.rules if rule.code not in running.judged)
+        running.skipped += [Skipped(code=rule.code, name=rule.name, reason=reason) for rule in left]
     running.failures += session.failures
+    if session.cut:
+        lost = {rule.code: runs_by_default(rule.required) for rule in running.cut}
+        running.failures.append(out_of_budget(settings.budget, session.cut, lost))
 
 
 def _judge(running: _Check, session: Session) -> None:
@@ -272,13 +275,23 @@ def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:
 
 
 def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
+    """Let a rule judge. What it found before it could go no further is kept."""
+    from nnlint.guard.state_guard import RestoreError
+
+    running.judged.add(rule.code)
     try:
         evidence = {parameter: _evidence(session, rule, parameter) for parameter in rule.evidence}
         if rule.options_parameter is not None:
             evidence[rule.options_parameter] = options_of(rule, running.settings)
-        found = list(rule.check(**evidence))
+        for finding in rule.check(**evidence):
+            running.raised.append(Raised(rule, finding, _level(rule, finding, running.settings)))
     except Skip as skip:
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=skip.reason))
+        if isinstance(skip, OutOfBudget):
+            running.cut.append(rule)
+    except RestoreError:
+        running.judged.discard(rule.code)
+        raise
     except BaseException as error:
         if is_fatal(error):
             raise
@@ -287,8 +300,6 @@ def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
             running.failures.append(failure)
         reason = "the rule crashed" if failure.code == "RUN007" else "code of the target raised"
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=f"{reason} ({failure.code})"))
-    else:
-        running.raised += [Raised(rule, finding, _level(rule, finding, running.settings)) for finding in found]
 
 
 def _evidence(session: Session | _Log, rule: Rule, parameter: str) -> Any:
@@ -327,7 +338,9 @@ def _raise_failures(running: _Check, registry: Registry) -> None:
     evidence = Failures(tuple(running.failures))
     for rule in registry.rules:
         if "Failures" in rule.evidence.values():
-            running.raised += [Raised(rule, finding, rule.level) for finding in rule.check(failures=evidence)]
+            running.raised += [
+                Raised(rule, finding, finding.level or rule.level) for finding in rule.check(failures=evidence)
+            ]
 
 
 # -------------------------------------------------------------------- report
@@ -339,9 +352,7 @@ def _report(running: _Check) -> TargetReport:
     shown = {finding.code for finding in findings}
     report = TargetReport(
         target=running.name,
-        status="failed"
-        if any(failure.code not in SCRIPT or failure.code in shown for failure in running.failures)
-        else "ok",
+        status="failed" if any(failure.fails(shown) for failure in running.failures) else "ok",
         findings=findings,
         skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
         timings={"total": time.perf_counter() - running.started},

@@ -282,6 +282,11 @@ HOMES: Mapping[str, str] = MappingProxyType(
 )
 
 
+def runs_by_default(names: Iterable[str]) -> bool:
+    """Whether all of this evidence is had without `--deep` and `--probe`."""
+    return not any(TABLE[name].probe for name in names)
+
+
 def cost_of(names: Iterable[str]) -> tuple[int, int]:
     """What the dearest of these kinds of evidence costs: its rank, and among equals its position in the table."""
     positions = {row.name: position for position, row in enumerate(_ROWS)}

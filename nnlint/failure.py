@@ -1,12 +1,12 @@
-"""What kept a check from running: the RUN family. Every failure makes the exit status 2."""
+"""What kept a check from running: the RUN family. Every failure at the level `error` makes the exit status 2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nnlint.finding import Finding, Location, Place
+from nnlint.finding import Finding, Level, Location, Place
 
 #: Codes and names of the RUN rules; their pages are in the rule pack.
 FAILURES: Mapping[str, str] = MappingProxyType(
@@ -18,10 +18,12 @@ FAILURES: Mapping[str, str] = MappingProxyType(
         "RUN005": "no-example-input",
         "RUN006": "out-of-budget",
         "RUN007": "rule-crashed",
+        "RUN008": "probe-failed",
         "RUN009": "process-crashed",
         "RUN010": "model-not-inspectable",
         "RUN011": "no-update-observed",
         "RUN012": "script-failed",
+        "RUN013": "state-not-restored",
     }
 )
 
@@ -40,6 +42,7 @@ class Failure:
         module: path of the innermost module being called.
         location: the user's line.
         trace: the traceback of the user's code.
+        level: below `error` where the check is complete all the same: nothing that runs by default was lost.
     """
 
     code: str
@@ -48,6 +51,11 @@ class Failure:
     module: str = ""
     location: Location | None = None
     trace: str | None = None
+    level: Level = Level.ERROR
+
+    def fails(self, shown: Collection[str]) -> bool:
+        """Whether the check is incomplete for it; `shown` are the codes of the findings in the report."""
+        return self.level is Level.ERROR and (self.code not in SCRIPT or self.code in shown)
 
     @property
     def name(self) -> str:
@@ -70,4 +78,34 @@ class Failures:
                     message=failure.message,
                     fix=failure.fix,
                     evidence={"trace": failure.trace} if failure.trace else {},
+                    level=failure.level,
                 )
+
+
+def out_of_budget(budget: float | None, cut: Mapping[str, str], lost: Mapping[str, bool]) -> Failure:
+    """What the time budget cut: a failure of the check only where a rule that runs by default was lost.
+
+    Args:
+        budget: in seconds; there is one where anything was cut.
+        cut: the probes that were cut, and how.
+        lost: codes of the rules that could not be judged, and whether each runs by default.
+    """
+    what = "; ".join(f"{probe} ({how})" for probe, how in cut.items())
+    rules = f"; {', '.join(sorted(lost))} could not be judged" if lost else ""
+    return Failure(
+        "RUN006",
+        f"the time budget of {budget or 0.0:g} s cut the check short: {what}{rules}",
+        fix="raise --budget, or make a step cheaper: --batch-size",
+        level=Level.ERROR if any(lost.values()) else Level.INFO,
+    )
+
+
+def not_restored(reason: str, trace: str) -> Failure:
+    """The end of a check whose model is no longer what the user gave."""
+    return Failure(
+        "RUN013",
+        f"{reason}: the check ended there",
+        fix="keep in forward only state that can be written back (tensors, plain attributes), and load the model anew before "
+        "you use it: the object that was checked is changed",
+        trace=trace,
+    )

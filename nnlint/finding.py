@@ -102,3 +102,7 @@ class Skip(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class OutOfBudget(Skip):
+    """A `Skip` for want of time: what the budget cut is reported once for the whole check."""

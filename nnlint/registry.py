@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from types import FunctionType, ModuleType
@@ -78,7 +79,24 @@ def load() -> Registry:
 @cache  # looking for a pack's modules again takes a sixth of the check of a small net
 def _rules_in(package: ModuleType) -> tuple[Rule, ...]:
     found = (getattr(value, "__nnlint_rule__", None) for value in _functions(package))
-    return tuple(made for made in found if isinstance(made, Rule))
+    rules = tuple(made for made in found if isinstance(made, Rule))
+    causes = _causes_of(package)
+    unknown = causes.keys() - {rule.code for rule in rules}
+    if unknown:
+        raise RuleError(f"{package.__name__}.causes: {', '.join(sorted(unknown))} is no rule of this pack")
+    return tuple(_explaining(rule, causes.get(rule.code, ())) for rule in rules)
+
+
+def _causes_of(package: ModuleType) -> Mapping[str, Iterable[str]]:
+    """What the pack's module `causes`, if it has one, says its rules explain: `CAUSES`, from a code to codes."""
+    module = sys.modules.get(f"{package.__name__}.causes")  # imported with the others
+    found: Mapping[str, Iterable[str]] = getattr(module, "CAUSES", {})
+    return found
+
+
+def _explaining(rule: Rule, codes: Iterable[str]) -> Rule:
+    """The rule with these codes added to those of its decorator."""
+    return replace(rule, explains=tuple(dict.fromkeys((*rule.explains, *codes))))
 
 
 def _functions(package: ModuleType) -> Iterator[FunctionType]:

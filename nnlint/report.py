@@ -126,7 +126,7 @@ class Report(_Model):
         """0 clean, 1 findings at or above `fail_on` (None: never), 2 a target or a rule that could not be checked."""
         if not self.results or any(result.status == "failed" for result in self.results):
             return 2
-        if any(finding.code.startswith("RUN") for finding in self.findings):
+        if any(finding.code.startswith("RUN") and finding.level is Level.ERROR for finding in self.findings):
             return 2
         if fail_on is not None and any(finding.level.at_least(fail_on) for finding in self.findings):
             return 1

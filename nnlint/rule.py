@@ -71,9 +71,14 @@ class Rule:
         return self.doc.splitlines()[0]
 
     @property
+    def required(self) -> tuple[str, ...]:
+        """The evidence, by type name, without which the rule cannot be evaluated."""
+        return tuple(kind for parameter, kind in self.evidence.items() if parameter not in self.optional)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """The catalogue's words for the evidence asked for, in the order of `NEEDS`."""
-        wanted = {NEEDS[kind] for parameter, kind in self.evidence.items() if parameter not in self.optional}
+        wanted = {NEEDS[kind] for kind in self.required}
         return tuple(dict.fromkeys(need for need in NEEDS.values() if need in wanted))
 
 
@@ -87,7 +92,8 @@ def rule(
         name: the bad pattern in kebab case (`softmax-before-cross-entropy`).
         level: "error", "warning" or "info".
         since: the nnlint version that first had the rule.
-        explains: codes of rules whose findings are symptoms of this one when both fire at the same modules.
+        explains: codes of rules whose findings are symptoms of this one when both fire at the same modules; a pack may say
+            it for all its rules in a module `causes` instead.
 
     Raises:
         RuleError: metadata, parameters or documentation headings are wrong; the message names the file.

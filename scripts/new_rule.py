@@ -39,11 +39,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint.finding import Finding
-from nnlint.rule import rule
+from nnlint import Finding, rule
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph
+    from nnlint import Graph
 
 
 @rule("{code}", "{name}", level="{level}", since="{since}")
@@ -135,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
         (arguments.root / path).parent.mkdir(parents=True, exist_ok=True)
         (arguments.root / path).write_text(text, encoding="utf-8")
         print(path)
+    print("if its findings account for those of other rules: a row in rules/nnlint_rules/causes.py")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint import kinds as taxonomy
 from nnlint.capture.facts import RunFacts
+from nnlint.capture.loss_call import LossCall
 from nnlint.finding import Location
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from nnlint.capture.axes.answers import OpAxes
     from nnlint.capture.axes.flow import AxisFlow
     from nnlint.capture.formulas.reading import Formula
-    from nnlint.capture.loss_call import LossCall
 
 
 class Op:
@@ -360,8 +360,6 @@ class Graph:
     @cached_property
     def loss_calls(self) -> tuple[LossCall, ...]:
         """Calls of loss functions that the final loss depends on; all of them where the final loss is unknown."""
-        from nnlint.capture.loss_call import LossCall
-
         candidates = self.calls("loss")
         if self.loss is not None:
             upstream = self.ancestors(self.loss) | {self.loss}

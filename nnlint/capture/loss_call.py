@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nnlint.capture.graph import Op
-from nnlint.finding import Location
+if TYPE_CHECKING:
+    from nnlint.capture.graph import Op
+    from nnlint.finding import Location
 
 
 class AtOp:
@@ -31,9 +32,9 @@ class LossCall(AtOp):
         self.op = op
         self.kind = op.name
         first = op.argument("input")
-        self.prediction: Op | None = first if isinstance(first, Op) else op.inputs[0] if op.inputs else None
+        self.prediction: Op | None = first if isinstance(first, type(op)) else op.inputs[0] if op.inputs else None
         target = op.argument("target", op.argument("targets"))
-        self.target: Op | None = target if isinstance(target, Op) else None
+        self.target: Op | None = target if isinstance(target, type(op)) else None
 
     @property
     def label(self) -> str:

@@ -47,5 +47,7 @@ class Printed:
         if not self._dropped.characters:
             return ""
         size = self._dropped.characters
-        shown = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size >= 1000 else f"{size} characters"
+        shown = (
+            f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size >= 1000 else f"{size} characters"
+        )
         return f"what the code prints is shown for its first pass only: {shown} of later passes were dropped"

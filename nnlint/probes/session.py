@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnlint.evidence import TABLE
-from nnlint.finding import Skip
-from nnlint.guard.state_guard import StateGuard
+from nnlint.finding import OutOfBudget, Skip
+from nnlint.frames import is_fatal
+from nnlint.guard.state_guard import RestoreError, StateGuard
 from nnlint.probes.fake import needs_fake
 from nnlint.probes.lazy import materialized
 from nnlint.probes.printed import Printed
+from nnlint.probes.torch_errors import one_line, probe_failure
 from nnlint.samples import first_samples, sample_count
 
 if TYPE_CHECKING:
+    from nnlint.config import CheckSettings
     from nnlint.failure import Failure
+    from nnlint.finding import Location
     from nnlint.probes.training_pass.run import TrainingPass
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -32,7 +36,9 @@ class Plan:
         static: no forward on real values.
         deep: the longer probes too.
         probes: names of single longer probes to run without `deep`.
-        deadline: `time.monotonic()` after which no further probe starts; None for no limit.
+        budget: seconds that the probes may take; None for no limit. The longer probes count it in work, so that the same seed gives
+            the same report; the clock only stops what takes longer than foreseen.
+        deadline: `time.monotonic()` at which the budget is used up.
         on_step: called after each step of a longer probe with its name, the steps done and the steps planned.
         details: measure what only pictures show too: histograms.
     """
@@ -41,9 +47,24 @@ class Plan:
     static: bool = False
     deep: bool = False
     probes: tuple[str, ...] = ()
+    budget: float | None = None
     deadline: float | None = None
     on_step: Callable[[str, int, int], None] | None = None
     details: bool = False
+
+    @classmethod
+    def of(cls, settings: CheckSettings, on_step: Callable[[str, int, int], None]) -> Plan:
+        """The plan that the settings of a check ask for; the time of its budget begins now."""
+        return cls(
+            seed=settings.seed,
+            static=settings.static,
+            deep=settings.deep,
+            probes=settings.probes,
+            budget=settings.budget,
+            deadline=time.monotonic() + settings.budget if settings.budget is not None else None,
+            on_step=on_step,
+            details=settings.details,
+        )
 
 
 #: Samples of the batch that the evaluation and independence probes run on.
@@ -60,23 +81,53 @@ class Session:
         self.timings: dict[str, float] = {}
         self.failures: list[Failure] = []
         self._printed = Printed()
+        self.work = 0.0  # multiply-adds that the longer probes have spent, as `longer.effort` counts them
+        self.cut: dict[str, str] = {}  # what the time budget cut -> how
         self._cache: dict[str, Any] = dict(observed or {})
+        self._raised: set[tuple[str, Location | None]] = set()
 
     def evidence(self, name: str) -> Any:
         """The evidence with this type name.
 
         Raises:
             Skip: it cannot be had; the reason is the same every time it is asked for.
+            RestoreError: a probe could not put the state back; nothing more can be measured.
         """
         if name not in self._cache:
-            try:
-                self._cache[name] = TABLE[name].load()(self)
-            except Skip as skip:
-                self._cache[name] = skip
+            self._cache[name] = self._provided(name)
         found = self._cache[name]
         if isinstance(found, Skip):
-            raise Skip(found.reason)
+            raise type(found)(found.reason)
         return found
+
+    def _provided(self, name: str) -> Any:
+        """The evidence, or the `Skip` that says why it cannot be had."""
+        try:
+            return TABLE[name].load()(self)
+        except Skip as skip:
+            return skip
+        except RestoreError:
+            raise
+        except BaseException as error:
+            if is_fatal(error):
+                raise
+            return self.failed(name, error)
+
+    def failed(self, probe: str, error: BaseException) -> Skip:
+        """Note that a probe raised, once for each exception; the `Skip` for what needs the probe.
+
+        Args:
+            probe: its name.
+            error: what it raised.
+        """
+        failure = probe_failure(probe, error)
+        if failure.location is None and "nnlint_kept" in vars(error):
+            failure = replace(failure, location=self.setup.construction.get(failure.module))
+        key = (one_line(error), failure.location)
+        if key not in self._raised:
+            self._raised.add(key)
+            self.failures.append(failure)
+        return Skip(f"the probe {probe!r} raised {one_line(error)} (RUN008)")
 
     @cached_property
     def guard(self) -> StateGuard:
@@ -104,19 +155,40 @@ class Session:
         """The reason for `is_fake`, as a skipped rule shows it."""
         return "static check: nothing is run on real values" if self.plan.static else "the model is on the meta device"
 
-    def measure(self, name: str, probe: Callable[[], Any], *, reads_only: bool = False) -> Any:
+    def use_whole_batch(self) -> None:
+        """Run the evaluation and independence probes on the whole batch: the model takes no smaller one."""
+        vars(self)["batch_inputs"] = self.setup.inputs
+        vars(self).pop("samples", None)
+
+    def check_clock(self, probe: str, how_far: str) -> None:
+        """Stop where the time of the budget is over.
+
+        Raises:
+            OutOfBudget: it is; noted in `cut`.
+        """
+        if self.plan.deadline is not None and time.monotonic() > self.plan.deadline:
+            raise self.out_of_budget(probe, f"stopped by the clock, {how_far}")
+
+    def out_of_budget(self, probe: str, how: str) -> OutOfBudget:
+        """Note that the budget cut a probe; what to raise."""
+        self.cut.setdefault(probe, how)
+        return OutOfBudget(f"the time budget was used up: {probe} was {how}")
+
+    def measure(self, name: str, probe: Callable[[], Any], *, reads_only: bool = False, attempt: str = "") -> Any:
         """Run a probe inside the state guard and note its time.
 
         Args:
             name: of the timing.
             probe: what to run.
             reads_only: the probe makes no backward into weights and no update: see `StateGuard.reading`.
+            attempt: says, for something that training never does (a smaller batch, other inputs, dropout replaced), what cannot be
+                done where it raises: no failure of the check then.
 
         Raises:
-            Skip: the time budget is used up.
+            Skip: the time budget is used up, or the probe raised: the failure is noted.
+            RestoreError: the state could not be put back; nothing more can be measured.
         """
-        if self.plan.deadline is not None and time.monotonic() > self.plan.deadline:
-            raise Skip("the time budget was used up before this probe")
+        self.check_clock(name, "not begun")
         start = time.perf_counter()
         try:
             guard = self.guard.reading() if reads_only else self.guard
@@ -124,6 +196,14 @@ class Session:
                 # What the user's own run warns of is not repeated for every probe, nor turned into an exception by a filter.
                 warnings.simplefilter("ignore")
                 return probe()
+        except (Skip, RestoreError):
+            raise
+        except BaseException as error:
+            if is_fatal(error):
+                raise
+            if attempt:
+                raise Skip(f"{attempt}: {one_line(error)}") from error
+            raise self.failed(name, error) from error
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
 

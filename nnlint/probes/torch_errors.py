@@ -1,11 +1,14 @@
-"""Likely causes of exceptions that torch raises in a forward, a loss or a backward, in the user's words."""
+"""What an exception in a run of the user's code says: the run it happened in, the line, and the likely cause in the user's words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from nnlint.frames import text_of
+from nnlint.failure import Failure
+from nnlint.finding import Skip
+from nnlint.frames import format_trace, location_of_exception, text_of
 
 
 def _matmul(match: re.Match[str]) -> str:
@@ -65,6 +68,13 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r"Trying to backward through the graph a second time"),
+        lambda _: (
+            "a tensor kept from one step to the next (a hidden state, a running value) still holds the last step's graph: "
+            "detach it where it is kept (`self.state = state.detach()`)"
+        ),
+    ),
+    (
         re.compile(r"does not require grad and does not have a grad_fn"),
         lambda _: "nothing trainable reaches the loss: look for detach, no_grad, item or numpy on the way",
     ),
@@ -95,3 +105,43 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the code called exit ({text or 0})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def during(run: str, fix: str) -> Iterator[None]:
+    """Say of an exception in which run of the user's code it was raised, for `probe_failure`; the innermost run counts.
+
+    Args:
+        run: in a few words: "training step 2".
+        fix: how to see it outside nnlint.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Skip):
+            vars(error).setdefault("nnlint_run", (run, fix))
+        raise
+
+
+def probe_failure(probe: str, error: BaseException) -> Failure:
+    """What a probe that raised says to the user."""
+    run, fix = vars(error).get("nnlint_run", ("", ""))
+    kept = vars(error).get("nnlint_kept", ())
+    location = location_of_exception(error)
+    if kept:
+        names = ", ".join(f"self.{name}" for _, name in kept[:3])
+        fix = f"{names} keeps the graph of the step before: detach it where it is kept (`self.{kept[0][1]} = ....detach()`)"
+    if not fix:
+        fix = (
+            "report it with the trace, it may be nnlint's fault"
+            if location is None
+            else "run the model on this batch outside nnlint: if it raises there too, fix it, else report it with the trace"
+        )
+    return Failure(
+        "RUN008",
+        f"{run or f'the probe {probe!r}'} raised {one_line(error)}" + (f" (probe {probe!r})" if run else ""),
+        fix=fix if kept else likely_cause(error) or fix,
+        module=kept[0][0] if kept else "",
+        location=location,
+        trace=format_trace(error),
+    )

@@ -103,8 +103,8 @@ def assume_targets(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup
         return setup
     try:
         trial = Trial(setup.model)
-    except Exception:
-        return setup
+    except Exception as error:
+        return setup.with_assumption(f"no targets could be made up: a copy of the model raised {type(error).__name__}")
     outcome = trial.run(setup.inputs)
     if not outcome.succeeded or next(tensors_in(outcome.output), None) is None:
         return setup

@@ -362,3 +362,34 @@ def build_graph_kept_from_the_last_batch():  # expect: RUN004
             return self.head(self.cell(x, self.hidden))
 
     return classifier(Stateful(), table())
+
+
+def build_hidden_state_never_detached():  # expect: RUN008
+    class Stateful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(20, 32), nn.Linear(32, 5)
+            self.hidden = None
+
+        def forward(self, x):
+            self.hidden = self.cell(x, self.hidden)
+            return self.head(self.hidden)
+
+    return classifier(Stateful(), table())  # <- RUN008
+
+
+def build_forward_that_breaks_in_evaluation():  # expect: RUN008
+    class Teacher(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.student, self.average = mlp(), None
+
+        def forward(self, x):
+            return self.student(x) if self.training else self.average(x)  # <- RUN008
+
+    return classifier(Teacher(), table())
+
+
+def build_optimizer_that_wants_sparse_gradients():  # expect: RUN008
+    model = mlp()
+    return {**classifier(model, table()), "optimizer": torch.optim.SparseAdam(model.parameters(), lr=0.01)}

@@ -29,6 +29,8 @@ NO_IDIOM = {
     "RUN001": "the target is not there: no model to speak of (tests/setup)",
     "RUN005": "no input is given and none can be inferred (tests/setup)",
     "RUN006": "the limit is the caller's (tests/rules/run, tests/cli)",
+    "RUN009": "the process has to die for it (tests/cli)",
+    "RUN013": "the state guard has to be broken for it (tests/rules/run)",
     "RUN007": "a rule has to be broken for it (tests/rules/run, tests/cli)",
 }
 _MARK = re.compile(r"# <- ([A-Z0-9 ]+)")

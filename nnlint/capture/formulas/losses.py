@@ -192,4 +192,8 @@ def _complement(node: Any) -> Any | None:
     """X of `1 - x`, past a guard on either."""
     inner = past_guard(node)
     both = operands(inner) if name_of(inner) in ("sub", "rsub") else None
-    return past_guard(both[1]) if both is not None and isinstance(both[0], (int, float)) and abs(both[0] - 1) < 1e-2 else None
+    return (
+        past_guard(both[1])
+        if both is not None and isinstance(both[0], (int, float)) and abs(both[0] - 1) < 1e-2
+        else None
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.finding import Skip
-from nnlint.frames import is_fatal
+from nnlint.finding import OutOfBudget, Skip
 from nnlint.probes.dependence.outputs import evaluate, forward, relative_difference
+from nnlint.probes.longer.forward_loss import sparing_gradients
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.samples import batch_axis, first_samples, rolled, sample_count
@@ -63,6 +64,8 @@ class InputInfluence:
         constant: it could not be changed (all values equal), so that nothing can be said.
         shape: of the tensor.
         ignored: features without influence, of a tensor that matters.
+        updated: a tensor that does not matter was looked at again after a few updates; False where the model has nothing to update.
+        unknown: why it cannot be told whether the tensor, or some of its features, matter; empty where it can.
     """
 
     name: str
@@ -71,31 +74,58 @@ class InputInfluence:
     constant: bool
     shape: tuple[int, ...]
     ignored: tuple[IgnoredFeatures, ...] = ()
+    updated: bool = True
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
 class InputGradients:
-    """Gradients of a random projection of the last sample's outputs with respect to the floating inputs of two samples.
+    """Gradients of a random projection of the last sample's outputs with respect to the floating inputs of a few samples.
 
     Attributes:
         inputs: for each tensor of the inputs in order its absolute gradient over the samples; None where it has none.
-        mixing: largest gradient with respect to the other sample, relative to the largest with respect to the same one;
+        mixing: largest gradient with respect to the other samples, relative to the largest with respect to the same one;
             None where no output has the batch as its first dimension.
+        refused: why there are none although there is something to differentiate; empty where there are.
     """
 
     inputs: tuple[torch.Tensor | None, ...]
     mixing: float | None
+    refused: str = ""
 
 
-def input_gradients(session: Session, base: list[torch.Tensor]) -> InputGradients | None:
-    """Run the backward pass in evaluation mode; None where there is nothing to differentiate. The caller holds the guard.
+def measured_gradients(session: Session, base: list[torch.Tensor]) -> InputGradients | None:
+    """The gradients of two samples, or of as many as the model takes; None where there is nothing to differentiate.
 
     Args:
         session: whose model is run.
         base: outputs for `session.batch_inputs`: an axis of theirs is that of the samples if it shrinks with the batch.
+
+    Raises:
+        OutOfBudget: the time budget is used up.
     """
+    few = first_samples(session.batch_inputs, session.samples, _DIFFERENTIATED)
+    refused = ""
+    for inputs in (few,) if few is session.batch_inputs else (few, session.batch_inputs):
+        run = partial(_input_gradients, session, base, inputs)
+        try:
+            found: InputGradients | None = session.measure(
+                "gradients of the inputs",
+                run,
+                reads_only=True,
+                attempt="the inputs cannot be differentiated in evaluation mode",
+            )
+        except OutOfBudget:
+            raise
+        except Skip as skip:  # a batch of one size, cuDNN's recurrent layers
+            refused = skip.reason
+        else:
+            return found
+    return InputGradients((), None, refused)
+
+
+def _input_gradients(session: Session, base: list[torch.Tensor], inputs: Any) -> InputGradients | None:
     setup = session.setup
-    inputs = first_samples(session.batch_inputs, session.samples, _DIFFERENTIATED)
     count = session.samples if inputs is session.batch_inputs else _DIFFERENTIATED
     tensors = [tensor for _, tensor in named_inputs(setup.with_inputs(inputs))]
     leaves: dict[int, torch.Tensor] = {}
@@ -107,22 +137,17 @@ def input_gradients(session: Session, base: list[torch.Tensor]) -> InputGradient
         return leaf * 1  # no leaf: the model may write to its input in place
 
     setup.model.eval()
-    try:
-        with torch.enable_grad():
-            given = map_tensors(as_leaf, inputs)
-            if not leaves:
-                return None
-            outputs = forward(setup, given, seed=session.plan.seed, mode="evaluation")
-            wholes = base if len(base) == len(outputs) else [None] * len(outputs)
-            follows = [_is_batched(a, count, b, session.samples) for a, b in zip(outputs, wholes, strict=True)]
-            loss, batched = _projection(outputs, follows, seed=session.plan.seed)
-            if loss is None:
-                return None
-            found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    except Exception as error:
-        if is_fatal(error):
-            raise
-        return None  # no backward in evaluation mode (cuDNN's recurrent layers): the forwards have to do
+    with torch.enable_grad():
+        given = map_tensors(as_leaf, inputs)
+        if not leaves:
+            return None
+        outputs = forward(setup, given, seed=session.plan.seed)
+        wholes = base if len(base) == len(outputs) else [None] * len(outputs)
+        follows = [_is_batched(a, count, b, session.samples) for a, b in zip(outputs, wholes, strict=True)]
+        loss, batched = _projection(outputs, follows, seed=session.plan.seed)
+        if loss is None:
+            return None
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     absolute = (gradient.abs() if gradient is not None else None for gradient in _optional(found))
     by_leaf = dict(zip(leaves, absolute, strict=True))
     gradients = tuple(by_leaf.get(id(tensor)) for tensor in tensors)
@@ -181,7 +206,8 @@ class InputProbe:
     def run(self) -> tuple[InputInfluence, ...]:
         """The influence of every input tensor that can be changed."""
         named = list(named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)))
-        gradients = self._gradients.inputs if self._gradients is not None else (None,) * len(named)
+        has_gradients = self._gradients is not None and not self._gradients.refused
+        gradients = self._gradients.inputs if self._gradients is not None and has_gradients else (None,) * len(named)
         return tuple(
             self._judge(name, tensor, gradient)
             for (name, tensor), gradient in zip(named, gradients, strict=True)
@@ -192,38 +218,52 @@ class InputProbe:
         whole = InputInfluence(
             name, matters=True, is_mask="mask" in name.lower(), constant=False, shape=tuple(tensor.shape)
         )
-        if gradient is not None and bool(gradient.any()):
-            features = () if whole.is_mask else self._features(tensor, gradient)
-            return replace(whole, ignored=features)
-        if torch.equal(rolled(tensor, self._count), tensor):
-            return replace(whole, constant=True)
+        try:
+            if gradient is not None and bool(gradient.any()):
+                return replace(whole, ignored=() if whole.is_mask else self._features(tensor, gradient))
+            if torch.equal(rolled(tensor, self._count), tensor):
+                return replace(whole, constant=True)
+            matters = self._matters(name, tensor, partial(self._at_other_samples, tensor))
+        except OutOfBudget:
+            raise
+        except Skip as skip:
+            return replace(whole, unknown=skip.reason)
+        refused = self._gradients.refused if self._gradients is not None else ""
+        by_feature = tensor.is_floating_point() and not whole.is_mask
+        return replace(
+            whole, matters=matters, updated=self._can_update, unknown=refused if matters and by_feature else ""
+        )
 
-        def change(leaf: torch.Tensor) -> torch.Tensor:
-            return rolled(leaf, self._count if leaf is tensor else sample_count(self._session.setup))
+    def _at_other_samples(self, tensor: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
+        return rolled(leaf, self._count if leaf is tensor else sample_count(self._session.setup))
 
-        return replace(whole, matters=self._matters(name, tensor, change))
+    @property
+    def _can_update(self) -> bool:
+        return any(parameter.requires_grad for parameter in self._session.setup.model.parameters())
 
     # ------------------------------------------------------------ changing and looking
 
     def _matters(
         self, name: str, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, again: bool = True
     ) -> bool:
-        """Whether the change shows in the outputs or, looking `again`, in the training loss or after a few updates."""
-        session = self._session
-        if session.measure(f"influence of {name}", lambda: self._evaluated(tensor, change) > NOTHING):
+        """Whether the change shows in the outputs or, looking `again`, in the training loss or after a few updates.
+
+        Raises:
+            Skip: the model does not take the change, or cannot be updated although it has what to update.
+        """
+        session, label = self._session, f"influence of {name}"
+        refused = f"the model does not take {name} of other samples"
+        if session.measure(label, lambda: self._evaluated(tensor, change) > NOTHING, attempt=refused):
             return True
         if not again:
             return False
         full = self._in_whole_batch(tensor)
-        if full is not None and session.measure(f"influence of {name}", lambda: self._trained(full, change) > NOTHING):
+        if full is not None and session.measure(label, lambda: self._trained(full, change) > NOTHING, attempt=refused):
             return True
-        try:
-            label = f"influence of {name} after steps"
-            return bool(
-                second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
-            )
-        except Skip:
+        if not self._can_update:
             return False
+        label = f"influence of {name} after steps"
+        return second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
 
     def _evaluated(
         self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, fresh: bool = False
@@ -246,14 +286,12 @@ class InputProbe:
         session.guard.rewind()
         setup = session.setup.with_inputs(inputs)
         setup.model.train()
-        seed_everything(session.plan.seed)
-        try:
-            with torch.no_grad():
-                output, loss = setup.run()
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            return []
+
+        def run() -> tuple[Any, torch.Tensor | None]:
+            seed_everything(session.plan.seed)
+            return setup.run()
+
+        output, loss = sparing_gradients(run)
         values = [tensor for _, tensor in tensor_leaves(output if loss is None else loss)]
         return [tensor.detach() for tensor in values if tensor.is_floating_point() and tensor.numel()]
 

@@ -9,8 +9,8 @@ import torch
 from nnlint.capture.torch_private import is_wrapper
 from nnlint.dense import stored
 from nnlint.finding import Skip
-from nnlint.frames import is_fatal
-from nnlint.probes.torch_errors import one_line
+from nnlint.probes.longer.forward_loss import needs_gradients
+from nnlint.probes.torch_errors import during
 from nnlint.seeding import seed_everything
 from nnlint.setup.training_setup import call
 from nnlint.tensors import is_dense, tensors_in
@@ -18,31 +18,32 @@ from nnlint.tensors import is_dense, tensors_in
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
+#: How to see outside nnlint what a forward in evaluation mode raises.
+_IN_EVALUATION = "call model.eval() and run the model on this batch: validation raises there too"
+
 
 def evaluate(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tensor]:
     """Floating outputs of one evaluation-mode forward without gradients; the caller holds the state guard.
 
+    An exception of the model passes.
+
     Raises:
-        Skip: the model raises in evaluation mode.
+        Skip: the forward differentiates itself (forces from an energy, a gradient penalty): it is no forward without gradients.
     """
     setup.model.eval()
-    with torch.no_grad():
-        return [tensor.detach() for tensor in forward(setup, inputs, seed=seed, mode="evaluation")]
-
-
-def forward(setup: TrainingSetup, inputs: Any, *, seed: int, mode: str) -> list[torch.Tensor]:
-    """Floating outputs of one forward in whatever mode the model is in.
-
-    Raises:
-        Skip: the model raises.
-    """
-    seed_everything(seed)
     try:
-        output = call(setup.model, inputs)
-    except BaseException as error:
-        if is_fatal(error):
-            raise
-        raise Skip(f"the forward raised in {mode} mode: {one_line(error)}") from error
+        with during("the forward in evaluation mode", _IN_EVALUATION), torch.no_grad():
+            return [tensor.detach() for tensor in forward(setup, inputs, seed=seed)]
+    except RuntimeError as error:
+        if needs_gradients(error):
+            raise Skip("the forward differentiates itself: it cannot be run without gradients") from error
+        raise
+
+
+def forward(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tensor]:
+    """Floating outputs of one forward in whatever mode the model is in; an exception of the model passes."""
+    seed_everything(seed)
+    output = call(setup.model, inputs)
     numbers = [
         tensor if is_dense(tensor) and not is_wrapper(tensor) else stored(tensor) for tensor in tensors_in(output)
     ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nnlint.finding import Skip
+from nnlint.probes.measured import measured
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,8 @@ _NO_PADDING = "no padding in the batch: no mask, no lengths, no padding id and n
 ROUNDING = 1e-4
 #: Samples that are compared.
 _COMPARED = 4
+#: Said where the model raises on what the probe makes of the batch.
+_REFUSED = "the model does not take its batch with other padding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class PaddingStats:
             raise Skip("no real batch was given: inputs were made up by nnlint")
         self._session = session
 
-    @cached_property
+    @measured
     def _leaves(self) -> tuple[Leaf, ...]:
         from nnlint.probes.dependence.padded import Leaf
         from nnlint.probes.training_pass.run import named_inputs
@@ -71,7 +73,7 @@ class PaddingStats:
             Leaf(name, index, tensor) for index, (name, tensor) in enumerate(named_inputs(self._session.setup))
         )
 
-    @cached_property
+    @measured
     def _found(self) -> tuple[int, tuple[PaddedSequence, ...]]:
         """The number of samples, and the padded inputs."""
         from nnlint.probes.dependence.padded import find_padding
@@ -92,7 +94,7 @@ class PaddingStats:
     def _samples(self) -> int:
         return self._found[0]
 
-    @cached_property
+    @measured
     def pad_ids(self) -> PadIds:
         """Ids that are declared to be padding: `padding_idx` of an embedding, `pad_token_id` of a configuration."""
         from nnlint.probes.dependence.pad_ids import pad_ids
@@ -104,7 +106,7 @@ class PaddingStats:
         """The padded inputs; empty where the batch has no padding."""
         return self._found[1]
 
-    @cached_property
+    @measured
     def in_loss(self) -> PaddingInLoss:
         """What padded target positions contribute to the loss.
 
@@ -117,7 +119,7 @@ class PaddingStats:
 
     # ------------------------------------------------------------ outputs
 
-    @cached_property
+    @measured
     def read(self) -> tuple[PaddingRead, ...]:
         """The padded inputs whose padding reaches the outputs at valid positions.
 
@@ -154,11 +156,11 @@ class PaddingStats:
             before = evaluate(setup, chosen.inputs, seed=session.plan.seed)
             try:
                 after = evaluate(setup, shorter.inputs, seed=session.plan.seed)
-            except Skip:
+            except Exception:
                 return None  # a table of positions, or a mask, of one fixed length
             return change(before, after, chosen, shorter.sizes)
 
-        found: float | None = session.measure("padding cut off", run, reads_only=True)
+        found: float | None = session.measure("padding cut off", run, reads_only=True, attempt=_REFUSED)
         return found
 
     def _chosen(self, number: int | None) -> Chosen:
@@ -195,6 +197,7 @@ class PaddingStats:
             "search for what reads the padding",
             lambda: find_cause(session.setup, copies, own, seed=session.plan.seed, cuts=cuts),
             reads_only=True,
+            attempt=_REFUSED,
         )
         if cause is None:
             return None
@@ -227,7 +230,7 @@ class PaddingStats:
                     outputs.append(evaluate(session.setup, inputs, seed=session.plan.seed))
             return change(outputs[0], outputs[1], chosen)
 
-        found: float | None = session.measure("padding filled", run, reads_only=True)
+        found: float | None = session.measure("padding filled", run, reads_only=True, attempt=_REFUSED)
         return found
 
     def _copies(self, sequence: PaddedSequence) -> Chosen | None:

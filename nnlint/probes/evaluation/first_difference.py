@@ -11,7 +11,6 @@ from torch import fx
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.capture.recorder import Observer, Recorder, Substitute
-from nnlint.frames import is_fatal
 from nnlint.probes.dependence.outputs import zeroed
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
@@ -109,17 +108,12 @@ def changed_entries(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 def first_difference(setup: TrainingSetup, one: Run, other: Run, differs: Differs) -> Difference | None:
     """The first op whose output differs between two runs, among those that the differing outputs depend on.
 
-    None where a run raises or no op differs. The caller holds the state guard.
+    None where no op differs. The caller holds the state guard; an exception of the model passes.
     """
     first, second = _Kept(), _Compared([], differs)
-    try:
-        recorded(setup, one, first)
-        second.kept = first.found
-        graph = recorded(setup, other, second)
-    except Exception as error:
-        if is_fatal(error):
-            raise
-        return None
+    recorded(setup, one, first)
+    second.kept = first.found
+    graph = recorded(setup, other, second)
     suspects = [*second.differing, *([second.parted] if second.parted is not None else [])]
     differing = {graph.of(node) for node in suspects}
     reached = [output for output in graph.outputs if output in differing] or list(graph.outputs)

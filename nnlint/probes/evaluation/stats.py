@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nnlint.capture.graph import Graph, Op
-from nnlint.finding import Skip
+from nnlint.finding import OutOfBudget, Skip
 from nnlint.probes.evaluation.noise import meets
+from nnlint.probes.measured import measured
+from nnlint.probes.torch_errors import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +70,18 @@ class NonFiniteEvaluation:
 
 @dataclass(frozen=True)
 class _Passes:
-    """Outputs of one evaluation pass, of another, and whether the first drew random numbers."""
+    """Outputs of one evaluation pass and of another.
+
+    Attributes:
+        replaced: of the pass with the first sample replaced; None where all samples are equal, or where it raised.
+        drawing: whether the first drew random numbers.
+        refused: what the pass with the first sample replaced raised; empty where it did not.
+    """
 
     first: list[torch.Tensor]
     replaced: list[torch.Tensor] | None
     drawing: bool
+    refused: str = ""
 
 
 class EvalStats:
@@ -82,16 +92,16 @@ class EvalStats:
 
     # ------------------------------------------------------------ train against eval
 
-    @cached_property
+    @measured
     def _without_dropout(self) -> ForwardStats:
         from nnlint.probes.training_pass.run import run_without_dropout
 
         session = self._session
-        found: ForwardStats | None = session.measure(
-            "forward without dropout", lambda: run_without_dropout(session.setup, seed=session.plan.seed)
+        found: ForwardStats = session.measure(
+            "forward without dropout",
+            lambda: run_without_dropout(session.setup, seed=session.plan.seed),
+            attempt="the forward cannot be run with its dropout left out",
         )
-        if found is None:
-            raise Skip("the forward without dropout raised")
         return found
 
     def without_dropout(self, op: Op) -> LayerStats | None:
@@ -111,7 +121,7 @@ class EvalStats:
             return None
         return float(noisy.std**2 / plain.std**2)
 
-    @cached_property
+    @measured
     def gap(self) -> TrainEvalGap | None:
         """Training mode without dropout and with fixed statistics against evaluation mode; None when they agree.
 
@@ -126,13 +136,29 @@ class EvalStats:
 
     # ------------------------------------------------------------ eval against eval
 
-    @cached_property
+    @measured
     def _passes(self) -> _Passes:
         """Outputs of one pass, and of another with another seed and the first sample replaced.
 
         The second answers two questions at once: where the other samples' outputs agree, evaluation is neither random nor
         does it mix samples. None where all samples are equal.
+
+        Raises:
+            Skip: the forward raises in evaluation mode, on a few samples and on the whole batch.
         """
+        session = self._session
+        if session.batch_inputs is not session.setup.inputs:
+            try:
+                return self._both_passes(attempt="the model does not take fewer samples than the batch has")
+            except OutOfBudget:
+                raise
+            except Skip:
+                session.use_whole_batch()
+        if session.setup.own_loss is not None:
+            return self._both_passes(attempt="forward does not take what training_step is given")
+        return self._both_passes()
+
+    def _both_passes(self, *, attempt: str = "") -> _Passes:
         from nnlint.probes.dependence.outputs import evaluate
         from nnlint.samples import with_first_sample_replaced
         from nnlint.seeding import draws
@@ -146,9 +172,12 @@ class EvalStats:
             if replaced is None:
                 return _Passes(first, None, drawing)
             session.guard.rewind(after_reading=True)
-            return _Passes(first, evaluate(session.setup, replaced, seed=seed + 1), drawing)
+            try:
+                return _Passes(first, evaluate(session.setup, replaced, seed=seed + 1), drawing)
+            except Exception as error:  # no batch that training makes: the first id has to be a start token, say
+                return _Passes(first, None, drawing, one_line(error))
 
-        found: _Passes = session.measure("evaluation passes", run, reads_only=True)
+        found: _Passes = session.measure("evaluation passes", run, reads_only=True, attempt=attempt)
         return found
 
     @property
@@ -158,17 +187,23 @@ class EvalStats:
 
     @property
     def replaced_outputs(self) -> list[torch.Tensor] | None:
-        """The same with another seed and the first sample replaced; None where all samples are equal."""
+        """The same with another seed and the first sample replaced; None where all samples are equal.
+
+        Raises:
+            Skip: the model does not take such a batch.
+        """
+        if self._passes.refused:
+            raise Skip(f"the model does not take its batch with the first sample replaced: {self._passes.refused}")
         return self._passes.replaced
 
-    @cached_property
+    @measured
     def randomness(self) -> Randomness | None:
         """How two evaluation passes with different seeds differ; None when they agree."""
         from nnlint.probes.dependence.outputs import evaluate, other_samples, relative_difference
 
         session = self._session
         seed, inputs = session.plan.seed, session.batch_inputs
-        others = other_samples(self.outputs, self.replaced_outputs, samples=session.samples)
+        others = other_samples(self.outputs, self._passes.replaced, samples=session.samples)
         agree = others is not None and relative_difference(*others) <= SAME
         if agree and not self._passes.drawing:
             return None
@@ -186,13 +221,15 @@ class EvalStats:
 
         session = self._session
         runs = [Run(session.batch_inputs, seed, session.setup.model.eval) for seed in (session.plan.seed, other)]
-        found: Difference | None = session.measure(
-            "search for the random op",
-            lambda: first_difference(session.setup, runs[0], runs[1], by_entries(any_change)),
-        )
+        found: Difference | None = None
+        with suppress(Skip):  # the difference is there, with its place or without; what raised is a failure of its own
+            found = session.measure(
+                "search for the random op",
+                lambda: first_difference(session.setup, runs[0], runs[1], by_entries(any_change)),
+            )
         return Randomness(difference, found.op if found else None, found.graph if found else None)
 
-    @cached_property
+    @measured
     def output_spread(self) -> float | None:
         """Spread of the evaluation outputs over the samples, relative to their size; 0 when the input does not matter.
 
@@ -205,14 +242,14 @@ class EvalStats:
     @property
     def samples_differ(self) -> bool:
         """Whether the samples that the passes ran on differ at all."""
-        return self.replaced_outputs is not None
+        return self._passes.replaced is not None or bool(self._passes.refused)
 
-    @cached_property
+    @measured
     def outputs_finite(self) -> bool:
         """Whether every output has a finite value at least somewhere."""
         return all(bool(tensor.isfinite().any()) for tensor in self.outputs)
 
-    @cached_property
+    @measured
     def non_finite(self) -> NonFiniteEvaluation | None:
         """Where NaN or Inf in the outputs comes from; None where they are finite (-Inf is a mask), or no op makes it."""
         from nnlint.probes.evaluation.first_difference import Run, recorded
@@ -238,7 +275,7 @@ class EvalStats:
         except Skip:  # no update can be made: what is there stays
             return False
 
-    @cached_property
+    @measured
     def spread_after_steps(self) -> float | None:
         """The spread over the whole batch after a few updates, at the first where it is there.
 

@@ -79,6 +79,7 @@ class ScheduleInfo:
         settings: its plain attributes (`T_max`, `step_size`, `total_steps`, `gamma`, ...).
         matches: whether it drives this optimizer; None where that cannot be seen.
         rates: learning rate of the first group now and after each of the next steps; empty where it cannot be foreseen.
+        ended: what ended `rates` early, in words; empty where nothing did.
     """
 
     class_name: str
@@ -87,6 +88,7 @@ class ScheduleInfo:
     settings: Mapping[str, Any]
     matches: bool | None
     rates: tuple[float, ...] = ()
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ def _schedule(scheduler: Any, *optimizers: Any) -> ScheduleInfo | None:
         if not name.startswith("_") and isinstance(value, (bool, int, float, str, list, tuple, Tensor))
     }
     last = held.get("_last_lr") or ()
+    rates, ended = future_rates(scheduler, _FORESEEN_STEPS)
     drives = held.get("optimizer")
     return ScheduleInfo(
         class_name=type(scheduler).__name__,
@@ -250,7 +253,8 @@ def _schedule(scheduler: Any, *optimizers: Any) -> ScheduleInfo | None:
         last_lr=tuple(float(rate) for rate in last),
         settings=settings,
         matches=None if drives is None else any(_is_same(drives, optimizer) for optimizer in optimizers),
-        rates=future_rates(scheduler, _FORESEEN_STEPS),
+        rates=rates,
+        ended=ended,
     )
 
 

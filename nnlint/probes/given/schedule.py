@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
 
+from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seeded
 
 #: Schedulers that answer to a metric set no rates of their own.
 _BY_METRIC = (lr_scheduler.ReduceLROnPlateau,)
 
 
-def future_rates(scheduler: Any, steps: int) -> tuple[float, ...]:
-    """Learning rate of the first group now and after each of the next steps; empty where the scheduler cannot be stepped.
+def future_rates(scheduler: Any, steps: int) -> tuple[tuple[float, ...], str]:
+    """Learning rate of the first group now and after each of the next steps, and what ended the forecast early; empty if nothing did.
 
     The twin shares no state that stepping writes to: its optimizer is a stand-in, and its lists and nested schedulers are copies.
     """
     if not isinstance(scheduler, lr_scheduler.LRScheduler) or isinstance(scheduler, _BY_METRIC):
-        return ()
+        return (), ""
     rates: list[float] = []
-    with warnings.catch_warnings(), seeded(0), suppress(Exception):
-        # What is raised ends the forecast: OneCycleLR past its end, a user's scheduler that needs the real optimizer.
+    with warnings.catch_warnings(), seeded(0):
         warnings.simplefilter("ignore")
-        twin = _twin(scheduler, _stand_in(scheduler.optimizer))
-        rates.append(float(twin.optimizer.param_groups[0]["lr"]))
-        for _ in range(steps):
-            twin.step()
+        try:
+            twin = _twin(scheduler, _stand_in(scheduler.optimizer))
             rates.append(float(twin.optimizer.param_groups[0]["lr"]))
-    return tuple(rates)
+            for _ in range(steps):
+                twin.step()
+                rates.append(float(twin.optimizer.param_groups[0]["lr"]))
+        except Exception as error:  # OneCycleLR past its end, a user's scheduler that needs the real optimizer
+            return tuple(rates), f"stepping a copy of {type(scheduler).__name__} raised {one_line(error)}"
+    return tuple(rates), ""
 
 
 def _stand_in(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -25,12 +25,43 @@ _LOWER = frozenset(
 )
 #: Operations that it runs in float32, and whose result stays so.
 _FULL = frozenset(
-    {"pow", "rdiv", "rpow", "acos", "asin", "cosh", "sinh", "tan", "cdist", "pdist", "dist", "cumprod", "cumsum", "erfinv"}
-    | {"exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "prod", "sum", "norm", "renorm", "normalize"}
+    {
+        "pow",
+        "rdiv",
+        "rpow",
+        "acos",
+        "asin",
+        "cosh",
+        "sinh",
+        "tan",
+        "cdist",
+        "pdist",
+        "dist",
+        "cumprod",
+        "cumsum",
+        "erfinv",
+    }
+    | {
+        "exp",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "reciprocal",
+        "rsqrt",
+        "prod",
+        "sum",
+        "norm",
+        "renorm",
+        "normalize",
+    }
     | {"group_norm", "layer_norm", "rms_norm", "softmax", "log_softmax", "softmin", "softplus", "cosine_similarity"}
 )
 #: Accumulates in float32 inside one kernel and rounds once: half precision on a CPU would lose more.
-_ROUNDED = frozenset({"batch_norm", "instance_norm", "mean", "var", "std", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"})
+_ROUNDED = frozenset(
+    {"batch_norm", "instance_norm", "mean", "var", "std", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"}
+)
 #: How a kernel that this CPU does not have says so.
 _MISSING = ("not implemented for", "could not create a primitive", "not supported", "unsupported", "mkldnn", "onednn")
 _UNSAFE = (
@@ -85,7 +116,9 @@ class GpuAutocast(TorchFunctionMode):
         """Computed in float32, as a GPU accumulates, and rounded once."""
         with _off():
             result = func(*map_tensors(around, args), **map_tensors(around, kwargs))
-            return map_tensors(lambda tensor: tensor.to(self._dtype) if tensor.dtype == torch.float32 else tensor, result)
+            return map_tensors(
+                lambda tensor: tensor.to(self._dtype) if tensor.dtype == torch.float32 else tensor, result
+            )
 
     def _round(self, tensor: torch.Tensor) -> torch.Tensor:
         if not tensor.is_floating_point() or tensor.dtype == torch.float64:

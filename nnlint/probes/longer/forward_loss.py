@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -14,6 +14,34 @@ from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+
+T = TypeVar("T")
+
+
+def sparing_gradients(run: Callable[[], T]) -> T:
+    """Run without gradients; again with them where the code differentiates itself (forces from an energy, a gradient penalty)."""
+    try:
+        with torch.no_grad():
+            return run()
+    except RuntimeError as error:
+        if not needs_gradients(error):
+            raise
+    with torch.enable_grad():
+        return run()
+
+
+def needs_gradients(error: RuntimeError) -> bool:
+    """Whether code that was run without gradients raised because it differentiates."""
+    return "not require grad" in str(error)
+
+
+def loss_value(setup: TrainingSetup) -> float:
+    """The loss of one forward as a number, without gradients where the code can do without.
+
+    Raises:
+        Skip: there is no loss to compute, or it is not a scalar.
+    """
+    return sparing_gradients(lambda: float(forward_loss(setup).detach()))
 
 
 def forward_loss(setup: TrainingSetup, *, surrogate_seed: int | None = None) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from nnlint.finding import Skip
 from nnlint.probes.longer.effort import LongerProbe
-from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.probes.longer.forward_loss import loss_value
 from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable
 from nnlint.samples import batch_axis, rolled, sample_count
 from nnlint.seeding import seed_everything
@@ -62,8 +62,7 @@ def provide(session: Session) -> InputDependence:
     known = _proven_dependence(session)
     if known is not None:
         return known
-    steps = probe.steps(_EFFORT)
-    probe.planned = 2 * steps
+    steps = probe.steps(_EFFORT, runs=2)
     seed = session.plan.seed
     found: InputDependence = probe.run(
         lambda: run_input_dependence(session.setup, session.guard, seed=seed, steps=steps, on_step=probe.on_step)
@@ -155,8 +154,7 @@ def _short_run(setup: TrainingSetup, guard: StateGuard, seed: int, steps: int, o
 
 def _loss_now(setup: TrainingSetup, seed: int) -> float:
     seed_everything(seed)
-    with torch.no_grad():
-        return float(forward_loss(setup))
+    return loss_value(setup)
 
 
 def _settled(losses: list[float]) -> float:

@@ -17,13 +17,17 @@ from nnlint import kinds
 from nnlint.capture.torch_private import has_step_hooks
 from nnlint.finding import Skip
 from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.probes.torch_errors import during
 from nnlint.samples import first_samples, sample_count
+from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
 #: Steps that an update in parts takes.
 _PARTS = 4
+#: How to see outside nnlint what a step raises.
+_IN_TRAINING = "run a few training steps on this batch, one after the other: the same step raises there too"
 #: Called after each step of a longer probe, for a progress bar and the time budget; may raise Skip.
 OnStep = Callable[[], None]
 
@@ -59,6 +63,33 @@ def _without_dropout(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args
 
 
+@contextmanager
+def stepping(setup: TrainingSetup) -> Iterator[None]:
+    """Around a forward, loss or backward after the first: says so of an exception, and what was kept from the step before."""
+    try:
+        with during("a training step after the first", _IN_TRAINING):
+            yield
+    except RuntimeError as error:
+        if "backward through the graph a second time" in str(error):
+            vars(error)["nnlint_kept"] = _kept_graphs(setup.model)
+        raise
+
+
+def _kept_graphs(model: nn.Module) -> tuple[tuple[str, str], ...]:
+    """(module path, attribute) of every tensor with a graph that a module keeps beside its parameters."""
+    return tuple(
+        (path, name)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and any(tensor.grad_fn is not None for _, tensor in tensor_leaves(value))
+    ) + tuple(
+        (path, name)
+        for path, module in model.named_modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.grad_fn is not None
+    )
+
+
 def small_batch(setup: TrainingSetup, samples: int) -> TrainingSetup:
     """The setup on the first few samples of its batch."""
     count = sample_count(setup)
@@ -80,6 +111,10 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return found
 
 
+def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+    return "closure" in inspect.signature(optimizer.step).parameters
+
+
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether `step` cannot do without a closure (LBFGS)."""
     parameter = inspect.signature(optimizer.step).parameters.get("closure")
@@ -87,7 +122,7 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None) -> None:
-    """One update from the gradients that are there; an optimizer that needs a closure computes its own."""
+    """One update from the gradients that are there; an optimizer that cannot do without a closure computes its own."""
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
@@ -99,10 +134,16 @@ def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_
 
     clip(setup)
     step: Callable[..., Any] = optimizer.step
-    if needs_closure(optimizer):
-        step(closure)
-    else:
-        step()
+    with during("the optimizer's step", _IN_TRAINING):
+        if needs_closure(optimizer):
+            step(closure)
+            return
+        try:
+            step()
+        except Exception:
+            if not _takes_closure(optimizer):
+                raise
+            step(closure)  # it needs one, and says so only when it is called (sharpness-aware minimization)
 
 
 def clip(setup: TrainingSetup) -> None:
@@ -139,7 +180,8 @@ def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
         while held and (not part or sum(parameter.numel() for parameter in part) < share):
             parameter, parameter.grad = held.pop()
             part.append(parameter)
-        optimizer.step()
+        with during("the optimizer's step", _IN_TRAINING):
+            optimizer.step()
         for parameter in part:
             parameter.grad = None
 
@@ -197,11 +239,12 @@ def train(
     losses: list[float] = []
     for number in range(steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        loss = forward_loss(setup)
-        losses.append(float(loss.detach()))
-        if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
-            return losses
-        loss.backward()
+        with stepping(setup):
+            loss = forward_loss(setup)
+            losses.append(float(loss.detach()))
+            if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
+                return losses
+            loss.backward()
         update(optimizer, setup)
         if on_step is not None:
             on_step()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nnlint.finding import Skip
+from nnlint.finding import OutOfBudget, Skip
 from nnlint.probes.longer.effort import LongerProbe
-from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.probes.longer.forward_loss import loss_value
 from nnlint.probes.longer.known_losses import (
     blind_floor,
     chance_loss,
@@ -163,17 +163,40 @@ def provide(session: Session) -> OverfitRun:
     samples = sample_count(session.setup)
     if not samples:
         raise Skip("the batch is empty")
-    steps = probe.steps(_EFFORT, min(SAMPLES, samples) / samples)
+    small = _batch_to_fit(session)
+    steps = probe.steps(_EFFORT, share=sample_count(small) / samples)
     losses = session.evidence("LossCalls")
     seed = session.plan.seed
     found: OverfitRun = probe.run(
-        lambda: run_overfit(session.setup, session.guard, losses, seed=seed, steps=steps, on_step=probe.on_step)
+        lambda: run_overfit(session.setup, small, session.guard, losses, seed=seed, steps=steps, on_step=probe.on_step)
     )
     return found
 
 
+def _batch_to_fit(session: Session) -> TrainingSetup:
+    """The setup on a few samples of its batch; on all of them where model and loss do not take fewer."""
+    setup, seed = session.setup, session.plan.seed
+    small = small_batch(setup, SAMPLES)
+    if small is setup:
+        return setup
+
+    def run() -> float:
+        setup.model.train()
+        seed_everything(seed)
+        return loss_value(small)
+
+    try:
+        session.measure("overfit batch", run, attempt="model and loss do not take fewer samples")
+    except OutOfBudget:
+        raise
+    except Skip:  # a size written into a view, targets flattened over the times of a sequence
+        return setup
+    return small
+
+
 def run_overfit(
     setup: TrainingSetup,
+    small: TrainingSetup,
     guard: StateGuard,
     losses: LossCalls,
     *,
@@ -185,13 +208,13 @@ def run_overfit(
 
     Args:
         setup: what is checked.
+        small: the same on the batch to fit.
         guard: rewound before each rung.
         losses: the loss calls of the training pass.
         seed: of every rung.
         steps: over all rungs together, at most.
         on_step: called after each step.
     """
-    small = small_batch(setup, SAMPLES)
     call = single_call(losses)
     target = targets_of(call, small, sample_count(setup)) if call is not None else None
     initial, reasons = _initial_loss(small, seed)
@@ -243,10 +266,10 @@ def _initial_loss(setup: TrainingSetup, seed: int) -> tuple[float, list[str]]:
     """The loss before training; a loss that changes from seed to seed (sampled noise) has a floor nothing here knows."""
     values = []
     setup.model.train()
-    with torch.no_grad(), regularization_off(setup.model, torch.optim.SGD(trainable(setup.model), lr=0.0)):
+    with regularization_off(setup.model, torch.optim.SGD(trainable(setup.model), lr=0.0)):
         for number in (seed, seed + 1):
             seed_everything(number)
-            values.append(float(forward_loss(setup)))
+            values.append(loss_value(setup))
     spread = abs(values[0] - values[1])
     return values[0], ["the loss is random"] if spread > _RANDOM * max(map(abs, values)) else []
 

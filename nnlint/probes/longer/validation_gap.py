@@ -12,7 +12,7 @@ import torch
 from nnlint.finding import Skip
 from nnlint.probes.given.batch import read_pairs
 from nnlint.probes.longer.effort import LongerProbe
-from nnlint.probes.longer.forward_loss import forward_loss
+from nnlint.probes.longer.forward_loss import forward_loss, loss_value
 from nnlint.probes.longer.loop import OnStep, regularization_off, trainable, update
 from nnlint.seeding import seed_everything
 
@@ -136,8 +136,7 @@ def _train_on(
 
 def _evaluated(setup: TrainingSetup, batches: Sequence[Pair]) -> float:
     setup.model.eval()
-    with torch.no_grad():
-        losses = [float(forward_loss(setup.with_inputs(inputs, targets))) for inputs, targets in batches]
+    losses = [loss_value(setup.with_inputs(inputs, targets)) for inputs, targets in batches]
     return sum(losses) / len(losses)
 
 

@@ -84,7 +84,9 @@ def _trained(setup: TrainingSetup) -> Mapping[str, Tensor]:
     if setup.optimizer is None:
         return named
     names = {id(parameter): name for name, parameter in named.items()}
-    held = [parameter for group in setup.optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
+    held = [
+        parameter for group in setup.optimizer.param_groups for parameter in group["params"] if parameter.requires_grad
+    ]
     return {names.get(id(parameter), f"parameter {place}"): parameter for place, parameter in enumerate(held)}
 
 

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from nnlint.probes.training_pass.collector import Collector
 
 #: Ops that keep the values in their order.
-_RESHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "float", "double", "clone")
+_RESHAPES = (
+    "view",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    "contiguous",
+    "float",
+    "double",
+    "clone",
+)
 
 
 def measured_losses(

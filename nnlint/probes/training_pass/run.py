@@ -19,7 +19,7 @@ from nnlint.capture.torch_wrapping import refused_by_fake_tensors
 from nnlint.failure import Failure
 from nnlint.finding import Skip
 from nnlint.frames import format_trace, is_fatal, location_of_exception
-from nnlint.probes.longer.forward_loss import random_projection
+from nnlint.probes.longer.forward_loss import random_projection, sparing_gradients
 from nnlint.probes.torch_errors import likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
 from nnlint.probes.training_pass.loss_values import measured_losses
@@ -112,20 +112,25 @@ def _cut(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
-def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats | None:
-    """The same training-mode forward with every dropout an identity, or None where it raises; the caller holds the guard.
+def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats:
+    """The same training-mode forward with every dropout an identity; the caller holds the guard.
 
     The ops are those of the training pass, in the same order, so that layers correspond by `op.index`.
     """
     if not setup.model.training:
         setup.model.train()
-    collector = Collector(batch_layout(setup), gradients=False)
-    with torch.no_grad():
-        run = _recorded(setup, collector, seed=seed, substitute=without_dropout)
-    if run.error is not None:
-        return None
+
+    def plain() -> tuple[_Run, Collector]:
+        collector = Collector(batch_layout(setup), gradients=False)
+        made = _recorded(setup, collector, seed=seed, substitute=without_dropout)
+        if made.error is not None:
+            raise made.error
+        return made, collector
+
+    run, collector = sparing_gradients(plain)
     made = TrainingPass(graph=_graph(run, method="recorded"), reasons={"BackwardStats": "forward only"})
     _settle(run, made, collector, surrogate=True)
+    assert made.forward is not None  # settled just now
     return made.forward
 
 
@@ -137,11 +142,13 @@ def without_dropout(name: str) -> Callable[..., Any] | None:
 
 
 def find_non_finite(setup: TrainingSetup, *, seed: int) -> NonFinite | None:
-    """Run the same forward again and name the op where the first NaN or Inf appears; the caller holds the state guard."""
+    """_Run the same forward again and name the op where the first NaN or Inf appears; the caller holds the state guard."""
     if not setup.model.training:
         setup.model.train()
     finder = NonFiniteFinder()
     run = _recorded(setup, finder, seed=seed)
+    if run.error is not None:
+        raise run.error
     return finder.found(_graph(run, method="recorded"))
 
 
@@ -160,14 +167,16 @@ def differentiated(setup: TrainingSetup, observer: Observer, *, seed: int) -> Gr
 
 
 def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGradient | None:
-    """Run forward and backward again and name the op whose backward makes the first NaN or Inf; the caller holds the guard."""
+    """_Run forward and backward again and name the op whose backward makes the first NaN or Inf; the caller holds the guard."""
     if not setup.model.training:
         setup.model.train()
     finder = NonFiniteGradientFinder()
     run = _recorded(setup, finder, seed=seed)
+    if run.error is not None:
+        raise run.error
     graph = _graph(run, method="recorded")
     loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
-    if run.error is not None or not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+    if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
         return None
     finder.watch(loss)
     loss.backward()
@@ -175,7 +184,7 @@ def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGra
 
 
 def run_observed(setup: TrainingSetup, observer: Observer, *, seed: int) -> torch.Tensor | None:
-    """Run the same forward again under an observer and give the loss; None where it raises. The caller holds the guard.
+    """_Run the same forward again under an observer and give the loss; None where it raises. The caller holds the guard.
 
     The nodes have the names that they had in the training pass.
     """
@@ -266,7 +275,7 @@ def _where(call: CallFailure | None) -> str:
 
 
 def _backward(run: _Run, made: TrainingPass) -> tuple[BaseException | None, bool]:
-    """Run backward; (the exception it raised or None, whether a random projection stood in for the loss)."""
+    """_Run backward; (the exception it raised or None, whether a random projection stood in for the loss)."""
     loss, surrogate = run.loss, False
     if loss is None:
         loss, surrogate = random_projection(run.output, seed=run.seed), True

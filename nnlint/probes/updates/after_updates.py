@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from nnlint.finding import Skip
-from nnlint.frames import is_fatal
 from nnlint.probes.longer.forward_loss import forward_loss
-from nnlint.probes.longer.loop import trainable
-from nnlint.probes.torch_errors import one_line
+from nnlint.probes.longer.loop import stepping, trainable
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -56,15 +54,10 @@ def _update(setup: TrainingSetup, *, seed: int) -> None:
     parameters = trainable(setup.model)
     setup.model.train()
     seed_everything(seed)
-    try:
-        with torch.enable_grad():
-            loss = forward_loss(setup, surrogate_seed=seed)
-            loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_NORM)
-    except Exception as error:
-        if is_fatal(error) or isinstance(error, Skip):
-            raise
-        raise Skip(f"the step before a second look raised {one_line(error)}") from error
+    with stepping(setup), torch.enable_grad():
+        loss = forward_loss(setup, surrogate_seed=seed)
+        loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_NORM)
     if not bool(norm.isfinite()):
         raise Skip("the step before a second look met a gradient that is not finite")
     with torch.no_grad():

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from nnlint.finding import Skip
-from nnlint.frames import is_fatal
-from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.longer.effort import forward_work, steps_within
-from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss
+from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss, sparing_gradients
 from nnlint.probes.longer.known_losses import loss_of_chance
-from nnlint.probes.longer.loop import trainable, update, update_in_parts
-from nnlint.probes.torch_errors import one_line
+from nnlint.probes.longer.loop import stepping, trainable, update, update_in_parts
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.training_pass.run import find_non_finite
-from nnlint.probes.updates.stats import DeadGrowth, StepStats, TrackedParameter
+from nnlint.probes.updates.moved import dead_growth, moved_buffers, tracked, whole_norms
+from nnlint.probes.updates.stats import StepStats
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -51,7 +47,9 @@ _LOOKAHEAD = 50
 
 
 @dataclass
-class _Steps:
+class Steps:
+    """The steps while they are made, and what was seen of them."""
+
     setup: TrainingSetup
     guard: StateGuard
     optimizer: torch.optim.Optimizer
@@ -71,7 +69,9 @@ class _Steps:
     learning_rate: float | None = None
 
     def loss(self) -> torch.Tensor:
-        return forward_loss(self.setup, surrogate_seed=self.seed if self.surrogate else None)
+        """The loss of the next step."""
+        with stepping(self.setup):
+            return forward_loss(self.setup, surrogate_seed=self.seed if self.surrogate else None)
 
 
 def run_steps(
@@ -98,28 +98,23 @@ def run_steps(
         chance: the loss of a prediction that says nothing, where it is known.
 
     Raises:
-        Skip: the optimizer or the model raised while stepping.
+        Skip: nothing can be updated.
     """
     counts = RectifierCounts([layer.units or 0 for layer in forward.rectifiers()])
     work = forward_work(forward.graph, setup.model)
     count = steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
     optimizer = setup.optimizer or torch.optim.SGD(trainable(setup.model), lr=_NEUTRAL_RATE)
-    run = _Steps(setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0)
+    run = Steps(setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0)
     if not setup.model.training:
         setup.model.train()
     for name, parameter in setup.model.named_parameters():
         parameter.grad = first_gradients.pop(name, None)  # nothing else may keep them: they are as large as the model
     run.losses.append(forward.loss if forward.loss is not None else math.nan)
-    try:
-        _run(run, count, steps_within(work, _PATIENCE, least=_FEWEST_MORE, most=_MOST))
-    except BaseException as error:
-        if is_fatal(error) or isinstance(error, Skip):
-            raise
-        raise Skip(f"a training step raised {one_line(error)}") from error
+    _run(run, count, steps_within(work, _PATIENCE, least=_FEWEST_MORE, most=_MOST))
     return replace(_collected(run, forward), chance=chance)
 
 
-def _run(run: _Steps, count: int, more: int) -> None:
+def _run(run: Steps, count: int, more: int) -> None:
     """Make `count` updates (for a large model one, and a second where a zero gradient asks for it), more where the loss has risen."""
     _leave_zero_rate(run)
     run.learning_rate = _rate(run.optimizer)
@@ -135,13 +130,13 @@ def _run(run: _Steps, count: int, more: int) -> None:
         _train_and_look(run, last, differentiate=False, until=lambda: not _is_up(run))
 
 
-def _train_and_look(run: _Steps, count: int, *, differentiate: bool, until: Callable[[], bool] | None = None) -> None:
+def _train_and_look(run: Steps, count: int, *, differentiate: bool, until: Callable[[], bool] | None = None) -> None:
     _train(run, count, until)
     if math.isfinite(run.losses[-1]):
         _look_again(run, differentiate=differentiate)
 
 
-def _train(run: _Steps, count: int, until: Callable[[], bool] | None) -> None:
+def _train(run: Steps, count: int, until: Callable[[], bool] | None) -> None:
     """Update until there are `count` updates in all, or the loss is not finite, hopeless, or as wanted."""
     while run.done < count:
         if run.done:
@@ -157,7 +152,8 @@ def _train(run: _Steps, count: int, until: Callable[[], bool] | None) -> None:
             if until is not None and (until() or run.losses[-1] > _LOST * max(abs(run.losses[0]), run.chance)):
                 run.losses.pop()  # the look that follows measures it
                 return
-            loss.backward()
+            with stepping(run.setup):
+                loss.backward()
             run.seconds.append(_now(run.setup) - started)
         run.sparse |= sparse_gradients(run.setup.model)
         _note(run, gradient_norms(run.setup.model))
@@ -165,41 +161,47 @@ def _train(run: _Steps, count: int, until: Callable[[], bool] | None) -> None:
         run.done += 1
 
 
-def _is_up(run: _Steps) -> bool:
+def _is_up(run: Steps) -> bool:
     """Whether the loss is above where it began by more than noise."""
     first, last = run.losses[0], run.losses[-1]
     return math.isfinite(last) and last - first > _RISEN * max(abs(first), run.chance)
 
 
-def _take_back_the_look(run: _Steps) -> None:
+def _take_back_the_look(run: Steps) -> None:
     run.losses.pop()
     run.counts.clear()
     for norms in run.gradients.values():
         del norms[run.done :]
 
 
-def _has_zero_gradient(run: _Steps) -> bool:
+def _has_zero_gradient(run: Steps) -> bool:
     """Whether some parameter had no gradient in any step so far: a third look decides."""
     return any(not any(norms) for norms in run.gradients.values())
 
 
-def _look_again(run: _Steps, *, differentiate: bool) -> None:
+def _look_again(run: Steps, *, differentiate: bool) -> None:
     """The forward after the last update; after few updates its gradients count too, each dropped once its norm is known."""
     for parameter in run.setup.model.parameters():
         parameter.grad = None
     run.optimizer.zero_grad(set_to_none=True)
     seed_everything(run.seed)
     started = _now(run.setup)
-    with torch.set_grad_enabled(differentiate), run.counts:
-        loss = run.loss()
+
+    def look() -> torch.Tensor:
+        run.counts.clear()
+        with run.counts:
+            return run.loss()
+
+    loss = look() if differentiate else sparing_gradients(look)
     run.losses.append(float(loss.detach()))
     if differentiate and math.isfinite(run.losses[-1]):
-        norms = norms_in_passing(run.setup.model, loss)
+        with stepping(run.setup):
+            norms = norms_in_passing(run.setup.model, loss)
         run.seconds.append(_now(run.setup) - started)
         _note(run, norms)
 
 
-def _step(run: _Steps) -> None:
+def _step(run: Steps) -> None:
     named = list(run.setup.model.named_parameters())
     before = {name: p.detach().clone() for name, p in named if p.requires_grad} if run.compared else {}
     frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
@@ -225,7 +227,7 @@ def _now(setup: TrainingSetup) -> float:
     return time.perf_counter()
 
 
-def _leave_zero_rate(run: _Steps) -> None:
+def _leave_zero_rate(run: Steps) -> None:
     """Let a warm-up that starts at a rate of zero take its first step: an update that changes nothing proves nothing."""
     scheduler = run.setup.scheduler
     for _ in range(_LOOKAHEAD):
@@ -235,7 +237,7 @@ def _leave_zero_rate(run: _Steps) -> None:
             return
 
 
-def _rates_ahead(run: _Steps) -> tuple[float, ...]:
+def _rates_ahead(run: Steps) -> tuple[float, ...]:
     """The rate now and those the scheduler would set; the guard puts scheduler and optimizer back."""
     rates = [run.learning_rate]
     while run.setup.scheduler is not None and len(rates) <= _LOOKAHEAD and _advanced(run.setup.scheduler):
@@ -256,12 +258,12 @@ def _rate(optimizer: torch.optim.Optimizer) -> float | None:
     return float(rate) if rate is not None else None
 
 
-def _note(run: _Steps, norms: dict[str, float | None]) -> None:
+def _note(run: Steps, norms: dict[str, float | None]) -> None:
     for name, norm in norms.items():
         run.gradients.setdefault(name, []).append(norm)
 
 
-def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
+def _collected(run: Steps, forward: ForwardStats) -> StepStats:
     finite_steps = next((index for index, loss in enumerate(run.losses) if not math.isfinite(loss)), None)
     # A loss that was not finite to begin with is the training pass's finding, not the steps'.
     broken = finite_steps if finite_steps and math.isfinite(run.losses[0]) else None
@@ -275,103 +277,22 @@ def _collected(run: _Steps, forward: ForwardStats) -> StepStats:
                 "non_finite_module": culprit.op.module_path,
             }
     return StepStats(
-        parameters=tuple(_tracked(run)),
+        parameters=tuple(tracked(run)),
         losses=tuple(run.losses),
         steps=run.done,
         own_optimizer=run.setup.optimizer is not None,
         samples=forward.samples,
-        dead=_dead_growth(run, forward) if run.done and broken is None else (),
+        dead=dead_growth(run, forward) if run.done and broken is None else (),
         non_finite_step=broken,
         frozen_moved=run.frozen_moved,
-        moved_buffers=_moved_buffers(run.setup.model, run.guard),
+        moved_buffers=moved_buffers(run.setup.model, run.guard),
         surrogate=run.surrogate,
         optimizer=type(run.optimizer).__name__,
         learning_rate=run.learning_rate,
         schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
-        gradient_norms=_whole_norms(run),
+        gradient_norms=whole_norms(run),
         step_seconds=min(run.seconds) + min(run.update_seconds) if run.seconds and run.update_seconds else None,
         **place,
-    )
-
-
-def _whole_norms(run: _Steps) -> tuple[float, ...]:
-    """Norm of the gradient of all parameters together, before each update."""
-    steps = range(run.done)
-    columns = ([norms[step] or 0.0 for norms in run.gradients.values() if step < len(norms)] for step in steps)
-    return tuple(math.hypot(*column) if all(map(math.isfinite, column)) else math.inf for column in columns)
-
-
-def _tracked(run: _Steps) -> Iterable[TrackedParameter]:
-    model = run.setup.model
-    groups = {id(tensor): group for group in run.optimizer.param_groups for tensor in group["params"]}
-    tables = {path for path, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
-    for name, parameter in model.named_parameters():
-        before = run.guard.saved(parameter)
-        if before is None:
-            continue
-        group = groups.get(id(parameter))
-        weight_norm = float(torch.linalg.vector_norm(before.float())) if before.numel() else 0.0
-        decay, decoupled = _decay(run.optimizer, group)
-        yield TrackedParameter(
-            name=name,
-            numel=parameter.numel(),
-            dims=parameter.dim(),
-            requires_grad=parameter.requires_grad,
-            in_optimizer=group is not None,
-            sparse=name in run.sparse,
-            gradients=tuple(run.gradients.get(name, ())),
-            moved=_distance(parameter, before),
-            weight_norm=weight_norm,
-            steps=run.done if _moves(run.optimizer) else 0,
-            updates=tuple(run.updates.get(name, ())),
-            is_table=name.rpartition(".")[0] in tables,
-            decay=decay * weight_norm,
-            decoupled=decoupled,
-            location=run.setup.construction.get(name.rpartition(".")[0]),
-        )
-
-
-def _moves(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether updates can change anything: some learning rate is not zero."""
-    return any(group.get("lr", 1.0) for group in optimizer.param_groups)
-
-
-def _decay(optimizer: torch.optim.Optimizer, group: dict[str, Any] | None) -> tuple[float, bool]:
-    """How much of a weight one step's decay takes: added to the gradient, or (decoupled) off the weight itself."""
-    settings = group or {}
-    factor = float(settings.get("weight_decay") or 0.0)
-    if decouples(type(optimizer), settings):
-        return factor * float(settings.get("lr") or 0.0), True
-    return factor, False
-
-
-def _distance(now: torch.Tensor, before: torch.Tensor) -> float:
-    if now.shape != before.shape or not now.numel():
-        return 0.0
-    return float(torch.linalg.vector_norm((now.detach() - before).float()))
-
-
-def _moved_buffers(model: nn.Module, guard: StateGuard) -> tuple[str, ...]:
-    moved = []
-    for path, module in model.named_modules():
-        own = list(module.parameters(recurse=False))
-        if not own or any(parameter.requires_grad for parameter in own):
-            continue
-        for name, buffer in module.named_buffers(recurse=False):
-            if name != "num_batches_tracked" and guard.differs(buffer):
-                moved.append(f"{path}.{name}" if path else name)
-    return tuple(moved)
-
-
-def _dead_growth(run: _Steps, forward: ForwardStats) -> tuple[DeadGrowth, ...]:
-    before = [layer for layer in forward.rectifiers() if layer.units]
-    after = run.counts.settle()
-    if len(before) != len(after):
-        return ()  # the forward took another path: layers cannot be paired
-    return tuple(
-        DeadGrowth(layer.module_path, layer.label, layer.location, layer.units or 0, layer.never_active or 0, dead)
-        for layer, dead in zip(before, after, strict=True)
-        if dead is not None
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Level, Options, Place, rule
+from nnlint import Finding, Level, Options, Place, Skip, rule
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
     """
     if "unused-inputs" in declared.traits:
         return
+    unknown = []
     for found in mixing.inputs:
+        if found.unknown:
+            unknown.append(f"{found.name}: {found.unknown}")
         place = _place(graph, found.name)
         if found.constant:
             continue
@@ -68,6 +71,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
             if group:
                 yield _features(found, group, place, reason)
+    if unknown:
+        raise Skip("; ".join(unknown))
 
 
 def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Finding:
@@ -76,7 +81,7 @@ def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Findi
         at=place,
         level=Level.ERROR if found.is_mask else Level.INFO if as_codes else None,
         message=f"the {what} {found.name} has no influence: giving it to the wrong samples changes neither the outputs nor "
-        "the training loss, also after a few updates",
+        "the training loss" + (", also after a few updates" if found.updated else ""),
         evidence={"input": found.name, "influence": 0.0, "shape": list(found.shape)},
         fix=f"pass {found.name} on to the layers that need it (attn_mask, key_padding_mask, lengths), or drop the argument"
         if found.is_mask

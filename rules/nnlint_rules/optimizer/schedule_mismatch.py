@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Options, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import Declared, Optimizer, ScheduleInfo
@@ -28,7 +28,7 @@ class ScheduleMismatch(Options):
     vanished: float = Field(1e-6, description="share of the learning rate that counts as none")
 
 
-@rule("OPT012", "schedule-mismatch", level="warning", since="0.1", explains=["OPT004", "TRN001"])
+@rule("OPT012", "schedule-mismatch", level="warning", since="0.1")
 def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -> Iterator[Finding]:
     """The scheduler ends the training at its first step, or long before or after the planned end.
 
@@ -58,6 +58,8 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
         return
     fault = _fault(schedule, declared.planned_steps, options, per_step=declared.interval == "step")
     if fault is None:
+        if len(schedule.rates) < 2 and schedule.ended:
+            raise Skip(f"the learning rates to come are unknown: {schedule.ended}")
         return
     reason, fix = fault
     yield Finding(

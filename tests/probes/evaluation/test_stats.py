@@ -200,5 +200,5 @@ def test_a_forward_that_needs_training_mode_is_skipped_with_its_error() -> None:
             raise ValueError("train me")
         return h
 
-    with pytest.raises(Skip, match="raised in evaluation mode: ValueError: train me"):
+    with pytest.raises(Skip, match=r"the probe 'evaluation passes' raised ValueError: train me \(RUN008\)"):
         _ = stats(picky).randomness

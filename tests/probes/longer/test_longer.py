@@ -340,7 +340,7 @@ def test_progress_is_reported_with_counts():
     assert [done for _, done, _ in seen] == list(range(1, len(seen) + 1))
 
 
-def test_what_raises_only_later_is_a_reason():
+def test_a_model_that_takes_no_smaller_batch_is_overfitted_on_the_whole():
     class Fragile(nn.Module):
         def __init__(self):
             super().__init__()
@@ -351,8 +351,7 @@ def test_what_raises_only_later_is_a_reason():
                 raise RuntimeError("needs the whole batch")
             return self.net(x)
 
-    with pytest.raises(Skip, match="the overfit probe raised RuntimeError: needs the whole batch"):
-        asked("overfit", Fragile()).evidence("OverfitRun")
+    assert asked("overfit", Fragile()).evidence("OverfitRun").samples == 32
 
 
 def test_a_resnet_gets_less_than_150_steps():
