@@ -77,18 +77,18 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS017": (*LEARNS_NOTHING, *UNITS_STUCK, "GRD003", "LOS018", "TRN004"),  # rectified-logits
     "LOS018": ("TRN002",),  # initial-loss
     "LOS020": (*TRAINING_FAILS, "ARC002", "ARC011", "GRD003", "OPT004"),  # loss-detached
-    "LOS021": GRADIENT_GROWS,  # sum-reduction
+    "LOS021": (*GRADIENT_GROWS, "OPT003"),  # sum-reduction
     "LOS022": (*TRAINING_FAILS, *LOSS_AT_START, "SIG003"),  # kl-div-domain
     "LOS023": (*LEARNS_NOTHING, "LOS008", "LOS009", "LOS013", "LOS018"),  # logits-layout
     "LOS024": (*RUNS_AWAY, "OPT004"),  # negative-loss
-    "LOS025": (*TRAINING_FAILS, "DAT012", "GRD003", "GRD004", "LOS018", "LOS020", "SIG003"),  # all-targets-ignored
+    "LOS025": (*TRAINING_FAILS, "DAT012", "GRD003", "GRD004", "LOS018", "LOS020", "OPT004", "SIG003"),  # all-targets-ignored
     "LOS026": (*TRAINING_FAILS, *LOSS_AT_START, "ARC008", "DAT010", "LOS013"),  # one-hot-index-confusion
     "LOS027": ("GRD004",),  # unstable-log-softmax
     "LOS028": ("DAT004", "LOS019", "TRN005"),  # padding-in-loss
     "LOS029": (*LEARNS_NOTHING, "LOS018", "LOS030"),  # label-shift
     "LOS031": (*TRAINING_FAILS, *LOSS_AT_START, "DAT014", "LOS019", "OPT004", "OPT008", "SIG003"),  # rewards-wrong-answers
     "LOS032": ("TRN002", "TRN005"),  # target-carries-gradient
-    "LOS033": (*TRAINING_FAILS, *LOSS_AT_START, *GRADIENT_LOST, "GRD006", "LOS019", "SIG003"),  # ctc-preconditions
+    "LOS033": (*TRAINING_FAILS, *LOSS_AT_START, *OUTPUT_FIXED, *GRADIENT_LOST, "GRD006", "LOS019", "SIG003"),  # ctc-preconditions
     "LOS034": ("ARC006", "ARC024", "SIG004", "TRN005"),  # bounded-critic
     "LOS035": (*TRAINING_FAILS, *GRADIENT_LOST, "ARC002", "ARC011", "GRD006", "LOS018", "OPT004", "TRN004"),  # dead-loss-term
     "LOS036": (*GRADIENT_GROWS, "DAT010", "LOS018", "LOS021", "OPT003", "TRN002", "TRN004", "TRN005"),  # dominant-loss-term
@@ -112,7 +112,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "ARC020": (*NOT_TRAINED, "LOS020", "OPT002", "OPT011", "TRN001"),  # no-trainable-parameters
     "ARC024": (*SIGNAL_FADES, *GRADIENT_LOST, "INI001", "SIG002", "TRN001"),  # sigmoid-chain
     "ARC026": ("GRD002", "SIG005"),  # doubled-residual
-    "ARC027": ("ARC010", "SIG006", "TRN001"),  # attention-softmax-axis
+    "ARC027": ("ARC010", "ARC018", "SIG006", "TRN001"),  # attention-softmax-axis
     "ARC029": (  # scrambled-view
         *LEARNS_NOTHING, "ARC008", "ARC009", "ARC010", "ARC018", "ARC021", "ARC027", "ARC031", "LOS008", "LOS015",
         "LOS018",

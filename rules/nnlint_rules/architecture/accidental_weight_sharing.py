@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DECLARED = frozenset({"weight-sharing", "tied-weights"})
 
 
-@rule("ARC017", "accidental-weight-sharing", level="warning", since="0.1", explains=["ARC016", "INI007"])
+@rule("ARC017", "accidental-weight-sharing", level="warning", since="0.1")
 def check(graph: Graph, model: Model, declared: Declared) -> Iterator[Finding]:
     """The same layer registered under several names and applied one after the other.
 

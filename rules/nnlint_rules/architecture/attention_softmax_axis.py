@@ -32,7 +32,7 @@ _DECLARED = frozenset({"slot-attention", "query-normalized"})
 _DEPTH = 40  # ops looked at on the way back from a softmax to its scores
 
 
-@rule("ARC027", "attention-softmax-axis", level="error", since="0.1", explains=["ARC010", "ARC018", "SIG006", "TRN001"])
+@rule("ARC027", "attention-softmax-axis", level="error", since="0.1")
 def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     """Attention scores normalized over one axis and summed over another.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LIMIT = 1e-5
 
 
-@rule("ARC008", "batch-mixing", level="error", since="0.1", explains=["ARC011", "ARC018", "TRN001"])
+@rule("ARC008", "batch-mixing", level="error", since="0.1")
 def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]:
     """The output of one sample depends on the other samples of the batch.
 

@@ -17,7 +17,7 @@ _FIX = (
 )
 
 
-@rule("ARC018", "causal-leak", level="error", since="0.1", explains=["TRN001", "TRN005"])
+@rule("ARC018", "causal-leak", level="error", since="0.1")
 def check(mixing: Mixing, labels: SequenceLabels | None, declared: Declared) -> Iterator[Finding]:
     """Outputs at a time see inputs after it, though they predict them.
 

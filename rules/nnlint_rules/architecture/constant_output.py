@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from nnlint import EvalStats, ForwardStats, LayerStats
 
 _LIMIT = 1e-6
-_EXPLAINED = ["ARC011", "ARC021", "GRD003", "LOS018", "SIG006", "TRN001", "TRN005"]
 
 
-@rule("ARC010", "constant-output", level="error", since="0.1", explains=_EXPLAINED)
+@rule("ARC010", "constant-output", level="error", since="0.1")
 def check(evaluation: EvalStats, forward: ForwardStats) -> Iterator[Finding]:
     """Every sample gets the same output.
 

@@ -17,7 +17,7 @@ _COPIES = ("view", "index", "cast", "identity", "detach", "factory", "random")
 _LAYERS = ("activation", "dropout", "norm", "pool", "softmax")
 
 
-@rule("ARC002", "discarded-result", level="error", since="0.1", explains=["ARC001", "ARC005", "GRD003"])
+@rule("ARC002", "discarded-result", level="error", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """The result of a layer that never reaches the output or the loss.
 

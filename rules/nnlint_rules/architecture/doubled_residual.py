@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _COPIES = ("identity", "cast", "dropout")
 
 
-@rule("ARC026", "doubled-residual", level="warning", since="0.1", explains=["SIG005", "GRD002"])
+@rule("ARC026", "doubled-residual", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """A sum that adds a tensor to itself where a residual sum is meant.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LIMIT = 1e-4
 
 
-@rule("ARC012", "dropout-always-on", level="error", since="0.1", explains=["NRM011", "SIG010"])
+@rule("ARC012", "dropout-always-on", level="error", since="0.1")
 def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     """Evaluation-mode output is random because of dropout.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
 
 
-@rule("ARC007", "gradient-cut", level="error", since="0.1", explains=["GRD003", "LOS020", "TRN001", "OPT004", "ARC010"])
+@rule("ARC007", "gradient-cut", level="error", since="0.1")
 def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     """Trainable parameters whose value reaches the loss and whose gradient is cut off on the way.
 

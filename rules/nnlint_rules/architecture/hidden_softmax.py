@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 
-@rule("ARC019", "hidden-softmax", level="warning", since="0.1", explains=["SIG004", "SIG006", "GRD001", "INI001"])
+@rule("ARC019", "hidden-softmax", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Softmax used as the activation between two learnable layers.
 

@@ -10,10 +10,8 @@ from nnlint import Finding, Skip, rule
 if TYPE_CHECKING:
     from nnlint import Dim, Graph, Op
 
-_EXPLAINED = ["ARC008", "ARC010", "ARC011", "LOS015", "LOS018", "RUN003", "TRN001"]
 
-
-@rule("ARC031", "last-step-of-wrong-axis", level="warning", since="0.2", explains=_EXPLAINED)
+@rule("ARC031", "last-step-of-wrong-axis", level="warning", since="0.2")
 def check(graph: Graph) -> Iterator[Finding]:
     """The last (or first) step of a sequence is taken along the batch or the layers.
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "ARC004", "layer-created-in-forward", level="error", since="0.1",
-    explains=["ARC020", "LOS020", "OPT001", "TRN001", "SIG007", "ARC008", "ARC012"],
-)  # fmt: skip
+    "ARC004", "layer-created-in-forward", level="error", since="0.1")  # fmt: skip
 def check(graph: Graph) -> Iterator[Finding]:
     """The forward makes a layer or a trainable tensor of its own, with new random weights at every call.
 

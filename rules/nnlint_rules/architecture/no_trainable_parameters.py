@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "ARC020", "no-trainable-parameters", level="error", since="0.1",
-    explains=["LOS020", "OPT001", "OPT002", "OPT011", "GRD003", "TRN001"],
-)  # fmt: skip
+    "ARC020", "no-trainable-parameters", level="error", since="0.1")  # fmt: skip
 def check(parameters: Parameters) -> Iterator[Finding]:
     """No parameter is trainable, or only those of normalization layers are.
 

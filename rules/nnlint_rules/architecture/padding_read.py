@@ -83,7 +83,7 @@ _MASK_FIXES = {
 }
 
 
-@rule("ARC032", "padding-read", level="warning", since="0.1", explains=["ARC010", "ARC011", "OPT009"])
+@rule("ARC032", "padding-read", level="warning", since="0.1")
 def check(padding: PaddingStats, graph: Graph, declared: Declared, options: PaddingLimits) -> Iterator[Finding]:
     """Outputs at valid positions, or the vector made of a sequence, depend on the padding.
 

@@ -31,7 +31,7 @@ class _Table:
     right: int
 
 
-@rule("ARC030", "position-along-wrong-axis", level="warning", since="0.2", explains=["ARC021", "TRN001"])
+@rule("ARC030", "position-along-wrong-axis", level="warning", since="0.2")
 def check(graph: Graph) -> Iterator[Finding]:
     """Positional encodings vary along the batch or the heads instead of the sequence.
 

@@ -16,7 +16,7 @@ _SQUASHING = ("sigmoid", "tanh", "softmax", "log-softmax", "softsign")
 _SQUASHED = ("saturating", "softmax")
 
 
-@rule("ARC006", "repeated-activation", level="warning", since="0.1", explains=["SIG002", "ARC024"])
+@rule("ARC006", "repeated-activation", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """An activation applied to the output of another with nothing learnable between.
 

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from nnlint import Declared, Graph, Mixing, Model, ModuleView, Op
 
 _LIMIT = 1e-5
-_EXPLAINED = ["ARC008", "ARC010", "ARC011", "ARC018", "ARC021", "LOS008", "TRN001"]
 
 
-@rule("ARC009", "rnn-batch-first", level="error", since="0.1", explains=_EXPLAINED)
+@rule("ARC009", "rnn-batch-first", level="error", since="0.1")
 def check(graph: Graph, mixing: Mixing | None, model: Model, declared: Declared) -> Iterator[Finding]:
     """A recurrent, attention or Transformer layer runs along the batch: its batch_first does not fit what it is given.
 

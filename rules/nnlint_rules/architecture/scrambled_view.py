@@ -11,24 +11,10 @@ from nnlint_rules.architecture._repair import reordering
 if TYPE_CHECKING:
     from nnlint import Cut, Graph, Op
 
-_EXPLAINED = [
-    "ARC008",
-    "ARC009",
-    "ARC010",
-    "ARC018",
-    "ARC021",
-    "ARC027",
-    "ARC031",
-    "LOS008",
-    "LOS015",
-    "LOS018",
-    "TRN001",
-    "TRN005",
-]
 _VIEWS = ("view", "identity", "cast", "detach")
 
 
-@rule("ARC029", "scrambled-view", level="warning", since="0.2", explains=_EXPLAINED)
+@rule("ARC029", "scrambled-view", level="warning", since="0.2")
 def check(graph: Graph) -> Iterator[Finding]:
     """A view or reshape where a permute is needed.
 

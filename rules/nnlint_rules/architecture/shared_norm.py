@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 
-@rule("ARC016", "shared-norm", level="warning", since="0.1", explains=["ARC017", "NRM011", "SIG010"])
+@rule("ARC016", "shared-norm", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """One batch-norm layer applied at several places of the model.
 

@@ -27,9 +27,7 @@ class SigmoidChain(Options):
 
 
 @rule(
-    "ARC024", "sigmoid-chain", level="warning", since="0.1",
-    explains=["GRD001", "GRD003", "INI001", "SIG002", "SIG004", "SIG006", "TRN001"],
-)  # fmt: skip
+    "ARC024", "sigmoid-chain", level="warning", since="0.1")  # fmt: skip
 def check(forward: ForwardStats, backward: BackwardStats, options: SigmoidChain) -> Iterator[Finding]:
     """Two or more saturating hidden activations in sequence, and a measured decay through them.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnlint import Declared, Graph, Op
 
 
-@rule("ARC013", "stride-skips-input", level="warning", since="0.1", explains=["ARC011"])
+@rule("ARC013", "stride-skips-input", level="warning", since="0.1")
 def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     """A convolution or pooling whose stride is larger than what its kernel reads.
 

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op, UnregisteredModule
 
 
-@rule(
-    "ARC003",
-    "unregistered-layer",
-    level="error",
-    since="0.1",
-    explains=["ARC020", "LOS020", "OPT001", "OPT002", "TRN001"],
-)
+@rule("ARC003", "unregistered-layer", level="error", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """A layer or Parameter that the forward uses and `parameters()` does not list.
 

@@ -16,7 +16,7 @@ _CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 _DECISIONS = ("escape", "random", "integer")
 
 
-@rule("ARC001", "unused-layer", level="warning", since="0.1", explains=["GRD003", "OPT001"])
+@rule("ARC001", "unused-layer", level="warning", since="0.1")
 def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> Iterator[Finding]:
     """A registered layer with parameters that the training forward neither calls nor reads.
 

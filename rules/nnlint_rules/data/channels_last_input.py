@@ -15,7 +15,7 @@ _CHANNELS = (1, 2, 3, 4)
 _SMALLEST_IMAGE = 8
 
 
-@rule("DAT009", "channels-last-input", level="warning", since="0.1", explains=["ARC013", "ARC014", "DAT002", "DAT005"])
+@rule("DAT009", "channels-last-input", level="warning", since="0.1")
 def check(batch: Batch, graph: Graph) -> Iterator[Finding]:
     """Images of shape (N, H, W, C) go into a convolution that takes (N, C, H, W).
 

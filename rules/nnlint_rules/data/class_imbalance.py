@@ -24,7 +24,7 @@ class ClassImbalance(Options):
     samples: int = Field(100, description="samples needed to judge")
 
 
-@rule("DAT004", "class-imbalance", level="warning", since="0.1", explains=["LOS019"])
+@rule("DAT004", "class-imbalance", level="warning", since="0.1")
 def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Finding]:
     """The largest class has more than ten times the samples of the smallest, and the loss does not know.
 

@@ -30,7 +30,7 @@ class InvertedWeights(Options):
     noise: float = Field(3.0, description="standard deviations by which the counts must differ")
 
 
-@rule("DAT014", "class-weights-inverted", level="warning", since="0.1", explains=["DAT004", "LOS019", "TRN005"])
+@rule("DAT014", "class-weights-inverted", level="warning", since="0.1")
 def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> Iterator[Finding]:
     """The loss weighs frequent classes more than rare ones.
 

@@ -25,23 +25,7 @@ class ConstantFeature(Options):
     flag_samples: int = Field(256, description="samples needed where the constant is 0 or 1: a rare flag")
 
 
-_EXPLAINED = [
-    "ARC008",
-    "ARC010",
-    "ARC011",
-    "DAT001",
-    "DAT005",
-    "DAT006",
-    "LOS018",
-    "SIG001",
-    "SIG004",
-    "SIG006",
-    "TRN001",
-    "TRN005",
-]
-
-
-@rule("DAT002", "constant-feature", level="warning", since="0.1", explains=_EXPLAINED)
+@rule("DAT002", "constant-feature", level="warning", since="0.1")
 def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Finding]:
     """An input feature that is the same for every sample, or an input without any variation.
 

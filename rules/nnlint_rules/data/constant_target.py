@@ -25,10 +25,7 @@ class ConstantTarget(Options):
     )
 
 
-_EXPLAINED = ["ARC010", "DAT006", "LOS010", "LOS018", "LOS019", "LOS024", "TRN005"]
-
-
-@rule("DAT012", "constant-target", level="error", since="0.1", explains=_EXPLAINED)
+@rule("DAT012", "constant-target", level="error", since="0.1")
 def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterator[Finding]:
     """Every target in the data is the same.
 

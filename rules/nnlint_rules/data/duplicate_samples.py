@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Batch
 
 
-@rule("DAT006", "duplicate-samples", level="info", since="0.1", explains=["TRN001"])
+@rule("DAT006", "duplicate-samples", level="info", since="0.1")
 def check(batch: Batch) -> Iterator[Finding]:
     """Identical samples in one batch.
 

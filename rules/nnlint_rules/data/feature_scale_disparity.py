@@ -21,12 +21,7 @@ class FeatureScaleDisparity(Options):
     samples: int = Field(16, description="samples needed to judge")
 
 
-_EXPLAINED = (
-    "ARC024 DAT001 GRD001 GRD002 GRD003 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 TRN001 TRN002"
-)
-
-
-@rule("DAT005", "feature-scale-disparity", level="warning", since="0.1", explains=_EXPLAINED.split())
+@rule("DAT005", "feature-scale-disparity", level="warning", since="0.1")
 def check(batch: Batch, graph: Graph, options: FeatureScaleDisparity) -> Iterator[Finding]:
     """The features of a table differ in scale by more than a factor of 1000.
 

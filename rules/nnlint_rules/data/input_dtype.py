@@ -22,13 +22,7 @@ class InputDtype(Options):
     )
 
 
-@rule(
-    "DAT008",
-    "input-dtype",
-    level="error",
-    since="0.1",
-    explains=["DAT001", "INI001", "LOS018", "OPT003", "SIG001", "SIG002", "SIG005"],
-)
+@rule("DAT008", "input-dtype", level="error", since="0.1")
 def check(batch: Batch, graph: Graph, options: InputDtype) -> Iterator[Finding]:
     """Integer images, or double precision inputs, that reach layers by a cast.
 

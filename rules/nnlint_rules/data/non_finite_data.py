@@ -11,13 +11,8 @@ from nnlint_rules.data._labels import BATCHES
 if TYPE_CHECKING:
     from nnlint import Batch, BatchTensor
 
-_EXPLAINED = (
-    "ARC008 ARC010 DAT001 DAT002 DAT005 DAT010 GRD002 GRD004 LOS003 LOS006 LOS016 LOS018 LOS024 OPT003 SIG003 SIG005 SIG007 "
-    "SIG008 SIG010 TRN001 TRN002"
-)
 
-
-@rule("DAT003", "non-finite-data", level="error", since="0.1", explains=_EXPLAINED.split())
+@rule("DAT003", "non-finite-data", level="error", since="0.1")
 def check(batch: Batch) -> Iterator[Finding]:
     """NaN or Inf among the inputs or targets.
 

@@ -26,13 +26,7 @@ class SortedBatches(Options):
     listed: int = Field(4, description="fewest batches of a list")
 
 
-@rule(
-    "DAT007",
-    "sorted-batches",
-    level="warning",
-    since="0.1",
-    explains=["DAT004", "DAT012", "LOS010", "LOS018", "LOS019"],
-)
+@rule("DAT007", "sorted-batches", level="warning", since="0.1")
 def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
     """Batches of a single class each, from data that has several.
 

@@ -21,7 +21,7 @@ class SplitOverlap(Options):
     share: float = Field(0.02, description="share of the validation samples from which on it is an error")
 
 
-@rule("DAT011", "split-overlap", level="error", since="0.1", explains=["TRN006"])
+@rule("DAT011", "split-overlap", level="error", since="0.1")
 def check(batch: Batch, options: SplitOverlap) -> Iterator[Finding]:
     """Validation samples that are in the training data as well.
 

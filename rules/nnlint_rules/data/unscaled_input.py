@@ -27,10 +27,9 @@ class UnscaledInput(Options):
 _CHANNELS = (1, 3, 4)
 #: Resized pictures have fractions; that they reach white tells them from other numbers below 255.
 _NEARLY_WHITE = 250.0
-_EXPLAINED = "ARC024 GRD001 GRD002 GRD003 GRD005 INI001 LOS018 OPT003 SIG001 SIG002 SIG004 SIG005 SIG006 SIG008 SIG009 TRN001 TRN002 TRN004"
 
 
-@rule("DAT001", "unscaled-input", level="warning", since="0.1", explains=_EXPLAINED.split())
+@rule("DAT001", "unscaled-input", level="warning", since="0.1")
 def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Finding]:
     """Floating-point inputs far from zero mean and unit scale.
 

@@ -20,10 +20,7 @@ class UnscaledTarget(Options):
     excess: float = Field(10.0, description="root mean square of the targets over that of the predictions")
 
 
-_EXPLAINED = ["GRD002", "GRD004", "GRD005", "LOS018", "LOS019", "OPT003", "TRN001", "TRN002"]
-
-
-@rule("DAT010", "unscaled-target", level="warning", since="0.1", explains=_EXPLAINED)
+@rule("DAT010", "unscaled-target", level="warning", since="0.1")
 def check(losses: LossCalls, batch: Batch, options: UnscaledTarget) -> Iterator[Finding]:
     """Regression targets with a scale or offset far above 1, under a squared error.
 

@@ -23,13 +23,7 @@ class ExplodingGradient(Options):
     steps: float = Field(0.75, description="share of the steps that have to enlarge the gradient")
 
 
-@rule(
-    "GRD002",
-    "exploding-gradient",
-    level="warning",
-    since="0.1",
-    explains=["GRD004", "GRD005", "OPT003", "TRN001", "TRN002", "TRN004"],
-)
+@rule("GRD002", "exploding-gradient", level="warning", since="0.1")
 def check(backward: BackwardStats, options: ExplodingGradient) -> Iterator[Finding]:
     """The gradient with respect to the activations grows geometrically toward the input.
 

@@ -18,7 +18,7 @@ _CUTS = ("detach", "escape", "integer", "compare")
 _CUSTOM = ("custom_function", "unknown")
 
 
-@rule("GRD003", "no-gradient", level="error", since="0.1", explains=["LOS007", "LOS020", "OPT004", "TRN001"])
+@rule("GRD003", "no-gradient", level="error", since="0.1")
 def check(
     graph: Graph,
     declared: Declared,

@@ -36,13 +36,7 @@ _NAMES = {
 _OTHER = "keep the input of this op away from where its slope is not finite (clamp it, or add an eps)"
 
 
-@rule(
-    "GRD004",
-    "non-finite-gradient",
-    level="error",
-    since="0.1",
-    explains=["GRD001", "GRD002", "GRD005", "GRD006", "OPT003", "SIG003", "TRN001", "TRN002"],
-)
+@rule("GRD004", "non-finite-gradient", level="error", since="0.1")
 def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
     """NaN or Inf appears in the backward pass although the loss is finite.
 

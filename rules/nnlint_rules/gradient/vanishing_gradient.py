@@ -23,7 +23,7 @@ class VanishingGradient(Options):
     steps: float = Field(0.75, description="share of the steps that have to shrink the gradient")
 
 
-@rule("GRD001", "vanishing-gradient", level="warning", since="0.1", explains=["OPT004", "OPT009", "TRN001", "TRN004"])
+@rule("GRD001", "vanishing-gradient", level="warning", since="0.1")
 def check(backward: BackwardStats, options: VanishingGradient) -> Iterator[Finding]:
     """The gradient with respect to the activations decays geometrically toward the input.
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nnlint import GradientCheck
 
 
-@rule("GRD007", "wrong-custom-gradient", level="error", since="0.1", explains=["TRN001", "GRD003"])
+@rule("GRD007", "wrong-custom-gradient", level="error", since="0.1")
 def check(gradients: GradientCheck) -> Iterator[Finding]:
     """The backward of a custom autograd.Function does not fit its forward.
 

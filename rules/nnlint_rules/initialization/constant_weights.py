@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed, paths
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
+from nnlint_rules.initialization._stacks import Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters, ParameterView
 
-_FOLLOWERS = ["INI001", "INI003", "INI004", "INI006", "INI007", "INI009", *SYMPTOMS]
 
-
-@rule("INI002", "constant-weights", level="error", since="0.1", explains=_FOLLOWERS)
+@rule("INI002", "constant-weights", level="error", since="0.1")
 def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
     """A weight matrix whose entries are all equal.
 

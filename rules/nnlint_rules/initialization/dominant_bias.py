@@ -11,7 +11,7 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.words import listed, paths
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, bias_of, layers, layers_below
+from nnlint_rules.initialization._stacks import Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters, ParameterView
@@ -24,7 +24,7 @@ class DominantBias(Options):
     saturated: float = Field(default=4.0, description="smallest bias before a sigmoid or tanh that closes the unit")
 
 
-@rule("INI009", "dominant-bias", level="error", since="0.1", explains=SYMPTOMS)
+@rule("INI009", "dominant-bias", level="error", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: DominantBias) -> Iterator[Finding]:
     """A hidden layer's bias that is many times larger than everything else in the pre-activation.
 

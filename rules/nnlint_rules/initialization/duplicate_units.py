@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Model, Parameters, ParameterView
@@ -18,7 +17,7 @@ _SHORTEST_ROW = 4
 _FRESH_SHARE = 0.8
 
 
-@rule("INI006", "duplicate-units", level="warning", since="0.1", explains=SYMPTOMS)
+@rule("INI006", "duplicate-units", level="warning", since="0.1")
 def check(model: Model, parameters: Parameters) -> Iterator[Finding]:
     """Two or more rows (units, filters) of a fresh weight matrix that are identical.
 

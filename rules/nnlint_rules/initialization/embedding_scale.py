@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCalls, MeasuredLoss, Op, Parameters
@@ -22,7 +21,7 @@ class EmbeddingScale(Options):
     fatal_excess: float = Field(default=3.0, description="from here on an error")
 
 
-@rule("INI011", "embedding-scale", level="warning", since="0.1", explains=["INI001", *SYMPTOMS])
+@rule("INI011", "embedding-scale", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, losses: LossCalls, options: EmbeddingScale) -> Iterator[Finding]:
     """An embedding shared with the output layer whose scale makes the first logits huge.
 

@@ -29,13 +29,7 @@ class FreshLayerFrozen(Options):
     smallest: int = Field(1024, description="weights in the smallest tensor whose values tell inside a trained part")
 
 
-@rule(
-    "INI014",
-    "fresh-layer-frozen",
-    level="error",
-    since="0.2",
-    explains=["INI013", "OPT011", "TRN001", "GRD003", "LOS018"],
-)
+@rule("INI014", "fresh-layer-frozen", level="error", since="0.2")
 def check(
     graph: Graph, parameters: Parameters, model: Model, declared: Declared, options: FreshLayerFrozen
 ) -> Iterator[Finding]:

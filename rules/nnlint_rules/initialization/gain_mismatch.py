@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, sample_signal, stacks
+from nnlint_rules.initialization._stacks import Layer, covered, layers, sample_signal, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -28,7 +28,7 @@ class GainMismatch(Options):
     samples: float = Field(default=1e6, description="largest healthy decay of what the samples contribute")
 
 
-@rule("INI001", "gain-mismatch", level="warning", since="0.1", explains=SYMPTOMS)
+@rule("INI001", "gain-mismatch", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: GainMismatch) -> Iterator[Finding]:
     """Weights drawn for another activation than the one behind the layer, and a signal that is lost because of it.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
 from nnlint_rules._shared.words import listed, paths
-from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Parameters, ParameterView
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 _STATISTICS = ("running_mean", "running_var")
 
 
-@rule("INI005", "non-finite-parameters", level="error", since="0.1", explains=["NRM011", *SYMPTOMS])
+@rule("INI005", "non-finite-parameters", level="error", since="0.1")
 def check(parameters: Parameters) -> Iterator[Finding]:
     """NaN or Inf in a parameter or a buffer of the model.
 

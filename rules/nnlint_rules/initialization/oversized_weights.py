@@ -11,7 +11,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules._shared.words import listed
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, input_rms, layers
+from nnlint_rules.initialization._stacks import Layer, covered, input_rms, layers
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Parameters
@@ -28,7 +28,7 @@ class OversizedWeights(Options):
     growth: float = Field(default=10.0, description="growth of the activations through the layer that must go with it")
 
 
-@rule("INI003", "oversized-weights", level="error", since="0.1", explains=["INI001", "INI009", *SYMPTOMS])
+@rule("INI003", "oversized-weights", level="error", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: OversizedWeights) -> Iterator[Finding]:
     """Weights ten times the He scale or more, with activations that grow through the layer.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.initialization._stacks import SYMPTOMS
 
 if TYPE_CHECKING:
     from nnlint import Parameters, ParameterView
@@ -21,7 +20,7 @@ class RecurrentScale(Options):
     smallest: float = Field(default=0.1, description="smallest accepted spectral radius of a plain RNN")
 
 
-@rule("INI010", "recurrent-scale", level="warning", since="0.1", explains=SYMPTOMS)
+@rule("INI010", "recurrent-scale", level="warning", since="0.1")
 def check(parameters: Parameters, options: RecurrentScale) -> Iterator[Finding]:
     """A recurrent weight matrix with a spectral radius far from 1.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Options, rule
 from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules._shared.words import listed, paths
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers
+from nnlint_rules.initialization._stacks import Layer, covered, layers
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op, Parameters
@@ -25,7 +25,7 @@ class SeluInit(Options):
     layers: int = Field(default=2, description="fewest SELU layers that make a self-normalizing network")
 
 
-@rule("INI008", "selu-init", level="warning", since="0.1", explains=["INI001", *SYMPTOMS])
+@rule("INI008", "selu-init", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, options: SeluInit) -> Iterator[Finding]:
     """SELU layers whose weights are not of LeCun scale, or SELU outputs with plain dropout.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nnlint import Finding, Options, rule
 from nnlint_rules._shared.words import listed
-from nnlint_rules.initialization._stacks import SYMPTOMS, Layer, covered, layers, sample_signal, stacks
+from nnlint_rules.initialization._stacks import Layer, covered, layers, sample_signal, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -23,7 +23,7 @@ class UndersizedWeights(Options):
     signal: float = Field(default=1e-3, description="output over input of a stack whose signal counts as dead")
 
 
-@rule("INI004", "undersized-weights", level="warning", since="0.1", explains=["INI001", *SYMPTOMS])
+@rule("INI004", "undersized-weights", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: UndersizedWeights) -> Iterator[Finding]:
     """Weights a twentieth of the LeCun scale or less, in a stack at whose end the input is no longer to be seen.
 

@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss
 
 
-@rule(
-    "LOS025",
-    "all-targets-ignored",
-    level="error",
-    since="0.1",
-    explains=["DAT012", "OPT004", "LOS018", "LOS020", "SIG003", "GRD003", "GRD004", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS025", "all-targets-ignored", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Every target is ignored, or has weight 0.
 

@@ -15,7 +15,7 @@ _BOUNDS = ("sigmoid", "tanh", "softsign", "hardtanh")
 _THROUGH = VALUE_PRESERVING | {"clamp"}
 
 
-@rule("LOS034", "bounded-critic", level="warning", since="0.1", explains=["ARC006", "ARC024", "SIG004", "TRN005"])
+@rule("LOS034", "bounded-critic", level="warning", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """A Wasserstein critic that ends in a sigmoid or tanh.
 

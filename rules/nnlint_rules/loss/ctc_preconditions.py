@@ -22,13 +22,7 @@ class _Sequences:
     classes: int
 
 
-@rule(
-    "LOS033",
-    "ctc-preconditions",
-    level="error",
-    since="0.1",
-    explains=["ARC010", "ARC011", "LOS018", "LOS019", "LOS024", "SIG003", "GRD001", "GRD003", "GRD006", "TRN001", "TRN002", "TRN005"],
-)
+@rule("LOS033", "ctc-preconditions", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """CTC whose blank, targets or lengths do not go together.
 

@@ -11,13 +11,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, LossTerm, LossTerms, Op
 
 
-@rule(
-    "LOS035",
-    "dead-loss-term",
-    level="warning",
-    since="0.1",
-    explains=["ARC002", "ARC011", "GRD001", "GRD003", "GRD006", "LOS018", "OPT004", "TRN001", "TRN002", "TRN004", "TRN005"],
-)
+@rule("LOS035", "dead-loss-term", level="warning", since="0.1")
 def check(terms: LossTerms) -> Iterator[Finding]:
     """A term of the loss that no trained parameter gets a gradient from.
 

@@ -20,13 +20,7 @@ class Dominance(Options):
     meant: float = Field(0.05, description="a written weight up to which a small term is meant to be small")
 
 
-@rule(
-    "LOS036",
-    "dominant-loss-term",
-    level="warning",
-    since="0.1",
-    explains=["GRD002", "GRD005", "LOS018", "LOS021", "TRN002", "TRN004", "TRN005", "DAT010", "OPT003"],
-)
+@rule("LOS036", "dominant-loss-term", level="warning", since="0.1")
 def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Iterator[Finding]:
     """One term of the loss pulls over a thousand times as hard as another.
 

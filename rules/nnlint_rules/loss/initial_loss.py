@@ -30,7 +30,7 @@ class InitialLoss(Options):
     copied: float = 0.001  # regression: share of the best constant's loss below which the target leaks
 
 
-@rule("LOS018", "initial-loss", level="warning", since="0.1", explains=["TRN002"])
+@rule("LOS018", "initial-loss", level="warning", since="0.1")
 def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, options: InitialLoss) -> Iterator[Finding]:
     """Loss at initialization far from what an uninformed prediction has.
 

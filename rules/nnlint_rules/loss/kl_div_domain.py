@@ -19,13 +19,7 @@ class Domain(Options):
     share: float = 0.5  # of the rows beyond it before the rule speaks: padding rows may hold anything
 
 
-@rule(
-    "LOS022",
-    "kl-div-domain",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS024", "SIG003", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS022", "kl-div-domain", level="error", since="0.1")
 def check(losses: LossCalls, options: Domain) -> Iterator[Finding]:
     """KL divergence of values that are not distributions.
 

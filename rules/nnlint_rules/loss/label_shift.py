@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LIMIT = 1e-5
 
 
-@rule("LOS029", "label-shift", level="error", since="0.1", explains=["LOS018", "LOS030", "TRN001", "TRN005"])
+@rule("LOS029", "label-shift", level="error", since="0.1")
 def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[Finding]:
     """Labels of a causal language model shifted once too often, or not at all.
 

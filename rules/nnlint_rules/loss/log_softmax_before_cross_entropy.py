@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls
 
 
-@rule("LOS004", "log-softmax-before-cross-entropy", level="info", since="0.1", explains=["ARC006"])
+@rule("LOS004", "log-softmax-before-cross-entropy", level="info", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Log-softmax before a loss that applies it itself.
 

@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op
 
 
-@rule(
-    "LOS006",
-    "logits-into-bce",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS024", "LOS017", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS006", "logits-into-bce", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Binary cross-entropy on values that are not probabilities.
 

@@ -15,13 +15,7 @@ _TOLERANCE, _SHARE = 0.01, 0.9  # rows that sum to 1 are distributions; padding 
 _KEEPING = ("cast", "identity", "dropout", "log-softmax", "clamp")
 
 
-@rule(
-    "LOS023",
-    "logits-layout",
-    level="error",
-    since="0.1",
-    explains=["LOS008", "LOS009", "LOS013", "LOS018", "TRN001", "TRN005"],
-)
+@rule("LOS023", "logits-layout", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Cross-entropy that takes the classes from the wrong dimension.
 

@@ -33,13 +33,7 @@ class _Pair:
     target: tuple[int, ...]
 
 
-@rule(
-    "LOS015",
-    "loss-broadcast",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS014", "ARC011", "DAT010", "TRN001", "TRN005"],
-)
+@rule("LOS015", "loss-broadcast", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Prediction and target of different shapes, broadcast against each other.
 

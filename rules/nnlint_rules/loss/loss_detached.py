@@ -20,13 +20,7 @@ _CUTS = {
 }
 
 
-@rule(
-    "LOS020",
-    "loss-detached",
-    level="error",
-    since="0.1",
-    explains=["ARC002", "ARC011", "OPT004", "TRN001", "TRN002", "TRN005"],
-)
+@rule("LOS020", "loss-detached", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """A loss without a way back to the parameters.
 

@@ -38,7 +38,7 @@ class Sign(Options):
     tolerance: float = 1e-3  # rounding of a loss that is 0
 
 
-@rule("LOS024", "negative-loss", level="warning", since="0.1", explains=["OPT004", "TRN001", "TRN002"])
+@rule("LOS024", "negative-loss", level="warning", since="0.1")
 def check(losses: LossCalls, options: Sign) -> Iterator[Finding]:
     """Negative value of a loss that is non-negative by definition.
 

@@ -29,13 +29,7 @@ class _Rows:
     highest: float
 
 
-@rule(
-    "LOS003",
-    "nll-without-log-softmax",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS024", "GRD002", "OPT004", "SIG005", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS003", "nll-without-log-softmax", level="error", since="0.1")
 def check(losses: LossCalls, options: LogProbabilities) -> Iterator[Finding]:
     """NLL loss on values that are not log-probabilities.
 

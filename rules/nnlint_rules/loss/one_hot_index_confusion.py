@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Evidence, LossCalls, MeasuredLoss
 
 
-@rule(
-    "LOS026",
-    "one-hot-index-confusion",
-    level="error",
-    since="0.1",
-    explains=["LOS013", "LOS018", "LOS024", "ARC008", "DAT010", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS026", "one-hot-index-confusion", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Targets in a form that torch accepts and takes for another.
 

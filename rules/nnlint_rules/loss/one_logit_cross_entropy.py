@@ -15,25 +15,7 @@ if TYPE_CHECKING:
 _SCALED = VALUE_PRESERVING | {"mul", "div"}
 
 
-@rule(
-    "LOS011",
-    "one-logit-cross-entropy",
-    level="error",
-    since="0.1",
-    explains=[
-        "LOS001",
-        "LOS002",
-        "LOS004",
-        "LOS007",
-        "LOS009",
-        "LOS015",
-        "LOS018",
-        "DAT012",
-        "GRD003",
-        "TRN001",
-        "TRN005",
-    ],
-)
+@rule("LOS011", "one-logit-cross-entropy", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Cross-entropy with a single logit.
 

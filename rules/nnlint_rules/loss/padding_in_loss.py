@@ -19,7 +19,7 @@ class PaddingShare(Options):
     share: float = Field(0.01, description="share of the gradient with respect to the outputs at padded positions")
 
 
-@rule("LOS028", "padding-in-loss", level="warning", since="0.1", explains=["DAT004", "LOS019", "TRN005"])
+@rule("LOS028", "padding-in-loss", level="warning", since="0.1")
 def check(padding: PaddingStats, graph: Graph, declared: Declared, options: PaddingShare) -> Iterator[Finding]:
     """Padded positions of the targets contribute to the loss.
 

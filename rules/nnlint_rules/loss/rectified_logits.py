@@ -26,13 +26,7 @@ _REASONS = {
 }
 
 
-@rule(
-    "LOS017",
-    "rectified-logits",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "SIG001", "SIG002", "GRD003", "TRN001", "TRN005", "TRN004"],
-)
+@rule("LOS017", "rectified-logits", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Activation applied to the logits right before a loss on logits.
 

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 _SCORE = 0.05
 
 
-@rule(
-    "LOS031",
-    "rewards-wrong-answers",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS019", "LOS024", "OPT004", "OPT008", "TRN001", "TRN002", "TRN005", "SIG003", "DAT014"],
-)
+@rule("LOS031", "rewards-wrong-answers", level="error", since="0.1")
 def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None) -> Iterator[Finding]:
     """Wrong answers get a lower loss than the targets themselves.
 

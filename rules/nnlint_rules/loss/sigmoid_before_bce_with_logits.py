@@ -18,25 +18,7 @@ _FLOOR_NEGATIVE = math.log(2.0)
 _FLOOR_POSITIVE = math.log1p(math.exp(-1.0))
 
 
-@rule(
-    "LOS005",
-    "sigmoid-before-bce-with-logits",
-    level="error",
-    since="0.1",
-    explains=[
-        "LOS013",
-        "LOS017",
-        "LOS018",
-        "ARC006",
-        "ARC024",
-        "SIG002",
-        "SIG004",
-        "SIG006",
-        "GRD001",
-        "TRN001",
-        "TRN005",
-    ],
-)
+@rule("LOS005", "sigmoid-before-bce-with-logits", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Sigmoid before a binary loss that applies sigmoid itself.
 

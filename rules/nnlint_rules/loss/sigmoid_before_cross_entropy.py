@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls
 
 
-@rule(
-    "LOS002",
-    "sigmoid-before-cross-entropy",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS013", "ARC006", "ARC024", "SIG002", "SIG004", "SIG006", "GRD001", "TRN001", "TRN005"],
-)
+@rule("LOS002", "sigmoid-before-cross-entropy", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Sigmoid before a multi-class cross-entropy.
 

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls, Op
 
 
-@rule(
-    "LOS001",
-    "softmax-before-cross-entropy",
-    level="error",
-    since="0.1",
-    explains=["LOS008", "LOS018", "LOS024", "ARC006", "ARC019", "GRD001", "SIG004", "SIG006", "TRN001", "TRN005"],
-)
+@rule("LOS001", "softmax-before-cross-entropy", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Softmax before a loss that applies softmax itself.
 

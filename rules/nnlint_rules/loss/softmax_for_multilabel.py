@@ -20,7 +20,7 @@ class MultiHot(Options):
     share: float = 0.05  # of the rows that do not sum to 1 before the rule speaks
 
 
-@rule("LOS013", "softmax-for-multilabel", level="error", since="0.1", explains=["LOS018", "LOS024", "TRN001", "TRN005"])
+@rule("LOS013", "softmax-for-multilabel", level="error", since="0.1")
 def check(losses: LossCalls, batch: Batch | None, options: MultiHot) -> Iterator[Finding]:
     """Multi-hot targets through a softmax.
 

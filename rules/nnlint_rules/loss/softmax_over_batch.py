@@ -15,13 +15,7 @@ _IMPLICIT = ("softmax", "log_softmax", "softmin")
 _OPS = (*_IMPLICIT, "normalize", "gumbel_softmax")
 
 
-@rule(
-    "LOS008",
-    "softmax-over-batch",
-    level="error",
-    since="0.1",
-    explains=["LOS003", "LOS018", "LOS024", "ARC008", "ARC027", "SIG006", "TRN001", "TRN005"],
-)
+@rule("LOS008", "softmax-over-batch", level="error", since="0.1")
 def check(graph: Graph, model: Model) -> Iterator[Finding]:
     """Softmax, log-softmax or normalization over the batch dimension.
 

@@ -15,25 +15,7 @@ if TYPE_CHECKING:
 _BETWEEN = VALUE_PRESERVING | {"activation", "norm", "clamp"}
 
 
-@rule(
-    "LOS007",
-    "softmax-over-one-unit",
-    level="error",
-    since="0.1",
-    explains=[
-        "ARC002",
-        "ARC006",
-        "ARC010",
-        "ARC011",
-        "ARC019",
-        "LOS001",
-        "LOS018",
-        "GRD001",
-        "SIG006",
-        "TRN001",
-        "TRN005",
-    ],
-)
+@rule("LOS007", "softmax-over-one-unit", level="error", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Softmax over a dimension of size 1: the output is constant.
 

@@ -20,7 +20,7 @@ _DIVIDING = ("div", "mean")
 _WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
 
 
-@rule("LOS021", "sum-reduction", level="warning", since="0.1", explains=["GRD002", "GRD005", "OPT003"])
+@rule("LOS021", "sum-reduction", level="warning", since="0.1")
 def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer | None) -> Iterator[Finding]:
     """Loss summed, not averaged, over the batch.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MUTUAL = frozenset({"mutual-learning", "symmetric"})
 
 
-@rule("LOS032", "target-carries-gradient", level="warning", since="0.1", explains=["TRN002", "TRN005"])
+@rule("LOS032", "target-carries-gradient", level="warning", since="0.1")
 def check(terms: LossTerms, declared: Declared) -> Iterator[Finding]:
     """The target side of the loss depends on parameters that the same optimizer trains.
 

@@ -23,13 +23,7 @@ class Reach(Options):
     grave_share: float = 0.05  # below it a warning
 
 
-@rule(
-    "LOS016",
-    "target-out-of-range",
-    level="error",
-    since="0.1",
-    explains=["LOS018", "LOS019", "LOS024", "DAT010", "SIG001", "SIG002", "GRD001", "TRN001", "TRN005", "TRN002"],
-)
+@rule("LOS016", "target-out-of-range", level="error", since="0.1")
 def check(losses: LossCalls, options: Reach) -> Iterator[Finding]:
     """Targets outside the range of the head's last function.
 

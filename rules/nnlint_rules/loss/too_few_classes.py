@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
 
 
-@rule("LOS009", "too-few-classes", level="error", since="0.1", explains=["LOS018", "TRN001", "TRN005", "TRN002"])
+@rule("LOS009", "too-few-classes", level="error", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """Labels that have no logit.
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 
-@rule("LOS027", "unstable-log-softmax", level="warning", since="0.1", explains=["GRD004"])
+@rule("LOS027", "unstable-log-softmax", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Logarithm of a softmax or sigmoid.
 

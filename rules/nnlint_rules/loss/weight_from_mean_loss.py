@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BETWEEN = VALUE_PRESERVING | {"neg", "detach"}
 
 
-@rule("LOS037", "weight-from-mean-loss", level="warning", since="0.1", explains=["LOS018", "TRN005"])
+@rule("LOS037", "weight-from-mean-loss", level="warning", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
     """A focal weight computed from the loss that is already averaged.
 

@@ -27,7 +27,7 @@ class VarianceShift(Options):
     ignored_p: float = Field(default=0.1, description="dropout up to this probability is never reported")
 
 
-@rule("NRM001", "dropout-before-batch-norm", level="warning", since="0.1", explains=["NRM011", "SIG010"])
+@rule("NRM001", "dropout-before-batch-norm", level="warning", since="0.1")
 def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: VarianceShift) -> Iterator[Finding]:
     """Dropout upstream of a batch norm, and the variance of the norm's input is another in evaluation.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Graph
 
 
-@rule("NRM006", "dropout-on-output", level="warning", since="0.1", explains=["NRM003", "LOS018", "TRN001"])
+@rule("NRM006", "dropout-on-output", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Dropout as the last operation before the loss.
 

@@ -21,10 +21,7 @@ class ExtremeDropout(Options):
     largest: float = Field(default=0.8, description="largest accepted dropout probability")
 
 
-_FOLLOWERS = ["ARC010", "GRD001", "GRD003", "NRM001", "SIG004", "SIG006", "SIG010", "TRN001"]
-
-
-@rule("NRM005", "extreme-dropout", level="warning", since="0.1", explains=_FOLLOWERS)
+@rule("NRM005", "extreme-dropout", level="warning", since="0.1")
 def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
     """Dropout with a probability that leaves almost nothing, or has no effect at all.
 

@@ -24,7 +24,7 @@ class InvertedMomentum(Options):
 _LARGEST_EPSILON = 0.05
 
 
-@rule("NRM007", "inverted-momentum", level="warning", since="0.1", explains=["NRM011", "SIG010"])
+@rule("NRM007", "inverted-momentum", level="warning", since="0.1")
 def check(model: Model, options: InvertedMomentum) -> Iterator[Finding]:
     """A batch-norm momentum of 0.9 or more, of 0, or given where the epsilon is taken.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model, ModuleView, TrainingModes
 
 
-@rule("NRM010", "norm-left-in-eval", level="warning", since="0.1", explains=["NRM011", "SIG010"])
+@rule("NRM010", "norm-left-in-eval", level="warning", since="0.1")
 def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph | None) -> Iterator[Finding]:
     """Batch norm or dropout in evaluation mode while its layers train, or moving statistics of frozen layers.
 

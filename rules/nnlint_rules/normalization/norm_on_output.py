@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Graph
 
 
-@rule("NRM013", "norm-on-output", level="warning", since="0.1", explains=["LOS018"])
+@rule("NRM013", "norm-on-output", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Batch norm as the last layer before the loss.
 

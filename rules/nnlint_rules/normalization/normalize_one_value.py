@@ -14,22 +14,8 @@ from nnlint_rules.normalization._layers import uses_batch_statistics
 if TYPE_CHECKING:
     from nnlint import Graph, Op
 
-_FOLLOWERS = [
-    "ARC010",
-    "ARC011",
-    "GRD001",
-    "GRD003",
-    "NRM009",
-    "SIG001",
-    "SIG004",
-    "SIG006",
-    "TRN001",
-    "TRN004",
-    "TRN005",
-]
 
-
-@rule("NRM008", "normalize-one-value", level="error", since="0.1", explains=_FOLLOWERS)
+@rule("NRM008", "normalize-one-value", level="error", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """A normalization whose mean and variance are those of one number.
 

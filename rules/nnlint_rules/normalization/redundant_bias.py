@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 
-@rule("NRM004", "redundant-bias", level="info", since="0.1", explains=["GRD003"])
+@rule("NRM004", "redundant-bias", level="info", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """The bias of a layer whose output goes only to a batch or instance norm.
 

@@ -26,7 +26,7 @@ class StaleRunningStats(Options):
     shift: float = Field(default=1.0, description="largest accepted difference of the means, in running deviations")
 
 
-@rule("NRM011", "stale-running-stats", level="warning", since="0.1", explains=["SIG010"])
+@rule("NRM011", "stale-running-stats", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: StaleRunningStats) -> Iterator[Finding]:
     """Running statistics of a trained batch norm that are far from those of the batch.
 

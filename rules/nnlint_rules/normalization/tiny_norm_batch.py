@@ -22,7 +22,7 @@ class TinyNormBatch(Options):
     values: int = Field(default=8, description="fewest values of a channel that give usable statistics")
 
 
-@rule("NRM009", "tiny-norm-batch", level="warning", since="0.1", explains=["NRM011", "SIG010"])
+@rule("NRM009", "tiny-norm-batch", level="warning", since="0.1")
 def check(graph: Graph, batch: Batch, options: TinyNormBatch) -> Iterator[Finding]:
     """Batch norm whose mean and variance come from fewer than eight values of a channel.
 

@@ -19,7 +19,7 @@ _LARGEST = 10.0
 _USUAL = 1e-6  # no eps up to here is a mistake
 
 
-@rule("OPT008", "epsilon-underflow", level="warning", since="0.1", explains=["GRD004", "TRN001", "TRN002"])
+@rule("OPT008", "epsilon-underflow", level="warning", since="0.1")
 def check(optimizer: Optimizer, steps: StepStats | None) -> Iterator[Finding]:
     """The optimizer's eps rounds to zero in the dtype of the parameters, or is far larger than their gradients.
 

@@ -35,7 +35,7 @@ class ExcessiveWeightDecay(Options):
 _BALANCE = 0.6
 
 
-@rule("OPT009", "excessive-weight-decay", level="warning", since="0.1", explains=["TRN001"])
+@rule("OPT009", "excessive-weight-decay", level="warning", since="0.1")
 def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay) -> Iterator[Finding]:
     """Weight decay that pulls harder than the loss.
 

@@ -21,7 +21,7 @@ class ExtremeMomentum(Options):
     second_beta: float = Field(0.8, description="smallest decay rate of the second moment")
 
 
-@rule("OPT010", "extreme-momentum", level="warning", since="0.1", explains=["OPT003", "OPT004", "TRN001", "TRN002"])
+@rule("OPT010", "extreme-momentum", level="warning", since="0.1")
 def check(optimizer: Optimizer, options: ExtremeMomentum) -> Iterator[Finding]:
     """Momentum or Adam's betas outside the range that trains.
 

@@ -26,10 +26,7 @@ class LearningRateTooHigh(Options):
     )
 
 
-FOLLOWERS = ["TRN002", "TRN004", "GRD002", "GRD005", "SIG001"]
-
-
-@rule("OPT003", "learning-rate-too-high", level="warning", since="0.1", explains=FOLLOWERS)
+@rule("OPT003", "learning-rate-too-high", level="warning", since="0.1")
 def check(
     steps: StepStats, rates: LearningRateRange | None, trials: Trials | None, options: LearningRateTooHigh
 ) -> Iterator[Finding]:

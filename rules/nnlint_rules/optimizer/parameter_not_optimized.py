@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Declared, Model, Optimizer
 
 
-@rule("OPT001", "parameter-not-optimized", level="error", since="0.1", explains=["OPT004", "TRN001"])
+@rule("OPT001", "parameter-not-optimized", level="error", since="0.1")
 def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Finding]:
     """A trainable parameter is in no parameter group of the optimizer.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnlint import Model, Optimizer
 
 
-@rule("OPT002", "stale-optimizer", level="error", since="0.1", explains=["OPT001", "OPT004", "OPT011", "TRN001"])
+@rule("OPT002", "stale-optimizer", level="error", since="0.1")
 def check(optimizer: Optimizer, model: Model) -> Iterator[Finding]:
     """The optimizer holds tensors that the model does not have.
 

@@ -11,13 +11,7 @@ if TYPE_CHECKING:
     from nnlint import LossResponse, Optimizer, ParameterGroup
 
 
-@rule(
-    "OPT005",
-    "zero-learning-rate",
-    level="error",
-    since="0.1",
-    explains=["GRD003", "LOS021", "OPT004", "TRN001", "TRN002"],
-)
+@rule("OPT005", "zero-learning-rate", level="error", since="0.1")
 def check(optimizer: Optimizer, response: LossResponse | None) -> Iterator[Finding]:
     """The learning rate is zero or negative, or the optimizer maximizes.
 

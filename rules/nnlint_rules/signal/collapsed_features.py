@@ -23,7 +23,7 @@ class CollapsedFeatures(Options):
     min_samples: int = Field(4, description="with fewer samples the spread says little")
 
 
-@rule("SIG006", "collapsed-features", level="warning", since="0.1", explains=["ARC010"])
+@rule("SIG006", "collapsed-features", level="warning", since="0.1")
 def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures) -> Iterator[Finding]:
     """Different samples have the same features, and the model does not learn to tell them apart.
 

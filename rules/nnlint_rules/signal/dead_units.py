@@ -23,10 +23,7 @@ class DeadUnits(Options):
     chance: float = Field(1e-3, description="least surprising share that counts, if every unit were off by a coin toss")
 
 
-EXPLAINED = ["ARC010", "ARC011", "GRD001", "GRD003", "INI001", "OPT004", "OPT009", "SIG006", "TRN001", "TRN004"]
-
-
-@rule("SIG001", "dead-units", level="warning", since="0.1", explains=EXPLAINED)
+@rule("SIG001", "dead-units", level="warning", since="0.1")
 def check(forward: ForwardStats, options: DeadUnits) -> Iterator[Finding]:
     """Rectified units that are zero at every position of every sample of the batch.
 

@@ -26,11 +26,9 @@ class ExplodingSignal(Options):
 
 
 _ORDER_ONE = 1.0
-EXPLAINED = ["GRD002", "GRD004", "GRD006", "INI001", "LOS018", "OPT003", "SIG002", "SIG003", "SIG008", "SIG009"]
-EXPLAINED += ["TRN001", "TRN002", "TRN004"]
 
 
-@rule("SIG005", "exploding-signal", level="warning", since="0.1", explains=EXPLAINED)
+@rule("SIG005", "exploding-signal", level="warning", since="0.1")
 def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
     """The scale of the pre-activations grows geometrically from layer to layer.
 

@@ -22,7 +22,7 @@ class HalfPrecisionOverflow(Options):
     relative_error: float = Field(0.5, description="error of a layer's output against float32")
 
 
-@rule("SIG008", "half-precision-overflow", level="error", since="0.1", explains=["SIG003"])
+@rule("SIG008", "half-precision-overflow", level="error", since="0.1")
 def check(precision: PrecisionStats, options: HalfPrecisionOverflow) -> Iterator[Finding]:
     """An operation that raises, overflows or loses its values in the half precision that training uses.
 

@@ -30,13 +30,7 @@ _OVERFLOW = (
 )
 
 
-@rule(
-    "SIG003",
-    "non-finite-activation",
-    level="error",
-    since="0.1",
-    explains=["ARC010", "ARC011", "GRD004", "LOS006", "LOS018", "LOS024", "OPT003", "SIG008", "TRN001", "TRN002"],
-)
+@rule("SIG003", "non-finite-activation", level="error", since="0.1")
 def check(forward: ForwardStats, evaluation: EvalStats | None) -> Iterator[Finding]:
     """NaN or Inf appears in the forward pass.
 

@@ -14,7 +14,7 @@ _LIMIT = 1e-4
 _NORMAL = frozenset({"randn", "randn_like", "normal"})
 
 
-@rule("SIG007", "random-eval", level="error", since="0.1", explains=["SIG010"])
+@rule("SIG007", "random-eval", level="error", since="0.1")
 def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     """Two evaluation-mode passes on the same batch give different outputs.
 

@@ -20,7 +20,7 @@ class SaturatedAttention(Options):
     unscaled_peak: float = Field(0.7, description="the same where the scores are not scaled")
 
 
-@rule("SIG009", "saturated-attention", level="warning", since="0.1", explains=["GRD001", "TRN001"])
+@rule("SIG009", "saturated-attention", level="warning", since="0.1")
 def check(
     graph: Graph, forward: ForwardStats, parameters: Parameters, options: SaturatedAttention
 ) -> Iterator[Finding]:

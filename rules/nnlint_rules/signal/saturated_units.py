@@ -21,13 +21,7 @@ class SaturatedUnits(Options):
     fatal_share: float = Field(0.9, description="from here on an error")
 
 
-@rule(
-    "SIG002",
-    "saturated-units",
-    level="warning",
-    since="0.1",
-    explains=["ARC024", "GRD001", "GRD003", "LOS018", "SIG006", "TRN001"],
-)
+@rule("SIG002", "saturated-units", level="warning", since="0.1")
 def check(forward: ForwardStats, options: SaturatedUnits) -> Iterator[Finding]:
     """Values of a sigmoid, tanh or hardtanh in the flat part of the curve.
 

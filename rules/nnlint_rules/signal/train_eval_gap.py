@@ -22,7 +22,7 @@ class TrainEvalGap(Options):
     noise: float = Field(0.8, description="least ratio of the mean difference to the noise of a single training pass")
 
 
-@rule("SIG010", "train-eval-gap", level="warning", since="0.1", explains=["NRM011"])
+@rule("SIG010", "train-eval-gap", level="warning", since="0.1")
 def check(evaluation: EvalStats, declared: Declared, options: TrainEvalGap) -> Iterator[Finding]:
     """The model computes one thing in training mode and another in evaluation mode.
 

@@ -26,10 +26,7 @@ class VanishingSignal(Options):
     )
 
 
-EXPLAINED = ["ARC010", "GRD001", "OPT009", "SIG006", "TRN001", "TRN004"]
-
-
-@rule("SIG004", "vanishing-signal", level="warning", since="0.1", explains=EXPLAINED)
+@rule("SIG004", "vanishing-signal", level="warning", since="0.1")
 def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
     """The scale of the pre-activations shrinks geometrically from layer to layer.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _ENOUGH = 4
 
 
-@rule("STP004", "missing-step", level="error", since="0.1", explains=["STP011"])
+@rule("STP004", "missing-step", level="error", since="0.1")
 def check(events: Events) -> Iterator[Finding]:
     """An optimizer that never steps although backward fills the gradients of its parameters.
 

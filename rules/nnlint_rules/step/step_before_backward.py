@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _IN_PLACE = "modified by an inplace operation"
 
 
-@rule("STP003", "step-before-backward", level="error", since="0.1", explains=["STP002", "STP006"])
+@rule("STP003", "step-before-backward", level="error", since="0.1")
 def check(events: Events) -> Iterator[Finding]:
     """The step comes before the backward of its iteration.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnlint import Events, OptimizerFacts, Step
 
 
-@rule("STP005", "update-without-effect", level="error", since="0.1", explains=["STP006", "STP004"])
+@rule("STP005", "update-without-effect", level="error", since="0.1")
 def check(events: Events) -> Iterator[Finding]:
     """Optimizer steps after which no parameter of the forward has changed.
 

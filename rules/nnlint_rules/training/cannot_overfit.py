@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nnlint import LossCalls, OverfitRun
 
 
-@rule("TRN001", "cannot-overfit", level="error", since="0.1", explains=["SIG006"])
+@rule("TRN001", "cannot-overfit", level="error", since="0.1")
 def check(overfit: OverfitRun, losses: LossCalls) -> Iterator[Finding]:
     """A small fixed batch that the model cannot learn by heart at any learning rate.
 

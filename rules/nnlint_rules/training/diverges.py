@@ -21,7 +21,7 @@ class Diverges(Options):
     fatal_rise: float = Field(10.0, description="from here on an error")
 
 
-@rule("TRN002", "diverges", level="error", since="0.1", explains=["GRD002", "GRD005", "TRN004"])
+@rule("TRN002", "diverges", level="error", since="0.1")
 def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
     """The loss explodes or becomes NaN within the first steps of the training as configured.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Declared, StepStats, TrackedParameter
 
 
-@rule("TRN003", "frozen-parameter-moved", level="error", since="0.1", explains=["ARC025", "OPT011"])
+@rule("TRN003", "frozen-parameter-moved", level="error", since="0.1")
 def check(steps: StepStats, declared: Declared) -> Iterator[Finding]:
     """A parameter that is meant to be frozen changes when the optimizer steps.
 

@@ -23,10 +23,7 @@ class IgnoresInput(Options):
     )
 
 
-FOLLOWERS = ["TRN001", "ARC008", "ARC010", "ARC011", "GRD001", "GRD003", "SIG006", "SIG010"]
-
-
-@rule("TRN005", "ignores-input", level="error", since="0.1", explains=FOLLOWERS)
+@rule("TRN005", "ignores-input", level="error", since="0.1")
 def check(dependence: InputDependence, overfit: OverfitRun, options: IgnoresInput) -> Iterator[Finding]:
     """Training on inputs without information does as well as training on the real ones.
 
