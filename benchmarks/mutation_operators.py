@@ -9,6 +9,7 @@ from benchmarks import (
     mutators_objectives,
     mutators_scale,
     mutators_sequences,
+    mutators_state,
     mutators_structure,
     mutators_training,
 )
@@ -16,7 +17,7 @@ from benchmarks.mutators import OPERATORS, Mutant, Operator
 
 MODULES = (
     mutators_structure, mutators_training, mutators_losses, mutators_layers, mutators_data, mutators_scale, mutators_attention,
-    mutators_sequences, mutators_axes, mutators_objectives,
+    mutators_sequences, mutators_axes, mutators_objectives, mutators_state,
 )  # fmt: skip
 
 __all__ = ["MODULES", "OPERATORS", "Mutant", "Operator"]

@@ -107,3 +107,58 @@ def test_designs(case):
 def test_a_convolution_read_out_by_a_linear_layer():
     model = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(512, 3))
     assert levels("ARC005", model, IMAGE) == {"0": "warning"}
+
+
+class Conditioned(nn.Module):
+    """A condition that each of three layers projects for itself."""
+
+    def __init__(self, between, width=32, outputs=32):
+        super().__init__()
+        torch.manual_seed(0)
+        self.condition, self.between = nn.Linear(20, width), between
+        self.projections = nn.ModuleList(nn.Linear(width, outputs) for _ in range(3))
+        self.first, self.last = nn.Linear(20, outputs), nn.Linear(outputs, 5)
+
+    def forward(self, x):
+        condition, h = self.between(self.condition(x)), torch.relu(self.first(x))
+        for projection in self.projections:
+            h = torch.relu(h + projection(condition))
+        return self.last(h)
+
+
+def test_a_linear_layer_that_feeds_several_is_reported_once():
+    assert levels("ARC005", Conditioned(lambda c: c), torch.randn(16, 20)) == {"condition": "warning"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Conditioned(torch.nn.functional.silu),
+        Conditioned(lambda c: c * c),
+        Conditioned(lambda c: c, width=8),
+    ],
+    ids=["activation", "square", "low rank"],
+)
+def test_several_readers_with_a_reason(model):
+    assert levels("ARC005", model, torch.randn(16, 20)) == {}
+
+
+def test_queries_and_keys_of_a_projected_input():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.enter, self.query, self.key, self.value = nn.Linear(20, 32), *(nn.Linear(32, 32) for _ in range(3))
+            self.head = nn.Linear(32, 5)
+
+        def forward(self, x):
+            h = self.enter(x)
+            mixed = nn.functional.scaled_dot_product_attention(self.query(h), self.key(h), self.value(h))
+            return self.head(torch.relu(mixed.mean(1)))
+
+    assert levels("ARC005", Attention(), torch.randn(16, 7, 20)) == {}
+
+
+def test_a_score_convolution_before_a_transposed_one():
+    features = nn.Sequential(nn.Conv2d(8, 32, 3, padding=1), nn.ReLU())
+    model = nn.Sequential(features, nn.Conv2d(32, 5, 1), nn.ConvTranspose2d(5, 5, 4, 2, 1))
+    assert levels("ARC005", model, IMAGE) == {}
