@@ -14,7 +14,7 @@ from nnlint_rules.data._labels import batch_labels
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch, LossCalls, MeasuredLoss
+    from nnlint import Batch, Graph, LossCalls, MeasuredLoss, Op
 
 
 #: So few classes have weights that rise by chance, unless they rise as a power of the frequencies between these.
@@ -58,7 +58,7 @@ def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> I
     for call in losses:
         weight = call.others.get("weight")
         if call.kind in ("cross_entropy", "nll_loss") and weight is not None and weight.dim() == 1:
-            found = _of_classes(call, weight, _counts(call, batch, len(weight)), options)
+            found = _of_classes(losses.graph, call, weight, _counts(call, batch, len(weight)), options)
             if found is not None:
                 yield found
         elif call.others.get("pos_weight") is not None:
@@ -78,7 +78,9 @@ def _counts(call: MeasuredLoss, batch: Batch | None, classes: int) -> list[int]:
     return [int(count) for count in torch.bincount(valid.long(), minlength=classes)]
 
 
-def _of_classes(call: MeasuredLoss, weight: Tensor, counts: list[int], options: InvertedWeights) -> Finding | None:
+def _of_classes(
+    graph: Graph, call: MeasuredLoss, weight: Tensor, counts: list[int], options: InvertedWeights
+) -> Finding | None:
     pairs = [(float(w), n) for w, n in zip(weight, counts, strict=False) if n and float(w) > 0]
     if len(pairs) < 2:
         return None
@@ -101,13 +103,21 @@ def _of_classes(call: MeasuredLoss, weight: Tensor, counts: list[int], options: 
     shown = ", ".join(f"{value:g}" for value in ideal[:10]) + (", ..." if len(ideal) > 10 else "")
     how = "rise with the frequency of the class" if rising else "are the inverse frequencies in the wrong order"
     return Finding(
-        at=call,
+        at=_place(graph, call),
         message=f"the class weights of {call.label} {how}: class {rarest} has {share:.2g} of the labels and only {weighed:.2g} "
         "of the weight",
         evidence={"class": rarest, "share_of_labels": share, "share_of_weight": weighed, "limit": options.correlation},
         fix=f"weigh each class with its own inverse frequency: `weight=torch.tensor([{shown}])`",
         confidence="medium",
     )
+
+
+def _place(graph: Graph, call: MeasuredLoss) -> MeasuredLoss | Op:
+    """The line that calls the loss; a loss module that is given as it is has none, but the layer before it does."""
+    if call.location is not None or call.prediction is None:
+        return call
+    layers = (op for op in graph.chain_back(call.prediction) if op.is_kind("linear-map"))
+    return next(layers, call)
 
 
 def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
