@@ -47,7 +47,6 @@ class Observer:
         self.hooks = Hooks(self.state, self.course)
         self.players = Players(self.state)
         self.end = End()
-        self._group: GroupFacts | None = None
 
     def start(self) -> None:
         """Install the hooks."""
@@ -108,7 +107,7 @@ class Observer:
     def observation(self) -> Observation:
         """The log as it stands, as frozen data."""
         made = Freezer(self.state)
-        events = replace(made.events(), end=self.end, group=self._group)
+        events = replace(made.events(), end=self.end)
         loaders = made.loaders(events)
         return Observation(events, loaders)
 
@@ -134,6 +133,7 @@ class Freezer:
             optimizers={facts.name: facts for facts in map(self._optimizer, self._all("optimizer"))},
             modules={facts.name: facts for facts in map(self._module, self._all("module"))},
             parameters={facts.name: facts for facts in self._parameter_facts()},
+            group=self._group(),
             schedulers={facts.name: facts for facts in map(self._scheduler, self._all("scheduler"))},
             scalers={
                 self._things[thing.ref]: ScalerFacts(
@@ -178,6 +178,16 @@ class Freezer:
                 if ref < thing.ref and (found is None or ref > found.ref):
                     found = self._state.things.known[ref]
         return found
+
+    def _group(self) -> GroupFacts | None:
+        group = self._state.group
+        if group is None:
+            return None
+        modules = [(thing, inner) for thing in self._all("module") if (inner := thing.object()) is not None]
+        wrappers = {
+            self._things[thing.ref]: kind for thing, inner in modules for held, kind in group.wrapped if held() is inner
+        }
+        return GroupFacts(group.rank, group.world, group.backend, wrappers)
 
     def _module(self, thing: Thing) -> ModuleFacts:
         keys = thing.facts.get("parameters", ())

@@ -13,6 +13,7 @@ from torch import nn
 from nnlint.observation.content import Sample
 from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
+from nnlint.observation.group import Group
 from nnlint.observation.journal import Journal, Keys
 from nnlint.observation.things import Thing, Things, script_line
 from nnlint.observation.torch_private import children_of
@@ -69,6 +70,7 @@ class State:
         loss_scale: the factor that a scaler has put on the next loss.
         gradient_scale: the factor on the gradients of the last backward.
         unscaled: optimizers (by number) whose gradients a scaler has divided by it again.
+        group: the process group, as it was at the first step.
     """
 
     journal: Journal = field(default_factory=Journal)
@@ -88,6 +90,7 @@ class State:
     loss_scale: float | None = None
     gradient_scale: float | None = None
     unscaled: set[int] = field(default_factory=set)
+    group: Group | None = None
     active: bool = False
     thread: int = field(default_factory=threading.get_ident)
     process: int = field(default_factory=os.getpid)

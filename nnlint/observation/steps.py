@@ -14,6 +14,7 @@ from nnlint.observation.backwards import Backwards
 from nnlint.observation.content import Sample, digest_of_random_states, norm_of
 from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule, Step
 from nnlint.observation.forwards import Forwards
+from nnlint.observation.group import Group
 from nnlint.observation.journal import Draft, Held, Keys, Measured
 from nnlint.observation.state import State
 from nnlint.observation.things import script_line
@@ -95,6 +96,7 @@ class Steps:
         draft.fields["changed"] = Keys(changed)
         state.mark_changed(changed)
         if state.is_grouped:
+            state.group = state.group or Group.current()
             draft.fields["norms"] = _norms(optimizer, state)
         draft.fields["alive"] = state.alive.now()
         state.journal.close(draft)

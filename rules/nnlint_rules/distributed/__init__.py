@@ -1,0 +1,1 @@
+"""Several processes: what the ranks of a training do differently, or the same where they should not."""
