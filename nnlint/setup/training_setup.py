@@ -51,6 +51,7 @@ class TrainingSetup(BaseModel):
         declared: traits that are meant to be so, of `nnlint.setup.declarations.TRAITS` ("stochastic", "set-input", ...); rules
             about them stay silent.
         num_classes: the number of classes.
+        pad_id: the token id of padding, where no embedding or configuration says it.
         precision: "fp16" or "bf16" where training uses automatic mixed precision.
         grad_scaler: whether a gradient scaler is used.
         grad_clip: largest norm of the gradient of all parameters together, where training clips it (`clip_grad_norm_`).
@@ -81,6 +82,7 @@ class TrainingSetup(BaseModel):
     frozen: tuple[str, ...] = ()
     declared: frozenset[str] = frozenset()
     num_classes: int | None = Field(default=None, ge=1)
+    pad_id: int | None = None
     precision: Literal["fp16", "bf16"] | None = None
     grad_scaler: bool = False
     grad_clip: float | None = Field(default=None, gt=0)

@@ -9,9 +9,9 @@ from torch import nn
 from nnlint.probes.dependence.padded import PadIds
 
 
-def pad_ids(model: nn.Module) -> PadIds:
-    """The ids that the model's embeddings and configuration name."""
-    known: dict[int, str] = {}
+def pad_ids(model: nn.Module, declared: int | None = None) -> PadIds:
+    """The ids that are declared, and those that the model's embeddings and configuration name."""
+    known: dict[int, str] = {declared: "declared as pad_id"} if declared is not None else {}
     for path, module in model.named_modules():
         index = getattr(module, "padding_idx", None)
         # An embedding of a few rows is one of segments or types: its first row is no word.

@@ -96,10 +96,10 @@ class PaddingStats:
 
     @measured
     def pad_ids(self) -> PadIds:
-        """Ids that are declared to be padding: `padding_idx` of an embedding, `pad_token_id` of a configuration."""
+        """Ids that are declared to be padding: by the setup, `padding_idx` of an embedding, `pad_token_id` of a configuration."""
         from nnlint.probes.dependence.pad_ids import pad_ids
 
-        return pad_ids(self._session.setup.model)
+        return pad_ids(self._session.setup.model, self._session.setup.pad_id)
 
     @property
     def sequences(self) -> tuple[PaddedSequence, ...]:

@@ -142,6 +142,13 @@ def test_masks_that_keep_padding_after_the_content_out(kind) -> None:
     assert read(Pooled(kind), PADDED) == ()
 
 
+def test_the_padding_id_can_be_declared() -> None:
+    torch.manual_seed(0)
+    setup = coerce({"model": Pooled("none"), "inputs": PADDED[:2], "pad_id": 0}, SetupOptions())
+    (sequence,) = Session(setup, Plan(seed=0)).evidence("PaddingStats").sequences
+    assert sequence.known_by == "the padding id 0 (declared as pad_id)"
+
+
 def test_no_padding_is_a_skip() -> None:
     with pytest.raises(Skip, match="no padding in the batch"):
         read(Pooled("none"), IDS)
