@@ -1,0 +1,76 @@
+"""`nnlint run` and `nnlint check` agree: the setups of fixtures, trained by a script in the plain way, give the same findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnlint import Level, engine
+from nnlint.config import CheckSettings
+from nnlint.observation.course import Plan
+from nnlint.observation.observer import Observer
+from nnlint.observation.start import run_script
+from nnlint.report import TargetReport
+from nnlint.run import Judge
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+SCRIPT = """
+import runpy
+
+import torch
+
+made = runpy.run_path({file!r})[{function!r}]()
+model, inputs, targets, loss_function = (made[key] for key in ("model", "inputs", "targets", "loss"))
+optimizer = made.get("optimizer") or torch.optim.SGD(model.parameters(), lr=1e-3)
+model.train()
+for step in range(5):
+    optimizer.zero_grad()
+    if isinstance(inputs, dict):
+        output = model(**inputs)
+    else:
+        output = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    loss = loss_function(output, targets)
+    loss.backward()
+    optimizer.step()
+"""
+
+#: One of each kind: in the loss, the architecture, the initialization, a norm, the signal, the gradient, the optimizer.
+SAME = [
+    "architecture/unregistered_layer",
+    "architecture/sigmoid_chain",
+    "loss/softmax_before_cross_entropy",
+    "initialization/constant_weights",
+    "normalization/consecutive_norms",
+    "optimizer/parameter_not_optimized",
+    "optimizer/adam_l2",
+    "signal/dead_units",
+    "gradient/half_precision_underflow",
+]
+
+
+def run(file: Path, function: str, folder: Path) -> list[TargetReport]:
+    script = folder / "train.py"
+    script.write_text(SCRIPT.format(file=str(file), function=function))
+    observer = Observer(Plan())
+    error: BaseException | None = None
+    try:
+        run_script(str(script), [], as_module=False, on_torch=observer.start)
+    except BaseException as raised:
+        error = raised
+    observer.stop(error)
+    return Judge(observer, CheckSettings(), "train.py").reports(error)
+
+
+def grave(report: TargetReport) -> set[tuple[str, str]]:
+    return {(found.code, found.module) for found in report.findings if found.level.at_least(Level.WARNING)}
+
+
+@pytest.mark.parametrize("folder", SAME)
+@pytest.mark.parametrize("twin", ["bad", "good"])
+def test_a_script_gets_what_its_build_function_gets(folder: str, twin: str, tmp_path: Path) -> None:
+    file = FIXTURES / folder / f"{twin}.py"
+    checked = engine.check(f"{file}:build", CheckSettings())
+    (observed,) = run(file, "build", tmp_path)
+    assert grave(observed) == grave(checked)
