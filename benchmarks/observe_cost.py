@@ -167,8 +167,19 @@ def ending_itself(iterations: int) -> Observer:
     return made
 
 
-def trainer(rounds: int) -> tuple[float, float, float, float]:
-    """A tiny BERT under the Hugging Face Trainer: time between two steps, by its own callback."""
+class Rows(torch.utils.data.Dataset[Any]):
+    """Sentences of 32 random tokens."""
+
+    def __len__(self) -> int:
+        return 256
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        ids = torch.randint(5, 100, (32,), generator=torch.Generator().manual_seed(index))
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": index % 2}
+
+
+def trained(steps: int) -> list[float]:
+    """Seconds between the steps of a tiny BERT under the Hugging Face Trainer, by a callback of its own."""
     library("transformers")
     from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
@@ -179,33 +190,26 @@ def trainer(rounds: int) -> tuple[float, float, float, float]:
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 the Trainer passes all it has
             self.marks.append(time.process_time())
 
-    class Rows(torch.utils.data.Dataset[Any]):
-        def __len__(self) -> int:
-            return 256
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    model = BertForSequenceClassification(BertConfig(vocab_size=100, **shape))
+    clock = Clock()
+    settings = TrainingArguments(
+        output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=8, report_to=[],
+        save_strategy="no", logging_strategy="no", use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    Trainer(model=model, args=settings, train_dataset=Rows(), callbacks=[clock]).train()
+    return [later - sooner for sooner, later in zip(clock.marks, clock.marks[1:], strict=False)]
 
-        def __getitem__(self, index: int) -> dict[str, Any]:
-            ids = torch.randint(5, 100, (32,), generator=torch.Generator().manual_seed(index))
-            return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": index % 2}
 
-    def run(observer: Observer | None, steps: int) -> list[float]:
-        if observer is not None:
-            observer.start()
-        shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
-        model = BertForSequenceClassification(BertConfig(vocab_size=100, **shape))
-        clock = Clock()
-        settings = TrainingArguments(
-            output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=8, report_to=[],
-            save_strategy="no", logging_strategy="no", use_cpu=True, disable_tqdm=True,
-        )  # fmt: skip
-        Trainer(model=model, args=settings, train_dataset=Rows(), callbacks=[clock]).train()
-        return [later - sooner for sooner, later in zip(clock.marks, clock.marks[1:], strict=False)]
-
+def trainer(rounds: int) -> tuple[float, float, float, float]:
+    """The same numbers as `measured`, for the Trainer."""
     bare, watched, after, first = [], [], [], []
-    run(None, 3)
+    trained(3)
     for _ in range(rounds):
-        bare += run(None, 8)[2:]
+        bare += trained(8)[2:]
         observer = ending_itself(6)
-        taken = run(observer, 14)
+        observer.start()
+        taken = trained(14)
         observer.stop()
         first.append(taken[0])
         watched += taken[1:4]

@@ -89,34 +89,38 @@ class Sample:
         self._tensors = {key: tensor for key, tensor in tensors.items() if is_strided(tensor) and tensor.numel()}
         chosen = gradients or {}
         self._rows = {key: _touched(chosen.get(key)) for key in self._tensors}
+        self._groups: dict[Any, list[int]] = {}
+        for key, tensor in self._tensors.items():
+            self._groups.setdefault((tensor.dtype, tensor.device), []).append(key)
         self._before = self._taken()
 
     @property
     def keys(self) -> frozenset[int]:
         """The tensors that are compared."""
-        return frozenset(self._before)
+        return frozenset(self._tensors)
 
     def changed(self) -> frozenset[int]:
         """The keys of the tensors whose sampled entries differ from what they were."""
-        now = self._taken()
-        return frozenset(key for key, before in self._before.items() if not _same(now[key], before))
+        found: set[int] = set()
+        for keys, (before, lengths), (now, later) in zip(
+            self._groups.values(), self._before, self._taken(), strict=True
+        ):
+            if lengths != later:
+                return frozenset(self._tensors)  # a tensor has another shape: all of them count as new
+            if not torch.equal(before, now):
+                differs = (before != now) & ~((before != before) & (now != now))  # noqa: PLR0124 NaN stays NaN
+                ends = torch.tensor(lengths).cumsum(0)
+                places = torch.bucketize(differs.nonzero().flatten(), ends, right=True).unique().tolist()
+                found.update(keys[place] for place in places)
+        return frozenset(found)
 
-    def _taken(self) -> dict[int, Tensor]:
-        parts = {key: _some(tensor.detach(), self._rows[key]) for key, tensor in self._tensors.items()}
-        groups: dict[Any, list[int]] = {}
-        for key, part in parts.items():
-            groups.setdefault((part.dtype, part.device), []).append(key)
-        taken: dict[int, Tensor] = {}
-        for keys in groups.values():
-            joined = torch.cat([parts[key] for key in keys]).cpu()
-            taken |= zip(keys, joined.split([len(parts[key]) for key in keys]), strict=True)
+    def _taken(self) -> list[tuple[Tensor, list[int]]]:
+        """For each dtype and device: the sampled entries in one vector, and how many there are of each tensor."""
+        taken = []
+        for keys in self._groups.values():
+            parts = [_some(self._tensors[key].detach(), self._rows[key]) for key in keys]
+            taken.append((torch.cat(parts).cpu(), [len(part) for part in parts]))
         return taken
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    return bool(torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num()))
 
 
 def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
