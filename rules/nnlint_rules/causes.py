@@ -64,7 +64,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "LOS006": (*TRAINING_FAILS, *LOSS_AT_START, "LOS017"),  # logits-into-bce
     "LOS007": (  # softmax-over-one-unit
-        *LEARNS_NOTHING, *OUTPUT_FIXED, *GRADIENT_LOST, "ARC002", "ARC006", "ARC019", "LOS001", "LOS018", "SIG006",
+        *LEARNS_NOTHING, *OUTPUT_FIXED, "ARC002", "ARC006", "ARC019", "GRD001", "LOS001", "LOS018", "SIG006",
     ),
     "LOS008": (*LEARNS_NOTHING, *LOSS_AT_START, "ARC008", "ARC027", "LOS003", "SIG006"),  # softmax-over-batch
     "LOS009": (*TRAINING_FAILS, "LOS018"),  # too-few-classes
@@ -76,7 +76,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "DAT010", "GRD001", "LOS019"),  # target-out-of-range
     "LOS017": (*LEARNS_NOTHING, *UNITS_STUCK, "GRD003", "LOS018", "TRN004"),  # rectified-logits
     "LOS018": ("TRN002",),  # initial-loss
-    "LOS020": (*TRAINING_FAILS, "ARC002", "ARC011", "GRD003", "OPT004"),  # loss-detached
+    "LOS020": (*TRAINING_FAILS, "ARC002", "ARC011", "OPT004"),  # loss-detached
     "LOS021": (*GRADIENT_GROWS, "OPT003"),  # sum-reduction
     "LOS022": (*TRAINING_FAILS, *LOSS_AT_START, "SIG003"),  # kl-div-domain
     "LOS023": (*LEARNS_NOTHING, "LOS008", "LOS009", "LOS013", "LOS018"),  # logits-layout
