@@ -53,8 +53,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 
 def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:
     flow = graph.axis_flow
-    *parts, last = dict.fromkeys(flow.describe((digit,)) for digit in cut.digits)
-    mixed = f"{', '.join(parts)} and {last}" if parts else f"two {last} axes"
+    *parts, last = _named(graph, op, cut)
+    mixed = f"{', '.join(parts)} and {last}" if parts else last
     contracts = not reader.is_kind("loss", *_VIEWS) and _sums_over(graph, reader, op)
     source = op.inputs[0]
     given = ", ".join(map(flow.describe, graph.axes(source).dims))
@@ -73,6 +73,17 @@ def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:
         or f"permute before the {op.name}, so that axes that are merged are neighbours in the right order",
         modules=tuple(path for path in (op.module_path, reader.module_path) if path),
     )
+
+
+def _named(graph: Graph, op: Op, cut: Cut) -> list[str]:
+    """The axes that are mixed, in words; those without a role by their place."""
+    dims = graph.axes(op.inputs[0]).dims
+    words = []
+    for digit in cut.digits:
+        place = next((at for at, dim in enumerate(dims) if any(part.axis is digit.axis for part in dim)), None)
+        word = graph.axis_flow.describe((digit,))
+        words.append(word.replace("axis", f"axis {place}") if place is not None else word)
+    return list(dict.fromkeys(words))
 
 
 def _reader(graph: Graph, view: Op) -> Op | None:

@@ -95,7 +95,33 @@ def by_unflatten(net, x):
     return net.head(f.mean(1))
 
 
+def both_ways_by_view(net, x):
+    """The states of both directions: (2, N, F) viewed as (N, 2 * F)."""
+    return net.head(net.rnn(x)[1].view(len(x), -1))
+
+
+def transposed_by_view(net, x):
+    return net.head(net.conv(x.view(len(x), 15, 6)).mean(2))
+
+
+def heads_not_turned_back(net, x):
+    q, k, v = (part.unflatten(-1, (3, 5)).transpose(1, 2) for part in net.qkv(x).chunk(3, -1))
+    return net.head(F.scaled_dot_product_attention(q, k, v).reshape(x.shape).mean(1))
+
+
+def patches_by_view(net, x):
+    return net.head(net.embed(x.view(len(x), 4, 75)).mean(1))
+
+
 FAULTY = [
+    (
+        both_ways_by_view,
+        SEQUENCES,
+        {"rnn": nn.GRU(15, 7, batch_first=True, bidirectional=True), "head": nn.Linear(14, 3)},
+    ),
+    (transposed_by_view, SEQUENCES, {"conv": nn.Conv1d(15, 8, 3), "head": nn.Linear(8, 3)}),
+    (heads_not_turned_back, SEQUENCES, {"qkv": nn.Linear(15, 45), "head": nn.Linear(15, 3)}),
+    (patches_by_view, IMAGES, {"embed": nn.Linear(75, 8), "head": nn.Linear(8, 3)}),
     (tokens_by_view, IMAGES, {"conv": features(), "head": nn.Linear(20, 3)}),
     (
         tokens_by_view_then_attention,
@@ -345,6 +371,17 @@ def test_the_advised_code_for_heads():
     x = torch.arange(4 * 6 * 15).view(4, 6, 15)
     code = finding.fix.split(" instead")[0].removeprefix("write ")
     assert torch.equal(eval(code), x.view(4, 6, 3, 5).transpose(1, 2))
+
+
+def test_class_scores_of_pixels_for_the_loss():
+    def loss(output, target):
+        return F.cross_entropy(output.view(-1, 5), target.view(-1))
+
+    model = Net(lambda net, x: net.conv(x), conv=nn.Conv2d(3, 5, 1))
+    inputs, targets = torch.randn(2, 3, 8, 6), torch.randint(0, 5, (2, 8, 6))
+    (finding,) = findings("ARC029", model, inputs, loss=loss, targets=targets)
+    assert finding.level.value == "warning"
+    assert "permute(0, 2, 3, 1).reshape(96, 5)" in finding.fix
 
 
 def test_a_mixture_that_only_the_loss_sees_is_a_warning():
