@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nnlint.capture.axes.answers import OpAxes, Selection
-from nnlint.capture.axes.axis import CONSTANT, REPEATED, Dim, axes_in, best_of, roots_of, size_of, whole
+from nnlint.capture.axes.axis import CONSTANT, DATA, REPEATED, Dim, axes_in, best_of, roots_of, size_of, whole
 from nnlint.capture.axes.call import Call
 
 Transfer = Callable[[Call], OpAxes]
@@ -129,7 +129,7 @@ def gather(call: Call) -> OpAxes:
     for place, size in enumerate(call.shape):
         own, other = dims[place], asked[place] if len(asked) == len(dims) else ()
         if place == at:
-            known = size_of(other) == size and all(axis.origin != REPEATED for axis in axes_in([other]))
+            known = size_of(other) == size and all(axis.origin == DATA for axis in axes_in([other]))
             found.append(other if known and size != size_of(own) else call.derived(own, size))
         else:
             fitting = [dim for dim in (own, other) if size_of(dim) == size]

@@ -21,7 +21,8 @@ def linear(call: Call) -> OpAxes:
     node = call.tensor(0, "input") or call.tensors[0]
     summed = Contraction(dims[-1], call.maker(node))
     call.name(dims[-1], "feature")
-    return call.made([*dims[:-1], call.new(call.shape[-1], "feature")] if call.shape else (), contracted=(summed,))
+    out = [call.new(call.shape[-1], "feature")] if len(call.shape) == len(dims) else []  # a weight may be a vector
+    return call.made([*dims[:-1], *out], contracted=(summed,))
 
 
 def bilinear(call: Call) -> OpAxes:
