@@ -135,7 +135,17 @@ class Course:
         wanted = self.plan.iterations
         if sum(updates.values()) >= _MOST_FOR_EACH * wanted * max(1, len(players)):
             return True
-        return bool(players) and all(updates.get(ref, 0) >= wanted for ref in players)
+        return bool(players) and all(self._updates_by(ref) >= wanted for ref in players)
+
+    def _updates_by(self, ref: int) -> int:
+        """Updates of an optimizer and of those that the same line made over the same parameters: one that is made anew each time."""
+        things = self.state.things
+        made = things.known[ref].location
+        shared = next((known.optimizers for known in things.parameters if ref in known.optimizers), {ref: None})
+        again = (
+            other for other in shared if other == ref or (made is not None and things.known[other].location == made)
+        )
+        return sum(self.state.updates.get(other, 0) for other in again)
 
     def _players(self) -> set[int]:
         """The optimizers that stepped, or that still hold parameters which a backward filled."""

@@ -229,6 +229,7 @@ class Step(Event):
         scale: the scaler's factor that was still on the gradients, or None.
         alive: indices of the backwards whose graph something still referred to after the step; the last one is among them while
             the script's `loss` holds it.
+        alive_forwards: the same for the graphs of forward outputs.
         random_state: digest of the random generators as the step began.
     """
 
@@ -244,6 +245,7 @@ class Step(Event):
     norms: Mapping[str, float] = field(default_factory=dict)
     scale: float | None = None
     alive: tuple[int, ...] = ()
+    alive_forwards: tuple[int, ...] = ()
     random_state: int = 0
 
     @property
@@ -338,6 +340,7 @@ class StateKept(Event):
         alive_at: indices of the steps after which the tensors were still referred to.
         shares_storage: they still lie in the module's own memory, so that they hold its newest values.
         changed: the module's values have changed since the call.
+        consumed: it was saved or loaded before the module's next change.
     """
 
     verb: ClassVar[str] = "state_dict"
@@ -345,6 +348,7 @@ class StateKept(Event):
     alive_at: tuple[int, ...] = ()
     shares_storage: bool = False
     changed: bool = False
+    consumed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

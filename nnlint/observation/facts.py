@@ -48,7 +48,8 @@ class OptimizerFacts:
         parameters: of all groups, by name.
         groups: the numbers and flags of each group as it was made (lr, momentum, betas, weight_decay, ...).
         replaced: name of an older optimizer over the same parameters, or None.
-        replaced_state: the replaced one had made steps, so that its state was lost.
+        replaced_state: the replaced one kept averages of gradients (momentum), which were lost.
+        keeps_state: it keeps averages of gradients.
     """
 
     name: str
@@ -59,6 +60,7 @@ class OptimizerFacts:
     groups: tuple[Mapping[str, Any], ...] = ()
     replaced: str | None = None
     replaced_state: bool = False
+    keeps_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,6 @@ class ModuleFacts:
         dropouts: paths of its dropout layers.
         batch_norms: paths of its batch-norm layers that keep running statistics.
         own_train: it defines a `train` of its own.
-        same_as: another name under which the script holds the same object.
     """
 
     name: str
@@ -83,7 +84,6 @@ class ModuleFacts:
     dropouts: tuple[str, ...] = ()
     batch_norms: tuple[str, ...] = ()
     own_train: bool = False
-    same_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class LoaderFacts:
         replicas: (number, rank) of a DistributedSampler; None for others.
         training: whether a batch of it came into a forward that a backward reached.
         worker_generators: names of dataset attributes that hold a random generator, copied equally into each worker.
-        pairs: content hashes of (input, target) of the first samples of the dataset by index, where it could be indexed safely.
+        label_shares: share of each label in the whole dataset, where it has a table of them (`targets`, `labels`, the last tensor).
     """
 
     name: str
@@ -151,7 +151,7 @@ class LoaderFacts:
     replicas: tuple[int, int] | None = None
     training: bool = False
     worker_generators: tuple[str, ...] = ()
-    pairs: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    label_shares: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ class Forwards:
         draft.fields["records_graph"] = bool(graphed)
         for number in sequence_numbers(iter(graphed)):
             state.forwards[number] = draft.index
+        if graphed:
+            state.alive.watch_output(draft.index, graphed[0])
         place = draft.fields["location"]
         if graphed and (place, draft.fields["training"]) not in self._measured:
             self._measured.add((place, draft.fields["training"]))

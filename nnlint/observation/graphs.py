@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ _TERMS = 8
 _SCALINGS = 6
 _REDUCTIONS = ("none", "mean", "sum")
 _ENTRY = "nnlint"
+#: Living graphs that may be garbage in a cycle.
+_GARBAGE = 4
 
 
 @dataclass
@@ -181,19 +184,43 @@ class Alive:
     """Which of the graphs that were seen something still refers to, without keeping any alive."""
 
     def __init__(self) -> None:
-        self._sentinels: dict[int, weakref.ref[_Sentinel]] = {}
+        self._losses: dict[int, weakref.ref[_Sentinel]] = {}
+        self._outputs: dict[int, weakref.ref[_Sentinel]] = {}
+        self._limit = _GARBAGE
 
     def watch(self, index: int, loss: Tensor) -> None:
         """Note the graph of a loss under the index of its backward."""
-        if loss.grad_fn is not None:
-            sentinel = _Sentinel()
-            metadata: Any = loss.grad_fn.metadata
-            metadata[_ENTRY] = sentinel
-            self._sentinels[index] = weakref.ref(sentinel)
+        _mark(loss, index, self._losses)
 
-    def now(self) -> tuple[int, ...]:
-        """The graphs that are alive."""
-        return tuple(index for index, sentinel in self._sentinels.items() if sentinel() is not None)
+    def watch_output(self, index: int, output: Tensor) -> None:
+        """Note the graph of a module's output under the index of its forward."""
+        _mark(output, index, self._outputs)
+
+    def now(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The graphs of losses and of outputs that are alive.
+
+        Python's garbage is collected where they become more: a cycle that nothing refers to is no leak.
+        """
+        found = _living(self._losses), _living(self._outputs)
+        if sum(map(len, found)) >= self._limit:
+            gc.collect()
+            found = _living(self._losses), _living(self._outputs)
+            self._limit = sum(map(len, found)) + _GARBAGE
+        return found
+
+
+def _mark(tensor: Tensor, index: int, kept: dict[int, weakref.ref[_Sentinel]]) -> None:
+    if tensor.grad_fn is not None:
+        sentinel = _Sentinel()
+        metadata: Any = tensor.grad_fn.metadata
+        metadata.setdefault(_ENTRY, []).append(sentinel)
+        kept[index] = weakref.ref(sentinel)
+
+
+def _living(kept: dict[int, weakref.ref[_Sentinel]]) -> tuple[int, ...]:
+    for index in [index for index, sentinel in kept.items() if sentinel() is None]:
+        del kept[index]
+    return tuple(kept)
 
 
 def is_leaf_loss(loss: Tensor) -> bool:

@@ -65,6 +65,7 @@ class Hooks:
         self._schedulers()
         self._scalers()
         self._loaders()
+        self._replace(torch, "save", self._save)
         self._replace(torch, "manual_seed", self._seed)
         self._replace(torch.random, "manual_seed", self._seed)
         self._patches.rebind()
@@ -168,7 +169,7 @@ class Hooks:
             own = self._tell(own_state, module, state_dict)
             self._tell(self.forwards.note_hand_updates)
             result = original(module, state_dict, *args, **kwargs)
-            self._tell(self.rest.state_loaded, module, own)
+            self._tell(self.rest.state_loaded, module, state_dict, own)
             return result
 
         return load_state_dict
@@ -383,3 +384,11 @@ class Hooks:
             return original(seed)
 
         return manual_seed
+
+    def _save(self, original: Any) -> Any:
+        def save(value: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._state.listens():
+                self._tell(self.rest.consumed, value)
+            return original(value, *args, **kwargs)
+
+        return save

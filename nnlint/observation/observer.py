@@ -167,7 +167,8 @@ class Freezer:
             parameters=self._named(own),
             groups=thing.facts.get("groups", ()),
             replaced=self._things[older.ref] if older is not None else None,
-            replaced_state=bool(older is not None and older.facts.get("steps")),
+            replaced_state=bool(older is not None and older.facts.get("keeps_state")),
+            keeps_state=thing.facts.get("keeps_state", False),
         )
 
     def _replaced(self, thing: Thing, own: list[int]) -> Thing | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,15 +14,21 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
 
 from nnlint.observation.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents
-from nnlint.observation.events import Mode, Seed, StateKept, Step
+from nnlint.observation.events import Made, Mode, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
-from nnlint.observation.journal import Draft
+from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.reads import Pass, Read
 from nnlint.observation.state import State, unwrapped
 from nnlint.observation.things import Thing, script_line
+from nnlint.tensors import tensor_leaves
 
 #: Loaders that are kept for the setups.
 _KEPT = 8
+#: Tensors of a saved object that are looked at.
+_SAVED = 4096
+#: Labels and classes of a dataset that are counted.
+_LABELS = 2_000_000
+_CLASSES = 1000
 
 
 @dataclass
@@ -61,7 +69,10 @@ class Rest:
 
     def loader_made(self, loader: DataLoader[Any]) -> None:
         """A loader was made."""
-        self._loader(loader).location = script_line()
+        thing = self._loader(loader)
+        thing.location = script_line()
+        facts = {name: thing.facts[name] for name in ("dataset_key", "subset", "samples")}
+        self._state.note(Made, what="loader", name=thing.ref, facts=facts)
 
     def _loader(self, loader: DataLoader[Any]) -> Thing:
         thing = self._state.things.of("loader", loader, made=len(self._state.journal.drafts))
@@ -169,37 +180,40 @@ class Rest:
         draft = self._state.note(StateKept, module=thing.ref)
         self._kept.append(_Kept(draft, weakref.ref(module), tensors, self._state.journal.iteration))
 
-    def state_loaded(self, module: nn.Module, own: Any) -> None:
+    def state_loaded(self, module: nn.Module, given: Any, own: Any) -> None:
         """`load_state_dict` returned; `own` says whether the loaded tensors were the module's own."""
+        self.consumed(given)
         thing = self._state.things.of("module", module, made=len(self._state.journal.drafts))
         values = self._state.values
         changed = values.changed() if values is not None else frozenset()
         self._forwards.updated(changed, by="load_state_dict", module=thing.ref, own_state=bool(own))
+
+    def consumed(self, value: Any) -> None:
+        """A value was saved or loaded: the states in it have served before the module changed."""
+        held = {id(tensor) for _, tensor in islice(tensor_leaves(value), _SAVED)}
+        for kept in self._kept:
+            if not kept.draft.fields.get("changed") and any(id(ref()) in held for _, ref in kept.tensors):
+                kept.draft.fields["consumed"] = True
 
     def stepped(self, step: int) -> None:
         """Look which state dicts are still held after a step."""
         for kept in list(self._kept):
             module = kept.module()
             held = [(name, tensor) for name, ref in kept.tensors if (tensor := ref()) is not None]
-            if module is None or not held:
-                self._kept.remove(kept)
+            if module is None or 2 * len(held) <= len(kept.tensors):
+                self._kept.remove(kept)  # one that is left is a loop's variable
                 continue
             fields = kept.draft.fields
             fields["alive_at"] = (*fields.get("alive_at", ()), step)
             live: dict[str, Tensor] = dict((*module.named_parameters(), *module.named_buffers()))
             shared = [name for name, tensor in held if name in live and _same_memory(tensor, live[name])]
             fields["shares_storage"] = bool(shared)
-            moved = any(
-                d.kind is Step and d.fields.get("changed") for d in self._state.journal.drafts[kept.draft.index :]
-            )
-            fields["changed"] = moved
+            own = {known.key for tensor in live.values() if (known := self._state.things.lookup(tensor)) is not None}
+            later = self._state.journal.drafts[kept.draft.index :]
+            fields["changed"] = any(own & draft.fields.get("changed", Keys()) for draft in later if draft.kind is Step)
 
 
 def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
-    from itertools import islice
-
-    from nnlint.tensors import tensor_leaves
-
     return [(".".join(map(str, path)), tensor) for path, tensor in islice(tensor_leaves(batch), 32)]
 
 
@@ -240,7 +254,8 @@ def loader_facts(loader: DataLoader[Any]) -> dict[str, Any]:
         "drop_last": bool(loader.drop_last),
         "has_generator": loader.generator is not None,
         "replicas": replicas if all(isinstance(number, int) for number in replicas) else None,
-        "worker_generators": _generators(dataset) if loader.num_workers else (),
+        "worker_generators": _generators(dataset) if loader.num_workers and loader.worker_init_fn is None else (),
+        "label_shares": _label_shares(dataset) if subset is None else {},
     }
 
 
@@ -273,3 +288,19 @@ def _generators(dataset: Any) -> tuple[str, ...]:
         for name, value in table.items()
         if isinstance(value, (random.Random, torch.Generator)) or type(value).__module__.startswith("numpy.random")
     )
+
+
+def _label_shares(dataset: Any) -> dict[int, float]:
+    """The share of each label, from the table that most datasets keep; nothing is read through the dataset itself."""
+    table = getattr(dataset, "__dict__", {})
+    tensors = table.get("tensors")
+    last = tensors[-1] if isinstance(tensors, (list, tuple)) and tensors else None
+    labels: Any = next((value for value in (table.get("targets"), table.get("labels"), last) if value is not None), ())
+    if isinstance(labels, Tensor) or type(labels).__module__ == "numpy":
+        labels = labels.tolist() if labels.ndim == 1 and len(labels) <= _LABELS else ()
+    if not isinstance(labels, (list, tuple)) or len(labels) > _LABELS or not all(isinstance(x, int) for x in labels):
+        return {}
+    counts = Counter(labels)
+    if len(counts) > _CLASSES:
+        return {}
+    return {label: count / len(labels) for label, count in counts.items()}

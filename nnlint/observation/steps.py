@@ -98,7 +98,8 @@ class Steps:
         if state.is_grouped:
             state.group = state.group or Group.current()
             draft.fields["norms"] = _norms(optimizer, state)
-        draft.fields["alive"] = state.alive.now()
+        draft.fields["alive"], draft.fields["alive_forwards"] = state.alive.now()
+        state.things.known[draft.fields["optimizer"]].facts["keeps_state"] = _keeps_state(optimizer)
         state.journal.close(draft)
         state.note_values()
         if self._running:
@@ -207,6 +208,12 @@ class Steps:
         elif call == "step":
             later = state.journal.drafts[draft.index + 1 :]
             draft.fields["skipped"] = not any(found.kind is Step for found in later)
+
+
+def _keeps_state(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it holds more of its past than a count of steps: momentum, averages of squares."""
+    kept = (value for entry in optimizer.state.values() if isinstance(entry, Mapping) for value in entry.values())
+    return any(isinstance(value, Tensor) and value.numel() > 1 for value in kept)
 
 
 def _norms(optimizer: torch.optim.Optimizer, state: State) -> Measured:

@@ -352,7 +352,7 @@ def test_the_observed_order_is_told() -> None:
 def test_the_rest_of_a_window_is_an_info() -> None:
     source = loop(
         "if i == 0: opt.zero_grad()",
-        FORWARD,
+        f"{FORWARD} / 4",
         "loss.backward()",
         "if i % 4 == 3:",
         "    opt.step()",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint import Events, Step
 
 
-@rule("STP001", "gradients-not-cleared", level="error", since="0.1")
+@rule("STP001", "gradients-not-cleared", level="error", since="0.1", explains=["STP010"])
 def check(events: Events) -> Iterator[Finding]:
     """Gradients of earlier steps are still there when the optimizer steps again.
 
