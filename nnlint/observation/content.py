@@ -130,6 +130,11 @@ def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
     return flat[:: max(1, -(-flat.numel() // _SAMPLED))]
 
 
+def needs_gradients(gradients: Mapping[int, Tensor | None]) -> bool:
+    """Whether evenly spread entries would miss the ones with a gradient (an embedding's rows)."""
+    return any(_touched(gradient) is not None for gradient in gradients.values())
+
+
 def _touched(gradient: Tensor | None) -> Tensor | None:
     """Positions with a gradient, where the evenly spread ones have none."""
     if gradient is None:

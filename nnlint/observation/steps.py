@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nnlint.guard.tensors import is_strided
 from nnlint.observation.backwards import Backwards
-from nnlint.observation.content import Sample, digest_of_random_states, norm_of
+from nnlint.observation.content import Sample, digest_of_random_states, needs_gradients, norm_of
 from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.group import Group
@@ -57,9 +57,9 @@ class Steps:
             self.backwards.note_inner()
         else:
             self.backwards.note_cleared()
+        thing = state.things.named(state.optimizer(optimizer), optimizer)
         if not self._running:
             self.forwards.note_hand_updates()
-        thing = state.things.named(state.optimizer(optimizer), optimizer)
         if state.taker is not None:
             state.taker.step_begins(optimizer)
         thing.facts.setdefault("groups", tuple(_numbers(group) for group in optimizer.param_groups))
@@ -78,9 +78,16 @@ class Steps:
             scale=state.scale_on(thing.ref),
             random_state=digest_of_random_states(),
         )
-        before = Sample(own, {key: tensor.grad for key, tensor in own.items()})
-        self._running.append(_Running(optimizer, draft, before))
+        self._running.append(_Running(optimizer, draft, self._before(own)))
         state.journal.open(draft)
+
+    def _before(self, own: dict[int, Tensor]) -> Sample:
+        """The parameters as the step begins: those that were looked at just now, unless entries have to be chosen by gradient."""
+        gradients = {key: tensor.grad for key, tensor in own.items()}
+        values = self.state.values
+        if values is not None and not self._running and own.keys() <= values.keys and not needs_gradients(gradients):
+            return values
+        return Sample(own, gradients)
 
     def ends(self, optimizer: torch.optim.Optimizer) -> bool:
         """A step has ended; whether it was an outermost one."""
@@ -92,7 +99,7 @@ class Steps:
         ran_backward = any(found.kind is Backward for found in state.journal.drafts[draft.index :])
         if draft.fields["closure"] or ran_backward:
             self._look_again(draft, optimizer)
-        changed = running.before.changed()
+        changed = running.before.changed() & self.state.parameters_of(optimizer).keys()
         draft.fields["changed"] = Keys(changed)
         state.mark_changed(changed)
         if state.is_grouped:
