@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.observation.torch_private import children_of
+
 #: Classes that call the module they hold from their own forward, and average or gather around it.
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
 
@@ -38,6 +40,6 @@ class Group:
         wrapped = tuple(
             (weakref.ref(inner), type(wrapper).__name__)
             for wrapper in wrappers
-            if isinstance(inner := vars(wrapper)["_modules"].get("module"), nn.Module)
+            if isinstance(inner := children_of(vars(wrapper)).get("module"), nn.Module)
         )
         return cls(distributed.get_rank(), distributed.get_world_size(), str(distributed.get_backend()), wrapped)
