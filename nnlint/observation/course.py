@@ -94,7 +94,9 @@ class Course:
             return False
         is_training = bool(reading.thing.facts.get("training"))
         if is_training and self._folded and reading.thing.ref in self._folded:
-            return False  # the first iterations of the next epoch
+            if any(draft.kind is Backward for draft in self.state.journal.drafts[reading.begun :]):
+                return False  # the first iterations of the next epoch
+            is_training = False  # the training data are evaluated
         if reading.batches < (1 if is_training else _EVALUATED):
             return False  # `next(iter(loader))` is no loop that could end
         if is_training:

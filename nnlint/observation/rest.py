@@ -37,6 +37,7 @@ class Reading:
 
     thing: Thing
     number: int
+    begun: int
     batches: int = 0
     folded: bool = False
     indices: list[tuple[int, ...]] = field(default_factory=list)
@@ -87,7 +88,7 @@ class Rest:
         number = thing.facts["passes"] = thing.facts.get("passes", 0) + 1
         if len(self._state.kept) < _KEPT:
             self._state.kept[thing.ref] = loader
-        self._readings[iterator] = Reading(thing, number, loader=weakref.ref(loader))
+        self._readings[iterator] = Reading(thing, number, len(self._state.journal.drafts), loader=weakref.ref(loader))
         epoch = getattr(loader.sampler, "epoch", None)
         self._state.note(
             Pass,

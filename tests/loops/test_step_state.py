@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from nnlint import Level
-from tests.loops import test_step_order, test_step_settings
 from tests.loops.running import codes, findings
 from tests.loops.test_step_order import FORWARD, HEAD, loop, trainer
 from tests.observe import scripts
@@ -170,7 +169,6 @@ HEALTHY = {
         head=f"{HEAD}judge = nn.Linear(3, 5)\n",
     ),
 }
-OTHERS = test_step_order.HEALTHY | test_step_settings.HEALTHY
 
 
 @pytest.mark.parametrize("name", FAULTY)
