@@ -314,7 +314,9 @@ def _evidence(session: Session | _Log, rule: Rule, parameter: str) -> Any:
 
 def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:
     configured = _configured(rule, settings).get("level")
-    return Level(configured) if configured is not None else finding.level or rule.level
+    if configured is not None:
+        return Level(configured)
+    return Level.INFO if rule.preview else finding.level or rule.level
 
 
 def _place(failure: Failure) -> tuple[str, Location | None]:

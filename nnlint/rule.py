@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlint.evidence import NEEDS, OBSERVED
@@ -44,6 +44,7 @@ class Rule:
     options_parameter: str | None
     explains: tuple[str, ...] = ()
     file: str = ""
+    preview: bool = False  # not measured on healthy models yet: reports at info, whatever its level
     doc: str = field(default="", repr=False)
 
     @property
@@ -83,7 +84,13 @@ class Rule:
 
 
 def rule(
-    code: str, name: str, *, level: str, since: str, explains: tuple[str, ...] | list[str] = ()
+    code: str,
+    name: str,
+    *,
+    level: str,
+    since: str,
+    explains: tuple[str, ...] | list[str] = (),
+    preview: bool = False,
 ) -> Callable[[Check], Check]:
     """Declare a check function as a rule.
 
@@ -92,6 +99,7 @@ def rule(
         name: the bad pattern in kebab case (`softmax-before-cross-entropy`).
         level: "error", "warning" or "info".
         since: the nnlint version that first had the rule.
+        preview: the rule has not been measured on healthy models yet: it reports at info until the configuration gives it a level.
         explains: codes of rules whose findings are symptoms of this one when both fire at the same modules; a pack may say
             it for all its rules in a module `causes` instead.
 
@@ -101,7 +109,7 @@ def rule(
 
     def register(check: Check) -> Check:
         made = _validated(check, code=code, name=name, level=level, since=since, explains=tuple(explains))
-        vars(check)["__nnlint_rule__"] = made
+        vars(check)["__nnlint_rule__"] = replace(made, preview=preview)
         return check
 
     return register

@@ -89,6 +89,19 @@ def test_ignore_takes_precedence_over_select() -> None:
     assert "LOS001" not in {finding.code for finding in report.findings}
 
 
+def test_a_preview_rule_reports_at_info_until_it_is_given_a_level() -> None:
+    def check(graph: Graph) -> Iterator[Finding]:
+        yield Finding(at=None, message="seen", fix="none", level=nnlint.Level.WARNING)
+
+    check.__doc__ = _PAGE
+    rule("LOS999", "new-idea", level="error", since="0.1", preview=True)(check)
+    report = engine.check(_classifier(), CheckSettings(select=("LOS999",)), registry=_one_rule(check))
+    assert [found.level.value for found in report.findings] == ["info"]
+    settings = CheckSettings(select=("LOS999",), rules={"LOS999": {"level": "error"}})
+    report = engine.check(_classifier(), settings, registry=_one_rule(check))
+    assert [found.level.value for found in report.findings] == ["error"]
+
+
 def test_configured_level_replaces_the_rules_own() -> None:
     report = nnlint.check(_classifier(nn.Softmax(dim=1)), select=["LOS001"], rules={"LOS001": {"level": "info"}})
     assert [finding.level.value for finding in report.findings] == ["info"]
