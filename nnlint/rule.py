@@ -44,8 +44,8 @@ class Rule:
     options_parameter: str | None
     explains: tuple[str, ...] = ()
     file: str = ""
-    preview: bool = False  # not measured on healthy models yet: reports at info, whatever its level
     doc: str = field(default="", repr=False)
+    preview: bool = False  # not measured on healthy models yet: reports at info, whatever its level
 
     @property
     def family(self) -> str:
