@@ -96,14 +96,14 @@ def read(file: Path) -> Baseline:
     """Read a baseline file.
 
     Raises:
-        BaselineError: it is missing or is no baseline.
+        BaselineError: it is missing or is not a baseline.
     """
     try:
         return Baseline.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BaselineError(f"{file}: {error.strerror}; `nnlint baseline --output {file}` writes it") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{file} is no baseline of nnlint: write it anew with `nnlint baseline`") from error
+        raise BaselineError(f"{file} is not a nnlint baseline; run `nnlint baseline` to rewrite it") from error
 
 
 def apply(results: Sequence[TargetReport], baseline: Baseline) -> Compared:
@@ -113,7 +113,7 @@ def apply(results: Sequence[TargetReport], baseline: Baseline) -> Compared:
     for result in results:
         kept = [finding for finding in result.findings if not _is_known(result.target, finding, left)]
         known = len(result.findings) - len(kept)
-        said = f"{known} known finding{'s' if known > 1 else ''} of the baseline left out"
+        said = f"{known} known finding{'s' if known > 1 else ''} from the baseline hidden"
         changes = {"findings": kept, "assumptions": [*result.assumptions, said]}
         cleaned.append(result.model_copy(update=changes) if known else result)
     stale = tuple(

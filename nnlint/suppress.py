@@ -58,8 +58,8 @@ def accepted_by_modules(
 ) -> TargetReport:
     """Take out the findings that a module of the model accepts, for itself and for what is inside it.
 
-    `module.nnlint_disable = {"SIG001": "reason"}`. An entry that accepts nothing is told, where every rule that it names was
-    run and evaluated, and so is a value of another form.
+    `module.nnlint_disable = {"SIG001": "reason"}`. An entry that accepts no finding is reported if every rule it names
+    was run and evaluated, and so is a value of another form.
 
     Args:
         result: the report of one target.
@@ -84,9 +84,7 @@ def accepted_by_modules(
             continue
         named = [rule for rule in rules if names(entry.ignore[0], rule.code, rule.name)]
         if named and all(rule in judged for rule in named):
-            lines.append(
-                f"nothing to suppress for {entry.ignore[0]} at {entry.module or 'the model'} ({entry.reason}): remove it"
-            )
+            lines.append(f"unused suppression: {entry.ignore[0]} at {entry.module or 'the model'} ({entry.reason})")
     return _without(result, kept, lines)
 
 
@@ -102,7 +100,7 @@ def _module_entries(modules: Iterable[tuple[str, object]]) -> tuple[list[Overrid
         ):
             entries += [Override(module=path, ignore=(selector,), reason=reason) for selector, reason in given.items()]
         else:
-            lines.append(f"{ATTRIBUTE} of {path or 'the model'} is no dict of rule and reason: it suppresses nothing")
+            lines.append(f"{ATTRIBUTE} of {path or 'the model'} must be a dict of rule and reason; it is ignored")
     return entries, lines
 
 
@@ -168,4 +166,4 @@ def _unused(entries: Iterable[Override], results: Sequence[TargetReport]) -> Ite
         )
         if concerned and not undecided:
             place = "" if entry.module == "*" else f" at {entry.module}"
-            yield f"nothing to suppress for {', '.join(entry.ignore)}{place} ({entry.reason}): remove the entry"
+            yield f"unused suppression: {', '.join(entry.ignore)}{place} ({entry.reason})"

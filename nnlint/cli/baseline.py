@@ -21,7 +21,7 @@ from nnlint.cli.options import measure_options, rule_options
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where to write. Default: `baseline` of the configuration, else nnlint-baseline.json.",
+    help="File to write. Default: `baseline` in the configuration, else nnlint-baseline.json.",
 )
 @click.pass_context
 def baseline(context: click.Context, /, targets: tuple[str, ...], path: Path | None, **options: Any) -> None:

@@ -62,7 +62,7 @@ def validate(settings: CheckSettings, registry: Registry) -> None:
     for rule, options in settings.rules.items():
         levels = [level.value for level in Level]
         if options.get("level", levels[0]) not in levels:
-            raise Refusal(f"rules.{rule}: level {options['level']!r} is none of {', '.join(levels)}")
+            raise Refusal(f"rules.{rule}: level {options['level']!r} is not one of {', '.join(levels)}")
     try:
         chosen = selected_rules(registry, settings)
     except SettingsError as error:

@@ -123,7 +123,7 @@ def _without_known(results: tuple[TargetReport, ...], run: Run) -> tuple[TargetR
     compared = baseline.apply(results, run.baseline)
     if compared.stale:
         listed = "; ".join(entry.place for entry in compared.stale)
-        warn(f"the baseline holds findings that are gone: {listed}. `nnlint baseline` writes it anew")
+        warn(f"the baseline lists findings that are gone: {listed}. Run `nnlint baseline` to update it")
     return compared.results
 
 

@@ -27,7 +27,7 @@ _SHOWN_MOVES = 20
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),
     default="error",
-    help="Lowest level of a new finding that makes the exit status 1. Default: error.",
+    help="Exit with status 1 for new findings from this level on. Default: error.",
 )
 @click.pass_context
 def diff(context: click.Context, /, old: Path, new: Path, style: str, fail_on: str) -> None:
@@ -60,7 +60,7 @@ def _read(file: Path) -> Report:
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror}") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise Refusal(f"{file} is no report of `nnlint check --format json`") from error
+        raise Refusal(f"{file} is not a report of `nnlint check --format json`") from error
 
 
 def _text(found: Differences) -> Iterator[str]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="RULE")
-@click.option("--color/--no-color", default=None, help="Default: as the terminal, NO_COLOR and FORCE_COLOR say.")
+@click.option(
+    "--color/--no-color", default=None, help="Default: color on a terminal; NO_COLOR and FORCE_COLOR override."
+)
 def explain(words: tuple[str, ...], color: bool | None) -> None:  # noqa: FBT001 - click passes the flag
     """Explain RULE: what it finds, why it hurts, and what to write instead.
 
@@ -59,7 +61,7 @@ def _page(rule: RuleCard) -> Iterator[str]:
     yield ""
     yield f"level {rule.level}; needs {', '.join(rule.needs) or 'nothing'}; since {rule.since}"
     if rule.explains:
-        yield f"shows findings of {', '.join(rule.explains)} at the same place as its symptoms"
+        yield f"lists findings of {', '.join(rule.explains)} at the same place as its symptoms"
     for line in rule.doc.splitlines()[1:]:
         yield click.style(line.removeprefix("## "), bold=True) if line.startswith("## ") else line.rstrip()
     if rule.options:

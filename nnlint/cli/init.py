@@ -14,7 +14,7 @@ _MOST_TARGETS = 5
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
-@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written without writing it.")
 def init(path: Path, dry_run: bool) -> None:  # noqa: FBT001 - click passes the flag
     """Write a starter [tool.nnlint] to pyproject.toml, with the targets found in PATH (a file or a folder).
 
@@ -75,7 +75,7 @@ def _append(file: Path, text: str) -> None:
     try:
         old = file.read_text(encoding="utf-8") if file.exists() else ""
         if "[tool.nnlint" in old and load(file).file is not None:
-            raise Refusal(f"{file} has a [tool.nnlint] already; `nnlint config` shows it")
+            raise Refusal(f"{file} already has a [tool.nnlint]; `nnlint config` shows it")
         file.write_text(f"{old.rstrip()}\n\n{text}" if old.strip() else text, encoding="utf-8")
     except ConfigError as error:
         raise Refusal(str(error)) from error

@@ -57,7 +57,7 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     for finding in result.findings:
         click.echo(f"nnlint: {finding.code} {finding.message}", err=True)
     if not complete:
-        reason = measured.get("skipped", "the check did not come so far")
+        reason = measured.get("skipped", "the check stopped before this measurement")
         click.echo(f"nnlint: exit status 2: the learning rates of {target} could not be measured: {reason}", err=True)
     context.exit(0 if complete else 2)
 

@@ -43,63 +43,79 @@ _LISTED: dict[str, Any] = {"multiple": True, "callback": _listed, "metavar": "RU
 _DURATION: dict[str, Any] = {"callback": _seconds, "metavar": "DURATION"}
 
 _SUBJECT = (
-    click.option("--input", "input", multiple=True, metavar="SPEC", help="Example input, once for each argument."),
-    click.option("--loss", metavar="LOSS", help="Loss to train with, where the target names none."),
-    click.option("--batch-size", type=click.IntRange(min=1), help="Samples of the made-up batch."),
-    click.option("--classes", type=click.IntRange(min=1), help="Number of classes, where the target does not tell."),
-    click.option("--weights", metavar="FILE", help="Weights to load into the model."),
-    click.option("--device", metavar="DEVICE", help="Where to measure: cpu, cuda:0, ..."),
+    click.option(
+        "--input", "input", multiple=True, metavar="SPEC", help="Example input; repeat for each `forward()` argument."
+    ),
+    click.option("--loss", metavar="LOSS", help="Loss to use if the target defines none."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Batch size of the generated batch."),
+    click.option("--classes", type=click.IntRange(min=1), help="Number of classes, if it cannot be inferred."),
+    click.option("--weights", metavar="FILE", help="Checkpoint to load into the model."),
+    click.option("--device", metavar="DEVICE", help="Device to measure on: cpu, cuda:0, ..."),
     click.option("--seed", type=click.IntRange(min=0), help="Same seed, same report. Default: 0."),
 )
 _RULES = (
-    click.option("--select", **_LISTED, help="Run these alone: codes, names, prefixes, ALL; comma separated."),
-    click.option("--extend-select", **_LISTED, help="Run these besides the selected ones."),
-    click.option("--ignore", **_LISTED, help="Leave these out, besides those of the configuration."),
+    click.option("--select", **_LISTED, help="Run only these rules: codes, names, prefixes or ALL, comma separated."),
+    click.option("--extend-select", **_LISTED, help="Also run these rules."),
+    click.option("--ignore", **_LISTED, help="Also ignore these rules."),
     click.option(
         "--fail-on",
         type=click.Choice(["error", "warning", "info", "never"]),
-        help="Lowest level that makes the exit status 1. Default: error.",
+        help="Exit with status 1 from this level on. Default: error.",
     ),
 )
 _PROBES = (
-    click.option("--static/--no-static", default=None, help="Run nothing on real values: the graph alone."),
-    click.option("--deep/--no-deep", default=None, help="Run the longer probes too."),
+    click.option("--static/--no-static", default=None, help="Read only the graph; run nothing on real values."),
+    click.option("--deep/--no-deep", default=None, help="Also run the longer probes."),
     click.option("--probe", "probes", multiple=True, metavar="NAME", help="Run one of the longer probes; repeatable."),
 )
 _LIMITS = (
-    click.option("--budget", **_DURATION, help="What the probes of one target may take: 60s, 2m."),
+    click.option("--budget", **_DURATION, help="Time budget for the probes of one target: 60s, 2m."),
     click.option("--timeout", **_DURATION, help="Stop a target that takes longer. Default: 10m."),
-    click.option("--memory-limit", callback=_bytes, metavar="SIZE", help="What one target may allocate: 800M, 4G."),
+    click.option("--memory-limit", callback=_bytes, metavar="SIZE", help="Memory limit of one target: 800M, 4G."),
 )
 _BASELINE = (
     click.option(
         "--baseline",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Leave out the findings of this file, which `nnlint baseline` writes.",
+        help="Ignore the findings in this file; `nnlint baseline` writes it.",
     ),
 )
 _OUTPUT = (
     click.option(
-        "--format", "style", type=click.Choice(list(REPORTERS)), default="text", help="What to print. Default: text."
+        "--format", "style", type=click.Choice(list(REPORTERS)), default="text", help="Output format. Default: text."
     ),
     click.option(
-        "--output", multiple=True, metavar="[FORMAT:]FILE", help="Write a file as well; repeatable. The suffix decides."
+        "--output",
+        multiple=True,
+        metavar="[FORMAT:]FILE",
+        help="Also write a file; repeatable. The suffix sets the format.",
     ),
-    click.option("--show", multiple=True, type=click.Choice(["layers"]), help="Always show the table of layers."),
+    click.option(
+        "--show",
+        multiple=True,
+        type=click.Choice(["layers", "skipped"]),
+        help="Add to the text report: the table of layers, or why rules were skipped.",
+    ),
     click.option(
         "--statistics", "style", flag_value="statistics", help="Print counts by rule instead of the findings."
     ),
-    click.option("--color/--no-color", default=None, help="Default: as the terminal, NO_COLOR and FORCE_COLOR say."),
+    click.option(
+        "--color/--no-color", default=None, help="Default: color on a terminal; NO_COLOR and FORCE_COLOR override."
+    ),
 )
 _RUN = (
     click.option(
         "--config", type=click.Path(path_type=Path), metavar="FILE", help="Default: the nearest pyproject.toml."
     ),
     click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Check so many targets at a time. Default: 1."
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of targets to check in parallel. Default: 1.",
     ),
-    click.option("--in-process", is_flag=True, help="Run in this process, for debuggers; no protection, no timeout."),
+    click.option("--in-process", is_flag=True, help="Check in this process, for debuggers; no isolation, no timeout."),
 )
 
 
@@ -115,8 +131,8 @@ _WATCH = (
     click.option(
         "--iterations", type=click.IntRange(min=1), default=4, help="Updates of each optimizer to watch. Default: 4."
     ),
-    click.option("--fold/--no-fold", default=True, help="End epochs early to see what comes between them."),
-    click.option("--keep-going", is_flag=True, help="Let the script run to its end; nothing is folded."),
+    click.option("--fold/--no-fold", default=True, help="End epochs early to see the code between them."),
+    click.option("--keep-going", is_flag=True, help="Let the script run to the end, with full epochs."),
     click.option("--until-evaluation", is_flag=True, help="Watch until the first evaluation."),
 )
 

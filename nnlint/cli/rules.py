@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--family", metavar="LOS", help="Only rules whose code begins so.")
+@click.option("--family", metavar="LOS", help="Only rules whose code starts with this.")
 @click.option("--level", type=click.Choice(["error", "warning", "info"]), help="Only rules of this level.")
-@click.option("--search", metavar="WORDS", help="Only rules whose name or page holds all these words.")
+@click.option("--search", metavar="WORDS", help="Only rules whose name or page contains all these words.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 def rules(family: str | None, level: str | None, search: str | None, style: str) -> None:
     """List the rules."""

@@ -15,7 +15,7 @@ class ReportOptions:
     Attributes:
         width: columns of the terminal.
         color: whether to style the text.
-        show: extra parts of the text report: "layers".
+        show: extra parts of the text report: "layers", "skipped".
         root: folder that paths are shown relative to.
         rules: metadata of the known rules, for formats that carry it.
     """

@@ -18,7 +18,6 @@ _COLORS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.INFO: "cyan"}
 _MEASURED_FAMILIES = {"SIG", "GRD", "INI"}
 _MEASURED_CODES = {"ARC024"}
 _NAMED_MODULES = 4
-_NAMED_RULES = 8
 _COUNTED_STEPS = 100.0
 _TRACE_LINES = 16
 _NARROWEST = 60
@@ -45,15 +44,19 @@ def _target(result: TargetReport, seed: int, options: ReportOptions) -> Iterator
     for finding in full:
         yield from _finding(finding, options, width)
         yield ""
-    notes = [finding for finding in result.findings if finding.level is Level.INFO]
-    for note in notes:
-        yield from _note(note, options, width)
-    if notes:
+    infos = [finding for finding in result.findings if finding.level is Level.INFO]
+    for info in infos:
+        yield from _info(info, options, width)
+    if infos:
         yield ""
     table = _layers(result, full, options)
     if table:
         yield from [*table, ""]
-    yield from _closing(result, seed, width)
+    if result.skipped and "skipped" in options.show:
+        for skip in result.skipped:
+            yield from _skip(skip, width)
+        yield ""
+    yield from _closing(result, seed, options, width)
 
 
 def _heading(result: TargetReport, width: int) -> Iterator[str]:
@@ -126,7 +129,7 @@ def _finding(finding: ReportedFinding, options: ReportOptions, width: int) -> It
     yield from _labelled("more", f"nnlint explain {finding.code}", width)
 
 
-def _note(finding: ReportedFinding, options: ReportOptions, width: int) -> Iterator[str]:
+def _info(finding: ReportedFinding, options: ReportOptions, width: int) -> Iterator[str]:
     """An info on one line, as far as it fits."""
     head = f"{finding.level.value} {finding.code} {finding.name}"
     place = _place(finding, options)
@@ -170,10 +173,10 @@ def _layers(result: TargetReport, full: list[ReportedFinding], options: ReportOp
     return layer_table(layers, concerned, complete=asked)
 
 
-def _closing(result: TargetReport, seed: int, width: int) -> Iterator[str]:
+def _closing(result: TargetReport, seed: int, options: ReportOptions, width: int) -> Iterator[str]:
     counts = _counts(*(result.count(level) for level in (Level.ERROR, Level.WARNING, Level.INFO)))
-    state = " The check did not run to its end." if result.status == "failed" else ""
-    yield from _wrapped(f"{counts}.{state}{_skipped(result.skipped)}", "", width)
+    state = " The check stopped before the end." if result.status == "failed" else ""
+    yield from _wrapped(f"{counts}.{state}{_skipped(result.skipped, options)}", "", width)
     total = result.timings.get("total")
     spent = total if total is not None else sum(v for k, v in result.timings.items() if k != "training_steps")
     if result.timings:
@@ -184,23 +187,22 @@ def _closing(result: TargetReport, seed: int, width: int) -> Iterator[str]:
         yield f"measured in {spent:.2f} s{counted}{device}, seed {seed}"
 
 
-def _skipped(skipped: list[Skipped]) -> str:
-    """Skipped rules grouped by reason."""
+def _skip(skip: Skipped, width: int) -> Iterator[str]:
+    """A skipped rule and its reason on one line, as far as it fits."""
+    text = f"skipped {skip.code} {skip.name}".rstrip() + f"  {skip.reason}"
+    yield from textwrap.wrap(text, width, subsequent_indent="     ", **_WRAP)
+
+
+def _skipped(skipped: list[Skipped], options: ReportOptions) -> str:
+    """How many rules were skipped; the reasons are a table that few need."""
     if not skipped:
         return ""
-    groups: dict[str, list[str]] = {}
-    for skip in skipped:
-        groups.setdefault(skip.reason, []).append(skip.code)
-    said = []
-    for reason, codes in groups.items():
-        named = ", ".join(codes[:_NAMED_RULES])
-        more = f" and {len(codes) - _NAMED_RULES} more" if len(codes) > _NAMED_RULES else ""
-        said.append(f"{reason} ({named}{more})")
-    return f" {_plural(len(skipped), 'rule')} skipped: {', '.join(said)}."
+    counted = f" {_plural(len(skipped), 'rule')} skipped"
+    return f"{counted}." if "skipped" in options.show else f"{counted}; --show skipped lists why."
 
 
 def _counts(errors: int, warnings: int, infos: int) -> str:
-    counted = ((errors, "error"), (warnings, "warning"), (infos, "note"))
+    counted = ((errors, "error"), (warnings, "warning"), (infos, "info"))
     return ", ".join(_plural(number, word) for number, word in counted if number) or "no findings"
 
 

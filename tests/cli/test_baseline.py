@@ -23,7 +23,7 @@ def test_known_findings_no_longer_fail(stub: Path) -> None:
     assert done.exit_code == 0
     (result,) = json.loads(done.stdout)["results"]
     assert result["findings"] == []
-    assert "1 known finding of the baseline left out" in result["assumptions"]
+    assert "1 known finding from the baseline hidden" in result["assumptions"]
 
 
 def test_a_finding_of_another_target_is_new(stub: Path) -> None:
@@ -88,4 +88,4 @@ def test_a_broken_file_is_refused_before_anything_runs(stub: Path, text: str) ->
     (stub / "broken.json").write_text(text)
     done = run("check", "hang", "--baseline", "broken.json")
     assert done.exit_code == 2
-    assert "is no baseline of nnlint" in done.stderr
+    assert "is not a nnlint baseline" in done.stderr

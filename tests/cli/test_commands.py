@@ -78,7 +78,7 @@ def test_explain(stub, wanted):
 
 
 def test_explain_names_the_symptoms(stub):
-    assert "shows findings of GRD001" in run("explain", "LOS001").stdout
+    assert "lists findings of GRD001" in run("explain", "LOS001").stdout
 
 
 def test_explain_an_unknown_rule(stub):

@@ -135,7 +135,7 @@ def test_init_writes_a_configuration_that_check_reads(stub: Path) -> None:
     assert tomllib.loads(Path("pyproject.toml").read_text())["project"] == {"name": "x"}
     again = run("init")
     assert again.exit_code == 2
-    assert "has a [tool.nnlint] already" in again.stderr
+    assert "already has a [tool.nnlint]" in again.stderr
 
 
 def test_init_tells_how_to_check_a_script(stub: Path) -> None:

@@ -68,7 +68,9 @@ def test_an_incomplete_new_check_never_passes(reports: tuple[str, str], tmp_path
     assert run(reports[0], _write(tmp_path / "failed.json", TargetReport(target="t", status="failed"))).exit_code == 2
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "No such file"), ("{}", "is no report"), ("\x00", "is no report")])
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "No such file"), ("{}", "is not a report"), ("\x00", "is not a report")]
+)
 def test_files_that_are_no_reports(reports: tuple[str, str], tmp_path: Path, text: str | None, said: str) -> None:
     file = tmp_path / "other.json"
     if text is not None:

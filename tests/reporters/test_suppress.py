@@ -86,7 +86,7 @@ UNUSED = Override(module="body", ignore=("SIG001",), reason="known")
     ],
 )
 def test_unused_entries_are_told_where_it_is_known(override, fields, told):
-    expected = ("nothing to suppress for SIG001 at body (known): remove the entry",) if told else ()
+    expected = ("unused suppression: SIG001 at body (known)",) if told else ()
     assert apply([result(**fields)], [override]).warnings == expected
 
 
@@ -116,7 +116,7 @@ def test_a_module_accepts_nothing_elsewhere_and_the_useless_entry_is_told(path, 
     given = result(module=module)
     cleaned = by_module(path, {"LOS001": "meant"}, given)
     assert cleaned.findings == given.findings
-    assert cleaned.assumptions == [f"nothing to suppress for LOS001 at {path} (meant): remove it"]
+    assert cleaned.assumptions == [f"unused suppression: LOS001 at {path} (meant)"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_an_entry_that_nobody_could_judge_is_not_called_useless(disable, fields)
 def test_a_value_without_rule_and_reason_suppresses_nothing_and_is_told(disable):
     cleaned = by_module("head", disable, result())
     assert [finding.code for finding in cleaned.findings] == ["LOS001"]
-    assert cleaned.assumptions == ["nnlint_disable of head is no dict of rule and reason: it suppresses nothing"]
+    assert cleaned.assumptions == ["nnlint_disable of head must be a dict of rule and reason; it is ignored"]
 
 
 def test_a_module_never_accepts_that_the_check_could_not_run():

@@ -40,8 +40,7 @@ layer      output std    zeros    dead    gradient (activation)    update/weight
 conv1           0.021      0 %       -                  3.1e-05          4.0e-04
 fc2               1.5     52 %    25 %                      nan                -
 
-1 error, 1 warning, 1 note. 3 rules skipped: no validation data (DAT011, TRN006), no scheduler
-(OPT012).
+1 error, 1 warning, 1 info. 3 rules skipped; --show skipped lists why.
 measured in 0.41 s (3.6 training steps) on cpu, seed 0
 """
 
@@ -73,12 +72,12 @@ def test_a_clean_target():
 
 
 def test_a_failed_target_does_not_look_clean():
-    assert "The check did not run to its end." in clean(status="failed")
+    assert "The check stopped before the end." in clean(status="failed")
 
 
 def test_several_targets_have_a_total(report: Report):
     both = report.model_copy(update={"results": [*report.results, *report.results]})
-    assert render("text", both, ReportOptions()).endswith("\n\n2 targets: 2 errors, 2 warnings, 2 notes.\n")
+    assert render("text", both, ReportOptions()).endswith("\n\n2 targets: 2 errors, 2 warnings, 2 infos.\n")
 
 
 def test_layers_are_shown_on_request_alone():
@@ -108,10 +107,26 @@ def test_a_trace_is_shown_from_its_end():
     assert "24 lines more" in shown
 
 
-def test_many_skipped_rules_of_one_reason_are_counted():
-    shown = clean(skipped=[Skipped(code=f"SIG{number:03}", reason="static") for number in range(12)])
-    assert "12 rules skipped: static (SIG000, SIG001," in shown
-    assert "and 4 more)" in " ".join(shown.split())
+def test_skipped_rules_are_listed_on_request(report: Report):
+    shown = render("text", report, ReportOptions(width=99, show=frozenset({"skipped"})))
+    assert (
+        """
+skipped DAT011 x  no validation data
+skipped OPT012 x  no scheduler
+skipped TRN006 x  no validation data
+
+1 error, 1 warning, 1 info. 3 rules skipped.
+"""
+        in shown
+    )
+
+
+def test_one_skipped_rule_is_counted_and_named_on_request():
+    skipped = [Skipped(code="TRN006", name="x", reason="no validation data")]
+    assert clean(skipped=skipped) == "m:f\n\nno findings. 1 rule skipped; --show skipped lists why.\n"
+    result = TargetReport(target="m:f", skipped=skipped)
+    shown = render("text", Report(nnlint="0", results=[result]), ReportOptions(show=frozenset({"skipped"})))
+    assert shown == "m:f\n\nskipped TRN006 x  no validation data\n\nno findings. 1 rule skipped.\n"
 
 
 def test_a_source_that_is_gone_is_shown_from_the_report():
