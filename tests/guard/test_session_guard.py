@@ -7,6 +7,8 @@ backward, in the optimizer's step.
 from __future__ import annotations
 
 import contextlib
+import signal
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -30,16 +32,22 @@ SHORT = tuple(name for name, row in TABLE.items() if row.provider and name not i
 PLACES = ("forward", "loss", "backward", "step")
 
 
+def press_control_c() -> BaseException:
+    """The user's Ctrl-C: Python itself raises, in the middle of whatever runs."""
+    signal.raise_signal(signal.SIGINT)
+    return Broken("the signal did not interrupt")
+
+
 class Clock:
     """Counts what happens, in a class attribute, which no guard puts back; the fuse of one place blows at one tick."""
 
     place = ""
     at = -1
     ticks = 0
-    error: type[BaseException] = Broken
+    error: Callable[[], BaseException] = Broken
 
     @classmethod
-    def set(cls, place: str, at: int, error: type[BaseException] = Broken) -> None:
+    def set(cls, place: str, at: int, error: Callable[[], BaseException] = Broken) -> None:
         cls.place, cls.at, cls.ticks, cls.error = place, at, 0, error
 
     @classmethod
@@ -47,7 +55,7 @@ class Clock:
         if place == cls.place:
             cls.ticks += 1
             if cls.ticks == cls.at + 1:
-                raise cls.error
+                raise cls.error()
 
 
 class BackwardFuse(torch.autograd.Function):
@@ -219,10 +227,20 @@ def test_the_fuses_reach_the_longer_probes() -> None:
 @pytest.mark.parametrize("at", [0, 3, 6, 9])
 def test_an_interrupt_reaches_the_caller_and_leaves_nothing_behind(at) -> None:
     torch.manual_seed(0)
-    Clock.set("forward", at, KeyboardInterrupt)
+    Clock.set("forward", at, press_control_c)
     checked = Checked(conv=False, tied=False, warm=True, kind="sgd")
     with pytest.raises(KeyboardInterrupt):
         everything(checked.session, SHORT)
+    checked.assert_unchanged()
+
+
+@pytest.mark.parametrize("at", [0, 3, 6, 9])
+def test_an_interrupt_that_code_raises_is_a_failed_probe_and_leaves_nothing_behind(at) -> None:
+    torch.manual_seed(0)
+    Clock.set("forward", at, KeyboardInterrupt)
+    checked = Checked(conv=False, tied=False, warm=True, kind="sgd")
+    everything(checked.session, SHORT)
+    assert Clock.ticks > at
     checked.assert_unchanged()
 
 

@@ -393,3 +393,39 @@ def build_forward_that_breaks_in_evaluation():  # expect: RUN008
 def build_optimizer_that_wants_sparse_gradients():  # expect: RUN008
     model = mlp()
     return {**classifier(model, table()), "optimizer": torch.optim.SparseAdam(model.parameters(), lr=0.01)}
+
+
+def build_extras_looked_up_by_attribute():  # expect: RUN010
+    class Registry(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.extras = {"temperature": 0.1}
+            self.net = mlp()
+
+        def __getattr__(self, name):
+            return self.__dict__["extras"][name]  # <- RUN010
+
+        def forward(self, x):
+            return self.net(x) / self.temperature
+
+    return classifier(Registry(), table())
+
+
+def build_block_that_knows_its_parent():  # expect: RUN010
+    class Block(nn.Module):
+        def __init__(self, parent):
+            super().__init__()
+            self.parent, self.layer = parent, nn.Linear(20, 20)
+
+        def forward(self, x):
+            return self.layer(x) * self.parent.scale
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.block, self.head = 0.5, Block(self), mlp()
+
+        def forward(self, x):
+            return self.head(self.block(x))
+
+    return classifier(Net(), table())

@@ -14,6 +14,7 @@ import pytest
 
 from nnlint import registry
 from nnlint.engine import check
+from nnlint.evidence import TABLE
 from nnlint.finding import Level
 from nnlint.report import TargetReport
 from nnlint.testing.expectations import Build, faults, read_builds
@@ -32,7 +33,11 @@ NO_IDIOM = {
     "RUN009": "the process has to die for it (tests/cli)",
     "RUN013": "the state guard has to be broken for it (tests/rules/run)",
     "RUN007": "a rule has to be broken for it (tests/rules/run, tests/cli)",
+    "RUN011": "a training script is observed for it (tests/observe)",
+    "RUN012": "a training script is observed for it (tests/observe)",
 }
+#: Where the rules that judge an observed training script have their idioms: those are scripts, and no models.
+LOOPS = FOLDER.parent / "loops"
 _MARK = re.compile(r"# <- ([A-Z0-9 ]+)")
 #: Idioms that each other error needs.
 LEAST = 2
@@ -84,8 +89,29 @@ def test_faulty(build: Build) -> None:
 def test_every_error_is_found_in_two_idioms_at_least() -> None:
     counts = Counter(code for build in _builds("faulty") for code in _errors_expected(build))
     errors = {code for code, level in LEVELS.items() if level is Level.ERROR}
-    assert {code: counts[code] for code in sorted(errors - NO_IDIOM.keys()) if counts[code] < LEAST} == {}
+    expected = errors - NO_IDIOM.keys() - _codes_of_scripts()
+    assert {code: counts[code] for code in sorted(expected) if counts[code] < LEAST} == {}
     assert errors >= NO_IDIOM.keys()
+
+
+def test_every_error_about_a_training_script_is_found_in_the_loops() -> None:
+    scripts = "".join(file.read_text(encoding="utf-8") for file in sorted(LOOPS.glob("test_*.py")))
+    errors = {code for code in _codes_of_scripts() if LEVELS[code] is Level.ERROR}
+    assert len(errors) > LEAST
+    assert {code for code in errors if f'"{code}"' not in scripts} == set()
+
+
+def _codes_of_scripts() -> set[str]:
+    """Codes of the rules that need evidence which only `nnlint run` has."""
+    return {
+        code
+        for code, rule in RULES.items()
+        if any(
+            TABLE[kind].provider.endswith(":unobserved")
+            for name, kind in rule.evidence.items()
+            if name not in rule.optional
+        )
+    }
 
 
 def _errors_expected(build: Build) -> set[str]:
