@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from nnlint.capture.torch_private import has_step_hooks
 from nnlint.finding import Skip
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.torch_errors import during
+from nnlint.provenance import is_nnlint_file
 from nnlint.samples import first_samples, sample_count
 from nnlint.tensors import tensor_leaves
 
@@ -73,6 +75,31 @@ def stepping(setup: TrainingSetup) -> Iterator[None]:
         if "backward through the graph a second time" in str(error):
             vars(error)["nnlint_kept"] = _kept_graphs(setup.model)
         raise
+
+
+@contextmanager
+def diverging(losses: list[float], *, is_beyond: bool) -> Iterator[None]:
+    """Around a step: where the user's code raises at a rate that its training does not use, that is divergence, and no failure.
+
+    The cross-entropy of a NaN, an assertion on a range, a solver without a solution: training does not make that step.
+
+    Args:
+        losses: gets an infinite one then.
+        is_beyond: whether updates of a higher rate than the configured one lie behind.
+    """
+    try:
+        yield
+    except (Skip, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not is_beyond or _is_own_fault(error):
+            raise
+        losses.append(math.inf)
+
+
+def _is_own_fault(error: Exception) -> bool:
+    """Whether a line of nnlint's own raised."""
+    return [is_nnlint_file(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
 
 
 def _kept_graphs(model: nn.Module) -> tuple[tuple[str, str], ...]:
@@ -223,6 +250,7 @@ def train(
     *,
     stop: Callable[[list[float]], bool] | None = None,
     on_step: OnStep | None = None,
+    is_beyond: bool = False,
 ) -> list[float]:
     """Train on the setup's batch.
 
@@ -232,6 +260,7 @@ def train(
         steps: updates at most.
         stop: asked after each loss; True ends the run.
         on_step: called after each update; may raise Skip.
+        is_beyond: whether the optimizer's rate is higher than the training's: see `diverging`.
 
     Returns:
         The loss before each update and, after a complete run, after the last one. Ends at the first non-finite loss.
@@ -239,13 +268,16 @@ def train(
     losses: list[float] = []
     for number in range(steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        with stepping(setup):
-            loss = forward_loss(setup)
-            losses.append(float(loss.detach()))
-            if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
-                return losses
-            loss.backward()
-        update(optimizer, setup)
+        with diverging(losses, is_beyond=is_beyond and number > 0):
+            with stepping(setup):
+                loss = forward_loss(setup)
+                losses.append(float(loss.detach()))
+                if number == steps or not math.isfinite(losses[-1]) or (stop is not None and stop(losses)):
+                    return losses
+                loss.backward()
+            update(optimizer, setup)
+        if not math.isfinite(losses[-1]):
+            return losses
         if on_step is not None:
             on_step()
     return losses

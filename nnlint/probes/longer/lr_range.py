@@ -20,7 +20,7 @@ from nnlint.finding import Skip
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.known_losses import loss_of_chance
-from nnlint.probes.longer.loop import OnStep, train, trainable, update
+from nnlint.probes.longer.loop import OnStep, diverging, train, trainable, update
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class _Range:
     seed: int
     chance: float
     configured: float
+    usual: float  # the configured rate, or the default of the optimizer that stands in
     on_step: OnStep | None
 
     def begin(self) -> None:
@@ -187,9 +188,8 @@ def run_lr_range(
         raise Skip("the optimizer has no learning rate above zero to change")
     # The groups keep their ratios to each other.
     ratios = tuple(rate / scale for rate in base)
-    run = _Range(
-        setup, guard, optimizer, ratios, seed, chance or 0.0, scale if setup.optimizer is not None else 0.0, on_step
-    )
+    configured = scale if setup.optimizer is not None else 0.0
+    run = _Range(setup, guard, optimizer, ratios, seed, chance or 0.0, configured, scale, on_step)
     rates = sweep_rates(steps * 3 // 5, highest=_HIGHEST * (_SHARPER if type(optimizer).__name__ == "SGD" else 1.0))
     losses = _sweep(run, rates)
     curve = read_curve(rates[: len(losses)], losses)
@@ -217,15 +217,18 @@ def sweep_rates(count: int, *, highest: float) -> list[float]:
 def _sweep(run: _Range, rates: Sequence[float]) -> list[float]:
     run.begin()
     losses: list[float] = []
-    for rate in rates:
+    for before, rate in zip((0.0, *rates), rates, strict=False):
         run.optimizer.zero_grad(set_to_none=True)
-        loss = forward_loss(run.setup)
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]) or losses[-1] > _DIVERGED * max(abs(losses[0]), run.chance):
+        with diverging(losses, is_beyond=before > run.usual):
+            loss = forward_loss(run.setup)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]) or losses[-1] > _DIVERGED * max(abs(losses[0]), run.chance):
+                return losses
+            loss.backward()
+            run.set_rate(rate)
+            update(run.optimizer, run.setup)
+        if not math.isfinite(losses[-1]):
             return losses
-        loss.backward()
-        run.set_rate(rate)
-        update(run.optimizer, run.setup)
         if run.on_step is not None:
             run.on_step()
     return losses
@@ -286,7 +289,7 @@ def _trial(run: _Range, rate: float, steps: int, *, is_patient: bool) -> Trial:
 def _run(run: _Range, rate: float, steps: int, stop: Callable[[list[float]], bool]) -> list[float]:
     run.begin()
     run.set_rate(rate)
-    return train(run.setup, run.optimizer, steps, stop=stop, on_step=run.on_step)
+    return train(run.setup, run.optimizer, steps, stop=stop, on_step=run.on_step, is_beyond=rate > run.usual)
 
 
 def _is_far_above(losses: Sequence[float], chance: float) -> bool:

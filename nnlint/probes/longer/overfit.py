@@ -287,7 +287,14 @@ def _rung(climb: _Climb, rate: float | None) -> Rung:
         return climb.fits(losses[-1]) or _is_still(losses)
 
     with regularization_off(model, optimizer):
-        losses = train(climb.setup, optimizer, climb.steps, stop=stop, on_step=climb.on_step)
+        losses = train(
+            climb.setup,
+            optimizer,
+            climb.steps,
+            stop=stop,
+            on_step=climb.on_step,
+            is_beyond=rate is not None and rate > min(LADDER),
+        )
     name = "Adam" if rate is not None else type(optimizer).__name__
     return Rung(name, rate, tuple(losses), is_flat(losses, climb.reachable))
 

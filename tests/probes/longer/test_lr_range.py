@@ -208,3 +208,79 @@ def test_rates_are_geometric_and_end_where_they_should():
         assert rates[-1] == pytest.approx(highest)
         assert max(factors) == pytest.approx(min(factors))
         assert rates[0] >= 1e-7 * (1 - 1e-9)
+
+
+class Bounded(nn.Module):
+    """Raises where a high rate has carried its weights away, and never before."""
+
+    def __init__(self, check):
+        super().__init__()
+        self.body, self.head, self.check = nn.Linear(16, 32), nn.Linear(32, 1), check
+
+    def forward(self, x):
+        return self.check(self.head(torch.tanh(self.body(x))))
+
+
+def asserts_its_range(x):
+    assert x.abs().max() < 50, "prediction out of range"
+    return x
+
+
+def needs_a_distribution(x):
+    return torch.distributions.Normal(x * 0, (x * 20).exp()).scale.log() / 20
+
+
+def solves_a_system(x):
+    matrix = torch.eye(2) * (1 + x.mean() ** 2)
+    assert torch.isfinite(matrix).all()
+    return (
+        x * torch.linalg.cholesky(matrix)[0, 0].clamp(max=3) if x.abs().max() < 40 else torch.linalg.cholesky(-matrix)
+    )
+
+
+@pytest.mark.parametrize("check", [asserts_its_range, needs_a_distribution, solves_a_system])
+def test_what_raises_at_a_rate_that_training_does_not_use_is_divergence(check):
+    torch.manual_seed(0)
+    model, x = Bounded(check), torch.randn(32, 16)
+    found = measured(model, x, torch.optim.SGD(model.parameters(), lr=1e-2), targets=x[:, :1] * 2, loss=nn.MSELoss())
+    assert found.diverges is not None
+    assert found.diverges > 1e-2
+
+
+def test_the_bce_of_a_nan_at_a_high_rate_is_divergence():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid()), torch.randn(32, 16)
+
+    def loss(output, target):
+        return F.binary_cross_entropy(torch.where(output > 1 - 1e-7, output * math.nan, output), target)
+
+    targets = (x[:, :1] > 0).float()
+    found = measured(model, x, torch.optim.Adam(model.parameters(), lr=1e-3), targets=targets, loss=loss)
+    assert not all(math.isfinite(value) for value in found.losses) or found.diverges is not None
+
+
+@pytest.mark.parametrize("at", [2, 9])
+def test_what_raises_at_a_rate_of_training_is_a_failed_probe(at):
+    """The sweep's low rates come first: a count of calls ends there."""
+    torch.manual_seed(0)
+    calls = []
+
+    def check(x):
+        calls.append(None)
+        assert len(calls) < at, "called too often"
+        return x
+
+    model, x = Bounded(asserts_its_range), torch.randn(32, 16)
+    asked = session(
+        model,
+        x,
+        optimizer=torch.optim.SGD(model.parameters(), lr=1e-2),
+        plan=Plan(probes=("lr-range",)),
+        targets=x[:, :1],
+        loss=nn.MSELoss(),
+    )
+    asked.evidence("BackwardStats")
+    model.check = check
+    with pytest.raises(Skip, match="RUN008"):
+        asked.evidence("LearningRateRange")
+    assert [failure.code for failure in asked.failures] == ["RUN008"]
