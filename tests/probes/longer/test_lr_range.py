@@ -252,11 +252,12 @@ def test_the_bce_of_a_nan_at_a_high_rate_is_divergence():
     model, x = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid()), torch.randn(32, 16)
 
     def loss(output, target):
-        return F.binary_cross_entropy(torch.where(output > 1 - 1e-7, output * math.nan, output), target)
+        broken = output * math.nan if output.detach().max() > 1 - 1e-4 else output
+        return F.binary_cross_entropy(broken, target)
 
     targets = (x[:, :1] > 0).float()
     found = measured(model, x, torch.optim.Adam(model.parameters(), lr=1e-3), targets=targets, loss=loss)
-    assert not all(math.isfinite(value) for value in found.losses) or found.diverges is not None
+    assert not all(math.isfinite(value) for value in found.losses)
 
 
 @pytest.mark.parametrize("at", [2, 9])
