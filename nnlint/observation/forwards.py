@@ -17,11 +17,13 @@ from nnlint.observation.graphs import saved_bytes, sequence_numbers
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.state import State, autocast_of, unwrapped
 from nnlint.observation.things import Thing, script_line
-from nnlint.observation.torch_private import is_batch_norm, is_dropout
+from nnlint.observation.torch_private import is_batch_norm, is_dropout, next_sequence_number
 from nnlint.tensors import tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.
 _REMEMBERED = 8
+#: Autograd nodes of a forward that are remembered as its own.
+_NODES = 5_000
 
 
 class Forwards:
@@ -32,6 +34,7 @@ class Forwards:
         self._buffers: list[tuple[str, Tensor, int | None]] = []
         self._measured: set[Any] = set()
         self._taken = False
+        self._first_node: int | None = None
         self._reads: deque[tuple[Draft, tuple[Leaf, ...]]] = deque(maxlen=_REMEMBERED)
         self._hashed: deque[tuple[weakref.ref[Tensor], int | None, Leaf]] = deque(maxlen=_REMEMBERED)
 
@@ -74,6 +77,7 @@ class Forwards:
         if state.taker is not None and records:
             state.taker.forward_begins(module, args, kwargs)
         state.in_forward += 1
+        self._first_node = next_sequence_number()
         return draft if isinstance(draft, Draft) else None
 
     def ends(self, draft: Draft, module: nn.Module, output: Any) -> None:
@@ -83,7 +87,10 @@ class Forwards:
         tensors = [tensor for _, tensor in tensor_leaves(output)]
         graphed = [tensor for tensor in tensors if tensor.requires_grad]
         draft.fields["records_graph"] = bool(graphed)
-        for number in sequence_numbers(iter(graphed)):
+        # Not the outputs' nodes alone: a state that the module keeps is reached beside them.
+        last = next_sequence_number()
+        made = range(self._first_node, last) if self._first_node is not None and last is not None else range(0)
+        for number in (*made[-_NODES:], *sequence_numbers(iter(graphed))):
             state.forwards[number] = draft.index
         if graphed:
             state.alive.watch_output(draft.index, graphed[0])

@@ -59,6 +59,12 @@ def sequence_number(node: Any) -> int:
     return int(node._sequence_nr())
 
 
+def next_sequence_number() -> int | None:
+    """The number that the next autograd node of this thread gets; None where torch does not say."""
+    known: Any = getattr(torch.autograd, "_get_sequence_nr", None)
+    return int(known()) if known is not None else None
+
+
 def saved_names(node: Any) -> list[str]:
     """The attributes in which an autograd node shows what it keeps for the backward."""
     return [name for name in dir(type(node)) if name.startswith(_SAVED)]

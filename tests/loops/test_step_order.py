@@ -29,8 +29,8 @@ Trainer(model, opt).fit(loader)
 """
 
 
-def trainer(*lines: str) -> str:
-    return HEAD + CLASS_TRAINER.replace("{step}", "\n        ".join(lines))
+def trainer(*lines: str, head: str = HEAD) -> str:
+    return head + CLASS_TRAINER.replace("{step}", "\n        ".join(lines))
 
 
 def loop(*lines: str, head: str = HEAD) -> str:
@@ -352,7 +352,7 @@ def test_the_observed_order_is_told() -> None:
 def test_the_rest_of_a_window_is_an_info() -> None:
     source = loop(
         "if i == 0: opt.zero_grad()",
-        f"{FORWARD} / 4",
+        FORWARD,
         "loss.backward()",
         "if i % 4 == 3:",
         "    opt.step()",
