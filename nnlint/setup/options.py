@@ -30,6 +30,7 @@ class SetupOptions:
         directory: what relative targets are relative to; None for the current directory.
         weights: a checkpoint to load into the model.
         libraries: import names of the packages that count as model libraries.
+        static: nothing will be run on real values.
     """
 
     inputs: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class SetupOptions:
     directory: Path | None = None
     weights: str | None = None
     libraries: frozenset[str] = frozenset(MODEL_LIBRARIES)
+    static: bool = False
 
     @classmethod
     def from_settings(cls, settings: CheckSettings) -> SetupOptions:
@@ -57,12 +59,18 @@ class SetupOptions:
             directory=settings.directory,
             weights=settings.weights,
             libraries=frozenset(settings.libraries),
+            static=settings.static,
         )
 
     @property
     def samples(self) -> int:
         """Samples in a made-up batch."""
         return self.batch_size or DEFAULT_BATCH_SIZE
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether the model is asked for on the meta device: without weights."""
+        return self.device == "meta" and self.weights is None
 
     @property
     def base(self) -> Path:

@@ -207,12 +207,14 @@ class Batch:
         """Refuse to judge made-up or missing targets.
 
         Raises:
-            Skip: the targets are not the user's, or there are none.
+            Skip: the targets are not the user's, or there are none, or they have no values.
         """
         if not self.targets:
             raise Skip("no targets were given")
         if self.targets_assumed:
             raise Skip("no real targets were given: they were made up by nnlint")
+        if any(is_fake(view.tensor) for view in self.targets):
+            raise Skip("the targets are on the meta device: they have no values")
         if not any(view.tensor.numel() for view in self.targets):
             raise Skip("the batch is empty")
 

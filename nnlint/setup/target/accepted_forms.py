@@ -76,6 +76,22 @@ def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *,
         raise _raised(error, f"{name}() raised {type(error).__name__}: {text_of(error)}") from error
 
 
+def build_without_weights(
+    function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *, name: str, seed: int
+) -> Any:
+    """What `function` makes, on the meta device: shapes alone, no memory. Built for real where it needs values while it builds.
+
+    Raises:
+        SetupError: as `build`.
+    """
+    try:
+        with torch.device("meta"):
+            return build(function, args, kwargs, name=name, seed=seed)
+    except SetupError:
+        # The error of a real build is the one to show: of the user's values, not of missing ones.
+        return build(function, args, kwargs, name=name, seed=seed)
+
+
 def _raised(error: BaseException, message: str) -> SetupError:
     location = location_of_exception(error)
     where = f" (at {location})" if location is not None else ""

@@ -13,7 +13,7 @@ from torch import nn
 
 from nnlint.setup.errors import SetupError
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.target.accepted_forms import build
+from nnlint.setup.target.accepted_forms import build, build_without_weights
 from nnlint.setup.target.importing import importing, load_module, near_names
 from nnlint.setup.target.library_models import ADAPTERS
 from nnlint.tensors import describe
@@ -162,5 +162,6 @@ def called(value: Any, name: str, parsed: Target, options: SetupOptions) -> tupl
             message = f"{parsed.where}:{name} is {describe(value)}: it cannot be called with arguments"
             raise SetupError("RUN001", message)
         return value, f"{parsed.where}:{name} is"
-    made = build(value, parsed.args or (), parsed.kwargs, name=name, seed=options.seed)
+    chosen = build_without_weights if options.is_meta else build
+    made = chosen(value, parsed.args or (), parsed.kwargs, name=name, seed=options.seed)
     return made, f"{name}() returned"

@@ -8,7 +8,7 @@ from torch import nn
 
 from nnlint.setup.complete import complete
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.target.accepted_forms import build, to_setup
+from nnlint.setup.target.accepted_forms import build, build_without_weights, to_setup
 from nnlint.setup.target.attribute import attribute_of, called, discover, parse_target
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.target.importing import importing, load_module
@@ -32,7 +32,9 @@ def resolve(target: str, overrides: SetupOptions | None = None) -> TrainingSetup
         adapter = ADAPTERS[parsed.prefix]
         with sites:
             name = f"{parsed.prefix}:{parsed.where}"
-            made = build(adapter, (parsed.where, *(parsed.args or ())), parsed.kwargs, name=name, seed=options.seed)
+            # Nobody sees the random weights of a library's model where nothing is run on values.
+            chosen = build_without_weights if (options.static and options.weights is None) or options.is_meta else build
+            made = chosen(adapter, (parsed.where, *(parsed.args or ())), parsed.kwargs, name=name, seed=options.seed)
         setup = to_setup(made, sites=sites, origin=f"{name} gave")
         return complete(setup.model_copy(update={"taken_from": LIBRARY_OF[parsed.prefix]}), options)
     with sites, importing(parsed.where, options) as source:
@@ -56,5 +58,6 @@ def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
     sites = ConstructionSites()
     if not isinstance(value, nn.Module) and callable(value):
         with sites:
-            value = build(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
+            chosen = build_without_weights if options.is_meta else build
+            value = chosen(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
     return complete(to_setup(value, sites=sites), options)

@@ -100,21 +100,26 @@ def _leaf(view: ModuleView, name: str) -> str:
 
 def _outermost(unused: list[ModuleView], model: Model) -> Iterator[tuple[ModuleView, int]]:
     """Whole unused branches as one, with the number of parameters in each."""
-    owners = [view for view in model.modules if view.parameters]
     paths = {view.module_path for view in unused}
-    branches = [
-        view
-        for view in model.modules
-        if view.module_path
-        and (inside := [owner.module_path for owner in owners if under(owner.module_path, view.module_path)])
-        and paths.issuperset(inside)
-    ]
+    owners = {view.module_path for view in model.modules if view.parameters}
+    whole = _with_holders(owners) - _with_holders(owners - paths)
+    branches = [view for view in model.modules if view.module_path in whole]
     tops = {view.module_path for view in branches}
     for view in branches:
-        above = view.module_path.rpartition(".")[0]
-        if above not in tops:
+        if view.module_path.rpartition(".")[0] not in tops:
             parts = [owner for owner in unused if under(owner.module_path, view.module_path)]
             yield view, sum(part.attribute(_leaf(part, name)).numel() for part in parts for name in part.parameters)
+
+
+def _with_holders(paths: set[str]) -> set[str]:
+    """The paths, and those of all modules that hold them, but for the model itself."""
+    found: set[str] = set()
+    for path in paths:
+        part = path
+        while part and part not in found:
+            found.add(part)
+            part = part.rpartition(".")[0]
+    return found
 
 
 def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) -> str:

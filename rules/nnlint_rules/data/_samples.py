@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nnlint import Skip
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,9 +19,15 @@ _CHUNK = 1 << 20  # words hashed at once: 8 MiB, so that a large batch is not co
 
 
 def hashes(batch: Batch) -> list[int]:
-    """A 64-bit hash of each sample over all its input tensors; empty where samples cannot be told apart."""
+    """A 64-bit hash of each sample over all its input tensors; empty where samples cannot be told apart.
+
+    Raises:
+        Skip: the samples have no values.
+    """
     views = [view for view in batch.inputs if view.is_dense and view.shape and view.samples == batch.samples > 0]
     tensors = [view.by_sample for view in views if view.tensor.numel()]
+    if any(tensor.is_meta for tensor in tensors):
+        raise Skip("the batch is on the meta device: it has no values")
     if not tensors or sum(tensor[0].numel() for tensor in tensors) < DISTINCT_ENTRIES or not _is_varied(tensors):
         return []
     columns = [_hashes(tensor[: batch.samples]).tolist() for tensor in tensors]

@@ -53,6 +53,8 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
     if not _targets(batch):
         batch.require_real_targets()
     whole = batch.dataset_targets
+    if any(view.tensor.is_meta for view in _targets(batch)):
+        raise Skip("the targets are on the meta device: they have no values")
     seen = [whole] if whole is not None else []
     # Targets of several tensors (boxes, masks) are constant only where each of them is.
     seen += [view.tensor for one in batch.batches(BATCHES) for view in _targets(one)] if not _varies(seen) else []
