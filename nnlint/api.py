@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nnlint import engine, suppress
+from nnlint import players, suppress
 from nnlint._version import __version__
 from nnlint.config import CheckSettings
 from nnlint.observation.course import Plan
@@ -35,7 +35,7 @@ def check(target: object, *, on_progress: Callable[[TargetReport], None] | None 
 
     Args:
         target: an `nn.Module`, a `TrainingSetup`, a dict or tuple as a build function may return, the build function itself,
-            or a target string such as `"mymodel:build_fn"`.
+            or a target string such as `"mymodel:build_fn"`; each of several players has a result of its own.
         on_progress: called with the report so far after each measurement.
         **settings: fields of `CheckSettings`: `select`, `ignore`, `seed`, `static`, `deep`, `input`, ...; `details=True`
             measures the histograms of the HTML report as well.
@@ -52,8 +52,8 @@ def check(target: object, *, on_progress: Callable[[TargetReport], None] | None 
     import torch
 
     chosen = CheckSettings(**settings)
-    result = engine.check(target, chosen, on_progress=on_progress)
-    kept = list(suppress.apply([result]).results)
+    results = list(players.check(target, chosen, on_progress=on_progress))
+    kept = list(suppress.apply(results).results)
     return ShownReport(nnlint=__version__, torch=torch.__version__, seed=chosen.seed, results=kept).summarized()
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
 Progress = Callable[[TargetReport], None]
-
 _PROGRESS_INTERVAL = 0.25  # seconds
 
 
@@ -63,6 +62,7 @@ def check(
     registry: Registry | None = None,
     on_progress: Progress | None = None,
     observed: Observed | None = None,
+    name: str = "",
 ) -> TargetReport:
     """Check one target.
 
@@ -73,23 +73,24 @@ def check(
         registry: the rules; all installed packs by default.
         on_progress: called with the report so far after each piece of evidence, so that a killed check keeps what it had.
         observed: what a training script did, where the target comes from one.
+        name: of the target in the report, where it has another.
 
     Returns:
         The report. Faults of user code are RUN findings in it; its status is then "failed".
 
     Raises:
         SettingsError: the settings name an unknown rule or a wrong option.
+        SeveralPlayers: the target holds several setups; see `nnlint.players`.
     """
     known = registry if registry is not None else registries.load()
-    name = target if isinstance(target, str) else type(target).__name__
+    name = name or (target if isinstance(target, str) else type(target).__name__)
     name = observed.target if observed is not None else name
     rules = selected_rules(known, settings, observed=observed)
     running = _Check(name, settings, rules, on_progress or _ignore, observed=observed)
     with contextlib.redirect_stdout(sys.stderr):
-        setup = _resolve(target, running) if target is not None else None
-        if target is None:
+        if target is None and observed is not None:
             _judge_log(running)
-        elif setup is not None:
+        elif (setup := _resolve(target, running)) is not None:
             _run_rules(running, setup)
             if setup.weights is not None and not isinstance(target, str):
                 setup.weights.undo(setup.model)  # the caller's model is as it was
@@ -173,7 +174,7 @@ def _user_fault(error: BaseException) -> Failure:
 
 
 def _resolve(target: object, running: _Check) -> TrainingSetup | None:
-    from nnlint.setup import SetupError, SetupOptions, coerce
+    from nnlint.setup import SetupError, SetupOptions, SeveralPlayers, coerce
     from nnlint.setup.target.resolve import resolve
     from nnlint.setup.training_setup import TrainingSetup
 
@@ -182,9 +183,11 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     options = SetupOptions.from_settings(running.settings)
     try:
         return resolve(target, options) if isinstance(target, str) else coerce(target, options)
+    except SeveralPlayers:
+        raise
     except SetupError as error:
         running.failures.append(
-            Failure(error.code, error.message, module=error.module, location=error.location, trace=error.trace)
+            Failure(error.code, error.message, error.fix, error.module, error.location, trace=error.trace)
         )
         return error.setup
     except Exception as error:

@@ -41,13 +41,16 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     settings, config = _settings(options)
     try:
         if options["in_process"]:
-            (result,) = worker.check_here([target], settings).results
+            results = worker.check_here([target], settings).results
         else:
             with progress_bar(options["style"]) as on_step:
-                (result,) = worker.check([target], settings, limits=limits(options, config), on_step=on_step).results
+                results = worker.check([target], settings, limits=limits(options, config), on_step=on_step).results
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
+    if len(results) > 1:
+        raise Refusal(f"{target} holds several players: name a build function that returns one of them")
+    (result,) = results
     measured = result.measurements.get(_PROBE, {})
     complete = "rates" in measured
     if options["style"] == "json":

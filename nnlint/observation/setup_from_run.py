@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from nnlint.observation.initial import Initial
-from nnlint.observation.joined import joined
 from nnlint.observation.players import Loss, PlayerMaterial, Players
 from nnlint.observation.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
 from nnlint.observation.state import State, unwrapped
@@ -20,6 +19,7 @@ from nnlint.observation.tape import Call, Tape, slots_in
 from nnlint.observation.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.batches import LABEL_KEYS
+from nnlint.setup.joined import joined
 from nnlint.setup.training_setup import TrainingSetup
 
 _LABELS = (*LABEL_KEYS, "label_ids", "tgt", "y_true")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nnlint.setup.errors import SetupError
+from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.target.resolve import coerce, resolve
 from nnlint.setup.training_setup import TrainingSetup
 
-__all__ = ["SetupError", "SetupOptions", "TrainingSetup", "coerce", "resolve"]
+__all__ = ["SetupError", "SetupOptions", "SeveralPlayers", "TrainingSetup", "coerce", "resolve"]

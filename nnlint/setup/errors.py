@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nnlint.finding import Location
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
+
+#: What to do where an error says no more than what happened.
+_FIXES: Mapping[str, str] = MappingProxyType(
+    {
+        "RUN001": "run the target in Python first (import the module, call the build function), then return a model, a tuple such as "
+        '(model, loss, loader) or {"model": ..., "inputs": ..., "targets": ..., "loss": ..., "optimizer": ...}',
+        "RUN005": "return the model with a batch, as (model, inputs), or give --input SHAPE",
+    }
+)
 
 
 class SetupError(Exception):
@@ -21,6 +32,7 @@ class SetupError(Exception):
         location: the line of the user's code to look at, where one is known.
         trace: the traceback of the user's code, without nnlint's frames, where an exception was raised.
         setup: for RUN005, the setup that lacks only its inputs: enough for checks that need none.
+        fix: what to change.
     """
 
     def __init__(
@@ -31,6 +43,7 @@ class SetupError(Exception):
         location: Location | None = None,
         trace: str | None = None,
         setup: TrainingSetup | None = None,
+        fix: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -39,6 +52,24 @@ class SetupError(Exception):
         self.location = location
         self.trace = trace
         self.setup = setup
+        self.fix = fix or _FIXES.get(code, "")
+
+
+class SeveralPlayers(SetupError):
+    """The target holds several training setups, each to be checked by itself.
+
+    Attributes:
+        players: the setup of each, or what kept it from being one, by name.
+    """
+
+    def __init__(self, players: Mapping[str, TrainingSetup | SetupError]) -> None:
+        named = ", ".join(players)
+        super().__init__(
+            "RUN001",
+            f"the target holds several players ({named})",
+            fix="name a build function that returns one of them",
+        )
+        self.players = players
 
 
 class LossTypeError(SetupError):

@@ -15,6 +15,7 @@ from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.setup.adapters.trainers import named_precision
 from nnlint.setup.declarations import TASKS, TRAITS, check_words
 from nnlint.setup.errors import LossTypeError, SetupError
+from nnlint.setup.joined import joined
 from nnlint.tensors import describe, is_scalar, move
 
 
@@ -30,6 +31,13 @@ def _unwrapped(optimizer: Any) -> Any:
     return optimizer
 
 
+def _parts(given: Any) -> list[Any] | None:
+    """The optimizers or schedulers of a list, tuple or dict; None where one is given plainly."""
+    if isinstance(given, Mapping):
+        return list(given.values())
+    return list(given) if isinstance(given, (list, tuple)) else None
+
+
 class TrainingSetup(BaseModel):
     """What nnlint checks. Only `model` is required; every other field widens what can be checked.
 
@@ -41,8 +49,8 @@ class TrainingSetup(BaseModel):
             passed as the one positional argument.
         targets: what the loss compares the output with.
         loss: `loss(output, targets)`; None where the model computes its own.
-        optimizer: the optimizer as it will be used.
-        scheduler: the learning-rate scheduler.
+        optimizer: the optimizer as it will be used; a list or dict of optimizers is stepped together.
+        scheduler: the learning-rate scheduler; of a list, one for each optimizer, the first.
         data: an iterable of batches, each (inputs, targets) or a dict.
         val_data: the same, for validation.
         causal: an output at a position may depend only on earlier positions.
@@ -123,10 +131,21 @@ class TrainingSetup(BaseModel):
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
             name = value.__name__
             raise ValueError(f"optimizer is the class {name}, not an instance: write {name}(model.parameters())")
-        inner = _unwrapped(value)
-        if inner is not None and not isinstance(inner, torch.optim.Optimizer):
-            raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {describe(value)}")
-        return inner
+        parts = _parts(value)
+        if parts is not None and not parts:
+            raise ValueError("optimizer is an empty list: give the optimizer, or leave it out")
+        inners = [_unwrapped(part) for part in ([value] if parts is None else parts)]
+        for inner in inners:
+            if inner is not None and not isinstance(inner, torch.optim.Optimizer):
+                raise ValueError(f"optimizer must be a torch.optim.Optimizer, or a list of some, got {describe(value)}")
+        return joined([inner for inner in inners if inner is not None])
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _check_scheduler(cls, value: Any) -> Any:
+        # One for each optimizer: the first stands for them, as the first group does where rates are looked ahead.
+        parts = _parts(value)
+        return value if parts is None else next((part for part in parts if part is not None), None)
 
     @field_validator("inputs", "targets", mode="before")
     @classmethod

@@ -24,7 +24,7 @@ from nnlint.reporters.json import plain
 from nnlint.worker import frames
 from nnlint.worker.reports import Checked, fault
 
-ENGINE = "nnlint.engine"
+ENGINE = "nnlint.players"
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,11 @@ def run(request: Request) -> None:
     def send(partial: TargetReport) -> None:
         frames.append(file, _frame(partial, final=False))
 
-    final = guarded(request.target, settings, request.engine, send)
-    frames.append(file, _frame(final, final=True))
+    count = 0
+    for report in guarded(request.target, settings, request.engine, send):
+        frames.append(file, _frame(report, final=True))
+        count += 1
+    frames.append(file, {"reports": count})
     faulthandler.cancel_dump_traceback_later()
     # The process of a fork never comes back to the interpreter's own end: exit handlers of user code run here.
     atexit._run_exitfuncs()  # noqa: SLF001 - the only way to it
@@ -126,24 +129,27 @@ def limit_memory(limit: int | None) -> None:
 def check_here(targets: Sequence[str], settings: CheckSettings, *, engine: str | None = None) -> Checked:
     """Check the targets in this process, for debuggers; what they print goes to standard error."""
     with _stdout_to_stderr():
-        results = tuple(guarded(target, settings, engine or ENGINE, lambda _: None) for target in targets)
+        results = tuple(
+            report for target in targets for report in guarded(target, settings, engine or ENGINE, lambda _: None)
+        )
     return Checked(results, _torch_version())
 
 
 def guarded(
     target: str, settings: CheckSettings, engine: str, on_progress: Callable[[TargetReport], None]
-) -> TargetReport:
-    """The engine's report; a fault of nnlint itself becomes a report too, so that the other targets are checked."""
+) -> Iterator[TargetReport]:
+    """The engine's reports; a fault of nnlint itself becomes a report too, so that the other targets are checked."""
     try:
-        report = importlib.import_module(engine).check(target, settings, on_progress=on_progress)
-        return TargetReport.model_validate(report)
+        for report in importlib.import_module(engine).check(target, settings, on_progress=on_progress):
+            yield TargetReport.model_validate(report)
+        return
     except SystemExit as error:
         message, trace = f"the code of the target called sys.exit({error.code!r})", traceback.format_exc()
         finding = fault("RUN001", message, "keep sys.exit out of what is imported: if __name__ == '__main__'", trace)
     except Exception as error:
         message = f"nnlint itself failed: {type(error).__name__}: {error}"
         finding = fault("RUN007", message, "please report this with the trace", traceback.format_exc())
-    return TargetReport(target=target, status="failed", findings=[finding])
+    yield TargetReport(target=target, status="failed", findings=[finding])
 
 
 def _torch_version() -> str:

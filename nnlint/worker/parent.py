@@ -57,7 +57,7 @@ class _Job:
     since: float = field(default_factory=time.monotonic)
     running: bool = False
     partial: TargetReport | None = None
-    final: TargetReport | None = None
+    finals: list[TargetReport] = field(default_factory=list)
     failure: Failure | None = None
     torch: str = ""
     done: float | None = None
@@ -65,6 +65,9 @@ class _Job:
     def read(self, on_step: OnStep | None) -> None:
         """Take what the job has said since the last call."""
         for frame in self.tail.new():
+            if "reports" in frame:  # how many there were: one that cannot be read must not pass for none
+                self.done = time.monotonic() if frame["reports"] == len(self.finals) > 0 else None
+                continue
             try:
                 report = TargetReport.model_validate(frame["report"])
                 self.torch = frame["torch"] or self.torch
@@ -74,18 +77,19 @@ class _Job:
                 continue
             step = report.measurements.pop("progress", None)
             if final:
-                self.final, self.done = report, time.monotonic()
+                self.finals.append(report)
+                self.partial = None
             else:
                 self.partial = report
                 if step is not None and on_step is not None:
                     on_step(step)
 
-    def report(self) -> TargetReport:
-        """What is said of the target in the end."""
-        if self.final is not None:
-            return self.final
+    def reports(self) -> list[TargetReport]:
+        """What is said of the target in the end: a report, or one for each player."""
+        if self.done is not None:
+            return self.finals
         assert self.failure is not None
-        return lost(self.request.target, self.partial, self.failure)
+        return [*self.finals, lost(self.request.target, self.partial, self.failure)]
 
 
 def check(
@@ -119,7 +123,8 @@ def check(
                 for index, target in enumerate(targets)
             ]
             _run(jobs, launcher, allowed.jobs, on_step)
-    return Checked(tuple(done.report() for done in jobs), next((done.torch for done in jobs if done.torch), ""))
+    reports = tuple(report for done in jobs for report in done.reports())
+    return Checked(reports, next((done.torch for done in jobs if done.torch), ""))
 
 
 def _frames(folder: Path, index: int) -> Path:
@@ -160,13 +165,13 @@ def _follow(current: _Job, launcher: Launcher, on_step: OnStep | None) -> bool:
     if not current.running and launcher.started(current.index):
         current.running, current.since = True, now
     if status is not None:
-        if current.final is None and current.failure is None:
+        if current.done is None and current.failure is None:
             current.failure = _failure(current, status)
         return True
     limit = current.request.limit + (_GRACE if current.running else _START)
     if current.done is not None and now - current.done > _GRACE:
         launcher.stop(current.index)
-    elif current.final is None and current.failure is None and now - current.since > limit:
+    elif current.done is None and current.failure is None and now - current.since > limit:
         current.failure = Failure.timeout(current.request.limit, _stack(current))
         launcher.stop(current.index)
     return False

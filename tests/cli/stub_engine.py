@@ -1,4 +1,4 @@
-"""An engine that does what its target says: stands in for nnlint.engine in the tests of the worker and the command."""
+"""An engine that does what its target says: stands in for nnlint.players in the tests of the worker and the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nnlint.config import CheckSettings
@@ -30,14 +30,19 @@ FOUND = ReportedFinding(
 )
 
 
-def check(target: str, settings: CheckSettings, *, on_progress: Callable[[TargetReport], None]) -> TargetReport:
+def check(
+    target: str, settings: CheckSettings, *, on_progress: Callable[[TargetReport], None]
+) -> Iterator[TargetReport]:
     action, _, after = target.partition("@")
     partial = TargetReport(target=target, subject={"model": "Net"}, findings=[FOUND], timings={"capture": 0.1})
     if after == "loaded":
         on_progress(partial)
     ACTIONS.get(action, lambda: None)()
+    if action == "players":
+        yield TargetReport(target=f"{target}:first")
+        ACTIONS[after]()
     findings = {"clean": [], "odd": [FOUND.model_copy(update={"evidence": {"value": float("nan"), "kind": object}})]}
-    return partial.model_copy(
+    yield partial.model_copy(
         update={
             "findings": findings.get(action, [FOUND]),
             "skipped": [Skipped(code="TRN006", name="x", reason="no validation data")],

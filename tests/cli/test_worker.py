@@ -70,6 +70,13 @@ def test_a_hanging_target_is_stopped(stub, target, kept):
     assert after.status == "ok"
 
 
+def test_each_player_has_a_report_and_a_lost_one_loses_no_other(stub):
+    first, second = worker.check(["players@print"], SETTINGS).results
+    assert (first.target, first.status, second.status) == ("players@print:first", "ok", "ok")
+    first, lost = worker.check(["players@segfault"], SETTINGS).results
+    assert (first.status, lost.status, lost.findings[-1].code) == ("ok", "failed", "RUN009")
+
+
 def test_a_missing_engine_is_a_failure_not_a_clean_check(stub, monkeypatch):
     monkeypatch.setattr("nnlint.worker.job.ENGINE", "no_such_engine")
     result = only("fine")

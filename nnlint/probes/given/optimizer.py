@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nnlint.finding import Location, Skip
 from nnlint.probes.given.schedule import future_rates
+from nnlint.setup.joined import kind_of
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -156,7 +157,7 @@ class Optimizer:
         ]
         times = Counter(key for key, _ in held)
         groups = tuple(
-            _group(index, group, tuple(view for _, view in held if view.group == index), type(inner))
+            _group(index, group, tuple(view for _, view in held if view.group == index), kind_of(inner, group))
             for index, group in enumerate(raw)
         )
         trainable = {name: id(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -11,6 +11,7 @@ from torch import nn
 
 from nnlint.probes.given.optimizer import decouples
 from nnlint.probes.updates.stats import DeadGrowth, TrackedParameter
+from nnlint.setup.joined import kind_of
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard
@@ -65,7 +66,7 @@ def _decay(optimizer: torch.optim.Optimizer, group: dict[str, Any] | None) -> tu
     """How much of a weight one step's decay takes: added to the gradient, or (decoupled) off the weight itself."""
     settings = group or {}
     factor = float(settings.get("weight_decay") or 0.0)
-    if decouples(type(optimizer), settings):
+    if decouples(kind_of(optimizer, settings), settings):
         return factor * float(settings.get("lr") or 0.0), True
     return factor, False
 

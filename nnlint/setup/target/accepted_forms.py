@@ -15,7 +15,7 @@ from nnlint.frames import format_trace, is_fatal, location_of_exception, text_of
 from nnlint.seeding import seeded
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
 from nnlint.setup.adapters.trainers import fields_of_trainer, is_trainer
-from nnlint.setup.errors import SetupError
+from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.inspection import inspect_model
 from nnlint.setup.losses import named_loss
@@ -131,11 +131,37 @@ def to_setup(value: Any, *, sites: ConstructionSites | None = None, origin: str 
 
     Raises:
         SetupError: RUN001, naming what was given and what is accepted; RUN010 where the model cannot be looked at.
+        SeveralPlayers: `value` is a dict of players, each with a setup.
     """
+    if isinstance(value, Mapping) and "players" in value:
+        raise _players(value, sites, origin or "the target is")
     setup = unwrapped(_converted(value, origin or "the target is"))
     inspect_model(setup.model)
     construction = sites.by_path(setup.model) if sites is not None else {}
     return whole(setup.model_copy(update={"construction": construction}) if construction else setup)
+
+
+def _players(value: Mapping[Any, Any], sites: ConstructionSites | None, origin: str) -> SetupError:
+    """The setups of `{"players": {"generator": setup, ...}}`, as what is raised for them; an error where it is no such dict."""
+    players = value["players"]
+    beside = [str(key) for key in value if key != "players"]
+    fix = 'write {"players": {"generator": {"model": ...}, "discriminator": {"model": ...}}}: each with a setup of its own'
+    if beside:
+        fault = f"{origin} a dict with 'players' and, beside it, {', '.join(beside)}: what a player needs belongs into its own setup"
+        return SetupError("RUN001", fault, fix=fix)
+    if not isinstance(players, Mapping) or not players:
+        return SetupError(
+            "RUN001", f"{origin} a dict whose 'players' is {describe(players)}, not a dict of setups", fix=fix
+        )
+    found: dict[str, TrainingSetup | SetupError] = {}
+    for name, part in players.items():
+        try:
+            found[str(name)] = to_setup(part, sites=sites, origin=f"the player {name!r} is")
+        except SeveralPlayers:
+            found[str(name)] = SetupError("RUN001", f"the player {name!r} holds players itself", fix=fix)
+        except SetupError as error:
+            found[str(name)] = error
+    return SeveralPlayers(found)
 
 
 def _converted(value: Any, origin: str) -> TrainingSetup:
@@ -233,10 +259,10 @@ def _is_loss_module(value: Any) -> bool:
 
 def _fields_for(part: Any) -> tuple[str, ...]:
     """The fields an element of a tuple can be, likeliest first."""
-    if isinstance(part, torch.optim.Optimizer):
-        return ("optimizer",)
     if isinstance(part, torch.optim.lr_scheduler.LRScheduler):
         return ("scheduler",)
+    if _are_optimizers(part):
+        return ("optimizer",)
     if isinstance(part, (torch.Tensor, tuple, Mapping)):
         return ("inputs", "targets")
     if isinstance(part, list):
@@ -249,6 +275,16 @@ def _fields_for(part: Any) -> tuple[str, ...]:
     if isinstance(part, Iterable) and not isinstance(part, (str, bytes)):
         return ("data", "val_data")
     return ()
+
+
+def _are_optimizers(part: Any) -> bool:
+    """Whether it is an optimizer, bare or in a wrapper, or several in a list or dict."""
+    if isinstance(part, (list, tuple, Mapping)):
+        held = list(part.values() if isinstance(part, Mapping) else part)
+        return bool(held) and all(_are_optimizers(one) for one in held)
+    return isinstance(part, torch.optim.Optimizer) or isinstance(
+        getattr(part, "optimizer", None), torch.optim.Optimizer
+    )
 
 
 def _pair_split(fields: dict[str, Any], model: nn.Module) -> dict[str, Any]:

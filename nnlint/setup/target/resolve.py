@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from nnlint.setup.complete import complete
+from nnlint.setup.errors import SetupError
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.target.accepted_forms import build, build_without_weights, to_setup
 from nnlint.setup.target.attribute import attribute_of, called, discover, parse_target
@@ -52,8 +53,10 @@ def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
     A class or function is called without arguments. Models and optimizers are used as they are, never copied.
 
     Raises:
-        SetupError: RUN001 or RUN005.
+        SetupError: RUN001 or RUN005; SeveralPlayers where it holds several setups.
     """
+    if isinstance(value, SetupError):  # a player that could not be made a setup
+        raise value
     options = options or SetupOptions()
     sites = ConstructionSites()
     if not isinstance(value, nn.Module) and callable(value):

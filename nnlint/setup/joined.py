@@ -16,14 +16,30 @@ def joined(optimizers: Sequence[Optimizer]) -> Optimizer | None:
     if len(optimizers) < 2:
         return next(iter(optimizers), None)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    if len({type(optimizer) for optimizer in optimizers}) == 1:
+    if _are_plain(optimizers):
         made = copy.copy(optimizers[0])
         made.param_groups = groups
         made.state = defaultdict(dict)
         for optimizer in optimizers:
             made.state.update(optimizer.state)
         return made
-    return JoinedOptimizers(optimizers, groups)
+    names = dict.fromkeys(type(optimizer).__name__ for optimizer in optimizers)
+    kind = type(" and ".join(names), (JoinedOptimizers,), {})  # what a report calls it
+    found: Optimizer = kind(optimizers, groups)
+    return found
+
+
+def _are_plain(optimizers: Sequence[Optimizer]) -> bool:
+    """Whether all are of one class of torch, whose whole state is groups and state: a copy steps the groups of all alike."""
+    kinds = {type(optimizer) for optimizer in optimizers}
+    return len(kinds) == 1 and all(kind.__module__.startswith("torch.optim.") for kind in kinds)
+
+
+def kind_of(optimizer: Any, group: Any) -> type:
+    """The class of the optimizer that steps a group: of one among several where these are joined."""
+    if isinstance(optimizer, JoinedOptimizers):
+        return optimizer.kind_of(group)
+    return type(optimizer)
 
 
 class JoinedOptimizers(Optimizer):
@@ -35,6 +51,11 @@ class JoinedOptimizers(Optimizer):
         self._optimizers = list(optimizers)
         #: For the guard, which follows dicts but no optimizers inside of others.
         self._tables = [vars(optimizer) for optimizer in optimizers]
+
+    def kind_of(self, group: Any) -> type:
+        """The class of the optimizer that the group is from."""
+        owners = (one for one in self._optimizers if any(own is group for own in one.param_groups))
+        return type(next(owners, self))
 
     def step(self, closure: Any = None) -> Any:
         """A step of each."""
