@@ -83,10 +83,11 @@ def check(
         SeveralPlayers: the target holds several setups; see `nnlint.players`.
     """
     known = registry if registry is not None else registries.load()
-    name = name or (target if isinstance(target, str) else type(target).__name__)
-    name = observed.target if observed is not None else name
+    called = name or (target if isinstance(target, str) else type(target).__name__)
     rules = selected_rules(known, settings, observed=observed)
-    running = _Check(name, settings, rules, on_progress or _ignore, observed=observed)
+    running = _Check(
+        observed.target if observed else called, settings, rules, on_progress or _ignore, observed=observed
+    )
     with contextlib.redirect_stdout(sys.stderr):
         if target is None and observed is not None:
             _judge_log(running)
@@ -186,9 +187,8 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     except SeveralPlayers:
         raise
     except SetupError as error:
-        running.failures.append(
-            Failure(error.code, error.message, error.fix, error.module, error.location, trace=error.trace)
-        )
+        told = Failure(error.code, error.message, error.fix, error.module, error.location, error.trace)
+        running.failures.append(told)
         return error.setup
     except Exception as error:
         if not is_raised_by_user(error):
