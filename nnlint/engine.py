@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnlint import registry as registries
+from nnlint.crashes import crash, place, user_fault
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.details import details_of
 from nnlint.evidence import PROBES, cost_of, runs_by_default
 from nnlint.failure import Failure, Failures, not_restored, out_of_budget
-from nnlint.finding import Finding, Level, Location, OutOfBudget, Skip
-from nnlint.frames import format_trace, is_fatal, is_raised_by_user, location_of_exception, text_of
+from nnlint.finding import Finding, Level, OutOfBudget, Skip
+from nnlint.frames import format_trace, is_fatal, is_raised_by_user
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
 from nnlint.suppress import accepted_by_modules
@@ -167,13 +167,6 @@ def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:
 # -------------------------------------------------------------------- setup
 
 
-def _user_fault(error: BaseException) -> Failure:
-    """An exception of the user's code where nnlint only looked at it."""
-    message = f"code of the target raised {type(error).__name__} where nnlint looked at the model: {text_of(error)}"
-    fix = "let what is read (attributes, named_modules, train()) not raise, or raise AttributeError for a missing attribute"
-    return Failure("RUN010", message, fix, location=location_of_exception(error), trace=format_trace(error))
-
-
 def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     from nnlint.setup import SetupError, SetupOptions, SeveralPlayers, coerce
     from nnlint.setup.target.resolve import resolve
@@ -193,7 +186,7 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
     except Exception as error:
         if not is_raised_by_user(error):
             raise
-        running.failures.append(_user_fault(error))
+        running.failures.append(user_fault(error))
         return None
 
 
@@ -298,8 +291,8 @@ def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
     except BaseException as error:
         if is_fatal(error):
             raise
-        failure = _crash(rule, error)
-        if failure.code == "RUN007" or all(_place(failure) != _place(known) for known in running.failures):
+        failure = crash(rule, error)
+        if failure.code == "RUN007" or all(place(failure) != place(known) for known in running.failures):
             running.failures.append(failure)
         reason = "the rule crashed" if failure.code == "RUN007" else "code of the target raised"
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=f"{reason} ({failure.code})"))
@@ -320,22 +313,6 @@ def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:
     if configured is not None:
         return Level(configured)
     return Level.INFO if rule.preview else finding.level or rule.level
-
-
-def _place(failure: Failure) -> tuple[str, Location | None]:
-    return failure.code, failure.location
-
-
-def _crash(rule: Rule, error: BaseException) -> Failure:
-    """The failure of a rule, or of the user's code that it ran into while it looked at the model."""
-    if is_raised_by_user(error, besides=rule.check.__code__.co_filename):
-        return _user_fault(error)
-    return Failure(
-        "RUN007",
-        f"rule {rule.code} {rule.name} raised {type(error).__name__}: {text_of(error)}",
-        fix=f"report it with the trace; `--ignore {rule.code}` leaves the rule out",
-        trace="".join(traceback.format_exception(error)),
-    )
 
 
 def _raise_failures(running: _Check, registry: Registry) -> None:
