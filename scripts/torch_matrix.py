@@ -69,7 +69,9 @@ def smoke() -> Outcome:
 
 def fixtures() -> Iterator[Path]:
     """Both twins of thirty rules, spread evenly over the families."""
-    folders = sorted(file.parent for file in FIXTURES.glob("*/*/bad.py"))
+    files = FIXTURES.glob("*/*/bad.py")
+    # The twins of the loop rules are training scripts, which `nnlint check` cannot judge.
+    folders = sorted(file.parent for file in files if "\ndef build" in file.read_text(encoding="utf-8"))
     for position in range(RULES):
         folder = folders[position * len(folders) // RULES]
         yield from (folder / "bad.py", folder / "good.py")

@@ -50,5 +50,6 @@ def test_reference_net(build: Build) -> None:
 
 def test_no_fixture_is_left_without_its_rule() -> None:
     known = {_twin(rule, "bad").parent for rule in RULES}
-    folders = {file.parent for file in FIXTURES.glob("*/*/*.py") if file.name in {"bad.py", "good.py"}}
+    files = [file for folder in FAMILIES for file in FIXTURES.glob(f"{folder}/*/*.py")]
+    folders = {file.parent for file in files if file.name in {"bad.py", "good.py"}}
     assert folders - known == set()
