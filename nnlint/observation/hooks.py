@@ -20,6 +20,7 @@ from nnlint.observation.backwards import Backwards
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.patches import Patches
 from nnlint.observation.rest import Rest, own_state
+from nnlint.observation.saving import Keeper
 from nnlint.observation.state import State
 from nnlint.observation.steps import Steps, rates_of
 from nnlint.observation.torch_private import DRAW, ENGINE, LOADER_ITERATOR, RESTART
@@ -40,6 +41,10 @@ class Host(Protocol):
     def broke(self, error: Exception) -> None:
         """The observation itself failed."""
 
+    @property
+    def has_folded(self) -> bool:
+        """Whether a pass over a loader was ended early."""
+
 
 class Hooks:
     """All patches of one observation."""
@@ -53,6 +58,7 @@ class Hooks:
         self.backwards = Backwards(state)
         self.steps = Steps(state, self.backwards, self.forwards)
         self.rest = Rest(state, self.forwards)
+        self.keeper = Keeper()
 
     # ---------------------------------------------------------------- on and off
 
@@ -386,9 +392,8 @@ class Hooks:
         return manual_seed
 
     def _save(self, original: Any) -> Any:
-        def save(value: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._state.listens():
-                self._tell(self.rest.consumed, value)
-            return original(value, *args, **kwargs)
+        return self.keeper.saving(original, self._saved, lambda: self._state.active and self._host.has_folded)
 
-        return save
+    def _saved(self, value: Any) -> None:
+        if self._state.listens():
+            self._tell(self.rest.consumed, value)
