@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.finding import Skip
+from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
 from nnlint.tensors import tensors_in
 
@@ -88,6 +89,10 @@ class Mixing:
         outputs: list[torch.Tensor] = stats.outputs
         return outputs
 
+    @measured
+    def _of_one_seed(self) -> list[torch.Tensor]:
+        return outputs_of_one_seed(self._session)
+
     def _evaluate(self, label: str, inputs: Any) -> list[torch.Tensor]:
         from nnlint.probes.dependence.outputs import evaluate
 
@@ -107,17 +112,19 @@ class Mixing:
         """Whether a sample's output depends on other samples; None when it does not.
 
         Raises:
-            Skip: no output has the batch as its first dimension, all samples are equal, or evaluation mode is random.
+            Skip: no output has the batch as its first dimension, all samples are equal, or noise cannot be held still.
         """
         from nnlint.samples import are_nodes, with_first_sample_replaced
 
-        base, session, count = self._base(), self._session, self._session.samples
+        base, session, count = self._of_one_seed, self._session, self._session.samples
         if are_nodes(session.batch_inputs, count):
             raise Skip("the samples are the nodes of a graph, which depend on each other")
         inputs = with_first_sample_replaced(session.batch_inputs, count)
         if inputs is None:
             raise Skip("all samples of the batch are equal")
-        replaced = session.evidence("EvalStats").replaced_outputs
+        replaced = (
+            outputs_of(session, inputs) if is_random(self._session) else session.evidence("EvalStats").replaced_outputs
+        )
         look = self._compared(base, replaced)
         if look.influence > INFLUENCE:
             look = self._compared(self._that_shrink(base), self._that_shrink(replaced))
@@ -127,6 +134,8 @@ class Mixing:
         if max(look.influence, gradient or 0.0) <= INFLUENCE:
             return None
         where = self._where(inputs)
+        if is_random(self._session) and is_chosen(where.op if where is not None else None):
+            self._base()
         return SampleMixing(
             influence=look.influence,
             gradient=gradient,
@@ -225,7 +234,7 @@ class Mixing:
             return True
         pairs = [
             (a[:, 1:], b[:, 1:])
-            for a, b in zip(self._base(), self._evaluate("independence pass", other), strict=False)
+            for a, b in zip(self._of_one_seed, self._evaluate("independence pass", other), strict=False)
             if a.dim() > 1 and a.shape == b.shape
         ]
         return not pairs or relative_difference([a for a, _ in pairs], [b for _, b in pairs]) > INFLUENCE
@@ -256,7 +265,7 @@ class Mixing:
     def _gradients(self) -> InputGradients | None:
         from nnlint.probes.dependence.inputs import measured_gradients
 
-        return measured_gradients(self._session, self._base())
+        return measured_gradients(self._session, self._of_one_seed)
 
     @measured
     def inputs(self) -> tuple[InputInfluence, ...]:
@@ -267,7 +276,8 @@ class Mixing:
         """
         from nnlint.probes.dependence.inputs import InputProbe
 
-        return InputProbe(self._session, self._base(), self._gradients).run()
+        found = InputProbe(self._session, self._of_one_seed, self._gradients).run()
+        return tuple(map(certain, found)) if is_random(self._session) else found
 
     # ------------------------------------------------------------ times on later times
 

@@ -126,13 +126,15 @@ class EvalStats:
         """Training mode without dropout and with fixed statistics against evaluation mode; None when they agree.
 
         Raises:
-            Skip: evaluation mode is random, or the forward raises in training mode.
+            Skip: evaluation mode is random and not the same as training from one seed, or the forward raises in training mode.
         """
         from nnlint.probes.evaluation.train_eval_gap import measure_gap
 
-        if self.randomness is not None:
+        # Both modes from the same seed: where they agree, they draw the same noise. Where they do not, it may be the noise.
+        found: TrainEvalGap | None = measure_gap(self._session, self.outputs)
+        if found is not None and self.randomness is not None:
             raise Skip("evaluation mode is random (ARC012 or SIG007): there is nothing to compare with")
-        return measure_gap(self._session, self.outputs)
+        return found
 
     # ------------------------------------------------------------ eval against eval
 

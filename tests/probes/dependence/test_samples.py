@@ -180,8 +180,6 @@ def test_skips() -> None:
         mixing(lambda net, x: net.fc(x), rand(1, 12), fc=fc)
     with pytest.raises(Skip, match="single sample"):
         mixing(lambda net, images: net.fc(torch.stack(images)), ([rand(12), rand(12)],), targets=None, fc=fc)
-    with pytest.raises(Skip, match="evaluation mode is random"):
-        _ = mixing(lambda net, x: F.dropout(net.fc(x)), rand(16, 12), fc=fc).samples
     with pytest.raises(Skip, match="nodes of a graph"):
         _ = mixing(
             lambda net, x, edges: net.fc(x.index_add(0, edges[0], x[edges[1]])),
@@ -495,3 +493,53 @@ def test_positions_given_as_an_input_stay_in_place() -> None:
 @pytest.mark.parametrize("inputs", [rand(16, 12), rand(16, 3, 8, 8)], ids=["table", "images"])
 def test_no_sequence(inputs) -> None:
     assert mixing(lambda net, x: x.flatten(1)[:, :CLASSES], inputs, targets=None).order is None
+
+
+def latent(net, x):
+    h = net.fc(x)
+    return h + torch.randn_like(h) * h.exp()
+
+
+def random_mask(net, x):
+    return net.fc(x * (torch.rand_like(x) > 0.75))
+
+
+def diffusion(net, x):
+    time = torch.randint(1, 9, (len(x), 1)).float()
+    return net.fc(x / time + torch.randn_like(x))
+
+
+def dropped(net, x):
+    return F.dropout(net.fc(x))
+
+
+@pytest.mark.parametrize("forward", [latent, random_mask, diffusion, dropped])
+def test_the_same_seed_tells_dependence_from_noise(forward):
+    found = mixing(forward, rand(16, 12), fc=nn.Linear(12, 4))
+    assert found.samples is None
+    assert [influence.matters for influence in found.inputs] == [True]
+    # What a seed masks seems to be ignored.
+    assert all(not influence.ignored for influence in found.inputs)
+
+
+@pytest.mark.parametrize("forward", [latent, random_mask, diffusion, dropped])
+def test_mixing_is_found_below_noise(forward):
+    found = mixing(lambda net, x: forward(net, x - x.mean(0)), rand(16, 12), fc=nn.Linear(12, 4)).samples
+    assert found.influence > 1e-3
+
+
+def numbers_by_values(net, x):
+    kept = torch.zeros_like(x)
+    kept[x > 0] = torch.randn(int((x > 0).sum()))
+    return net.fc(x) + net.fc(kept)
+
+
+def negatives(net, x):
+    others = (torch.arange(len(x)) + torch.randint(1, len(x), (1,))) % len(x)
+    return net.fc(x) - net.fc(x[others])
+
+
+@pytest.mark.parametrize("forward", [numbers_by_values, negatives])
+def test_noise_that_the_seed_does_not_hold_still_is_skipped(forward):
+    with pytest.raises(Skip, match="evaluation mode is random"):
+        _ = mixing(forward, rand(16, 12), fc=nn.Linear(12, 4)).samples

@@ -194,6 +194,13 @@ def test_random_evaluation_has_no_gap_to_measure() -> None:
         _ = stats(lambda net, h: F.dropout(h)).gap
 
 
+def test_the_same_noise_in_both_modes_is_no_gap() -> None:
+    assert stats(lambda net, h: h + torch.randn_like(h)).gap is None
+    assert stats(lambda net, h: h * (torch.rand_like(h) > 0.5)).gap is None
+    with pytest.raises(Skip, match="evaluation mode is random"):
+        _ = stats(lambda net, h: h + torch.randn_like(h) * (1 + net.training)).gap
+
+
 def test_a_forward_that_needs_training_mode_is_skipped_with_its_error() -> None:
     def picky(net, h):
         if not net.training:
