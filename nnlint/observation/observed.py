@@ -54,4 +54,4 @@ def unobserved(_: object) -> Any:
     Raises:
         Skip: always.
     """
-    raise Skip("it judges a training script: only `nnlint run` sees one")
+    raise Skip("needs a training script: use `nnlint run`")

@@ -63,10 +63,10 @@ def test_the_regression_net_breaks_at_a_step_that_the_finding_names(seed):
     step = len(finding.evidence["losses"]) - 1
     assert finding.level.value == "error"
     assert 5 <= step <= 14
-    assert f"the loss is no finite number after {step} of them" in finding.message
+    assert f"the loss becomes NaN or infinite at update {step}" in finding.message
     (symptom,) = finding.symptoms
     assert symptom.code == "TRN002"
-    assert f"the loss is no finite number after {step} updates (SGD, lr 0.01), first in " in symptom.message
+    assert f"the loss becomes NaN or infinite after {step} updates (SGD, lr 0.01), first in " in symptom.message
 
 
 class Clipped(torch.optim.SGD):

@@ -87,13 +87,13 @@ class SequenceLabels:
     def __init__(self, session: Session) -> None:
         setup = session.setup
         if setup.inputs is None or setup.inputs_assumed:
-            raise Skip("no real batch was given: inputs were made up by nnlint")
+            raise Skip("needs a real batch; nnlint generated the inputs")
         if setup.targets_assumed:
-            raise Skip("no real targets were given: they were made up by nnlint")
+            raise Skip("needs real targets; nnlint generated them")
         self._session = session
         self._leaves = tuple(Leaf(name, index, tensor) for index, (name, tensor) in enumerate(named_inputs(setup)))
         if not self._may_be_copies():
-            raise Skip("the targets are no copy of an input")
+            raise Skip("the targets are not a copy of an input")
 
     def _may_be_copies(self) -> bool:
         """Whether the data alone, or a loss of its own, leave it open; no forward is run for anything else."""
@@ -143,13 +143,13 @@ class SequenceLabels:
         """The copies that a loss is computed on.
 
         Raises:
-            Skip: the targets are no copy of an input, or the loss cannot be computed in evaluation mode.
+            Skip: the targets are not a copy of an input, or the loss cannot be computed in evaluation mode.
         """
         found: tuple[CopiedLabels, ...] = self._session.measure(
             "labels and what predicts them", lambda: tuple(self._measured()), reads_only=True
         )
         if not found:
-            raise Skip("the targets are no copy of an input")
+            raise Skip("the targets are not a copy of an input")
         return found
 
     def _measured(self) -> Iterator[CopiedLabels]:
@@ -302,7 +302,7 @@ def provide(session: Session) -> SequenceLabels:
     """Targets that repeat an input.
 
     Raises:
-        Skip: nothing is run on real values, the forward raised, or the targets are no copy of an input.
+        Skip: nothing is run on real values, the forward raised, or the targets are not a copy of an input.
     """
     session.evidence("EvalStats")
     return SequenceLabels(session)

@@ -61,7 +61,7 @@ class PaddingStats:
         if session.setup.inputs is None:
             raise Skip("no example input")
         if session.setup.inputs_assumed:
-            raise Skip("no real batch was given: inputs were made up by nnlint")
+            raise Skip("needs a real batch; nnlint generated the inputs")
         self._session = session
 
     @measured

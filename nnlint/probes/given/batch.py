@@ -199,7 +199,7 @@ class Batch:
             Skip: the inputs are not the user's.
         """
         if self.assumed:
-            raise Skip("no real batch was given: inputs were made up by nnlint")
+            raise Skip("needs a real batch; nnlint generated the inputs")
         if self.inputs and not any(view.tensor.numel() for view in self.inputs):
             raise Skip("the batch is empty")
 
@@ -212,7 +212,7 @@ class Batch:
         if not self.targets:
             raise Skip("no targets were given")
         if self.targets_assumed:
-            raise Skip("no real targets were given: they were made up by nnlint")
+            raise Skip("needs real targets; nnlint generated them")
         if any(is_fake(view.tensor) for view in self.targets):
             raise Skip("the targets are on the meta device: they have no values")
         if not any(view.tensor.numel() for view in self.targets):

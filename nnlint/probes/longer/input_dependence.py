@@ -102,7 +102,7 @@ def run_input_dependence(
     """
     samples = sample_count(setup)
     if samples < _FEWEST_SAMPLES:
-        raise Skip(f"input dependence needs {_FEWEST_SAMPLES} samples or more, the batch has {samples}")
+        raise Skip(f"needs {_FEWEST_SAMPLES} samples, got {samples}")
     blind = _changed(setup, lambda tensor: _blinded(tensor, samples))
     if not _differ(setup.inputs, blind.inputs):
         raise Skip("all samples of the batch have the same input, or none that can be told apart")

@@ -68,11 +68,11 @@ def _finding(view: ModuleView, graph: Graph) -> Finding:
     calls = graph.module_calls.get(view.module_path, 0)
     return Finding(
         at=view,
-        message=f"{', '.join(view.paths[:4])} are one and the same {view.type_name}, applied {calls} times in sequence: "
-        f"{len(view.paths)} layers with the weights of one",
+        message=f"{', '.join(view.paths[:4])} are the same {view.type_name}, applied {calls} times in sequence: "
+        f"{len(view.paths)} layers share one set of weights",
         evidence={"paths": list(view.paths), "calls": calls},
         fix="make the layers in a comprehension (`[make() for _ in range(n)]`) or with copy.deepcopy; "
-        "declared={'weight-sharing'} where it is meant",
+        "declared={'weight-sharing'} if it is intended",
         level=None if listed else Level.INFO,
         modules=tuple(view.paths),
     )

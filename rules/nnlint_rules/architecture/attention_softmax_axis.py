@@ -58,7 +58,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     - Vaswani et al., 2017, arXiv:1706.03762, equation 1
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     if not declared.traits.isdisjoint(_DECLARED):
         return
     places: set[object] = set()

@@ -88,7 +88,7 @@ def _measured(found: SampleMixing) -> str:
 
 def _fix(found: SampleMixing, reason: str) -> str:
     if reason:
-        return 'if it is meant so, declare it: `declared={"batch-mixing"}` in the training setup'
+        return 'if this is intended, declare it: `declared={"batch-mixing"}` in the training setup'
     view = _reshape_before(found.op)
     if view is not None:
         return (

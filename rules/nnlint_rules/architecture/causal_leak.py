@@ -65,8 +65,8 @@ def _of_declaration(mixing: Mixing) -> Finding | None:
     start = f" from {found.op.label} on" if found.op is not None else ""
     return Finding(
         at=found.op,
-        message=f"outputs before time {found.cut} of {found.length} change by {found.influence:.2g} of the largest output "
-        f"(limit {_LIMIT:g}) with the inputs from that time on{start}, though the setup is causal",
+        message=f"changing inputs from position {found.cut} of {found.length} on changes earlier outputs by "
+        f"{found.influence:.2g} of the largest output (limit {_LIMIT:g}){start}, though the setup is causal",
         evidence={"influence": found.influence, "limit": _LIMIT, "cut": found.cut, "length": found.length},
         fix=_FIX,
     )

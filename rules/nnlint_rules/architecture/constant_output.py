@@ -74,7 +74,7 @@ def _varies_in_training(forward: ForwardStats) -> bool:
     """Whether the samples can be told apart in training mode.
 
     Fresh running statistics (0 and 1) let the signal of a deep batch-normalized net fade in evaluation mode, and the first
-    epoch mends that.
+    epoch fixes that.
     """
     outputs = (forward.of(forward.graph.producer(output)) for output in forward.graph.outputs)
     return any(

@@ -81,7 +81,7 @@ def _finding(op: Op, chain: list[Op], weak: str) -> Finding:
     return Finding(
         at=op,
         message=f"the result of {op.label} ({where}) reaches neither an output nor the loss{weak and f' ({weak})'}: "
-        + ("the call stands alone and its value is lost" if statement else "it was computed and not passed on"),
+        + ("the return value is discarded" if statement else "it is computed but never used"),
         evidence={"lost_operations": len(chain) + 1, "shape": list(op.shape or ()), "reads": list(op.parameters)},
         fix=f"assign the result and use it (`x = ...` in {where}), or remove the call",
         level=Level.INFO if weak else None,

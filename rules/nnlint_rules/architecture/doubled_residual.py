@@ -44,7 +44,7 @@ def check(graph: Graph) -> Iterator[Finding]:
             source = sources[0]
             yield Finding(
                 at=op,
-                message=f"{op.label} adds {source.label} to itself: a factor of two, no residual connection",
+                message=f"{op.label} adds {source.label} to itself: a factor of two instead of a residual connection",
                 evidence={"summand": source.label},
                 fix="add the block's input to the branch's output (`out + x`); write `2 * x` where doubling is meant",
                 modules=(source.module_path,) if source.module_path else (),

@@ -24,8 +24,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 
     ## Why is this bad?
     Dropout scales what it keeps by 1 / (1 - p) so that the mean stays; the maximum of a window does not average the dropped
-    values with the scaled ones but takes a scaled one whenever one is left. The mean behind the pooling is larger in training
-    than in evaluation (1.23 times for p = 0.5 and 2 x 2 windows of a trained net), a shift that the layers behind never learn.
+    values with the scaled ones but takes a scaled one whenever one is left. The mean after the pooling is larger in training
+    than in evaluation (1.23 times for p = 0.5 and 2 x 2 windows of a trained net), a shift that the layers after it never learn.
 
     ## Example
         nn.Conv2d(32, 64, 3), nn.ReLU(), nn.Dropout(0.5), nn.MaxPool2d(2)
@@ -48,7 +48,7 @@ def check(graph: Graph) -> Iterator[Finding]:
                     message=f"{op.label} (p = {probability:g}) feeds {pool.label}: the maximum of values scaled by "
                     f"{1 / max(1 - probability, 1e-9):.3g} is larger in training than in evaluation",
                     evidence={"p": float(probability), "pool": pool.label},
-                    fix=f"put the dropout behind {pool.label}",
+                    fix=f"put the dropout after {pool.label}",
                     modules=(pool.module_path,),
                 )
                 break

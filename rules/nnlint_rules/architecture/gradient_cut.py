@@ -29,7 +29,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     inside a model library are an info: its design, which its user should know of.
 
     ## Why is this bad?
-    Everything before the cut keeps its initial random values, while the loss may still fall by what the layers behind can do.
+    Everything before the cut keeps its initial random values, while the loss may still fall by what the layers after it can do.
 
     ## Example
         h = self.encoder(x)

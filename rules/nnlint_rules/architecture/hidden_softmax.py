@@ -43,7 +43,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         if layers and all(_is_layer_of(layer, op, graph) for layer in layers) and _has_layer_before(op, graph):
             yield Finding(
                 at=op,
-                message=f"{op.label} is a hidden activation: its output goes into {layers[0].label}. Its units sum to one"
+                message=f"{op.label} is a hidden activation before {layers[0].label}: its units sum to one"
                 + (f", about 1/{op.shape[-1]} each" if op.shape else ""),
                 evidence={"layer_behind": layers[0].label, "units": op.shape[-1] if op.shape else None},
                 fix="ReLU or GELU between layers; softmax only for probabilities and attention weights",

@@ -45,7 +45,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         what = f"{writer.label} writes" if writer is not None else "the forward writes"
         yield Finding(
             at=place,
-            message=f"{what} to the input {name!r} in place: the caller's batch is another one after the forward",
+            message=f"{what} to the input {name!r} in place: the forward pass modifies the caller's batch",
             evidence={"input": name},
             fix="work on a copy (`x = x.clone()`), or use the operation that returns a new tensor",
         )

@@ -38,7 +38,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     flow = graph.axis_flow
     for op, axes in flow.values():
         if op.in_loss or not op.inputs or len(op.inputs[0].shape or ()) < 3:

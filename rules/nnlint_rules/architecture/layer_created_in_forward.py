@@ -62,7 +62,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         if user is not None and not any(under(path, module.module_path) for path in user.modules for module in made):
             yield Finding(
                 at=user,
-                message=f"a trainable tensor of shape {list(op.shape or ())} is made anew in every forward and read by {user.label}: "
+                message=f"a trainable tensor of shape {list(op.shape or ())} is created again in every forward and read by {user.label}: "
                 "no optimizer has it",
                 evidence={"shape": list(op.shape or ())},
                 fix="make it once in __init__, as `self.name = nn.Parameter(...)`",

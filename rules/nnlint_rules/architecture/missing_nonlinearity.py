@@ -57,7 +57,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - Goodfellow, Bengio and Courville, Deep Learning, section 6.1
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     following = {first: seconds for first in graph.calls("linear-map") if (seconds := _after(first, graph))}
     inner = {second for seconds in following.values() if len(seconds) == 1 for second in seconds}
     reported: set[str] = set()

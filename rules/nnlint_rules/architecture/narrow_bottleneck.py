@@ -35,7 +35,7 @@ def check(graph: Graph, options: NarrowBottleneck) -> Iterator[Finding]:
 
     ## Why is this bad?
     The log-odds of C classes span C - 1 dimensions. Through fewer, classes cannot be told apart independently of each other, however
-    wide the layers behind. Mostly two numbers were mixed up (hidden width and output width).
+    wide the layers after it. Mostly two numbers were mixed up (hidden width and output width).
 
     ## Example
         nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 3), nn.ReLU(), nn.Linear(3, 10)
@@ -47,7 +47,7 @@ def check(graph: Graph, options: NarrowBottleneck) -> Iterator[Finding]:
     - Yang et al., 2018, arXiv:1711.03953: Breaking the softmax bottleneck
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     classes = _classes(graph)
     limit = classes - 1 if classes is not None and classes <= options.classes else 2
     for op in graph.calls("linear", "conv"):

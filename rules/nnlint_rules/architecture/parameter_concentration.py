@@ -23,7 +23,7 @@ class ParameterConcentration(Options):
 
 @rule("ARC015", "parameter-concentration", level="warning", since="0.1")
 def check(parameters: Parameters, graph: Graph, options: ParameterConcentration) -> Iterator[Finding]:
-    """One dense layer behind a flattening holds nearly all parameters.
+    """One dense layer after a flatten holds nearly all parameters.
 
     ## What it does
     Reports a linear layer with more than 90 % of the parameters of a model of more than a million, that takes more than a

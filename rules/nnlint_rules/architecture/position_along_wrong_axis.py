@@ -56,7 +56,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - Su et al., 2021, arXiv:2104.09864 (rotary encodings)
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     places: set[object] = set()
     for op in graph.ops:
         found = _added(graph, op) or _rotated(graph, op)

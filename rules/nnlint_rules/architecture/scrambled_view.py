@@ -40,7 +40,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     places: set[object] = set()
     for op, axes in graph.axis_flow.values():
         reader = _reader(graph, op) if axes.cuts else None

@@ -18,7 +18,7 @@ def check(graph: Graph) -> Iterator[Finding]:
 
     ## What it does
     Reports a batch norm with running statistics that one forward calls more than once on different layers' outputs. Where every
-    call stands behind the same layer (the steps of a recurrent net, the towers of a siamese one) it is an info.
+    call comes after the same layer (the steps of a recurrent net, the towers of a siamese one) it is an info.
 
     ## Why is this bad?
     The running statistics become a mixture of those of all places and fit none of them: in evaluation the layer normalizes with
@@ -50,7 +50,7 @@ def _finding(norms: list[Op], graph: Graph) -> Finding:
     behind = ", ".join(sources)
     return Finding(
         at=norms[0],
-        message=f"{norms[0].label} is applied {len(norms)} times in one forward, behind {behind}: "
+        message=f"{norms[0].label} is applied {len(norms)} times in one forward, after {behind}: "
         + (
             "its running statistics are those of all these calls together"
             if steps

@@ -33,7 +33,7 @@ def check(forward: ForwardStats, backward: BackwardStats, options: SigmoidChain)
 
     ## What it does
     Finds sigmoids, tanhs and their like that follow each other with only linear layers and poolings between (a norm, a residual
-    sum or another activation ends the chain) and that have a layer behind the last of them. It reports the chain where the norm
+    sum or another activation ends the chain) and that have a layer after the last of them. It reports the chain where the norm
     of the gradient with respect to their outputs, or the share of the signal that differs between samples, shrinks by more than
     the limit from layer to layer. Gates (an output multiplied with another value) are no part of it.
 

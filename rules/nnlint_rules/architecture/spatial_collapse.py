@@ -51,7 +51,7 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
     - He et al., 2016, arXiv:1512.03385, section 4.2: ResNets for 32 x 32 images
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     found = []
     for op in graph.calls("conv"):
         window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)

@@ -38,7 +38,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     - Dumoulin and Visin, 2016, arXiv:1603.07285: A guide to convolution arithmetic
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model did not run")
+        raise Skip("needs shapes, but the model did not run")
     if "subsampling" in declared.traits:
         return
     skipping: dict[Hashable, list[tuple[Op, Window]]] = {}

@@ -96,7 +96,7 @@ def _tensor_finding(op: Op) -> Finding:
     shape = " x ".join(map(str, op.shape or ())) or "scalar"
     return Finding(
         at=user,
-        message=f"a trainable tensor ({shape}) read by {user.label} is no registered Parameter of the model: parameters() misses it, "
+        message=f"a trainable tensor ({shape}) read by {user.label} is not a registered Parameter of the model: parameters() misses it, "
         "so an optimizer never trains it",
         evidence={"shape": list(op.shape or ())},
         fix="assign it as `self.name = nn.Parameter(...)` (an operation on a Parameter, such as `.cuda()` or `* 0.1`, returns a plain "

@@ -73,7 +73,7 @@ def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
         ):
             yield Finding(
                 at=view,
-                message=f"{view.label} is never called in the training forward: nothing is dropped there",
+                message=f"{view.label} is never called in the training forward: it drops no values",
                 evidence={"p": float(view.attribute("p", 0.0)), "calls": 0},
                 fix=f"call `self.{view.module_path}` in the forward, or remove it",
                 level=Level.INFO,

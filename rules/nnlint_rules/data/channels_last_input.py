@@ -46,8 +46,8 @@ def check(batch: Batch, graph: Graph) -> Iterator[Finding]:
             continue
         yield Finding(
             at=convolution,
-            message=f"{route.tensor.name} has shape {shape}, which looks like (N, H, W, C), and {convolution.label} takes "
-            f"dimension 1, of size {shape[1]}, for the channels",
+            message=f"{route.tensor.name} has shape {shape}, which looks like (N, H, W, C), and {convolution.label} reads "
+            f"dimension 1, of size {shape[1]}, as the channels",
             evidence={"input": route.tensor.name, "shape": list(shape)},
             fix=f"permute(0, 3, 1, 2) the images where they are read, and set in_channels={shape[3]}",
         )

@@ -59,7 +59,7 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
         labels = labels[labels != ignored] if isinstance(ignored, int) else labels
     if labels.numel() < options.samples:
         raise Skip(
-            f"{labels.numel()} labels are too few to judge the balance of the classes ({options.samples} are needed)"
+            f"needs {options.samples} labels, got {labels.numel()}"
         )
     if any(call.argument(name) is not None for call in graph.loss_calls for name in ("weight", "pos_weight")):
         return

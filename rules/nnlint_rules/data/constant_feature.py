@@ -65,7 +65,7 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
             yield Finding(
                 at=batch,
                 level=level,
-                message=f"{route.tensor.name} of shape {route.tensor.shape} holds nothing but {route.tensor.min:g} in all batches "
+                message=f"{route.tensor.name} of shape {route.tensor.shape} contains only {route.tensor.min:g} in all batches "
                 f"given, and goes into {route.takers[0].label}",
                 evidence={"input": route.tensor.name, "value": route.tensor.min, "shape": list(route.tensor.shape)},
                 fix=f"look at how {route.tensor.name} is filled; drop it if it is not meant to vary",
@@ -78,7 +78,7 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
 def _whole(route: Route) -> str | None:
     tensor = route.tensor.by_sample
     if route.tensor.constant:
-        return f"holds nothing but {route.tensor.min:g}"
+        return f"contains only {route.tensor.min:g}"
     if bool((tensor == tensor[:1]).all()):
         return f"holds the same sample {route.tensor.samples} times"
     return None
@@ -114,7 +114,7 @@ def _columns(route: Route, batch: Batch, options: ConstantFeature) -> Iterator[F
             "features": constant.numel(),
             "samples": view.samples,
         },
-        fix="drop them, or mend the reading of the data that leaves them unfilled",
+        fix="drop them, or fix the code that reads the data and leaves them empty",
     )
 
 

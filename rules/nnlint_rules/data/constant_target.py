@@ -63,7 +63,7 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
     samples = max((view.samples for view in _targets(batch)), default=0) if whole is None else len(whole)
     samples = max(samples, sum(one.samples for one in batch.batches(BATCHES)))
     if samples < options.samples:
-        raise Skip(f"{samples} samples are too few to call their targets constant ({options.samples} are needed)")
+        raise Skip(f"needs {options.samples} samples, got {samples}")
     if not seen:
         raise Skip("the training data yields no targets: they are made elsewhere")
     value = float(seen[0].reshape(-1)[0])

@@ -69,7 +69,7 @@ def _finding(at: Op | RefusedLookup, name: str, ids: Tensor, rows: int) -> Findi
         message=f"{name} has ids from {low} to {high}, and {at.label} has {rows} rows (0 to {rows - 1}): "
         f"{outside} of {ids.numel()} ids are outside",
         evidence={"input": name, "min": low, "max": high, "rows": rows, "outside": outside},
-        fix=f"{needed}, or mend the ids" if high >= rows else "mend the ids: an embedding has no negative rows",
+        fix=f"{needed}, or fix the ids" if high >= rows else "fix the ids: an embedding has no negative rows",
     )
 
 

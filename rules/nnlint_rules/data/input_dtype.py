@@ -75,7 +75,7 @@ def _fault(route: Route, graph: Graph, options: InputDtype) -> tuple[Level | Non
     if graph.method == "symbolic" and not cast and _weight_dtype(route) != tensor.dtype:
         return (
             None,
-            f"goes into {layer.label}, whose weights are {_weight_dtype(route)}",
+            f"is passed to {layer.label}, whose weights are {_weight_dtype(route)}",
             "cast it where the data is read: x.float()",
         )
     if not cast or not route.feeds_layers:

@@ -50,11 +50,11 @@ def check(batch: Batch, options: SortedBatches) -> Iterator[Finding]:
     """
     batch.require_real_targets()
     if batch.shuffled is None and not batch.listed:
-        raise Skip("no DataLoader of an indexed dataset was given: the order of its samples cannot be judged")
+        raise Skip("needs a DataLoader over an indexed dataset")
     labels = batch_labels(batch) if not batch.shuffled else []
     sized = [one for one in labels if one.numel() >= options.batch_size]
     if batch.listed and len(sized) < options.listed:
-        raise Skip(f"a list of {len(sized)} batches is too short to judge their order ({options.listed} are needed)")
+        raise Skip(f"needs {options.listed} batches, got {len(sized)}")
     whole = _whole(batch, sized)
     if whole is None:
         return

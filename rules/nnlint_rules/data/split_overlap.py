@@ -47,11 +47,11 @@ def check(batch: Batch, options: SplitOverlap) -> Iterator[Finding]:
     """
     validation = batch.val_batches(BATCHES)
     if not validation:
-        raise Skip("no validation data was given (or it cannot be read again)")
+        raise Skip("needs validation data that can be read again")
     batch.require_real()
     held = [key for one in validation for key in hashes(one)]
     if not held:
-        raise Skip("the samples cannot be told apart: fewer than 8 entries, or flags and small counts only")
+        raise Skip("needs samples that can be told apart: these have fewer than 8 entries, or only flags and small counts")
     seen = {key for one in batch.batches(BATCHES) for key in hashes(one)}
     shared = sum(key in seen for key in held)
     if not shared:

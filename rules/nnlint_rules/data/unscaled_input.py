@@ -65,7 +65,7 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
         yield Finding(
             at=batch,
             message=f"{tensor.name} of shape {tensor.shape} {reason} (mean {tensor.mean:.3g}, std {tensor.std:.3g}, "
-            f"range [{tensor.min:.3g}, {tensor.max:.3g}]), and goes into {route.layers[0].label} unscaled",
+            f"range [{tensor.min:.3g}, {tensor.max:.3g}]), and is passed to {route.layers[0].label} unscaled",
             evidence={
                 "input": tensor.name,
                 "mean": tensor.mean,
@@ -102,6 +102,6 @@ def _fault(tensor: BatchTensor, options: UnscaledInput) -> tuple[str, str] | Non
         return f"is more than {options.offset:g} standard deviations away from zero", standardize
     # Sparse inputs (tf-idf, one-hot) have a small deviation too, but large entries.
     if std < options.tiny_std and max(abs(tensor.min), abs(tensor.max)) < 10.0 * options.tiny_std:
-        fix = f"look whether the data is scaled twice (divided by 255 again); {standardize}"
+        fix = f"check whether the data is scaled twice (divided by 255 again); {standardize}"
         return f"has a standard deviation below {options.tiny_std:g}", fix
     return None

@@ -41,7 +41,7 @@ def check(events: Events, options: BatchNormNotSynchronized) -> Iterator[Finding
     - Wu and He, 2018, "Group Normalization", arXiv:1803.08494
     """
     if events.group is None or events.group.world < 2:
-        raise Skip("one process")
+        raise Skip("needs several processes, got one")
     for name, module in events.modules.items():
         forwards = [forward for forward in events.training_forwards if forward.module == name and forward.training]
         small = [

@@ -43,7 +43,7 @@ def check(ranks: Ranks, options: ReplicasDiverge) -> Iterator[Finding]:
     - PyTorch: "Distributed Data Parallel", internal design
     """
     if ranks.world < 2:
-        raise Skip("one process")
+        raise Skip("needs several processes, got one")
     by_rank = {rank: [step for step in events.steps if step.norms] for rank, events in ranks.events.items()}
     if min((len(steps) for steps in by_rank.values()), default=0) == 0:
         raise Skip("no step was compared across ranks")

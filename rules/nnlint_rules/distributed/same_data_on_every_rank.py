@@ -33,7 +33,7 @@ def check(ranks: Ranks) -> Iterator[Finding]:
     - PyTorch: `torch.utils.data.distributed.DistributedSampler`
     """
     if ranks.world < 2:
-        raise Skip("one process")
+        raise Skip("needs several processes, got one")
     if not _is_data_parallel(ranks):
         raise Skip("no data-parallel wrapper was seen: the ranks may hold parts of one model")
     read = [_batches(loaders) for loaders in ranks.loaders.values()]

@@ -33,7 +33,7 @@ def check(events: Events) -> Iterator[Finding]:
     - PyTorch: "Distributed Data Parallel", internal design
     """
     if events.group is None or events.group.world < 2:
-        raise Skip("one process")
+        raise Skip("needs several processes, got one")
     if not events.group.wrappers:
         raise Skip("no wrapped module")
     for name, wrapper in events.group.wrappers.items():

@@ -101,5 +101,5 @@ def words_of(end: GradientEnd) -> tuple[str, str]:
 
 def _factor_fix(op: Op) -> str:
     if op.is_kind("linear-map"):
-        return "give the layer behind weights that are not zero, and train it"
+        return "give the next layer nonzero weights, and train it"
     return "remove the factor of zero, or start it at a small number that trains (nn.Parameter)"

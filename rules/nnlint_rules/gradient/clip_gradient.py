@@ -53,7 +53,7 @@ def check(backward: BackwardStats, steps: StepStats, options: ClipGradient) -> I
     if steps.non_finite_step is not None:
         return
     if len(norms) < options.min_steps:
-        raise Skip(f"{len(norms)} gradient norms are too few to see spikes")
+        raise Skip(f"needs {options.min_steps} gradient norms, got {len(norms)}")
     spike = steps.gradient_spike
     if spike is None or spike[1] <= options.spike:
         return

@@ -60,7 +60,7 @@ def check(backward: BackwardStats, options: ExplodingGradient) -> Iterator[Findi
             f"a factor of {1.0 / chain.rate:.2g} per layer over {len(chain.links)} layers (limit {options.total:g}): {norms_text(chain)}",
             evidence=chain_evidence(chain, options.total),
             fix="add skip connections, use smaller weights between saturating or normalized layers, and clip the gradient "
-            "(torch.nn.utils.clip_grad_norm_) until that is done",
+            "(torch.nn.utils.clip_grad_norm_) until then",
             modules=chain.paths,
         )
         return

@@ -41,7 +41,7 @@ def check(
     unused head, is left out too.
 
     ## Why is this bad?
-    The parameter keeps its initial value: the layer is a random projection for ever, and everything before it may be cut off.
+    The parameter keeps its initial value: the layer stays a random projection, and everything before it may be cut off.
 
     ## Example
         @staticmethod
@@ -106,7 +106,7 @@ def _lost_in(op: Op, names: list[str]) -> Finding:
     function = str(op.node.meta.get("custom_function", "")) or op.label
     return Finding(
         at=op,
-        message=f"{listed(names, limit=3)} receive no gradient: their value reaches the loss through {function}, whose backward gives none",
+        message=f"{listed(names, limit=3)} get no gradient: they reach the loss through {function}, whose backward returns none",
         evidence={"parameters": list(names), "function": function},
         fix=f"return the gradient of each input from {function}.backward, and check it with torch.autograd.gradcheck",
         modules=tuple(dict.fromkeys(name.rpartition(".")[0] for name in names)),
@@ -158,7 +158,7 @@ def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -
         if used and "unused-heads" in declared.traits:
             continue
         first = backward.parameter(group[0])
-        why = "what it gives does not go into the loss" if used else "the forward does not read it"
+        why = "its output does not reach the loss" if used else "the forward does not read it"
         yield Finding(
             at=Place(module, first.location if first is not None else None),
             level=Level.INFO,

@@ -16,7 +16,7 @@ _CAUSES = {
     "sqrt": "the slope of the root is infinite at 0: add an eps under the root",
     "norm": "the norm has no slope at the zero vector: add an eps inside, `(x.square().sum(-1) + 1e-8).sqrt()`",
     "std": "the standard deviation has no slope where all values are equal: add an eps to the variance under the root",
-    "log": "the slope of the logarithm is infinite at 0: clamp its input; a `torch.where` behind it does not help, since 0 times "
+    "log": "the slope of the logarithm is infinite at 0: clamp its input; a `torch.where` after it does not help, since 0 times "
     "Inf is NaN: apply the where to the input",
     "pow": "the slope of this power is infinite at 0: clamp its base",
     "div": "the slope of the quotient overflows: keep the divisor away from 0 before dividing",
@@ -47,7 +47,7 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
 
     ## Why is this bad?
     The first step makes the weights NaN, and the loss looked fine. The usual cause is a function whose slope is infinite at one
-    point (root, norm, logarithm at 0), often behind a `torch.where` that hides it from the forward.
+    point (root, norm, logarithm at 0), often before a `torch.where` that hides it from the forward.
 
     ## Example
         distance = (a - b).square().sum(-1).sqrt()            # a equals b
@@ -84,10 +84,10 @@ def check(backward: BackwardStats, forward: ForwardStats) -> Iterator[Finding]:
 
 def _origin(culprit: NonFiniteGradient | None) -> str:
     if culprit is None:
-        return "the backward makes NaN or Inf"
+        return "the backward produces NaN or Inf"
     ranges = ", ".join(f"[{low:.3g}, {high:.3g}]" for _, low, high in culprit.input_ranges)
     name = culprit.op.label if culprit.op is not None else culprit.function
-    return f"the backward of {name} ({culprit.function}) makes the first {culprit.what}" + (
+    return f"the backward of {name} ({culprit.function}) is the first to produce {culprit.what}" + (
         f"; its forward inputs lie in {ranges}" if ranges else ""
     )
 

@@ -20,8 +20,8 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
 
     ## What it does
     Looks for layers whose weight has a single value. It is an error where a neighbouring layer is constant too: the
-    units stay equal; and for zeros that never get a gradient: behind them a rectifier, which is flat at 0, or zeros
-    again. A constant layer between random ones is a warning, zeros that wake up after a step a note. Zero weights of
+    units stay equal; and for zeros that never get a gradient: after them a rectifier, which is flat at 0, or zeros
+    again. A constant layer between random ones is a warning, zeros that wake up after a step an info. Zero weights of
     an output layer or at the end of a residual branch (zero-init residuals, LoRA, zero convolutions), norms, biases,
     scales, embeddings, depthwise filters, layers with one unit and frozen weights are left out.
 
@@ -52,7 +52,7 @@ def check(graph: Graph, parameters: Parameters) -> Iterator[Finding]:
         why = "the layer beside it is constant too: the units get the same gradient, and only their biases tell them apart"
         yield _finding(stuck, why, None)
     if dead:
-        yield _finding(dead, "its output is 0 for every input and no gradient reaches it: it stays so for ever", None)
+        yield _finding(dead, "its output is 0 for every input and no gradient reaches it: it never changes", None)
     if stuck or dead:
         return
     lonely = [_case(layer) for layer in equal]

@@ -29,7 +29,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     """A hidden layer's bias that is many times larger than everything else in the pre-activation.
 
     ## What it does
-    For every fresh hidden layer with a rectifier, sigmoid or tanh behind it, compares the bias with the deviation of
+    For every fresh hidden layer with a rectifier, sigmoid or tanh after it, compares the bias with the deviation of
     the pre-activation that the inputs make. Reports a bias beyond five deviations: an error where it holds the units
     off (negative before a rectifier, saturating before a sigmoid or tanh), a warning where it holds a rectifier
     always on. Output layers (detector priors, value heads), recurrent layers (the forget gate) and gates that are

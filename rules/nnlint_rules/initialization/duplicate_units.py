@@ -53,7 +53,7 @@ def check(model: Model, parameters: Parameters) -> Iterator[Finding]:
             at=view,
             level=Level.INFO if repeated else None,
             message=f"{copies} of {view.shape[0]} rows of {view.name} are copies of another row "
-            f"(rows {', '.join(map(str, largest[:6]))}{', ...' if len(largest) > 6 else ''}): these units are one",
+            f"(rows {', '.join(map(str, largest[:6]))}{', ...' if len(largest) > 6 else ''}): these units compute the same function",
             evidence={"copies": copies, "rows": view.shape[0], "largest_group": list(largest[:20])},
             fix="draw every row by itself: nn.init.kaiming_normal_(layer.weight)",
         )

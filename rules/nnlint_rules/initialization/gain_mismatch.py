@@ -20,7 +20,7 @@ class GainMismatch(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#signal-rates."""
 
     tolerance: float = Field(default=1.25, description="accepted factor between the weight deviation and its target")
-    unusual: float = Field(default=2.0, description="factor from which a deviation without harm is worth a note")
+    unusual: float = Field(default=2.0, description="factor from which a deviation without harm is worth an info")
     depth: int = Field(default=8, description="shortest stack whose rate of decay or growth is judged")
     slowest: float = Field(default=0.6, description="smallest healthy factor of the signal a layer")
     fastest: float = Field(default=1.7, description="largest healthy factor of the signal a layer")
@@ -30,14 +30,14 @@ class GainMismatch(Options):
 
 @rule("INI001", "gain-mismatch", level="warning", since="0.1")
 def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: GainMismatch) -> Iterator[Finding]:
-    """Weights drawn for another activation than the one behind the layer, and a signal that is lost because of it.
+    """Weights drawn for another activation than the one after the layer, and a signal that is lost because of it.
 
     ## What it does
     Takes stacks of fresh layers without normalization and without shortcuts, compares each weight deviation with the
-    target for the activation behind the layer (He, sqrt(2 / fan_in), for the ReLU family; Glorot for tanh and
+    target for the activation after the layer (He, sqrt(2 / fan_in), for the ReLU family; Glorot for tanh and
     sigmoid) and measures the signal along the stack. A warning needs both: deviations on one side of the target, and
     a signal that decays or grows accordingly (a rate outside 0.6 to 1.7 a layer over 8 layers or more, 1e4 in all, or
-    1e6 in what the samples contribute). Without measured harm an unusual deviation is a note in models without norms and
+    1e6 in what the samples contribute). Without measured harm an unusual deviation is an info in models without norms and
     shortcuts, and torch's default is none. SELU has a rule of its own.
 
     ## Why is this bad?

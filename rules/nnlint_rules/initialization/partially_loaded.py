@@ -48,7 +48,7 @@ def check(graph: Graph, parameters: Parameters, options: PartialLoad) -> Iterato
 
     ## Why is this bad?
     `load_state_dict(..., strict=False)` says nothing. Names that differ by a prefix leave whole stages random, and the
-    trained layers behind them get noise: training starts far behind, and a frozen backbone never recovers.
+    trained layers after them get noise: training starts far back, and a frozen backbone never recovers.
 
     ## Example
         model.load_state_dict(torch.load("backbone.pt"), strict=False)

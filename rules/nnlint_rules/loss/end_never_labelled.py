@@ -29,7 +29,7 @@ def check(
     For targets that are a copy of an input of token ids: takes the end token from the model's configuration, or the id that all
     samples of different lengths end with, and looks for it among the labels that are not ignored. Its place at the very start of
     a sample (models that begin with it) does not count. Silent where it is not in the inputs, as in streams of text without ends.
-    `declared={"end-never-labelled"}` silences the rule. Skipped where the targets are no copy of an input.
+    `declared={"end-never-labelled"}` silences the rule. Skipped where the targets are not a copy of an input.
 
     ## Why is this bad?
     The model never learns to stop: generation runs on to the length limit. The usual cause is a collator that masks all

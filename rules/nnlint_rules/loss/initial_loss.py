@@ -151,7 +151,7 @@ def _too_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLo
     finding = Finding(
         at=Place("", layer.location or call.location),
         message=f"{call.label} is {reading.measured:.3g} before any training, where an uninformed prediction has about "
-        f"{reading.words} (limit {limit:.3g}): the output of {layer.label} knows the targets already",
+        f"{reading.words} (limit {limit:.3g}): the targets leak into the output of {layer.label}",
         evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
         fix="look for the target in the input (a label column, an unshifted sequence, a skip connection from input to output)",
         modules=(layer.module_path,),

@@ -23,7 +23,7 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
     sees that token itself (it is trained to copy it), or sees neither it nor the one before it but the one before that (the token
     after next is predicted: labels were shifted by the data and again by the model). It is the same whoever wrote the shift: a
     collator, a loss, the model. Several heads that predict 1, 2, 3, ... tokens ahead are left alone, and so are models that see
-    both ways. `declared={"label-shift"}` silences the rule. Skipped where the targets are no copy of an input.
+    both ways. `declared={"label-shift"}` silences the rule. Skipped where the targets are not a copy of an input.
 
     ## Why is this bad?
     Without a shift the loss falls to zero and the model has learned to repeat its input. With two the loss looks ordinary, a

@@ -44,7 +44,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         if bounds.inside(0.0, 1.0) or head.index in seen:
             continue
         if not bounds.known and outside is None:
-            raise Skip("static check: whether the predictions are in [0, 1] shows only on real values")
+            raise Skip("static check: needs real values to see whether the predictions are in [0, 1]")
         if bounds.known or outside:
             seen.add(head.index)
             yield _finding(call, head, outside, low, high)
@@ -67,7 +67,7 @@ def _finding(call: MeasuredLoss, head: Op, outside: float | None, low: float, hi
         measured = f": this batch lies in {low:.3g} to {high:.3g}, the first value outside [0, 1] makes it raise"
     return Finding(
         at=head,
-        message=f"{head.label}: {call.label} takes probabilities, and nothing holds these values in [0, 1]{measured}",
+        message=f"{head.label}: {call.label} expects probabilities, but nothing keeps these values in [0, 1]{measured}",
         evidence={"share_outside": outside, "lowest": low, "highest": high},
         fix="use binary_cross_entropy_with_logits (nn.BCEWithLogitsLoss) on the logits, or apply torch.sigmoid before BCELoss",
     )

@@ -37,7 +37,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss`, shapes: input (N, C, d1, ...)
     """
     if losses.targets_assumed:
-        raise Skip("the targets are made up")
+        raise Skip("needs real targets; nnlint generated these")
     for call in losses.of("cross_entropy", "nll_loss"):
         prediction = call.prediction
         if prediction is None or prediction.shape is None or len(prediction.shape) < 3:
@@ -50,7 +50,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         shape = prediction.shape
         yield Finding(
             at=layer or prediction,
-            message=f"{call.label} is given logits of shape {shape} and takes dimension 1 ({shape[1]}) for the classes; "
+            message=f"{call.label} gets logits of shape {shape} and reads dimension 1 ({shape[1]}) as the classes; "
             f"the classes are in the last ({shape[-1]})",
             evidence={"shape": list(shape), "target": list(call.target.shape or ()) if call.target is not None else []},
             fix="move the classes to dimension 1 (`logits.transpose(1, 2)` or `movedim(-1, 1)`), or flatten logits and labels to (N*T, C)",

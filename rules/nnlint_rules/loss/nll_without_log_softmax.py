@@ -40,7 +40,7 @@ def check(losses: LossCalls, options: LogProbabilities) -> Iterator[Finding]:
 
     ## Why is this bad?
     `nll_loss` only picks the value of the right class and negates it. Of raw logits it has no lower bound: the net makes
-    all logits of the seen classes larger for ever. Of probabilities it lies between -1 and 0 and its gradient does not
+    all logits of the seen classes larger without end. Of probabilities it lies between -1 and 0 and its gradient does not
     grow when the net is confidently wrong.
 
     ## Example
@@ -88,7 +88,7 @@ def _wrong(rows: _Rows, head: Op, options: LogProbabilities) -> bool:
 
 def _skip_unless_clear(head: Op) -> None:
     if not head.is_kind("linear-map", "activation", "softmax", "sigmoid", "norm"):
-        raise Skip("static check: whether the values are log-probabilities shows only on real values")
+        raise Skip("static check: needs real values to see whether they are log-probabilities")
 
 
 def _finding(call: MeasuredLoss, head: Op, rows: _Rows | None, options: LogProbabilities) -> Finding:

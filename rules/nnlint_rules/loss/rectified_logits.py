@@ -47,7 +47,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         return self.head(x)
 
     ## References
-    - PyTorch: `torch.nn.CrossEntropyLoss` takes logits, which need not be positive or sum to 1
+    - PyTorch: `torch.nn.CrossEntropyLoss` expects logits, which need not be positive or sum to 1
     """
     seen: set[int] = set()
     for sink in (*softmax_sinks(losses), *sigmoid_sinks(losses)):
@@ -62,7 +62,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             level=Level.INFO if pooled else level,
             message=f"{head.label} stands between the last layer and {sink.label}: {reason}",
             evidence={"activation": head.name, "loss": sink.label, "pooled": pooled},
-            fix=f"remove the {head.name} after the last layer: the loss takes the logits as they are",
+            fix=f"remove the {head.name} after the last layer: the loss expects raw logits",
         )
 
 

@@ -58,12 +58,12 @@ def check(losses: LossCalls) -> Iterator[Finding]:
 def _words(sink: LogitSink, *, logarithms: bool) -> str:
     if logarithms:
         return (
-            f"its log-probabilities, none above 0, go into {sink.label}, which applies sigmoid itself: no probability can be above "
+            f"{sink.label} expects logits but gets these log-probabilities, none above 0: no probability can be above "
             f"0.5, and the loss of a positive label never below {_FLOOR_NEGATIVE:.3f}"
         )
     if sink.op.is_kind("sigmoid"):
         return f"its values between 0 and 1 go into {sink.label}, a second sigmoid, which makes them 0.5 to 0.731"
     return (
-        f"its values between 0 and 1 go into {sink.label}, which applies sigmoid itself: the loss cannot fall below "
+        f"{sink.label} expects logits but gets these outputs in (0, 1): the loss cannot fall below "
         f"{_FLOOR_NEGATIVE:.3f} for a negative label and {_FLOOR_POSITIVE:.3f} for a positive one"
     )

@@ -22,7 +22,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     operations that keep its values and reports a `sigmoid` or `hardsigmoid` found there.
 
     ## Why is this bad?
-    Cross-entropy takes logits of any size. A sigmoid holds them in (0, 1), so the softmax inside the loss can make at most
+    Cross-entropy expects logits of any size. A sigmoid holds them in (0, 1), so the softmax inside the loss can make at most
     e / (e + C - 1) of the right class: the loss never falls below ln(e + C - 1) - 1 (1.461 for 10 classes), and where the
     sigmoid saturates no gradient passes.
 
@@ -43,7 +43,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         limit = f": the loss cannot fall below {floor:.3f} for {classes} classes" if floor is not None else ""
         yield Finding(
             at=head,
-            message=f"{head.label}: its values between 0 and 1 go into {sink.label}, which takes logits of any size{limit}",
+            message=f"{sink.label} expects logits but gets the output of {head.label}, in (0, 1){limit}",
             evidence={"classes": classes, "loss_floor": floor, "loss": sink.label},
             fix="remove the sigmoid and give the loss the logits; for several labels at once use BCEWithLogitsLoss instead",
         )

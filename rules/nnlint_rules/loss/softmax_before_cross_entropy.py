@@ -22,7 +22,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     operations that keep its values (view, reshape, squeeze, transpose, dropout, cast, clamp, indexing, concatenation, averages)
     and reports a softmax found there, whether it is a module, a function, a method or written out as exp over its sum; and every
     other prediction whose rows are probabilities that sum to one. A softmax inside a hand-written loss counts as well. Only the
-    tensor that the loss is computed from counts: a softmax for a metric, or returned beside the logits, is none of its business.
+    tensor that the loss is computed from counts: a softmax for a metric, or returned beside the logits, is not reported.
 
     ## Why is this bad?
     Cross-entropy is log-softmax followed by the negative log-likelihood. Of values that are in [0, 1] already, the second
@@ -54,10 +54,10 @@ def _finding(head: Op, taker: str, *, axis: int | None) -> Finding:
     over_batch = axis == 0 and head.shape is not None and len(head.shape) > 1
     floor = math.log(math.e + count - 1) - 1 if count and not over_batch else None
     limit = f": the loss cannot fall below {floor:.3f} for {count} classes" if floor is not None else ""
-    where = ", taken over the samples of the batch," if over_batch else ""
+    where = ", taken over the samples of the batch" if over_batch else ""
     return Finding(
         at=head,
-        message=f"{head.label}: its probabilities{where} go into {taker}, which applies softmax itself{limit}",
+        message=f"{taker} applies softmax itself but gets the probabilities of {head.label}{where}{limit}",
         evidence={"classes": None if over_batch else count, "loss_floor": floor, "loss": taker},
         fix=_fix(head),
     )

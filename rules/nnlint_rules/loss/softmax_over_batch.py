@@ -40,7 +40,7 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
     - PyTorch: `torch.nn.Softmax`, `dim`
     """
     if graph.method == "symbolic":
-        raise Skip("shapes are unknown without a run")
+        raise Skip("needs shapes, but the model did not run")
     time_major = any(view.attribute("batch_first") is False for view in model.modules)
     for op in graph.ops:
         dim = softmax_dim(op) if op.name in _OPS and op.grad_enabled else None

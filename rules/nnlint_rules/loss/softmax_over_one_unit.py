@@ -38,7 +38,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - PyTorch: `torch.nn.Softmax` sums to 1 along `dim`
     """
     if graph.method == "symbolic":
-        raise Skip("shapes are unknown without a run")
+        raise Skip("needs shapes, but the model did not run")
     for op in graph.calls("softmax", "log-softmax"):
         if op.shape is None or _size(op) != 1:
             continue

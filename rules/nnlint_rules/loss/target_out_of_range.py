@@ -81,7 +81,7 @@ def _judge(call: MeasuredLoss, reach: Interval, options: Reach) -> tuple[float, 
 def _finding(call: MeasuredLoss, at: Op, reach: Interval, found: tuple[float, float, float], options: Reach) -> Finding:
     share, low, high = found
     binary = call.kind in _BINARY
-    what = f"{call.label} takes targets in {reach}" if binary else f"{at.label}: the prediction stays in {reach}"
+    what = f"{call.label} expects targets in {reach}" if binary else f"{at.label}: the prediction stays in {reach}"
     return Finding(
         at=at,
         level=None if share >= options.grave_share else Level.WARNING,

@@ -46,7 +46,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         why = (
             "the order makes no difference to this activation, but the usual one is activation, then dropout"
             if commutes
-            else f"a dropped unit is not zero behind {activation.name}, and the kept ones enter it scaled up"
+            else f"a dropped unit is not zero after {activation.name}, and the kept ones enter it scaled up"
         )
         yield Finding(
             at=dropout,

@@ -39,7 +39,7 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
 
     ## Why is this bad?
     Inverted dropout with keep probability q keeps the mean and raises the variance to 1/q + (1/q - 1) mean^2/var
-    times the value (2.5 for p = 0.5 behind a ReLU). The batch norm stores that variance and divides by it in
+    times the value (2.5 for p = 0.5 after a ReLU). The batch norm stores that variance and divides by it in
     evaluation, where dropout is off: all later layers see activations they were never trained on, and the test loss
     is worse than the training loss of the same samples.
 
@@ -50,7 +50,7 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
     ## Use instead
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
-        x = self.fc(self.drop(x.flatten(1)))            # dropout behind the last batch norm
+        x = self.fc(self.drop(x.flatten(1)))            # dropout after the last batch norm
 
     ## References
     - Li, Chen, Hu and Yang: Understanding the Disharmony between Dropout and Batch Normalization by Variance Shift,
@@ -82,7 +82,7 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
             "dropouts": [op.label for op in sources],
             "norms": {found[1].label: found[0] for found in shifted},
         },
-        fix="move the dropout behind the last batch norm (before the final linear layer), "
+        fix="move the dropout after the last batch norm (before the final linear layer), "
         "or use GroupNorm or LayerNorm instead",
         modules=paths([*norms, *sources]),
     )

@@ -27,7 +27,7 @@ def check(graph: Graph, options: ExtremeDropout) -> Iterator[Finding]:
 
     ## What it does
     Reads the probability of every dropout call in training mode: above 0.8 is a warning, 1 is an error (the output is
-    all zeros), and a declared dropout layer with p = 0 is a note.
+    all zeros), and a declared dropout layer with p = 0 is an info.
 
     ## Why is this bad?
     The kept values are scaled by 1/(1-p): at p = 0.9 one value in ten survives, ten times as large, and the gradient

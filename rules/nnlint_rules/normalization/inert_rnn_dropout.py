@@ -38,5 +38,5 @@ def check(model: Model) -> Iterator[Finding]:
                 at=view,
                 message=f"dropout={p:g} has no effect: it acts between stacked layers, and num_layers is 1",
                 evidence={"dropout": float(p), "num_layers": 1},
-                fix="add nn.Dropout behind the layer, or stack two layers; else remove the argument",
+                fix="add nn.Dropout after the layer, or stack two layers; else remove the argument",
             )

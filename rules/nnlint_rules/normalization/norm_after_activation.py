@@ -1,4 +1,4 @@
-"""NRM002: batch norm behind the activation instead of before it."""
+"""NRM002: batch norm after the activation instead of before it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     activation = graph.producer(first.activations[0], through=SHAPE_ONLY | {"dropout"})
     yield Finding(
         at=first,
-        message=f"the batch norm stands behind the activation ({activation.label}) of its layer; "
+        message=f"the batch norm comes after the activation ({activation.label}) of its layer; "
         f"the usual order is layer, norm, activation: {listed(norm.label for norm in norms)}",
         evidence={"norms": [norm.label for norm in norms]},
         fix="put the norm between the layer and its activation, unless this order is meant",

@@ -19,7 +19,7 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
 
     ## What it does
     Reads the training flag of every module as training has it: after the model's own `train()`, overridden or not, and at the
-    calls of the forward; and as handed over, where only a part was put into eval mode. A part in eval mode that holds batch
+    calls of the forward; and as passed, where only a part was put into eval mode. A part in eval mode that holds batch
     norms or dropout is reported when parameters of it are trainable, and a batch norm in training mode when its own parameters
     are frozen. An info is a whole model in eval mode (most training loops call `model.train()`), a frozen part that is in eval
     mode until `train()` is called, and all batch norms of a model kept in eval mode by themselves. A frozen part that an
@@ -72,7 +72,7 @@ def _whole_model(model: Model) -> Iterator[Finding]:
         yield Finding(
             at=model.root,
             level=Level.INFO,
-            message="the model is handed over in eval mode, in which these layers do not work as in training: "
+            message="the model is passed in eval mode, where these layers behave differently from training: "
             f"{listed(view.label for view in affected)}",
             evidence={"layers": [view.label for view in affected[:20]]},
             fix="call model.train() before the first training step",
@@ -97,7 +97,7 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
         + (
             "all batch norms keep their running statistics, as in fine-tuning with small batches"
             if by_itself
-            else f"{listed(view.label for view in affected)} will not work as in training"
+            else f"{listed(view.label for view in affected)} will behave differently from training"
         ),
         evidence={"layers": [view.label for view in affected[:20]], "trainable_parameters": trainable},
         fix="take the eval() out of train() and forward, or freeze the part: requires_grad_(False) on its parameters"

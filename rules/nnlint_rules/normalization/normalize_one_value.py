@@ -39,7 +39,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - Wu and He: Group Normalization, 2018, arXiv:1803.08494
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model was traced without an input")
+        raise Skip("needs shapes, but the model was traced without an input")
     single: dict[str, list[Op]] = {}
     for norm in graph.calls("norm"):
         if _values(norm) == 1:

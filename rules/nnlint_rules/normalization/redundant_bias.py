@@ -53,7 +53,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     count = sum(_size(_bias_of(layer)) for layer in layers.values())
     yield Finding(
         at=next(iter(layers.values())),
-        message=f"the bias has no effect, since the norm behind the layer subtracts the mean of each channel: "
+        message=f"the bias has no effect, since the norm after the layer subtracts the mean of each channel: "
         f"{listed(layer.label for layer in layers.values())}",
         evidence={"biases": list(layers), "parameters": count},
         fix="construct the layer with bias=False; the norm has a bias of its own",

@@ -54,7 +54,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     if not norms or parameters.fresh:
         return
     if forward.assumed:
-        raise Skip("no real batch was given: inputs were made up by nnlint")
+        raise Skip("needs a real batch; nnlint generated the inputs")
     buffers = {view.name: view for view in parameters.buffers}
     drifts = [drift for norm in norms if (drift := _drift(graph, forward, buffers, norm)) is not None]
     drifts = [drift for drift in drifts if not drift.initial or _is_trained(parameters, drift.norm)]

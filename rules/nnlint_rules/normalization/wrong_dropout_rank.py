@@ -24,7 +24,7 @@ def check(graph: Graph) -> Iterator[Finding]:
 
     ## What it does
     Compares the rank of the input with what the form is made for: 3 for Dropout1d, 4 for Dropout2d, 5 for Dropout3d,
-    batch included. A Dropout2d on (N, C, L) behind a convolution drops channels as meant and is left out.
+    batch included. A Dropout2d on (N, C, L) after a convolution drops channels as intended and is left out.
 
     ## Why is this bad?
     These forms drop whole channels. With one dimension less torch takes the input for a single unbatched sample and
@@ -42,7 +42,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - PyTorch: `torch.nn.Dropout1d`, `torch.nn.Dropout2d`, `torch.nn.Dropout3d`, shapes
     """
     if graph.method == "symbolic":
-        raise Skip("no shapes: the model was traced without an input")
+        raise Skip("needs shapes, but the model was traced without an input")
     seen = set()
     for dropout in graph.calls(*_RANKS):
         effect = _effect(graph, dropout) if is_active_dropout(dropout) else None

@@ -83,7 +83,7 @@ def _large_updates(
     few = steps.samples < options.min_samples and ratio <= options.overwriting
     returning = (ratio <= options.fatal_ratio and steps.is_coming_back) or (recovered and few)
     if steps.non_finite_step is not None:
-        outcome = f"the loss is no finite number after {steps.non_finite_step} of them"
+        outcome = f"the loss becomes NaN or infinite at update {steps.non_finite_step}"
     else:
         outcome = f"the loss goes from {steps.losses[0]:.4g} over {max(steps.losses):.4g} to {steps.losses[-1]:.4g}"
     proposal = (

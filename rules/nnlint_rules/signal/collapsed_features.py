@@ -49,7 +49,7 @@ def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures
     - Li, Han and Wu: Deeper Insights into Graph Convolutional Networks, 2018, arXiv:1801.07606
     """
     if forward.samples < options.min_samples:
-        raise Skip(f"{forward.samples} samples are too few to compare")
+        raise Skip(f"needs {options.min_samples} samples, got {forward.samples}")
     if overfit.verdict == "fit" or overfit.left <= options.left:
         return
     layer = _last_features(forward, options.spread)

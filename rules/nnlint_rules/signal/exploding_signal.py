@@ -47,7 +47,7 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
         x = x + self.conv2(F.relu(self.conv1(x)))          # 30 blocks, no norm anywhere
 
     ## Use instead
-        x = x + self.conv2(F.relu(self.conv1(self.norm(x))))   # and a norm behind the last block
+        x = x + self.conv2(F.relu(self.conv1(self.norm(x))))   # and a norm after the last block
 
     ## References
     - He, Zhang, Ren and Sun: Delving Deep into Rectifiers, 2015, arXiv:1502.01852
@@ -70,7 +70,7 @@ def check(forward: ForwardStats, options: ExplodingSignal) -> Iterator[Finding]:
             continue
         first, last = chain.first, chain.last
         grave = overflows or chain.total > options.fatal_total
-        beyond = ", and is not finite behind it" if overflows else ""
+        beyond = ", and is not finite after it" if overflows else ""
         yield Finding(
             at=last.op,
             level=Level.ERROR if grave else None,

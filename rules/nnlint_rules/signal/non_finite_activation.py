@@ -38,7 +38,7 @@ def check(forward: ForwardStats, evaluation: EvalStats | None) -> Iterator[Findi
     When anything measured in the training-mode forward (or the loss) is NaN or Inf, runs the same forward again and looks at
     every operation: the first one that made NaN or Inf out of finite inputs is named, with the range of those inputs. An
     attention mask filled with -inf is no fault. Where the NaN is replaced again before the loss, the finding is an info.
-    Where only the outputs of evaluation mode hold NaN or Inf, it does the same there; a warning, if a few updates mend it.
+    Where only the outputs of evaluation mode hold NaN or Inf, it does the same there; a warning, if a few updates fix it.
 
     ## Why is this bad?
     One NaN makes the loss NaN and, after one step, every weight. Torch does not say where it began. In evaluation mode alone, every
@@ -67,7 +67,7 @@ def _in_training(forward: ForwardStats, found: NonFinite, *, reaches: bool) -> F
     return Finding(
         at=found.op,
         level=None if reaches else Level.INFO,
-        message=f"{found.op.label} makes the first {found.what} of the forward{_given(found)}{gone}",
+        message=f"{found.op.label} is the first operation to produce {found.what}{_given(found)}{gone}",
         evidence={**_evidence(found), "loss": _number(forward.loss) if forward.loss is not None else None},
         fix=_fix(found),
         modules=paths(forward.graph.descendants(found.op)),
@@ -80,7 +80,7 @@ def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
     return Finding(
         at=cause.op,
         level=Level.WARNING if found.mended else None,
-        message=f"{cause.op.label} makes the first {cause.what} of the forward{_given(cause)}, in evaluation mode only{mended}",
+        message=f"{cause.op.label} is the first operation to produce {cause.what}{_given(cause)}, in evaluation mode only{mended}",
         evidence={
             **_evidence(cause),
             "mode": "evaluation",

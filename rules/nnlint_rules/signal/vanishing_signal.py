@@ -62,7 +62,7 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
             f"{last.op.label}: a factor of {chain.rate:.2f} per layer over {len(chain.links)} layers (limit {options.rate})",
             evidence=scale_evidence(chain, rate=options.rate, total=options.total),
             fix="initialize for the activation that follows (He for ReLU: std sqrt(2 / fan_in)), drop factors below 1 between "
-            "the layers, or put a norm behind each layer",
+            "the layers, or put a norm after each layer",
             modules=chain.paths,
         )
 

@@ -20,7 +20,7 @@ def check(events: Events) -> Iterator[Finding]:
     ## What it does
     Follows for each parameter which backwards its gradient holds, by value: however gradients are cleared (`zero_grad()`,
     `p.grad = None`, a trainer of its own), a cleared gradient holds none. Reports an optimizer whose step uses gradients that its
-    previous step had already applied. Accumulation over several backwards without a step in between is none of that.
+    previous step had already applied. Accumulation over several backwards without a step in between is not reported.
 
     ## Why is this bad?
     `backward()` adds to `.grad`. Without clearing, the third step applies the sum of three gradients, the tenth of ten: an
@@ -51,7 +51,7 @@ def check(events: Events) -> Iterator[Finding]:
         first = next(iter(events.backwards_between(before, step)), None)
         yield Finding(
             at=at(step),
-            message=f"{named(optimizer)} applies gradients again that its previous step had applied: {len(held)} of "
+            message=f"{named(optimizer)} applies gradients that its previous step already applied: {len(held)} of "
             f"{len(step.gradients)} gradients in {share(len(stale), len(steps) - 1)} after the first "
             f"({events.order(first or step, step)} -> zero_grad missing)",
             evidence={

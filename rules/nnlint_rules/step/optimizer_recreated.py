@@ -1,4 +1,4 @@
-"""STP013: an optimizer is made anew over its parameters, and its state is lost."""
+"""STP013: an optimizer is recreated over its parameters, and its state is lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check(events: Events) -> Iterator[Finding]:
         steps = len(events.steps_of(before.name))
         yield Finding(
             at=of(newest),
-            message=f"{named(before)} is made anew over its {len(newest.parameters)} parameters {_times(len(again))}: the state of its "
+            message=f"{named(before)} is recreated over its {len(newest.parameters)} parameters {_times(len(again))}: the state of its "
             f"{steps} steps is lost",
             evidence={"made_again": len(again), "steps_before": steps, "parameters": len(newest.parameters)},
             fix="make the optimizer once, before the loop",

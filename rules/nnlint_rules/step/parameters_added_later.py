@@ -102,7 +102,7 @@ def _made_anew(events: Events) -> Iterator[Finding]:
             yield Finding(
                 at=at(last),
                 message=f"{len(used)} iterations use {len(used)} different {kind} modules, and no optimizer holds any of them: the loop "
-                "makes the layer anew each time",
+                "creates a new layer each time",
                 evidence={"modules": len(used), "parameters": len(events.modules[last.module].parameters)},
                 fix=f"make the {kind} once before the loop, as a part of the model that the optimizer is made for",
             )

@@ -22,7 +22,7 @@ def check(events: Events) -> Iterator[Finding]:
     ## What it does
     Reports an optimizer whose step runs after the forward of an iteration and before its backward, iteration after iteration: it has no
     gradient yet, or applies that of the batch before. A forward that is older than the last backward of these parameters (fake
-    images that two players share) is none of that.
+    images that two players share) is not reported.
 
     ## Why is this bad?
     With `zero_grad()` at the top of the loop, the step has nothing to apply and the model does not train. Without it, each

@@ -18,7 +18,7 @@ def check(events: Events) -> Iterator[Finding]:
 
     ## What it does
     Reports float16 autocast without a gradient scaler (with the measured share of gradients that are exactly zero), a scaled
-    loss whose gradients the bare optimizer applies, a scaler that is made anew again and again, and one whose `update()` is never
+    loss whose gradients the bare optimizer applies, a scaler that is recreated repeatedly, and one whose `update()` is never
     called. A backward inside autocast is an info. bfloat16 needs no scaler.
 
     ## Why is this bad?
@@ -93,7 +93,7 @@ def _misused(events: Events, calls: tuple[ScalerCall, ...]) -> Iterator[Finding]
         if len(here) >= 2:
             yield Finding(
                 at=Place("", location),
-                message=f"the gradient scaler is made anew {len(here)} times: it forgets the factor that it had found",
+                message=f"the gradient scaler is recreated {len(here)} times: it forgets its scale factor",
                 evidence={"made": len(here)},
                 fix="make the scaler once, before the training loop",
             )

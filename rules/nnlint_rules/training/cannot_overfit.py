@@ -48,7 +48,7 @@ def check(overfit: OverfitRun, losses: LossCalls) -> Iterator[Finding]:
     location = losses.location
     yield Finding(
         at=Place("", location) if location is not None else None,
-        message=f"on {overfit.samples} samples the loss rests at {overfit.best_loss:.4g}{named}: {overfit.left:.0%} of the reachable "
+        message=f"on {overfit.samples} samples the loss stays at {overfit.best_loss:.4g}{named}: {overfit.left:.0%} of the reachable "
         f"improvement is left (limit 50%) at every learning rate from {min(rates):g} to {max(rates):g}, in {overfit.steps} steps",
         evidence={
             "initial_loss": overfit.initial_loss,

@@ -55,7 +55,7 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
         at = f", first in {steps.non_finite_at}" if steps.non_finite_at else ""
         yield Finding(
             at=Place(steps.non_finite_module, steps.non_finite_location),
-            message=f"the loss is no finite number after {counted(steps.non_finite_step, 'update')} ({configured}){at}; "
+            message=f"the loss becomes NaN or infinite after {counted(steps.non_finite_step, 'update')} ({configured}){at}; "
             f"it was {steps.losses[0]:.4g} before the first",
             evidence={**evidence, "non_finite_after": steps.non_finite_step},
             fix="keep the operation's input in its domain, lower the learning rate, scale inputs and targets to order one, or clip "

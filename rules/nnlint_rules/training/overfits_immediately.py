@@ -27,7 +27,7 @@ def check(validation: ValidationGap, options: OverfitsImmediately) -> Iterator[F
     ## What it does
     With validation data given (`val_data`), trains for a few dozen steps as configured and compares, in evaluation mode, the
     loss on training batches and on validation batches. Reported is a training loss that falls by half while the validation loss
-    stays behind by more than 30 % of the first loss. Says which regularization the setup has, and, where it has any, how the
+    stays above it by more than 30 % of the first loss. Says which regularization the setup has, and, where it has any, how the
     same run ends without it.
 
     ## Why is this bad?

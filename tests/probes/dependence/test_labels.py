@@ -106,4 +106,4 @@ def test_classes_are_a_skip() -> None:
     report = nnlint.check(
         {"model": Recurrent(), "inputs": IDS, "targets": IDS % 7, "loss": nn.CrossEntropyLoss()}, select=["LOS029"]
     ).results[0]
-    assert [item.reason for item in report.skipped] == ["the targets are no copy of an input"]
+    assert [item.reason for item in report.skipped] == ["the targets are not a copy of an input"]

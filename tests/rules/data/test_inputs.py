@@ -125,7 +125,7 @@ def test_ids_masks_and_time_steps_are_silent() -> None:
 
 def test_made_up_inputs_are_a_skip() -> None:
     report = nnlint.check(nn.Linear(16, 4), select=["DAT001"]).results[0]
-    assert [item.reason for item in report.skipped] == ["no real batch was given: inputs were made up by nnlint"]
+    assert [item.reason for item in report.skipped] == ["needs a real batch; nnlint generated the inputs"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
