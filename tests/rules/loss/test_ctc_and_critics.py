@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 SCORES = (20, 12, 6)  # time, samples, classes
 LABELS = torch.randint(1, 6, (12, 4), generator=torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def test_lengths_beyond_the_scores() -> None:
 @pytest.mark.parametrize("head", [nn.Sigmoid(), nn.Tanh(), None])
 def test_critics(loss: Any, head: nn.Module | None, *, faulty: bool) -> None:
     sides = (2 * (torch.arange(40) % 2) - 1).float()[:, None]
-    found = findings("LOS034", setup(head, loss, sides, outputs=1))
+    found = findings("LOS034", mlp_setup(head, loss, sides, outputs=1))
     assert bool(found) is (faulty and head is not None)
 
 
@@ -91,4 +91,4 @@ def test_focal_weights(loss: Any, *, faulty: bool | None) -> None:
             continue
         made = lambda o, y, reduction=reduction: loss(F.cross_entropy(o, y, reduction=reduction))  # noqa: E731
         expected = faulty if faulty is not None else reduction == "mean"
-        assert bool(findings("LOS037", setup(None, made))) is expected
+        assert bool(findings("LOS037", mlp_setup(None, made))) is expected

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnlint
-from tests.rules.loss.losscheck import findings, setup
+from nnlint.testing import findings, mlp_setup
 
 BATCH = (torch.arange(40) % 5, torch.randn(40, generator=torch.Generator().manual_seed(0)))
 
@@ -113,5 +113,5 @@ def test_terms_leave_gradients_and_parameters_alone() -> None:
 
 
 def test_one_term_costs_no_pass() -> None:
-    result = nnlint.check(setup(None, nn.CrossEntropyLoss()), select=["LOS035"]).results[0]
+    result = nnlint.check(mlp_setup(None, nn.CrossEntropyLoss()), select=["LOS035"]).results[0]
     assert "loss terms" not in result.timings
