@@ -52,7 +52,7 @@ def test_layers_outside_the_tree(use):
 )
 def test_trainable_tensors_outside_the_tree(forward, attributes):
     (finding,) = findings("ARC003", Net(forward, a=nn.Linear(8, 8), **attributes))
-    assert "no registered Parameter" in finding.message
+    assert "not a registered Parameter" in finding.message
 
 
 def test_layers_in_one_container_are_one_finding():
