@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -26,6 +27,7 @@ class Backwards:
         self._state = state
         self._walks: Counter[Any] = Counter()
         self._large: set[Any] = set()
+        self._strangers: dict[Any, list[weakref.ref[Tensor]]] = {}
 
     def begins(self, losses: tuple[Tensor, ...], *, accumulates: bool, retain: bool, create: bool) -> Draft | None:
         """The engine is about to run; None where it runs already."""
@@ -106,15 +108,18 @@ class Backwards:
         self._walks[place] += 1
         parameters: set[int] = set()
         forwards: set[int] = set()
+        strangers: list[Tensor] = []
         nodes, complete = 0, True
         for root in roots[:8]:
             reached = walk(root, state.things, state.forwards)
             parameters |= reached.parameters
             forwards |= reached.forwards
+            strangers += reached.strangers
             nodes += reached.nodes
             complete = complete and reached.complete
         if nodes > _LARGE:
             self._large.add(place)
+        draft.fields["made_anew"] = self._made_anew(place, strangers)
         draft.fields |= {"nodes": nodes, "forwards": tuple(sorted(forwards))}
         if complete:
             draft.fields["reached"] = Keys(parameters)
@@ -125,6 +130,15 @@ class Backwards:
                 draft.fields["terms"] = terms_of(made, state.things, state.forwards)
         if state.taker is not None:
             state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
+
+    def _made_anew(self, place: Any, strangers: list[Tensor]) -> int:
+        """How many of these parameters the last backward of the line did not have; none at the first."""
+        before = self._strangers.get(place)
+        self._strangers[place] = [weakref.ref(tensor) for tensor in strangers]
+        if before is None:
+            return 0
+        known = {id(tensor) for reference in before if (tensor := reference()) is not None}
+        return sum(id(tensor) not in known for tensor in strangers)
 
     def _recent_forwards(self) -> tuple[int, ...]:
         """Stands for a walk: the recorded forwards since the last backward."""

@@ -138,6 +138,8 @@ class Backward(Event):
         factors: numbers that the loss was multiplied with last (1/4 for `loss / 4`), outermost first.
         operation: the autograd node below those factors.
         reduction: "mean", "sum" or "none" where `operation` is a loss function of torch that says so.
+        made_anew: parameters in its graph that no called module and no optimizer holds, and that the backward of this line before did
+            not have.
         nodes: autograd nodes in its graph, 0 where it was not walked.
         retain_graph: as passed.
         create_graph: as passed.
@@ -162,6 +164,7 @@ class Backward(Event):
     factors: tuple[float, ...] = ()
     operation: str = ""
     reduction: str | None = None
+    made_anew: int = 0
     nodes: int = 0
     retain_graph: bool = False
     create_graph: bool = False

@@ -32,6 +32,8 @@ class Reached:
 
     parameters: set[int] = field(default_factory=set)
     forwards: set[int] = field(default_factory=set)
+    #: Those that no called module and no optimizer holds.
+    strangers: list[Tensor] = field(default_factory=list)
     nodes: int = 0
     complete: bool = True
 
@@ -52,6 +54,8 @@ def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
             known = things.lookup(variable)
             if known is not None:
                 found.parameters.add(known.key)
+            elif isinstance(variable, torch.nn.Parameter):
+                found.strangers.append(variable)
             continue
         number = forwards.get(sequence_number(node))
         if number is not None:

@@ -170,6 +170,12 @@ FAULTY = {
         loop(*STEP, head=f"{HEAD}model[3] = nn.Linear(8, 3)\n"),
     ),
     "STP020 head exchanged in the loop": ("STP020", loop("if i == 2: model[3] = nn.Linear(8, 3)", *STEP)),
+    "STP020 layer made in each forward": (
+        "STP020",
+        LAZY.format(last="None")
+        .replace("return self.last(h)", "return nn.Linear(8, 3)(h)")
+        .replace("self.last = nn.Linear(8, 3)", "pass"),
+    ),
     "STP020 layer made in the loop": (
         "STP020",
         loop(
@@ -309,6 +315,13 @@ HEALTHY = {
     "factors of a warm-up": scheduled("LambdaLR(opt, lambda e: min(1.0, (e + 1) / 10))", each="schedule.step()"),
     "factors": scheduled("LambdaLR(opt, lambda e: 0.95**e)", epoch="schedule.step()"),
     "factors for two groups": scheduled("MultiplicativeLR(opt, lambda e: 0.9)", epoch="schedule.step()"),
+    "parameter that no optimizer holds": loop(
+        "loss = F.cross_entropy(model(xb) * scale, yb)",
+        "opt.zero_grad()",
+        "loss.backward()",
+        "opt.step()",
+        head=f"{HEAD}scale = nn.Parameter(torch.ones(1))\n",
+    ),
     "backbone without updates": loop(*STEP, head=f"{HEAD}opt = torch.optim.SGD(model[3].parameters(), lr=0.1)\n"),
     "perceptual loss without freezing": loop(
         "out = model(xb)",

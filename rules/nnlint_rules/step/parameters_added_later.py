@@ -63,6 +63,7 @@ def check(events: Events) -> Iterator[Finding]:
                 f"`{optimizer.name}.add_param_group({{'params': new.parameters()}})`",
             )
     yield from _made_anew(events)
+    yield from _made_inside(events)
 
 
 def _unknown(events: Events, module: ModuleFacts) -> list[ParameterFacts]:
@@ -106,3 +107,17 @@ def _made_anew(events: Events) -> Iterator[Finding]:
                 evidence={"modules": len(used), "parameters": len(events.modules[last.module].parameters)},
                 fix=f"make the {kind} once before the loop, as a part of the model that the optimizer is made for",
             )
+
+
+def _made_inside(events: Events) -> Iterator[Finding]:
+    """Parameters that a forward makes anew each time, inside a module or a function."""
+    anew = [event for event in events.backwards if event.made_anew]
+    if len({event.iteration for event in anew}) >= _ANEW - 1:
+        used = [event for event in events.at(anew[-1].forwards) if event.location is not None]
+        yield Finding(
+            at=at(used[-1] if used else anew[-1]),
+            message=f"{anew[-1].made_anew} parameters are new in each of {len(anew)} iterations, and no optimizer holds them: the "
+            "forward makes a layer anew each time",
+            evidence={"parameters": anew[-1].made_anew, "iterations": len(anew)},
+            fix="make the layer in `__init__`, before the optimizer",
+        )
