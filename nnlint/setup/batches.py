@@ -16,10 +16,8 @@ from nnlint.setup.adapters.training_step import remembering
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.training_setup import TrainingSetup
+from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup
 from nnlint.tensors import describe, is_scalar
-
-LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 
 def take_first_batch(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:

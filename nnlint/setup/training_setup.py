@@ -38,6 +38,10 @@ def _parts(given: Any) -> list[Any] | None:
     return list(given) if isinstance(given, (list, tuple)) else None
 
 
+#: Names that targets go by, as an argument of a model or a key of a batch.
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+
 class TrainingSetup(BaseModel):
     """What nnlint checks. Only `model` is required; every other field widens what can be checked.
 
@@ -137,7 +141,7 @@ class TrainingSetup(BaseModel):
         inners = [_unwrapped(part) for part in ([value] if parts is None else parts)]
         for inner in inners:
             if inner is not None and not isinstance(inner, torch.optim.Optimizer):
-                raise ValueError(f"optimizer must be a torch.optim.Optimizer, or a list of some, got {describe(value)}")
+                raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {describe(value)}")
         return joined([inner for inner in inners if inner is not None])
 
     @field_validator("scheduler", mode="before")
@@ -205,12 +209,22 @@ class TrainingSetup(BaseModel):
         if self.own_loss is not None:
             return self.own_loss(self.model, self.inputs, self.targets)
         if self.loss is None:
-            return loss_in_output(output)
+            found = loss_in_output(output)
+            return _loss_beside(output) if found is None and self._model_takes_targets() else found
         if self.targets is not None:
             return _as_loss(self.loss(output, self.targets))
         if not accepts_single_argument(self.loss):
             raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
         return _as_loss(self.loss(output))
+
+    def _model_takes_targets(self) -> bool:
+        """Whether the targets are among the inputs, by the name of the argument that they are for."""
+        if isinstance(self.inputs, Mapping):
+            given: list[str] = [str(name) for name, value in self.inputs.items() if value is not None]
+        else:
+            count = len(self.inputs) if isinstance(self.inputs, tuple) else 1
+            given = list(_arguments(self.model))[:count]
+        return any(name in LABEL_KEYS for name in given)
 
     def run(self) -> tuple[Any, torch.Tensor | None]:
         """One forward and its loss: (output, loss). The output is None where `own_loss` runs the model itself."""
@@ -253,6 +267,39 @@ def loss_in_output(output: Any) -> torch.Tensor | None:
             return torch.stack(losses).sum()
     found = getattr(output, "loss", None)
     return _as_loss(found) if isinstance(found, torch.Tensor) else None
+
+
+def _loss_beside(output: Any) -> torch.Tensor | None:
+    """The loss of a model that was given targets and returns it beside its prediction: `(logits, loss)`; None if unclear.
+
+    Of several scalars (the loss and its terms) it is the one that is computed from all the others.
+    """
+    parts = list(output) if isinstance(output, (tuple, list)) else []
+    scalars = [part for part in parts if is_scalar(part) and part.is_floating_point()]
+    trained = [part for part in scalars if part.requires_grad] or scalars
+    if len(trained) < 2 or not trained[0].requires_grad:
+        return trained[0] if len(trained) == 1 else None
+    whole = (part for part in trained if all(other is part or other.grad_fn in _behind(part) for other in trained))
+    return next(whole, None)
+
+
+def _behind(tensor: torch.Tensor) -> set[Any]:
+    """The nodes of the autograd graph that a tensor comes from."""
+    found: set[Any] = set()
+    waiting = [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return found
+
+
+def _arguments(model: nn.Module) -> Iterable[str]:
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return ()
 
 
 def _as_loss(value: Any) -> torch.Tensor:

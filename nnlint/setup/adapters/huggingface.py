@@ -21,10 +21,11 @@ _PER_TOKEN_VOCABULARY = ("CausalLM", "MaskedLM", "LMHead", "ConditionalGeneratio
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
-def is_huggingface(model: nn.Module) -> bool:
+def is_huggingface(model: object) -> bool:
     """Whether the model follows the conventions of `transformers.PreTrainedModel`, told without importing it."""
-    config = getattr(model, "config", None)
-    return hasattr(type(model), "main_input_name") and callable(getattr(config, "to_dict", None))
+    if not hasattr(type(model), "main_input_name"):
+        return False
+    return callable(getattr(getattr(model, "config", None), "to_dict", None))
 
 
 def huggingface_changes(setup: TrainingSetup) -> dict[str, Any]:

@@ -33,14 +33,17 @@ def fields_of_trainer(value: Any) -> dict[str, Any]:
     precision = named_precision(getattr(value, "precision", None))
     by_norm = getattr(value, "gradient_clip_algorithm", None) in (None, "norm")
     clip = getattr(value, "gradient_clip_val", None) if by_norm else None
+    steps = getattr(value, "max_steps", None)
     return {
+        **_accumulated(getattr(value, "accumulate_grad_batches", 1)),
+        **({"planned_steps": steps} if isinstance(steps, int) and steps > 0 else {}),
         **({"precision": precision, "grad_scaler": precision == "fp16"} if precision else {}),
         **({"grad_clip": float(clip)} if clip else {}),
     }
 
 
 def _of_arguments(arguments: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+    fields = _accumulated(getattr(arguments, "gradient_accumulation_steps", 1))
     for name in ("fp16", "bf16"):
         if getattr(arguments, name, False):
             fields |= {"precision": name, "grad_scaler": name == "fp16"}
@@ -49,6 +52,14 @@ def _of_arguments(arguments: Any) -> dict[str, Any]:
     if getattr(arguments, "max_steps", 0) > 0:
         fields["planned_steps"] = int(arguments.max_steps)
     return fields
+
+
+def _accumulated(batches: Any) -> dict[str, Any]:
+    """What to say where an update of the training comes from several batches."""
+    if not isinstance(batches, int) or batches < 2:
+        return {}
+    said = f"the training accumulates gradients over {batches} batches; each update measured here comes from one"
+    return {"assumptions": (said,)}
 
 
 def named_precision(value: Any) -> Any:

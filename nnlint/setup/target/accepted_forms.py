@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,14 +12,17 @@ from torch import nn
 
 from nnlint.frames import format_trace, is_fatal, location_of_exception, text_of
 from nnlint.seeding import seeded
+from nnlint.setup.adapters.huggingface import is_huggingface
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
-from nnlint.setup.adapters.trainers import fields_of_trainer, is_trainer
+from nnlint.setup.adapters.trainers import is_trainer
+from nnlint.setup.adapters.transformers_trainer import TRAINER_KEYS, fields_with_trainers, is_transformers_trainer
 from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.inspection import inspect_model
 from nnlint.setup.losses import named_loss
 from nnlint.setup.sharded import whole
 from nnlint.setup.target.construction_sites import ConstructionSites
+from nnlint.setup.target.keys import meant_by
 from nnlint.setup.training_setup import TrainingSetup
 from nnlint.setup.wrappers import unwrapped
 from nnlint.tensors import describe
@@ -34,13 +36,6 @@ _INTERNAL = frozenset(
     {"assumptions", "inputs_assumed", "targets_assumed", "construction", "weights", "taken_from", "libraries"}
 )
 _KEYS = tuple(name for name in TrainingSetup.model_fields if name not in _INTERNAL)
-_OTHER_NAMES = {
-    "net": "model", "network": "model", "module": "model", "input": "inputs", "x": "inputs", "batch": "inputs",
-    "example": "inputs", "target": "targets", "y": "targets", "labels": "targets", "label": "targets",
-    "criterion": "loss", "loss_fn": "loss", "loss_function": "loss", "objective": "loss", "optim": "optimizer",
-    "opt": "optimizer", "lr_scheduler": "scheduler", "sched": "scheduler", "loader": "data", "dataloader": "data",
-    "train_loader": "data", "dataset": "data", "train_data": "data", "val_loader": "val_data", "classes": "num_classes",
-}  # fmt: skip
 
 
 def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *, name: str, seed: int) -> Any:
@@ -171,6 +166,8 @@ def _converted(value: Any, origin: str) -> TrainingSetup:
         return _validated({"model": value}, origin)
     if isinstance(value, Mapping):
         return _from_mapping(value, origin)
+    if is_transformers_trainer(value):
+        return _validated(fields_with_trainers({}, [value]), origin)
     if isinstance(value, tuple):
         return _validated(_sniffed(value, origin), origin)
     hint = ""
@@ -187,24 +184,30 @@ def _converted(value: Any, origin: str) -> TrainingSetup:
 
 
 def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
-    for key, part in value.items():
-        if key not in _KEYS and not is_trainer(part):
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            meant = _OTHER_NAMES.get(str(key)) or (near[0] if near else None)
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            known = ", ".join(_KEYS)
-            raise SetupError("RUN001", f"{origin} a dict with the unknown key {key!r}{hint} (known: {known})")
-    if "model" not in value:
+    trainers = [part for part in value.values() if is_trainer(part)]
+    named = {key: part for key, part in value.items() if not is_trainer(part)}
+    known = {*_KEYS, *TRAINER_KEYS} if trainers or is_huggingface(named.get("model")) else {*_KEYS}
+    for key, part in named.items():
+        if key not in known:
+            raise _unknown(key, part, origin)
+    parts = fields_with_trainers(named, trainers)
+    if "model" not in parts:
         raise SetupError("RUN001", f"{origin} {describe(value)}, without the key 'model'; {ACCEPTED}")
-    parts = {key: part for key, part in value.items() if not is_trainer(part)}
-    for part in value.values():
-        if is_trainer(part):
-            parts = {**fields_of_trainer(part), **parts}
     if is_data_module(parts.get("data")):
         parts |= loaders_of(parts.pop("data"))
     if isinstance(parts.get("loss"), str):
         parts["loss"] = named_loss(parts["loss"])
     return _validated(parts, origin)
+
+
+def _unknown(key: Any, part: Any, origin: str) -> SetupError:
+    """The error for a key that no setup has, with the one it stands for."""
+    held = ("loss",) if _is_loss_module(part) else _fields_for(part) if not isinstance(part, (str, nn.Module)) else ()
+    meant = meant_by(str(key), (*_KEYS, "players"), () if isinstance(part, torch.Tensor) else held)
+    hint = f"; did you mean {meant!r}?" if meant else ""
+    fix = f"write {meant!r} for {key!r}" if meant else f"leave {key!r} out: nnlint has no use for it"
+    message = f"{origin} a dict with the unknown key {key!r}{hint} (known: {', '.join(_KEYS)})"
+    return SetupError("RUN001", message, fix=fix)
 
 
 def _validated(parts: Mapping[str, Any], origin: str) -> TrainingSetup:
@@ -230,6 +233,7 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
     if model is None:
         raise SetupError("RUN001", f"{origin} {describe(parts)}, without a model in it; {ACCEPTED}")
     fields: dict[str, Any] = {"model": model}
+    trainers: list[Any] = []
     for part in parts:
         if part is None or part is model:
             continue
@@ -237,7 +241,10 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
             fields |= loaders_of(part)
             continue
         if is_trainer(part):
-            fields |= fields_of_trainer(part)
+            trainers.append(part)
+            continue
+        if _is_collator(part):
+            fields["data_collator"] = part
             continue
         for name in _fields_for(part):
             if name not in fields:
@@ -247,7 +254,7 @@ def _sniffed(parts: tuple[Any, ...], origin: str) -> dict[str, Any]:
             raise SetupError(
                 "RUN001", f"{origin} {describe(parts)}: it is unclear what {describe(part)} is; write a dict instead"
             )
-    return _pair_split(fields, model)
+    return _pair_split(fields_with_trainers(fields, trainers), model)
 
 
 def _is_loss_module(value: Any) -> bool:
@@ -275,6 +282,11 @@ def _fields_for(part: Any) -> tuple[str, ...]:
     if isinstance(part, Iterable) and not isinstance(part, (str, bytes)):
         return ("data", "val_data")
     return ()
+
+
+def _is_collator(part: Any) -> bool:
+    """Whether it makes batches: told by its name, as a function from a list of samples looks like a loss."""
+    return callable(part) and "collat" in str(getattr(part, "__name__", type(part).__name__)).lower()
 
 
 def _are_optimizers(part: Any) -> bool:

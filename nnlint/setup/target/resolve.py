@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from nnlint.setup.complete import complete
-from nnlint.setup.errors import SetupError
+from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.target.accepted_forms import build, build_without_weights, to_setup
-from nnlint.setup.target.attribute import attribute_of, called, discover, parse_target
+from nnlint.setup.target.attribute import Target, attribute_of, called, discover, parse_target
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.target.importing import importing, load_module
 from nnlint.setup.target.library_models import ADAPTERS, LIBRARY_OF
 from nnlint.setup.training_setup import TrainingSetup
+
+
+@contextmanager
+def _gradients_left_on() -> Iterator[None]:
+    """Around the user's code: gradients that it leaves switched off are put on again, and are its fault.
+
+    Raises:
+        SetupError: RUN001, when they were on before the block and are off after it.
+    """
+    before, ended = torch.is_grad_enabled(), None
+    try:
+        yield
+    except SeveralPlayers as players:
+        ended = players
+    finally:
+        is_off = before and not torch.is_grad_enabled()
+        torch.set_grad_enabled(before)
+    if is_off:
+        message = "the target leaves gradients switched off (torch.set_grad_enabled(False)): no training after it computes any"
+        raise SetupError("RUN001", message, fix="switch them off for a block only: with torch.no_grad(): ...")
+    if ended is not None:
+        raise ended
 
 
 def resolve(target: str, overrides: SetupOptions | None = None) -> TrainingSetup:
@@ -28,6 +53,11 @@ def resolve(target: str, overrides: SetupOptions | None = None) -> TrainingSetup
     """
     options = overrides or SetupOptions()
     parsed = parse_target(target)
+    with _gradients_left_on():
+        return _resolved(parsed, options)
+
+
+def _resolved(parsed: Target, options: SetupOptions) -> TrainingSetup:
     sites = ConstructionSites()
     if parsed.prefix is not None:
         adapter = ADAPTERS[parsed.prefix]
@@ -59,8 +89,9 @@ def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
         raise value
     options = options or SetupOptions()
     sites = ConstructionSites()
-    if not isinstance(value, nn.Module) and callable(value):
-        with sites:
-            chosen = build_without_weights if options.is_meta else build
-            value = chosen(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
-    return complete(to_setup(value, sites=sites), options)
+    with _gradients_left_on():
+        if not isinstance(value, nn.Module) and callable(value):
+            with sites:
+                chosen = build_without_weights if options.is_meta else build
+                value = chosen(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
+        return complete(to_setup(value, sites=sites), options)
