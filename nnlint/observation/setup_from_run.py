@@ -18,9 +18,8 @@ from nnlint.observation.state import State, unwrapped
 from nnlint.observation.tape import Call, Tape, slots_in
 from nnlint.observation.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
-from nnlint.setup.batches import LABEL_KEYS
 from nnlint.setup.joined import joined
-from nnlint.setup.training_setup import TrainingSetup
+from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup
 
 _LABELS = (*LABEL_KEYS, "label_ids", "tgt", "y_true")
 

@@ -16,7 +16,7 @@ from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds, find_p
 from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
-from nnlint.setup.batches import LABEL_KEYS
+from nnlint.setup.training_setup import LABEL_KEYS
 from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from nnlint.seeding import seeded
-from nnlint.setup.batches import LABEL_KEYS
+from nnlint.setup.training_setup import LABEL_KEYS
 
 _ATTRIBUTES = ("targets", "labels")
 

@@ -15,7 +15,7 @@ from nnlint.probes.longer.forward_loss import loss_value
 from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable
 from nnlint.samples import batch_axis, rolled, sample_count
 from nnlint.seeding import seed_everything
-from nnlint.setup.batches import LABEL_KEYS
+from nnlint.setup.training_setup import LABEL_KEYS
 from nnlint.tensors import map_tensors, tensor_leaves
 
 if TYPE_CHECKING:

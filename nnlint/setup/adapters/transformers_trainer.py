@@ -88,7 +88,7 @@ def _planned(arguments: Any, data: Any) -> int | None:
     return math.ceil(arguments.num_train_epochs * each) or None
 
 
-def _optimizer(model: nn.Module, trainer: Any, arguments: Any) -> Any:
+def _optimizer(model: Any, trainer: Any, arguments: Any) -> Any:
     if trainer is not None:
         if trainer.optimizer is not None:
             return trainer.optimizer
@@ -176,7 +176,7 @@ def _default_collator(parts: Mapping[str, Any]) -> Callable[[Any], Any]:
     """The Trainer's: padding where there is a tokenizer, else the stacking of equal tensors."""
     import transformers
 
-    tokenizer = parts.get("processing_class") or parts.get("tokenizer")
+    tokenizer: Any = parts.get("processing_class") or parts.get("tokenizer")
     if hasattr(tokenizer, "pad"):
         padding: Callable[[Any], Any] = transformers.DataCollatorWithPadding(tokenizer)
         return padding
