@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Place, rule
 
 if TYPE_CHECKING:
-    from nnlint import Parameters
+    from nnlint import Model, Parameters
 
 
 @rule(
     "ARC020", "no-trainable-parameters", level="error", since="0.1")  # fmt: skip
-def check(parameters: Parameters) -> Iterator[Finding]:
+def check(parameters: Parameters, model: Model) -> Iterator[Finding]:
     """No parameter is trainable, or only those of normalization layers are.
 
     ## What it does
@@ -41,9 +41,7 @@ def check(parameters: Parameters) -> Iterator[Finding]:
             at=Place(),
             message=f"there is nothing to train: {reason}",
             evidence={"parameters": total, "trainable": 0},
-            fix="requires_grad_(True) on the part that is to learn"
-            if total
-            else "register the layers: assign them in __init__, lists of them as nn.ModuleList",
+            fix=_fix(total, model),
         )
         return
     frozen = [view for view in parameters if not view.requires_grad and view.kind != "norm"]
@@ -55,3 +53,11 @@ def check(parameters: Parameters) -> Iterator[Finding]:
             evidence={"parameters": total, "trainable": len(trainable), "frozen": len(frozen)},
             fix=f"requires_grad_(True) on the last layer at least ({frozen[-1].module_path or 'the head'})",
         )
+
+
+def _fix(total: int, model: Model) -> str:
+    if not total:
+        return "register the layers: assign them in __init__, lists of them as nn.ModuleList"
+    if model.named("PeftModel"):
+        return "PeftModel.from_pretrained(model, path, is_trainable=True): an adapter is loaded for inference otherwise"
+    return "requires_grad_(True) on the part that is to learn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,22 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
             message=f"{view.label}, {count} parameters, is never used in the training forward{weak and f' ({weak})'}: "
             "its weights are not trained",
             evidence={"parameters": count, "calls": 0},
-            fix=f"call `self.{view.module_path}` in the forward, or remove it",
+            fix=_fix(view, model),
             level=Level.INFO if weak else None,
             confidence="low" if weak else "high",
         )
     if not graph.facts.library:
         yield from _uncalled_dropouts(graph, model)
+
+
+def _fix(view: ModuleView, model: Model) -> str:
+    """The switch of the class that builds the layer, where it has one: a pooler of transformers cannot be called otherwise."""
+    owner = model.find(view.module_path.rpartition(".")[0])
+    switch = f"add_{view.module_path.rpartition('.')[2].removesuffix('er')}ing_layer"
+    build = owner.attribute("__init__") if owner is not None else None
+    if callable(build) and switch in inspect.signature(build).parameters:
+        return f"{view.label} belongs to {owner.type_name if owner else 'its class'}: build that with {switch}=False"
+    return f"call `self.{view.module_path}` in the forward, or remove it"
 
 
 def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
@@ -70,6 +81,7 @@ def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
             and graph.called_modules.isdisjoint(view.paths)
             and owner
             and not graph.facts.is_of_library(owner.location)
+            and not _drops_elsewhere(float(view.attribute("p", 0.0)), owner, graph)
         ):
             yield Finding(
                 at=view,
@@ -78,6 +90,15 @@ def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
                 fix=f"call `self.{view.module_path}` in the forward, or remove it",
                 level=Level.INFO,
             )
+
+
+def _drops_elsewhere(p: float, owner: ModuleView, graph: Graph) -> bool:
+    """Whether the owner passes the probability on: `scaled_dot_product_attention(..., dropout_p=self.dropout.p)`."""
+    return any(
+        op.argument("dropout_p" if op.is_kind("attention") else "p") == p and under(op.module_path, owner.module_path)
+        for op in graph.calls("attention", "dropout")
+        if op.is_kind("attention") or op.module_path == owner.module_path
+    )
 
 
 def _unused(graph: Graph, model: Model) -> list[ModuleView]:

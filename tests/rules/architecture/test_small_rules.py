@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.testing import Net, findings, levels
+from tests.libraries import library
 
 IMAGE = torch.randn(4, 3, 8, 8)
 
@@ -28,6 +29,15 @@ def test_nothing_to_train(train):
 @pytest.mark.parametrize("train", [("3.weight", "3.bias"), ("0.bias", "3.bias", "1.weight"), ("0.weight",)])
 def test_something_to_train(train):
     assert not findings("ARC020", net_with(train))
+
+
+def test_an_adapter_loaded_for_inference_is_told_how_to_load_it():
+    peft = library("peft")
+    config = peft.LoraConfig(target_modules=["0"], inference_mode=True)
+    model = peft.PeftModel(net_with(()), config)
+    model.requires_grad_(False)
+    (finding,) = findings("ARC020", model)
+    assert "is_trainable=True" in finding.fix
 
 
 def test_a_model_without_parameters():

@@ -101,3 +101,42 @@ def test_heads_declared_unused():
 def test_a_dropout_that_is_declared_and_never_called_is_an_info():
     net = Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), drop=nn.Dropout(0.7), act=nn.ReLU())
     assert levels("ARC001", net) == {"drop": "info"}
+
+
+@pytest.mark.parametrize(
+    ("given", "quiet"),
+    [
+        (lambda net: {"dropout_p": net.drop.p if net.training else 0.0}, True),
+        (lambda net: {"dropout_p": 0.2}, True),
+        (lambda net: {}, False),
+        (lambda net: {"dropout_p": 0.1}, False),
+    ],
+)
+def test_a_dropout_whose_p_goes_to_attention_is_used(given, quiet):
+    def forward(net, x):
+        h = net.a(x)[:, None]
+        return F.scaled_dot_product_attention(h, h, h, **given(net)).flatten(1)
+
+    found = findings("ARC001", Net(forward, a=nn.Linear(8, 8), drop=nn.Dropout(0.2)))
+    assert (not found) == quiet
+
+
+def test_a_dropout_whose_p_goes_to_the_function_is_used():
+    net = Net(lambda net, x: F.dropout(net.a(x), net.drop.p, net.training), a=nn.Linear(8, 8), drop=nn.Dropout(0.2))
+    assert not findings("ARC001", net)
+
+
+def test_the_switch_of_the_class_is_the_fix_of_an_unused_pooler():
+    class Encoder(nn.Module):
+        def __init__(self, add_pooling_layer=True):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.pooler = nn.Linear(8, 8) if add_pooling_layer else None
+
+        def forward(self, x):
+            return self.layer(x)
+
+    (finding,) = findings("ARC001", Net(lambda net, x: net.encoder(x), encoder=Encoder()))
+    assert "add_pooling_layer=False" in finding.fix
+    (finding,) = findings("ARC001", Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), pooler=nn.Linear(8, 8)))
+    assert "call `self.pooler`" in finding.fix
