@@ -65,10 +65,40 @@ def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluenc
             return change(evaluate(setup, session.batch_inputs, seed=seed))
 
         seen = second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
-    if seen is None:
+    if seen is None or (
+        seen <= ORDER_BLIND and session.measure("order pass", lambda: _are_apart(session, found, base))
+    ):
         return None
     width = 1 if sequence.dim() == 2 else sequence.shape[2]
     return OrderInfluence(seen, length, tokens=not sequence.is_floating_point(), width=width)
+
+
+def _are_apart(session: Session, found: tuple[int, torch.Tensor, frozenset[int]], base: list[torch.Tensor]) -> bool:
+    """Whether each position of the outputs depends on its own alone: what nothing mixes are samples (time-major data), no sequence.
+
+    One in the middle is changed, which reaches later ones under a causal mask, and earlier ones under the reverse.
+    """
+    length, _, moved = found
+    middle = length // 2
+
+    def changed(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in moved:
+            return tensor
+        copy = tensor.clone()
+        copy[:, middle] = tensor[:, middle].roll(1, dims=0)
+        return copy
+
+    after = evaluate(session.setup, map_tensors(changed, session.batch_inputs), seed=session.plan.seed)
+    rest = torch.tensor([index for index in range(length) if index != middle])
+    if len(after) != len(base) or not all(_has_positions(tensor, length) for tensor in base):
+        return False
+    others = [(_along(one, rest, length), _along(two, rest, length)) for one, two in zip(base, after, strict=True)]
+    still = relative_difference([one for one, _ in others], [two for _, two in others])
+    return still <= ORDER_BLIND < relative_difference(base, after)
+
+
+def _has_positions(tensor: torch.Tensor, length: int) -> bool:
+    return tensor.dim() >= 3 and length in tensor.shape[1:]
 
 
 def _sequence(session: Session) -> tuple[int, torch.Tensor, frozenset[int]] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,6 +72,7 @@ class LearningRateRange:
         minimum: the rate of the smoothed minimum: a popular choice, mostly too high to train with.
         diverges: the lowest rate whose trial diverged; None where none did.
         configured: the optimizer's own rate (of its first group); None without an optimizer.
+        lower: where the configured rate is above the interval, the last losses of equally long runs with it and with the suggestion.
         optimizer: class of the optimizer.
     """
 
@@ -85,6 +86,7 @@ class LearningRateRange:
     diverges: float | None
     configured: float | None
     optimizer: str
+    lower: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -98,6 +100,11 @@ class LearningRateRange:
     def suggestion(self) -> float | None:
         """The middle of the interval on a logarithmic scale."""
         return math.sqrt(self.interval[0] * self.interval[1]) if self.interval is not None else None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the suggested rate was tried beside the configured one, and ends lower."""
+        return self.lower is not None and (not math.isfinite(self.lower[0]) or self.lower[1] < self.lower[0])
 
     @property
     def steps_to_move(self) -> float | None:
@@ -194,7 +201,7 @@ def run_lr_range(
     losses = _sweep(run, rates)
     curve = read_curve(rates[: len(losses)], losses)
     trials = _trials(run, curve.minimum, rates, steps - steps * 3 // 5) if curve.minimum is not None else []
-    return LearningRateRange(
+    found = LearningRateRange(
         rates=tuple(rates[: len(losses)]),
         losses=tuple(losses),
         smoothed=curve.smoothed,
@@ -206,6 +213,15 @@ def run_lr_range(
         configured=scale if setup.optimizer is not None else None,
         optimizer=type(optimizer).__name__,
     )
+    return replace(found, lower=_tried(run, found)) if found.position == "above" else found
+
+
+def _tried(run: _Range, found: LearningRateRange) -> tuple[float, float] | None:
+    """Before a lower rate is advised, it is tried over the same steps."""
+    if found.suggestion is None:
+        return None
+    ends = (_run(run, rate, _PATIENCE, lambda _: False)[-1] for rate in (run.configured, found.suggestion))
+    return (next(ends), next(ends))
 
 
 def sweep_rates(count: int, *, highest: float) -> list[float]:

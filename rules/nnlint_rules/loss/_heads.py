@@ -19,6 +19,7 @@ SOFTMAX_LOSSES = ("cross_entropy",)
 SIGMOID_LOSSES = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
 _SUM_TO_ONE = 1e-4  # departure of a row's sum from 1 that rounding explains
 _ENTRIES = 1 << 22  # of a tensor of predictions or targets that are looked at
+_COMPARING = ("cdist", "sub", "pairwise_distance", "cosine_similarity")
 #: Ops that end the walk back from the loss: what is before them is the body of the net.
 _BODY = ("linear-map", "matmul", "recurrent", "attention", "embedding", "norm", "input", "parameter", "buffer")
 
@@ -130,6 +131,17 @@ def last_layer(graph: Graph, op: Op) -> Op:
         (found for found in graph.chain_back(op) if found.is_kind("linear-map", "recurrent", "embedding")), None
     )
     return layer if layer is not None else graph.producer(op)
+
+
+def compares_samples(graph: Graph, op: Op) -> bool:
+    """Whether the nearest product or difference upstream is of two computed things, each with a gradient: distances, similarities."""
+    for current in graph.chain_back(op):
+        both = sum(source.requires_grad for source in current.activations) > 1
+        if both and (current.is_kind("matmul") or current.name in _COMPARING):
+            return True
+        if current.is_kind("linear-map", "recurrent", "attention", "embedding", "norm"):
+            return False
+    return False
 
 
 def is_cosine(op: Op) -> bool:

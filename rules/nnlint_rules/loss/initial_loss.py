@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules._shared.library import initialized_by_library
-from nnlint_rules.loss._heads import is_cosine, is_made_by_model, last_layer
+from nnlint_rules.loss._heads import compares_samples, is_cosine, is_made_by_model, last_layer
 from nnlint_rules.loss._initial import Reading, read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
 
@@ -38,7 +38,8 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     Compares the first loss of a freshly initialized model with its closed form: ln C for cross-entropy, ln 2 for binary
     losses, the loss of predicting 0 for regression, the margin for margin losses. For log-losses the excess is computed from
     the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
-    class frequencies is recognized by the labels' own loss. Too low is reported as well. Trained weights are not judged, nor
+    class frequencies is recognized by the labels' own loss. Too low is reported as well, but not of logits that compare samples with
+    each other (prototypes, pairs of views): random features keep what is near near. Trained weights are not judged, nor
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
     unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
     what a model library built: weights are usually loaded over it.
@@ -67,7 +68,9 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
         if reading is None or call.prediction is None or _is_own_scale(losses.graph, call, reading):
             continue
         layer = last_layer(losses.graph, call.prediction)
-        judged = _too_high(call, layer, reading, options) or _too_low(call, layer, reading, options)
+        judged = _too_high(call, layer, reading, options)
+        if judged is None and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
+            judged = _too_low(call, layer, reading, options)
         scale = input_scale(batch, losses.graph, call.prediction)
         if judged is not None and (
             initialized_by_library(layer, losses.graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
@@ -21,9 +21,10 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
     Reads the training flag of every module as training has it: after the model's own `train()`, overridden or not, and at the
     calls of the forward; and as passed, where only a part was put into eval mode. A part in eval mode that holds batch
     norms or dropout is reported when parameters of it are trainable, and a batch norm in training mode when its own parameters
-    are frozen. An info is a whole model in eval mode (most training loops call `model.train()`), a frozen part that is in eval
-    mode until `train()` is called, and all batch norms of a model kept in eval mode by themselves. A frozen part that an
-    overridden `train()` keeps in eval mode is the usual way to fine-tune.
+    are frozen, unless it is the momentum copy of one that trains. An info is a whole model in eval mode (most
+    training loops call `model.train()`), a frozen part that is in eval mode until `train()` is called, and all batch
+    norms of a model kept in eval mode by themselves. A frozen part that an overridden `train()` keeps in eval mode is
+    the usual way to fine-tune.
 
     ## Why is this bad?
     In eval mode a batch norm uses running statistics that training does not update, so the layers around it train
@@ -111,7 +112,7 @@ def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Findin
     if not any(_trainable(view) for view in model.modules):
         return
     moving = [view for view in views if _has_running_statistics(view) and _is_frozen(view)]
-    moving = [view for view in moving if view.attribute("momentum") != 0.0]
+    moving = [view for view in moving if view.attribute("momentum") != 0.0 and not _has_trained_twin(view, views)]
     if moving:
         for_now = not any(view.training for view in moving)
         yield Finding(
@@ -152,6 +153,31 @@ def _trainable(view: ModuleView) -> int:
     """How many parameter tensors of the module itself require a gradient."""
     own = (view.attribute(name.rpartition(".")[2]) for name in view.parameters)
     return sum(bool(getattr(parameter, "requires_grad", False)) for parameter in own)
+
+
+def _has_trained_twin(view: ModuleView, views: list[ModuleView]) -> bool:
+    """Whether it belongs to the momentum copy of a part that trains (BYOL, MoCo): all of its parameters are that part's.
+
+    The copy normalizes by its batch in training mode, as the trained one does, and follows its weights.
+    """
+    part = view.module_path.partition(".")[0]
+    own = _parameters_below(part, views)
+    others = {other.module_path.partition(".")[0] for other in views if _trainable(other)} - {part, ""}
+    return len(own) > 2 and any(_are_equal(own, _parameters_below(other, views)) for other in others)
+
+
+def _parameters_below(part: str, views: list[ModuleView]) -> dict[str, Any]:
+    """Every parameter of a part, by its name within it."""
+    inside = (view for view in views if view.module_path.partition(".")[0] == part)
+    return {
+        name.partition(".")[2]: view.attribute(name.rpartition(".")[2]) for view in inside for name in view.parameters
+    }
+
+
+def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        value.shape == other[name].shape and bool((value == other[name]).all()) for name, value in one.items()
+    )
 
 
 def _is_frozen(view: ModuleView) -> bool:

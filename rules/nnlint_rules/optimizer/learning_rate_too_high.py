@@ -41,7 +41,7 @@ def check(
     as momentum makes it at rates that nets train well with. On batches of fewer than 8 samples, whose gradients say little, a
     loss that ends lower than it began makes it an info up to 1. Vectors and tensors that start at zero (LayerScale, zero-initialized
     branches) are left out. With `--deep` the learning-rate range test adds short runs at other rates; a configured rate above a
-    third of the lowest that diverges is a warning.
+    third of the lowest that diverges is a warning where the rate it proposes ends lower over the same steps, an info elsewhere.
 
     ## Why is this bad?
     Healthy updates are about a thousandth of the weights, a tenth at most in the first steps of Adam. Larger ones jump across
@@ -111,6 +111,7 @@ def _near_divergence(
     proposal = f"{rates.suggestion:.1e}" if rates.suggestion is not None else f"{diverges / 10.0:.1e}"
     return Finding(
         at=None,
+        level=None if rates.lower_is_better else Level.INFO,
         message=f"the configured lr {configured:g} is above a third of {diverges:.2g}, where short runs with {rates.optimizer} diverge "
         f"(limit {diverges / options.margin:.2g})",
         evidence={
@@ -118,6 +119,7 @@ def _near_divergence(
             "diverges": diverges,
             "limit": diverges / options.margin,
             "suggestion": rates.suggestion,
+            "tried": list(rates.lower or ()),
         },
         fix=f"lower the learning rate to about {proposal}, or warm it up",
     )

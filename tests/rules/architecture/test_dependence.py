@@ -340,3 +340,38 @@ def test_mixing_without_a_place_is_a_warning_at_most() -> None:
     known = dict.fromkeys(SampleMixing.__dataclass_fields__)
     placeless = SampleMixing(**{**known, "op": None, "settled": True, "pairwise": False})
     assert batch_mixing._level(placeless, "").value == "warning"
+
+
+def time_major(net, x):
+    """Attention over the first axis; the head reads each step."""
+    return net.fc(net.layer(net.embed(x) + net.where[: len(x)]))
+
+
+def by_hand(net, x):
+    h = net.embed(x) + net.where[: len(x)]
+    scores = torch.einsum("tbd,sbd->bts", h, h) / h.shape[-1] ** 0.5
+    return net.fc(h + torch.einsum("bts,sbd->tbd", scores.softmax(-1), h))
+
+
+def causal(net, x):
+    h = (net.embed(x) + net.where[: len(x)]).transpose(0, 1)
+    return net.fc(F.scaled_dot_product_attention(h, h, h, is_causal=True).transpose(0, 1))
+
+
+@pytest.mark.parametrize("function", [time_major, by_hand, causal])
+def test_an_axis_along_which_nothing_mixes_holds_samples(function) -> None:
+    parts = {
+        "embed": nn.Embedding(20, 8),
+        "layer": nn.TransformerEncoderLayer(8, 2, 16),
+        "fc": nn.Linear(8, 20),
+        "where": nn.Parameter(rand(16, 1, 8)),
+    }
+    loss = lambda out, y: F.cross_entropy(out.flatten(0, 1), y)  # noqa: E731
+    assert not found(function, ids(16, 7), targets=ids(16 * 7), loss=loss, select=["ARC021"], **parts)
+
+
+def test_a_causal_tagger_without_positions_is_still_told() -> None:
+    """A mask tells the order; without one every position sees all."""
+    parts = {"embed": nn.Embedding(20, 8), "layer": encoder(), "fc": nn.Linear(8, 20)}
+    tag = lambda net, x: net.fc(net.layer(net.embed(x)))  # noqa: E731
+    assert set(found(tag, ids(16, 7), **parts)) == {("ARC021", "warning")}

@@ -184,3 +184,35 @@ def test_language_model_head() -> None:
 
 def test_skipped_when_the_loss_raises() -> None:
     assert "RUN003" in skipped(CODE, mlp_setup(None, nn.CrossEntropyLoss(), LABELS + 1))
+
+
+def _distances(net: nn.Module, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    return -torch.cdist(net(query), net(support).mean(1)).square()
+
+
+def _differences(net: nn.Module, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    return -(net(query)[:, None] - net(support).mean(1)[None]).square().sum(-1)
+
+
+def _products(net: nn.Module, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    return net(query) @ net(support).mean(1).t()
+
+
+class Few(nn.Module):
+    """Classes are prototypes: means of a few samples each."""
+
+    def __init__(self, compare: Any) -> None:
+        super().__init__()
+        self.net, self.compare = Mlp(), compare
+
+    def forward(self, support: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        return self.compare(self.net, support, query)
+
+
+@pytest.mark.parametrize("compare", [_distances, _differences, _products])
+def test_logits_that_compare_samples_may_be_right_before_training(compare: Any) -> None:
+    torch.manual_seed(0)
+    centres = 6 * torch.randn(5, 12)
+    inputs = (centres[:, None] + 0.1 * torch.randn(5, 4, 12), centres[LABELS] + 0.1 * torch.randn(40, 12))
+    found = findings(CODE, {"model": Few(compare), "inputs": inputs, "targets": LABELS, "loss": nn.CrossEntropyLoss()})
+    assert not [item for item in found if "knows the targets" in item.message]

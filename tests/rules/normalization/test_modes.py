@@ -144,3 +144,22 @@ def test_stale_statistics_of_a_trained_model() -> None:
 
 def test_initial_statistics_of_a_fresh_model_are_silent() -> None:
     assert findings("NRM011", net(), features() * 100.0) == []
+
+
+class Momentum(nn.Module):
+    """A trained part and its frozen copy, which runs in training mode as in BYOL and MoCo."""
+
+    def __init__(self, copied: nn.Module) -> None:
+        super().__init__()
+        self.query, self.key = net(), copied.requires_grad_(False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            kept = self.key(x)
+        return self.query(x) - kept
+
+
+def test_a_momentum_copy_moves_by_design_and_a_frozen_backbone_does_not() -> None:
+    assert findings("NRM010", Momentum(net()), features()) == []
+    other = nn.Sequential(nn.Linear(20, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 5))
+    assert places(findings("NRM010", Momentum(other), features())) == [("warning", "key.1")]

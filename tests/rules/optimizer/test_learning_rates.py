@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -103,10 +105,51 @@ def test_the_range_test_speaks_against_a_rate_near_divergence():
     torch.manual_seed(0)
     model, inputs = nn.Linear(20, 1), torch.randn(64, 20)
     fields = {"inputs": inputs, "targets": inputs[:, :3].sum(dim=1, keepdim=True), "loss": nn.MSELoss()}
-    ((level, message),) = found("OPT003", model, sgd(model, lr=0.3), probes=("lr-range",), **fields)
+    ((level, message),) = found("OPT003", model, sgd(model, lr=0.395), probes=("lr-range",), **fields)
     assert level == "warning"
     assert "above a third of" in message
+    assert [level for level, _ in found("OPT003", model, sgd(model, lr=0.3), probes=("lr-range",), **fields)] == [
+        "info"
+    ]
     assert found("OPT003", model, sgd(model, lr=0.05), probes=("lr-range",), **fields) == []
+
+
+class Guarded(nn.Module):
+    """Raises where its activations have exploded."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        h = self.net(x)
+        if h.abs().max() > 5:
+            raise ValueError("the activations exploded")
+        return h
+
+
+def distance(output, target):
+    """Falls until the activations are too large."""
+    return (output - target).abs().mean()
+
+
+def probability_loss(output, target):
+    """Raises on what is no probability; bounded, so that no rise of the loss ends the sweep before."""
+    return nn.functional.binary_cross_entropy(output / 10 + 0.5, target).clamp(max=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "targets"),
+    [(Guarded, distance, torch.full((64, 5), 10.0)), (mlp, probability_loss, torch.full((64, 5), 0.9))],
+    ids=["guard", "probabilities"],
+)
+def test_a_loss_that_raises_at_a_rate_nobody_asked_for_is_a_divergence(make, loss, targets):
+    torch.manual_seed(0)
+    model = make()
+    fields = {"loss": loss, "targets": targets, "probes": ("lr-range",)}
+    checked = result("OPT003", model, sgd(model, lr=1e-5), **fields)
+    assert checked.status == "ok"
+    assert not math.isfinite(float(checked.measurements["lr-range"]["losses"][-1]))
 
 
 def test_an_overshoot_that_momentum_comes_back_from_is_no_divergence():
