@@ -265,6 +265,8 @@ class Graph:
         nodes = [node for node in graph.nodes if node.op != "output"]
         self._by_node = {node: Op(self, node, index) for index, node in enumerate(nodes)}
         self.loss: Op | None = self._by_node[loss] if loss is not None else None
+        self._behind: dict[str, frozenset[Op]] = {}
+        self._before: dict[str, frozenset[Op]] = {}
         self._output_nodes = [node for out in graph.nodes if out.op == "output" for node in out.all_input_nodes]
 
     def holds(self, value: Any) -> bool:
@@ -336,16 +338,36 @@ class Graph:
 
     def ancestors(self, op: Op) -> frozenset[Op]:
         """All ops that `op` depends on."""
-        return self._closure(op, lambda current: current.inputs)
+        return self.above((op,))
 
     def descendants(self, op: Op) -> frozenset[Op]:
         """All ops that depend on `op`."""
-        return self._closure(op, lambda current: current.users)
+        return self.below((op,))
+
+    def above(self, ops: Iterable[Op]) -> frozenset[Op]:
+        """All ops that any of `ops` depends on: one walk, whatever their number."""
+        return self._closure(ops, lambda current: current.inputs)
+
+    def below(self, ops: Iterable[Op]) -> frozenset[Op]:
+        """All ops that depend on any of `ops`: one walk, whatever their number."""
+        return self._closure(ops, lambda current: current.users)
+
+    def follows(self, op: Op, kind: str) -> bool:
+        """Whether `op` depends on an op of this kind. Worked out once for all ops: a rule may ask it of each."""
+        if kind not in self._behind:
+            self._behind[kind] = self.below(other for other in self.ops if other.is_kind(kind))
+        return op in self._behind[kind]
+
+    def precedes(self, op: Op, kind: str) -> bool:
+        """Whether an op of this kind depends on `op`. Worked out once for all ops: a rule may ask it of each."""
+        if kind not in self._before:
+            self._before[kind] = self.above(other for other in self.ops if other.is_kind(kind))
+        return op in self._before[kind]
 
     @staticmethod
-    def _closure(op: Op, step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
+    def _closure(ops: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
         seen: set[Op] = set()
-        waiting = list(step(op))
+        waiting = [found for op in ops for found in step(op)]
         while waiting:
             current = waiting.pop()
             if current not in seen:

@@ -117,7 +117,7 @@ def first_difference(setup: TrainingSetup, one: Run, other: Run, differs: Differ
     suspects = [*second.differing, *([second.parted] if second.parted is not None else [])]
     differing = {graph.of(node) for node in suspects}
     reached = [output for output in graph.outputs if output in differing] or list(graph.outputs)
-    upstream = {op for output in reached for op in (output, *graph.ancestors(output))}
+    upstream = graph.above(reached).union(reached)
     found = next((node for node in suspects if graph.of(node) in upstream), None)
     return Difference(graph.of(found), graph, found is second.parted) if found is not None else None
 

@@ -84,9 +84,16 @@ class Parameters:
         """The parameter with this qualified name (any of a tied one's names)."""
         return self._by_name.get(name)
 
+    @cached_property
+    def _by_owner(self) -> dict[str, tuple[ParameterView, ...]]:
+        owned: dict[str, list[ParameterView]] = {}
+        for view in self.all:
+            owned.setdefault(view.module_path, []).append(view)
+        return {path: tuple(views) for path, views in owned.items()}
+
     def of_module(self, path: str) -> tuple[ParameterView, ...]:
         """The parameters that the module at `path` owns directly."""
-        return tuple(view for view in self.all if view.module_path == path)
+        return self._by_owner.get(path, ())
 
     def of_kind(self, *kinds: str) -> tuple[ParameterView, ...]:
         """The parameters of these kinds."""

@@ -188,7 +188,7 @@ def has_hidden_nonlinearity(graph: Graph) -> bool:
     weighted = [op for op in graph.ops if op.is_kind("linear-map", "recurrent", "embedding") and not op.in_loss]
     if any(op.is_kind("recurrent") for op in weighted):
         return True
-    return any(_is_nonlinear(above) for op in weighted for above in graph.ancestors(op)) and len(weighted) > 1
+    return len(weighted) > 1 and any(map(_is_nonlinear, graph.above(weighted)))
 
 
 def _is_nonlinear(op: Op) -> bool:

@@ -202,9 +202,13 @@ class BackwardStats:
         """Gradient with respect to this op's output, where it was measured."""
         return self._by_op.get(op) if op is not None else None
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, ParameterGradient]:
+        return {gradient.name: gradient for gradient in reversed(self.parameters)}
+
     def parameter(self, name: str) -> ParameterGradient | None:
         """Gradient of the parameter with this qualified name."""
-        return next((gradient for gradient in self.parameters if gradient.name == name), None)
+        return self._by_name.get(name)
 
     def require_loss(self) -> BackwardStats:
         """This, or Skip when the gradients are only those of a random projection."""

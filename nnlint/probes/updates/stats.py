@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -241,9 +241,13 @@ class StepStats:
         """Whether the scheduler is about to raise the rate."""
         return bool(self.schedule) and max(self.schedule) > 1.5 * self.schedule[0]
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, TrackedParameter]:
+        return {parameter.name: parameter for parameter in reversed(self.parameters)}
+
     def parameter(self, name: str) -> TrackedParameter | None:
         """The parameter with this qualified name."""
-        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+        return self._by_name.get(name)
 
 
 def _finite(numbers: Iterable[float | None]) -> tuple[float, ...]:

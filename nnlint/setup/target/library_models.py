@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from nnlint.setup.errors import SetupError
@@ -71,6 +72,9 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
         config = transformers.AutoConfig.from_pretrained(str(place), local_files_only=True, **kwargs)
     except Exception as error:
         raise SetupError("RUN001", f"{path} is no Hugging Face configuration: {error}") from error
+    if torch.get_default_device().type == "meta" and hasattr(config, "_experts_implementation"):
+        # The usual ones gather the tokens of each expert, whose number is a matter of values.
+        config._experts_implementation = "batched_mm"  # noqa: SLF001 the setting has no other name
     name = next(iter(getattr(config, "architectures", None) or ()), None)
     owner = getattr(transformers, name, None) if name is not None else None
     if owner is None:

@@ -59,7 +59,7 @@ def _in_sequence(view: ModuleView, graph: Graph) -> bool:
         return False
     first = calls[0]
     again = [op for op in calls[1:] if op.name == first.name and op.parameters == first.parameters]
-    return any(graph.reaches(first, op) for op in again)
+    return first in again or not graph.descendants(first).isdisjoint(again)
 
 
 def _finding(view: ModuleView, graph: Graph) -> Finding:

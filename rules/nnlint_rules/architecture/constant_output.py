@@ -66,7 +66,7 @@ def _upstream(forward: ForwardStats, where: LayerStats | None) -> tuple[str, ...
     """The modules whose work is lost: nothing of it reaches the output, and no gradient comes back."""
     graph = forward.graph
     ends = [where.op] if where is not None else graph.outputs
-    above = {op for end in ends for op in graph.ancestors(end)}
+    above = graph.above(ends)
     return tuple(dict.fromkeys(op.module_path for op in graph.ops if op in above and op.parameters))
 
 
@@ -89,10 +89,10 @@ def _start(forward: ForwardStats) -> LayerStats | None:
     no cause.
     """
     graph = forward.graph
-    upstream = {op for output in graph.outputs for op in (output, *graph.ancestors(output))}
+    upstream = graph.above(graph.outputs).union(graph.outputs)
     measured = [layer for layer in forward.layers if layer.op in upstream]
     varying = [layer.op for layer in measured if not _is_flat(layer, forward.samples)]
-    alive = {above for op in varying for above in graph.ancestors(op)}
+    alive = graph.above(varying)
     return next((layer for layer in measured if layer.op not in alive and _is_flat(layer, forward.samples)), None)
 
 

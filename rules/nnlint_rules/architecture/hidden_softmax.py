@@ -67,4 +67,4 @@ def _is_weight(layer: Op, graph: Graph) -> bool:
 
 
 def _has_layer_before(op: Op, graph: Graph) -> bool:
-    return any(above.is_kind("linear-map") for above in graph.ancestors(op))
+    return graph.follows(op, "linear-map")

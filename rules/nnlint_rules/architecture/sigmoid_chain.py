@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -62,9 +62,12 @@ def check(forward: ForwardStats, backward: BackwardStats, options: SigmoidChain)
 def _chains(forward: ForwardStats) -> Iterator[list[Op]]:
     """Longest chains of hidden saturating activations, in execution order."""
     graph = forward.graph
-    hidden = [op for op in graph.calls("saturating") if not op.in_loss and not _is_gate(op) and _is_hidden(op, forward)]
-    above = {op: _previous(op, set(hidden)) for op in hidden}
-    ends = [op for op in hidden if op not in above.values()]
+    before_layers = graph.above(op for op in graph.calls("linear-map") if not op.in_loss)
+    saturating = [op for op in graph.calls("saturating") if not op.in_loss]
+    hidden = dict.fromkeys(op for op in saturating if op in before_layers and not _is_gate(op))
+    above = {op: _previous(op, hidden) for op in hidden}
+    continued = set(above.values())
+    ends = [op for op in hidden if op not in continued]
     for end in ends:
         chain = [end]
         while (before := above[chain[-1]]) is not None:
@@ -82,7 +85,7 @@ def _layer_before(op: Op) -> Hashable:
     return current.parameters or (current.module_path, current.call_location)
 
 
-def _previous(op: Op, hidden: set[Op]) -> Op | None:
+def _previous(op: Op, hidden: Container[Op]) -> Op | None:
     """The saturating activation before this one, with at least one linear map and nothing that rescales between."""
     current = op.activations[0] if op.activations else None
     passed = 0
@@ -109,10 +112,6 @@ def _consumers(op: Op) -> list[Op]:
             waiting.extend(user.users)
         found.append(user)
     return found
-
-
-def _is_hidden(op: Op, forward: ForwardStats) -> bool:
-    return any(other.is_kind("linear-map") and not other.in_loss for other in forward.graph.descendants(op))
 
 
 def _gradient(op: Op, backward: BackwardStats) -> float | None:

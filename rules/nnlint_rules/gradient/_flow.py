@@ -37,7 +37,7 @@ def _ends(backward: BackwardStats) -> list[Op]:
     """The last layers before the loss (or the outputs): those from which no other layer with a gradient is reached."""
     graph = backward.graph
     layers = {op for op in graph.ops if is_layer(op) and not op.in_loss and backward.of(op) is not None}
-    above = {op for layer in layers for op in graph.ancestors(layer)}
+    above = graph.above(layers)
     return [op for op in graph.ops if op in layers and op not in above]
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.words import listed, paths
-from nnlint_rules.initialization._stacks import Layer, bias_of, layers, layers_below
+from nnlint_rules.initialization._stacks import Layer, bias_of, layers
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters, ParameterView
@@ -111,7 +111,7 @@ def _fixed(
     activation, stats, bias = layer.activation, forward.of(layer.op), bias_of(layer, parameters)
     if activation is None or bias is None or stats is None or not stats.finite or not bias.finite:
         return None
-    if not activation.is_kind("rectifier", "saturating") or not layers_below(activation) or _is_gate(graph, activation):
+    if not activation.is_kind("rectifier", "saturating") or not graph.precedes(activation, "linear-map") or _is_gate(graph, activation):
         return None
     # The output's deviation holds that of the biases among each other as well.
     spread = math.sqrt(max(stats.std**2 - bias.std**2, 0.0))

@@ -55,9 +55,11 @@ def sigmoid_sinks(losses: LossCalls) -> Iterator[LogitSink]:
 
 def _is_of_loss(losses: LossCalls, op: Op) -> bool:
     """Whether the op belongs to the loss (a dice or focal loss that takes logits): no layer comes after it."""
+    if not op.in_loss:
+        return False
     graph, upstream = losses.graph, loss_path(losses)
     layers = ("linear-map", "matmul", "recurrent", "attention", "norm", "embedding")
-    return op.in_loss and not any(after.is_kind(*layers) for after in graph.descendants(op) if after in upstream)
+    return not any(after.is_kind(*layers) for after in graph.descendants(op) if after in upstream)
 
 
 def are_distributions(call: MeasuredLoss) -> bool:

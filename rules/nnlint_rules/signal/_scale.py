@@ -46,7 +46,7 @@ def _is_of_frozen_norm(op: Op, graph: Graph) -> bool:
     if not any(_is_vector(source, channels) and _is_of_buffers(source) for source in op.inputs):
         return False
     # Before the first layer it is the data that is normalized.
-    return any(above.is_kind("linear-map") for above in graph.ancestors(op))
+    return graph.follows(op, "linear-map")
 
 
 def _is_of_buffers(op: Op) -> bool:

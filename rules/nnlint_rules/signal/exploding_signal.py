@@ -95,4 +95,4 @@ def _normalized_later(chain: Chain, forward: ForwardStats) -> bool:
     """Whether the chain is a residual stream that a norm takes up."""
     if not any(is_residual(link.op) for link in chain.links):
         return False
-    return any(op.is_kind("norm") for op in forward.graph.descendants(chain.last.op))
+    return forward.graph.precedes(chain.last.op, "norm")

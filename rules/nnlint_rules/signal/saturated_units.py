@@ -76,7 +76,7 @@ def _is_rare_event_head(layer: LayerStats, graph: Graph) -> bool:
     """A final sigmoid held near zero by a prior bias."""
     if not layer.op.is_kind("sigmoid") or layer.mean > 0.1:
         return False
-    return not any(op.is_kind("linear-map") for op in graph.descendants(layer.op))
+    return not graph.precedes(layer.op, "linear-map")
 
 
 def _has_unit_range(op: Op) -> bool:

@@ -131,3 +131,14 @@ def test_a_configuration_names_no_function_of_the_library(config):
     library("transformers")
     with pytest.raises(SetupError, match="is no model class"):
         resolve(f"hf:{config(architectures=['pipeline'])}")
+
+
+def test_experts_of_a_static_check_need_no_values(tmp_path):
+    library("transformers")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 200}
+    experts = {"num_key_value_heads": 2, "num_local_experts": 4, "architectures": ["MixtralForCausalLM"], "model_type": "mixtral"}
+    (tmp_path / "config.json").write_text(json.dumps({**sizes, **experts}))
+    report = check(f"hf:{tmp_path}", CheckSettings(static=True))
+    assert report.status == "ok"
+    assert report.subject["device"] == "meta"
+    assert loud(report) == []
