@@ -139,13 +139,16 @@ def measure(kind: str, size: int) -> dict[str, float]:
     Session.evidence, Session.measure = timed_evidence, timed_probe  # type: ignore[method-assign]
     with clock.part("rest"):
         report = engine.check(setup, CheckSettings(), registry=timed)
+    assert report.status == "ok", report.findings
+    return {**clock.spent, "whole check": sum(clock.spent.values()), "one training step": step_seconds(setup)}
+
+
+def step_seconds(setup: dict[str, Any]) -> float:
     begun = time.process_time()
     for _ in range(3):
         setup["loss"](setup["model"](setup["inputs"]), setup["targets"]).backward()
         setup["optimizer"].step()
-    step = (time.process_time() - begun) / 3
-    assert report.status == "ok", report.findings
-    return {**clock.spent, "whole check": sum(clock.spent.values()), "one training step": step}
+    return (time.process_time() - begun) / 3
 
 
 def in_own_process(kind: str, size: int) -> dict[str, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnlint import kinds as taxonomy
 from nnlint.capture.facts import RunFacts
 from nnlint.capture.loss_call import LossCall
+from nnlint.capture.walks import reached
 from nnlint.finding import Location
 
 if TYPE_CHECKING:
@@ -346,11 +347,11 @@ class Graph:
 
     def above(self, ops: Iterable[Op]) -> frozenset[Op]:
         """All ops that any of `ops` depends on: one walk, whatever their number."""
-        return self._closure(ops, lambda current: current.inputs)
+        return reached(ops, lambda current: current.inputs)
 
     def below(self, ops: Iterable[Op]) -> frozenset[Op]:
         """All ops that depend on any of `ops`: one walk, whatever their number."""
-        return self._closure(ops, lambda current: current.users)
+        return reached(ops, lambda current: current.users)
 
     def follows(self, op: Op, kind: str) -> bool:
         """Whether `op` depends on an op of this kind. Worked out once for all ops: a rule may ask it of each."""
@@ -363,17 +364,6 @@ class Graph:
         if kind not in self._before:
             self._before[kind] = self.above(other for other in self.ops if other.is_kind(kind))
         return op in self._before[kind]
-
-    @staticmethod
-    def _closure(ops: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:
-        seen: set[Op] = set()
-        waiting = [found for op in ops for found in step(op)]
-        while waiting:
-            current = waiting.pop()
-            if current not in seen:
-                seen.add(current)
-                waiting.extend(step(current))
-        return frozenset(seen)
 
     def reaches(self, source: Op, sink: Op) -> bool:
         """Whether `sink` depends on `source` (or is it)."""
