@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nnlint.setup.inputs.model_hints import Hint
-from nnlint.setup.inputs.signature import ForwardSignature
+from nnlint.setup.inputs.signature import ForwardSignature, base_of
 from nnlint.setup.training_setup import TrainingSetup
 
 _LENGTH = 16
@@ -23,9 +23,12 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 def is_huggingface(model: object) -> bool:
     """Whether the model follows the conventions of `transformers.PreTrainedModel`, told without importing it."""
-    if not hasattr(type(model), "main_input_name"):
+    if not isinstance(model, nn.Module):
         return False
-    return callable(getattr(getattr(model, "config", None), "to_dict", None))
+    model = base_of(model)
+    return hasattr(type(model), "main_input_name") and callable(
+        getattr(getattr(model, "config", None), "to_dict", None)
+    )
 
 
 def huggingface_changes(setup: TrainingSetup) -> dict[str, Any]:
@@ -33,7 +36,9 @@ def huggingface_changes(setup: TrainingSetup) -> dict[str, Any]:
 
     Fields that the user set stay as they are.
     """
-    changes = {name: value for name, value in _traits(setup.model).items() if name not in setup.model_fields_set}
+    changes = {
+        name: value for name, value in _traits(base_of(setup.model)).items() if name not in setup.model_fields_set
+    }
     takes = setup.loss is None and setup.own_loss is None and "labels" in ForwardSignature.of(setup.model).names
     if takes and isinstance(setup.targets, torch.Tensor) and setup.inputs is not None:
         inputs = setup.inputs
@@ -67,6 +72,7 @@ def expected_unexpected(model: nn.Module, name: str) -> bool:
 
 def huggingface_hints(model: nn.Module, samples: int) -> Iterator[Hint]:
     """Inputs to try, likeliest first: each with labels, so that the model computes its own loss, then without."""
+    model = base_of(model)
     # Spectrograms come with time or with bands first; only a trial tells.
     for bands_first in (False, True):
         guesser = _Guesser(model, samples, bands_first=bands_first)

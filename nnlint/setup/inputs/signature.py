@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from torch import nn
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    """The model that an adapter was put around, as PEFT keeps it; the model itself where there is none."""
+    inside = getattr(model, "get_base_model", None)
+    base = inside() if callable(inside) else model
+    return base if isinstance(base, nn.Module) else model
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,17 @@ class ForwardSignature:
 
     @classmethod
     def of(cls, model: nn.Module) -> ForwardSignature:
-        """Read from the instance's `forward`; open-ended where that cannot be read (scripted modules)."""
+        """Read from the instance's `forward`; open-ended where that cannot be read (scripted modules).
+
+        An adapter around another model that passes everything on (PEFT's) takes what that model takes.
+        """
         try:
             parameters = list(inspect.signature(model.forward).parameters.values())
         except (TypeError, ValueError):
             return cls(open_ended=True)
-        named = [p for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
+        if not any(p.kind in _NAMED for p in parameters) and (inner := base_of(model)) is not model:
+            return cls.of(inner)
+        named = [p for p in parameters if p.kind in _NAMED]
         return cls(
             required=tuple(p.name for p in named if p.default is p.empty),
             optional=tuple(p.name for p in named if p.default is not p.empty),
