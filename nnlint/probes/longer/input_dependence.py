@@ -114,10 +114,18 @@ def run_input_dependence(
         real=_settled(real_losses),
         blind=_settled(blind_losses),
         trained=_loss_now(setup, seed),
-        shuffled=_loss_now(shuffled, seed),
+        shuffled=_loss_now(shuffled, seed) if _stays_something(setup, shuffled) else None,
         steps=len(real_losses) - 1,
         samples=samples,
     )
+
+
+def _stays_something(setup: TrainingSetup, shuffled: TrainingSetup) -> bool:
+    """Whether targets, or labels among the inputs, stay in place: without them the shuffled batch is the same one in another order."""
+    if setup.targets is not None:
+        return True
+    pairs = zip(tensor_leaves(setup.inputs), tensor_leaves(shuffled.inputs), strict=True)
+    return any(before is after for (_, before), (_, after) in pairs)
 
 
 def _changed(setup: TrainingSetup, change: Callable[[torch.Tensor], torch.Tensor]) -> TrainingSetup:

@@ -324,3 +324,43 @@ def test_the_same_kind_of_data_has_no_gap():
 
 def test_validation_data_are_needed():
     assert reason("TRN006", mlp(), deep=True) == "no validation data given"
+
+
+class Ranking(nn.Module):
+    """Users with an item they took and one they did not, as BPR has them: no targets, every input moves along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(30, 8), nn.Embedding(40, 8)
+        for table in (self.user, self.item):
+            nn.init.normal_(table.weight, std=0.01)
+
+    def forward(self, user, taken, other):
+        return (self.user(user) * (self.item(taken) - self.item(other))).sum(-1)
+
+
+class Views(nn.Module):
+    """Two views of each sample, each other's only match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(12, 8)
+
+    def forward(self, one, other):
+        return self.net(one) @ self.net(other).t()
+
+
+@pytest.mark.parametrize("kind", ["ranking", "views"])
+def test_a_batch_without_targets_in_another_order_is_the_same_batch(kind: str) -> None:
+    torch.manual_seed(0)
+    if kind == "ranking":
+        model, inputs = Ranking(), tuple(torch.randint(0, high, (64,)) for high in (30, 40, 40))
+        loss = lambda out: -nn.functional.logsigmoid(out).sum()  # noqa: E731
+    else:
+        model, x = Views(), torch.randn(16, 12)
+        inputs, loss = (x, x + torch.randn(16, 12)), lambda out: nn.functional.cross_entropy(out, torch.arange(16))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    setup = {"model": model, "inputs": inputs, "loss": loss, "optimizer": optimizer}
+    report = nnlint.check(setup, select=["TRN005"], deep=True).results[0]
+    assert report.status == "ok"
+    assert report.findings == []
