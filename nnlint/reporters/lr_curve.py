@@ -28,7 +28,8 @@ def render(result: TargetReport, measured: Mapping[str, Any], *, width: int) -> 
     """
     facts = [str(result.subject[key]) for key in ("model", "loss", "optimizer") if result.subject.get(key)]
     lines = [f"{result.target}   {', '.join(facts)}"]
-    lines += [f"  assumed: {text}" for text in result.assumptions]
+    for text in result.assumptions:
+        lines += textwrap.wrap(f"assumed: {text}", width, initial_indent="  ", subsequent_indent="           ")
     lines += ["", *_said(measured, width), "", *curve(measured, width)]
     return "\n".join(lines) + "\n"
 

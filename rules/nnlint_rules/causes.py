@@ -103,6 +103,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "ARC008": ("ARC011", "ARC018", "TRN001"),  # batch-mixing
     "ARC009": (*OUTPUT_FIXED, "ARC008", "ARC018", "ARC021", "LOS008", "TRN001"),  # rnn-batch-first
     "ARC010": (*LEARNS_NOTHING, "ARC011", "ARC021", "GRD003", "LOS018", "SIG006"),  # constant-output
+    "ARC011": ("ARC032",),  # ignored-input: a mask that is not used
     "ARC012": STATISTICS_OFF,  # dropout-always-on
     "ARC013": ("ARC011",),  # stride-skips-input
     "ARC016": (*STATISTICS_OFF, "ARC017"),  # shared-norm

@@ -128,7 +128,7 @@ def setup(model: nn.Module) -> dict[str, Any]:
         (NoModules, "RUN010", "no modules"),
         (NoChildren, "RUN010", "no children"),
         (NoParameters, "RUN010", "no parameters"),
-        (NoTraining, "RUN010", "no training"),
+        (NoTraining, "RUN008", "no training"),
         (Cycle, "RUN010", "holds itself"),
         (lambda: Raises(Stop("stopped")), "RUN002", "stopped"),
         (lambda: Raises(Mute()), "RUN002", "Mute"),

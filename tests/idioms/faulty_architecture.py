@@ -157,7 +157,7 @@ def build_rebuilt_tensor():  # expect: ARC007
 # -------------------------------------------------------------------- samples mixed
 
 
-def build_view_for_permute():  # expect: ARC008 at rnn
+def build_view_for_permute():  # expect: ARC029 error at
     class Net(nn.Module):
         """(batch, time, features) turned into (time, batch, features) by view."""
 

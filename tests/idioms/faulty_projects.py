@@ -166,7 +166,7 @@ def build_hard_choice_of_an_expert():  # expect: ARC007
 # -------------------------------------------------------------------- samples mixed, time leaking
 
 
-def build_reshape_of_images_for_a_recurrence():  # expect: ARC008 at lstm
+def build_reshape_of_images_for_a_recurrence():  # expect: ARC029 error at
     class Rows(nn.Module):
         """(batch, rows, columns) reshaped to (rows, batch, columns), where a transposition is meant."""
 

@@ -184,7 +184,7 @@ def build_rate_of_a_billionth():  # expect: OPT004
     return classifier(model, table(), optimizer=torch.optim.SGD(model.parameters(), lr=1e-9))
 
 
-def build_epsilon_too_small_for_half_precision():  # expect: OPT008, TRN002 at 0
+def build_epsilon_too_small_for_half_precision():  # expect: OPT008 error
     model = mlp().half()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
     return classifier(model, table().half(), optimizer=optimizer)

@@ -12,7 +12,8 @@ _SELECTING = ("index", "merge", "concat", "embedding", "loss", "max-pool", "sele
 _SELECTING_NAMES = frozenset({"topk", "sort", "kthvalue", "mode", "cummax", "cummin", "maximum", "minimum", "fmax", "fmin"})
 #: From a sum to the division by it: views, casts, a small constant added.
 _STEPS = 4
-_NORMALIZING = ("softmax", "log-softmax", "unit-norm", "div", "norm", "attention")
+#: Norms with weights are not among them: one whose weight begins at zero gives a constant, too, until it is trained.
+_NORMALIZING = ("softmax", "log-softmax", "unit-norm", "div", "attention")
 
 
 def blocking_end(parameter: BlockedParameter) -> GradientEnd | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EndLabels(Options):
-    """Thresholds."""
+    """Thresholds. No calibration: one sample may end where the batch was cut, two that all lack the label are a habit."""
 
     samples: int = Field(2, description="samples that must hold the end token after their first position")
 

@@ -16,9 +16,9 @@ def check(failures: Failures) -> Iterator[Finding]:
     """The model's own code raised where nnlint only looked at it.
 
     ## What it does
-    Reports code of the target that raises when its modules, parameters or attributes are read, or when `train()` is called:
-    an overridden `named_modules`, a property, a `__getattr__` that raises anything but AttributeError, a module that holds
-    itself. It is reported once, at the line that raised.
+    Reports code of the target that raises when its modules, parameters or attributes are read: an overridden `named_modules`, a
+    property, a `__getattr__` that raises anything but AttributeError, a module that holds itself. It is reported once, at the
+    line that raised.
 
     ## Why is this bad?
     Optimizers, `state_dict`, checkpoints and every tool that walks over a model run into the same exception, and what had

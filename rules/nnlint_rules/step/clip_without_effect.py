@@ -67,7 +67,7 @@ def _why(events: Events, clip: Clip) -> tuple[str, str] | None:
         )
     if stepped and not clip.parameters & stepped:
         return "no optimizer steps the clipped parameters", "clip the parameters of the model that is trained"
-    held = {index for name, indices in clip.held.items() if name in stepped for index in indices}
+    held = {index for name, indices in clip.held.items() if not stepped or name in stepped for index in indices}
     if not held:
         later = [event for event in events.backwards if event.index > clip.index]
         return ("it comes before the backward", between) if later else None
