@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize(("target", "status"), [("net.py:build(softmax=True)", 1), ("net.py:build(seconds=0.02)", 0)])
+@pytest.mark.parametrize(("target", "status"), [("net.py:build(softmax=True)", 1), ("net.py:build(seconds=0.05)", 0)])
 def test_a_budget_ends_the_probes_and_the_rest_is_reported(folder, target, status):
     done = CliRunner().invoke(main, ["check", "--in-process", target, "--deep", "--budget", "3s", "--format", "json"])
     assert done.exit_code == status, done.output
