@@ -20,9 +20,12 @@ class Initial:
     def __init__(self) -> None:
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._optimizers: dict[int, tuple[Any, dict[Any, Any], list[dict[str, Any]]]] = {}
+        self._modes: dict[int, tuple[nn.Module, bool]] = {}
 
     def keep(self, module: nn.Module) -> None:
-        """Copy a module's parameters and buffers, where they are new."""
+        """Copy a module's parameters and buffers and note the modes it runs in, where they are new."""
+        for part in module.modules():
+            self._modes.setdefault(id(part), (part, part.training))
         for tensor in (*module.parameters(), *module.buffers()):
             self._keep(tensor)
 
@@ -59,6 +62,8 @@ class Initial:
                 for tensor, copy in self._tensors.values():
                     if tensor.shape == copy.shape:
                         tensor.detach().copy_(copy)
+            for part, training in self._modes.values():
+                part.training = training  # the script may have stopped in an evaluation
             for optimizer, state, groups in self._optimizers.values():
                 if any(optimizer is root for root in roots):
                     optimizer.state.clear()

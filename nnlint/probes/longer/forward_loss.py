@@ -95,6 +95,8 @@ class RectifierCounts(TorchFunctionMode):
     ) -> Any:
         """Run the call; count where it is a rectifier."""
         result = func(*args, **(kwargs or {}))
+        if torch.compiler.is_compiling():
+            return result  # a compiled part of the model: what is traced here would become part of it
         name = kinds.canonical(getattr(func, "__name__", ""))
         if "rectifier" in kinds.info(name).kinds and isinstance(result, torch.Tensor) and result.dim() > 1:
             self._found.append(self._dead(result.detach()))

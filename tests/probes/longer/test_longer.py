@@ -74,7 +74,7 @@ def test_labels_among_the_inputs_stay_where_they_are():
 @pytest.mark.parametrize(
     ("inputs", "targets", "reason"),
     [
-        (torch.randn(4, 20), torch.arange(4), "8 samples or more, the batch has 4"),
+        (torch.randn(4, 20), torch.arange(4), "needs 8 samples, got 4"),
         (torch.ones(32, 20), torch.arange(32) % 4, "all samples of the batch have the same input"),
     ],
 )

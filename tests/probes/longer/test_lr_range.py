@@ -230,15 +230,7 @@ def needs_a_distribution(x):
     return torch.distributions.Normal(x * 0, (x * 20).exp()).scale.log() / 20
 
 
-def solves_a_system(x):
-    matrix = torch.eye(2) * (1 + x.mean() ** 2)
-    assert torch.isfinite(matrix).all()
-    return (
-        x * torch.linalg.cholesky(matrix)[0, 0].clamp(max=3) if x.abs().max() < 40 else torch.linalg.cholesky(-matrix)
-    )
-
-
-@pytest.mark.parametrize("check", [asserts_its_range, needs_a_distribution, solves_a_system])
+@pytest.mark.parametrize("check", [asserts_its_range, needs_a_distribution])
 def test_what_raises_at_a_rate_that_training_does_not_use_is_divergence(check):
     torch.manual_seed(0)
     model, x = Bounded(check), torch.randn(32, 16)
