@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ def test_weights_and_biases_offline(report: nnlint.Report, tmp_path: Path, monke
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")
+    # wandb replaces these for the rest of the process; the tests after this one need the originals.
+    monkeypatch.setattr(sys, "exit", sys.exit)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(ValueError, match="no active run"):
         log_report(report)
     with wandb.init(mode="offline", project="nnlint", dir=str(tmp_path)) as run:
