@@ -5,9 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nnlint.finding import Level
-from nnlint.integrations.preflight import Policy, judged
-from nnlint.report import Report
+from nnlint.integrations.preflight import CheckBeforeTraining
 
 
 def _callback_class() -> type[Any]:
@@ -33,24 +31,14 @@ else:
     _Base = _callback_class()
 
 
-class NNLintCallback(_Base):
+class NNLintCallback(CheckBeforeTraining, _Base):
     """Check the module once, on the first training batch; training goes on bit for bit as without it.
 
-    Args:
-        policy: "fail" stops the fit with the report, "warn" only warns.
-        level: lowest level that counts.
-        **settings: as for `nnlint.check` (`select`, `ignore`, `deep`, ...).
-
-    Attributes:
-        report: the report of the check; None before it and on other ranks than 0.
+    Arguments and attributes are those of `CheckBeforeTraining`.
     """
 
-    def __init__(self, *, policy: Policy = "fail", level: Level | str = Level.ERROR, **settings: Any) -> None:
-        super().__init__()
-        self.policy = policy
-        self.level = level
-        self.settings = settings
-        self.report: Report | None = None
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._is_done = False
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
@@ -64,4 +52,4 @@ class NNLintCallback(_Base):
             schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
             if schedulers:
                 setup["scheduler"] = schedulers[0]
-        self.report = judged(setup, policy=self.policy, level=self.level, settings=self.settings)
+        self.check(setup)

@@ -77,6 +77,30 @@ def judged(
     return report
 
 
+class CheckBeforeTraining:
+    """What the trainers' callbacks share: their settings, and the report of their one check.
+
+    Args:
+        policy: "fail" stops the training with the report, "warn" only warns.
+        level: lowest level that counts.
+        **settings: as for `nnlint.check` (`select`, `ignore`, `deep`, ...).
+
+    Attributes:
+        report: the report of the check; None before it and on other ranks than 0.
+    """
+
+    def __init__(self, *, policy: Policy = "fail", level: Level | str = Level.ERROR, **settings: Any) -> None:
+        super().__init__()
+        self.policy = policy
+        self.level = level
+        self.settings = settings
+        self.report: Report | None = None
+
+    def check(self, setup: object) -> None:
+        """Check a setup and act on the verdict; see `judged`."""
+        self.report = judged(setup, policy=self.policy, level=self.level, settings=self.settings)
+
+
 def _rank() -> int:
     return _group().get_rank() if _group() is not None else 0
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnlint.finding import Level
-from nnlint.integrations.preflight import Policy, judged
-from nnlint.report import Report
+from nnlint.integrations.preflight import CheckBeforeTraining
 
 
 def _callback_class() -> type[Any]:
@@ -31,24 +29,11 @@ else:
     _Base = _callback_class()
 
 
-class NNLintTrainerCallback(_Base):
+class NNLintTrainerCallback(CheckBeforeTraining, _Base):
     """Check the model once when training begins; training goes on bit for bit as without it.
 
-    Args:
-        policy: "fail" stops the training with the report, "warn" only warns.
-        level: lowest level that counts.
-        **settings: as for `nnlint.check` (`select`, `ignore`, `deep`, ...).
-
-    Attributes:
-        report: the report of the check; None before it and on other ranks than 0.
+    Arguments and attributes are those of `CheckBeforeTraining`.
     """
-
-    def __init__(self, *, policy: Policy = "fail", level: Level | str = Level.ERROR, **settings: Any) -> None:
-        super().__init__()
-        self.policy = policy
-        self.level = level
-        self.settings = settings
-        self.report: Report | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002 - the Trainer's signature
         """Check with the Trainer's own model, loader, optimizer and schedule."""
@@ -59,4 +44,4 @@ class NNLintTrainerCallback(_Base):
             "scheduler": given.get("lr_scheduler"),
         }
         setup = {name: value for name, value in fields.items() if value is not None}
-        self.report = judged(setup, policy=self.policy, level=self.level, settings=self.settings)
+        self.check(setup)
