@@ -339,14 +339,15 @@ def _report(running: _Check) -> TargetReport:
         skipped=sorted(running.skipped, key=lambda skipped: skipped.code),
         timings={"total": time.perf_counter() - running.started},
     )
-    said = running.observed.assumptions if running.observed is not None else ()
+    observed = running.observed
+    said, seen = (observed.assumptions, dict(observed.measured)) if observed is not None else ((), {})
     if session is None:
-        return report.model_copy(update={"assumptions": list(said)})
+        return report.model_copy(update={"assumptions": list(said), "measurements": seen})
     timings = {**session.timings, **report.timings, **training_steps(session)}
     described = {
         "subject": subject_of(session),
         "assumptions": [*said, *session.setup.assumptions],
-        "measurements": measurements_of(session) | (details_of(session) if running.settings.details else {}),
+        "measurements": measurements_of(session) | (details_of(session) if running.settings.details else {}) | seen,
         "timings": timings,
     }
     return accepted_by_modules(report.model_copy(update=described), session.setup.model.named_modules(), running.rules)

@@ -17,6 +17,7 @@ from nnlint.observation.course import ObservationEnded
 from nnlint.observation.observed import Observed
 from nnlint.observation.setup_from_run import Reconstructed, reconstruct
 from nnlint.report import TargetReport
+from nnlint.timeline import timeline_of
 
 if TYPE_CHECKING:
     from nnlint.config import CheckSettings
@@ -104,6 +105,7 @@ class Judge:
             no_setup=self._why_no_setup(players or []),
             failed=(*self._failed(error), *self._lost(observation)) if alone else (),
             unless_explained=tuple(self._unanswered(observation)) if alone else (),
+            measured=_timeline(observation) if alone else {},
         )
         if player is None or player.setup is None:
             return engine.check(None, self.settings, registry=self.registry, observed=observed)
@@ -186,6 +188,11 @@ class Judge:
                 f"the script made {seen} while it was observed",
                 "start the script so that it reaches its training loop (fewer samples, no resumed state, the training command)",
             )
+
+
+def _timeline(observation: Observation) -> dict[str, Any]:
+    made = timeline_of(observation.events)
+    return {"timeline": made} if made else {}
 
 
 def _count(number: int, noun: str) -> str:

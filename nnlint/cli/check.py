@@ -23,13 +23,12 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be checked.
     """
-    from nnlint.cli.output import destination, require, write
+    from nnlint.cli.output import destination, is_drawn, require, write
 
     require_streams()
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
-    drawn = "html" in (options["style"], *(file.style for file in files))
-    run = prepared(targets, {**options, "details": drawn or None})
+    run = prepared(targets, {**options, "details": is_drawn(options["style"], files) or None})
     try:
         report = checked_report(run, options)
     except KeyboardInterrupt:

@@ -67,6 +67,11 @@ def require(style: str) -> None:
         raise Refusal("the HTML report needs Jinja2: pip install 'nnlint[html]'")
 
 
+def is_drawn(style: str, files: Sequence[Destination]) -> bool:
+    """Whether any of the reports is a page with pictures, which need details that are not measured otherwise."""
+    return "html" in (style, *(file.style for file in files))
+
+
 def wants_color(flag: bool | None) -> bool:  # noqa: FBT001 - three states: said yes, said no, said nothing
     """Whether standard output is styled: the flag, then NO_COLOR, then FORCE_COLOR, then the terminal decides."""
     if flag is not None:

@@ -36,14 +36,14 @@ def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> 
 
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be judged.
     """
-    from nnlint.cli.output import destination, require
+    from nnlint.cli.output import destination, is_drawn, require
 
     require_streams()
     if not command:
         raise click.UsageError("no script: write nnlint run train.py, or nnlint run -m package.train")
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
-    asked = prepared((command[0],), options)
+    asked = prepared((command[0],), {**options, "details": is_drawn(options["style"], files) or None})
     watch = _Watch(asked, options, files)
     error = _run_script(command, options, watch)
     context.exit(watch.finish(error))

@@ -27,6 +27,7 @@ class Observed:
         no_setup: why rules that need a setup are skipped, where there is none.
         failed: what went wrong with the script or its observation.
         unless_explained: what went wrong unless an error of the loop says why.
+        measured: entries of the report's measurements.
     """
 
     target: str
@@ -37,6 +38,7 @@ class Observed:
     no_setup: str = "no training setup could be made of what the script did"
     failed: tuple[Failure, ...] = ()
     unless_explained: tuple[Failure, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def judges(self, rule: Rule) -> bool:
         """Whether this target runs the rule."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ from nnlint.report import Report, ReportedFinding, SourceLocation, TargetReport
 from nnlint.reporters import render
 from nnlint.reporters.html.charts import charts_of, sparkline
 from nnlint.reporters.options import ReportOptions
+from tests.reporters.page import HOSTILE, Page
 
 # One process starts the browser once for all tests here.
 pytestmark = pytest.mark.xdist_group("browser")
-
-HOSTILE = "</script><img src=x onerror=\"document.title='broken'\"><b>&{{ 7*7 }}"
 
 
 def _layers(count: int = 6) -> list[dict[str, Any]]:
@@ -108,42 +105,6 @@ def drawn() -> Report:
     ]
     result = TargetReport(target="net.py:build", findings=findings, measurements=_measured(), subject={"model": "Net"})
     return Report(nnlint="0.1.0", torch="2.13.0", results=[result, TargetReport(target="clean.py:build")]).summarized()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium. It is part of the test environment: where it is missing, that is a failure and no skip."""
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert found is not None, "these tests need Chromium: apt-get install chromium"
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
-
-
-class Page:
-    """A rendered report in the browser, with everything it said or asked for."""
-
-    def __init__(self, browser: Any, report: Report, folder: Path, *, width: int = 1200, dark: bool = False) -> None:
-        file = folder / "report.html"
-        file.write_text(render("html", report, ReportOptions()), encoding="utf-8")
-        self.noise: list[str] = []
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-        )
-        self.page = context.new_page()
-        self.page.on("console", lambda message: self.noise.append(message.text))
-        self.page.on("pageerror", lambda error: self.noise.append(str(error)))
-        self.page.on(
-            "request", lambda request: self.noise.append(request.url) if request.url != file.as_uri() else None
-        )
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-ready]")
-
-    def visible(self) -> list[str]:
-        return [shown.inner_text().split()[1] for shown in self.page.query_selector_all(".finding:not([hidden]) h3")]
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (800, False), (1400, False)])

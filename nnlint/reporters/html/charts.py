@@ -39,7 +39,6 @@ def charts_of(result: TargetReport) -> list[Chart]:
         _learning_rates,
         _classes,
         _precision,
-        _timeline,
     )
     return [chart for make in makers if (chart := make(result, measured)) is not None]
 
@@ -242,29 +241,6 @@ def _classes(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
         {"label": "class", "names": [str(index) for index in range(len(counts))]},
         {"label": "targets", "from_zero": True},
         [_series("targets", counts, kind="bars")],
-    )
-
-
-def _timeline(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
-    """The order of events of an observed training script: one row for each kind, one column for each event."""
-    events = [event for event in measured.get("timeline") or [] if isinstance(event, Mapping)]
-    if not events:
-        return None
-    kinds = list(dict.fromkeys(str(event.get("kind")) for event in events))
-    series = [
-        _series(
-            kind,
-            [float(kinds.index(kind)) if str(event.get("kind")) == kind else None for event in events],
-            kind="points",
-        )
-        for kind in kinds
-    ]
-    names = [f"iteration {event.get('iteration')}, {event.get('line') or '?'}" for event in events]
-    return _chart(
-        _Text("timeline", "The observed iterations", "What the script did, in order."),
-        {"label": "event", "names": names},
-        {"label": "", "rows": kinds},
-        series,
     )
 
 

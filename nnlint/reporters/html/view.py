@@ -9,6 +9,8 @@ from nnlint.finding import Level
 from nnlint.report import ReportedFinding, TargetReport
 from nnlint.reporters.excerpt import source_lines
 from nnlint.reporters.html.charts import histograms_of, sparkline
+from nnlint.reporters.html.timeline import timeline_view
+from nnlint.reporters.html.words import shown
 from nnlint.reporters.json import plain
 from nnlint.reporters.options import ReportOptions
 
@@ -32,10 +34,11 @@ def target_view(result: TargetReport, index: int, options: ReportOptions) -> Vie
         "name": result.target,
         "verdict": verdict(result),
         "level": _worst(result),
-        "subject": [(key, _shown(value)) for key, value in result.subject.items() if value not in (None, "")],
+        "subject": [(key, shown(value)) for key, value in result.subject.items() if value not in (None, "")],
         "assumptions": result.assumptions,
         "findings": [_finding(finding, number, result, options) for number, finding in enumerate(result.findings)],
         "skipped": result.skipped,
+        "timeline": timeline_view(result, f"target-{index}"),
         "layers": _layer_table(result),
         "tree": module_tree(result),
         "timings": [(name, f"{seconds:.3g}") for name, seconds in result.timings.items()],
@@ -85,7 +88,7 @@ def _finding(finding: ReportedFinding, number: int, result: TargetReport, option
         ]
         if location is not None
         else [],
-        "evidence": [(key, _shown(value)) for key, value in finding.evidence.items()],
+        "evidence": [(key, shown(value)) for key, value in finding.evidence.items()],
         "fix": finding.fix,
         "symptoms": finding.symptoms,
         "trace": finding.trace or "",
@@ -151,7 +154,7 @@ def _layer_table(result: TargetReport) -> View:
                 "name": str(row.get("layer", "")),
                 "op": str(row.get("op", "")),
                 "level": marked.get(str(row.get("layer", "")), ""),
-                "cells": [_shown(row.get(key)) for key, _ in columns],
+                "cells": [shown(row.get(key)) for key, _ in columns],
                 "sparks": {name: sparkline(counts) for name, counts in histograms.items()},
                 "histograms": plain(histograms),
             }
@@ -210,20 +213,3 @@ def _levels(result: TargetReport) -> dict[str, str]:
 def _graver(first: str, second: str) -> str:
     order = ["", "info", "warning", "error"]
     return max(first, second, key=order.index)
-
-
-def _shown(value: Any) -> str:
-    """A value for a reader: three significant digits, thousands with a thin space, nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(item) for item in value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return str(value)

@@ -79,13 +79,13 @@
       plugins: [overlay(chart)],
       scales: {
         x: { time: false, distr: chart.x.log ? 3 : 1, ...(names ? { range: [-0.6, names.length - 0.4] } : {}) },
-        y: { distr: chart.y.log ? 3 : 1, range: chart.y.rows ? [-0.5, chart.y.rows.length - 0.5] : range },
+        y: { distr: chart.y.log ? 3 : 1, range },
       },
       axes: [
         { ...axis, size: names ? 60 : 40, label: names ? undefined : chart.x.label, labelSize: 18, rotate: names ? -40 : 0, splits: splits(chart.x.log),
           values: (_, ticks) => ticks.map((tick) => names ? (Number.isInteger(tick) && names[tick] !== undefined ? short(names[tick]) : "") : shown(tick)) },
-        { ...axis, size: chart.y.rows ? 90 : 56, splits: chart.y.rows ? () => chart.y.rows.map((_, index) => index) : splits(chart.y.log),
-          values: (_, ticks) => ticks.map((tick) => chart.y.rows ? chart.y.rows[tick] : shown(tick)) },
+        { ...axis, size: 56, splits: splits(chart.y.log),
+          values: (_, ticks) => ticks.map(shown) },
       ],
       series: [{ label: chart.x.label, value: (_, value) => value == null ? "" : names ? names[Math.round(value)] : shown(value) }, ...chart.series.map((item, index) => series(chart, item, index))],
       cursor: { drag: { x: true, y: false } },
