@@ -4,91 +4,61 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from nnlint.evidence import PROBES
 from nnlint.finding import Level
 from nnlint.provenance import MODEL_LIBRARIES
+from nnlint.units import seconds, size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 FILE_NAME = "pyproject.toml"
 
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*")
+_FILE_TARGET = re.compile(r"(.+\.py):(.*)", re.DOTALL)
+#: Settings that add up: the file's, those of a target's entry and those of the command line.
+ADDED = ("extend_select", "ignore")
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names the file and the key."""
 
 
-def seconds(duration: str | float) -> float:
-    """Seconds in `60s`, `2m`, `1.5h`, `500ms` or a plain number.
-
-    Raises:
-        ValueError: not a duration, or not above zero.
-    """
-    match = _DURATION.fullmatch(str(duration))
-    if match is None:
-        raise ValueError(f"{duration!r} is not a duration such as 60s, 2m or 1h")
-    value = float(match[1]) * _UNITS[match[2]]
-    if value <= 0 or not math.isfinite(value):
-        raise ValueError(f"{duration!r} is not above zero")
-    return value
-
-
-def size(text: str | float) -> int:
-    """Bytes in `800M`, `4G`, `4GiB` or a plain number; units are powers of 1024.
-
-    Raises:
-        ValueError: not a size, or not above zero.
-    """
-    match = _SIZE.fullmatch(str(text))
-    if match is None:
-        raise ValueError(f"{text!r} is not a size such as 800M or 4G")
-    value = int(float(match[1]) * 1024 ** "KMGT".find(match[2].upper()) * 1024) if match[2] else int(float(match[1]))
-    if value <= 0:
-        raise ValueError(f"{text!r} is not above zero")
-    return value
-
-
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Shared(_Settings):
-    """The keys of a configuration file that the command line and the Python API know too."""
+class _OfTarget(_Settings):
+    """The keys that a single target may have of its own; the file, the command line and the Python API know them too."""
 
     select: tuple[str, ...] = Field(default=(), description="rules to run: codes, names, prefixes, ALL; empty for all")
     extend_select: tuple[str, ...] = Field(default=(), description="rules to run besides those of `select`")
     ignore: tuple[str, ...] = Field(default=(), description="rules not to run")
     fail_on: Level | None = Field(default=Level.ERROR, description="lowest level that fails the check, or never")
-    seed: int = Field(default=0, ge=0)
-    device: str | None = None
+    device: str | None = Field(default=None, description="where to measure: cpu, cuda:0, ...; where the model is if not set")
     static: bool = Field(default=False, description="run nothing on real values")
     deep: bool = Field(default=False, description="run the longer probes too")
     probes: tuple[str, ...] = Field(default=(), description="single longer probes to run without `deep`")
     budget: float | None = Field(default=None, description="what the probes of one target may take: seconds, 60s, 2m")
     input: tuple[str, ...] = Field(default=(), description="example inputs, one specification for each argument")
-    loss: str | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-    classes: int | None = Field(default=None, ge=1)
-    weights: str | None = None
-    libraries: tuple[str, ...] = Field(
-        default=tuple(MODEL_LIBRARIES),
-        description="import names of model libraries; what they chose is judged leniently",
-    )
+    loss: str | None = Field(default=None, description="loss of a target that defines none: a name or module:attribute")
+    batch_size: int | None = Field(default=None, ge=1, description="samples in a generated batch")
+    classes: int | None = Field(default=None, ge=1, description="number of classes, if it cannot be inferred")
+    weights: str | None = Field(default=None, description="checkpoint to load into the model")
     rules: dict[str, dict[str, Any]] = Field(default={}, description="options of single rules, and their `level`")
 
     @field_validator("fail_on", mode="before")
@@ -107,7 +77,17 @@ class _Shared(_Settings):
     @field_validator("budget", mode="before")
     @classmethod
     def _seconds(cls, value: object) -> object:
-        return seconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+        return _as_seconds(value)
+
+
+class _Shared(_OfTarget):
+    """The keys of a configuration file that the command line and the Python API know too."""
+
+    seed: int = Field(default=0, ge=0, description="seed of everything random: same seed, same report")
+    libraries: tuple[str, ...] = Field(
+        default=tuple(MODEL_LIBRARIES),
+        description="import names of model libraries; what they chose is judged leniently",
+    )
 
 
 class CheckSettings(_Shared):
@@ -121,34 +101,88 @@ class CheckSettings(_Shared):
 
 
 class Override(_Settings):
-    """Findings that are not reported for some targets or modules, and why."""
+    """Findings that some targets or modules have on purpose: not reported there, or at another level, and why."""
 
-    target: str = "*"
-    module: str = "*"
-    ignore: tuple[str, ...] = Field(min_length=1)
-    reason: str = Field(min_length=1)
+    target: str | tuple[str, ...] = Field(default="*", description="glob of targets, or several")
+    module: str | tuple[str, ...] = Field(default="*", description="glob of module paths, or several")
+    ignore: tuple[str, ...] = Field(default=(), description="rules whose findings are not reported")
+    levels: dict[str, Level] = Field(default={}, description="rule -> level that its findings are reported at")
+    reason: str = Field(description="why; the report repeats it")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.reason.strip():
+            raise ValueError("reason is empty: say why")
+        if not (self.ignore or self.levels):
+            raise ValueError("neither ignore nor levels is given")
+        return self
+
+    def is_about(self, target: str, module: str) -> bool:
+        """Whether the entry covers this module of this target."""
+        return self.covers(target) and _any_glob(self.module, module)
+
+    def covers(self, target: str) -> bool:
+        """Whether the entry speaks of this target."""
+        return _any_glob(self.target, target)
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """The rules it names."""
+        return (*self.ignore, *self.levels)
 
 
-class FileSettings(_Shared):
-    """Every key of `[tool.nnlint]`."""
-
-    targets: tuple[str, ...] = ()
-    baseline: str | None = Field(default=None, description="file of known findings, which are not reported again")
+class _Limited(_Settings):
     timeout: float | None = Field(default=None, description="seconds after which the check of one target is stopped")
     memory_limit: int | None = Field(default=None, description="what one target may allocate: bytes, 800M, 4G")
-    jobs: int = Field(default=1, ge=1, description="how many targets are checked at a time")
-    overrides: tuple[Override, ...] = ()
-    expect: dict[str, str] = Field(default={}, description='"CODE module-glob" of a known finding -> reason')
 
     @field_validator("timeout", mode="before")
     @classmethod
     def _timeout_seconds(cls, value: object) -> object:
-        return cls._seconds(value)
+        return _as_seconds(value)
 
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _bytes(cls, value: object) -> object:
         return size(value) if isinstance(value, str) else value
+
+
+class TargetSettings(_OfTarget, _Limited):
+    """An entry of `targets`: a target, and what is set for it alone."""
+
+    target: str = Field(min_length=1, description="the target, as on the command line")
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the entry sets, by field name."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set - {"target"})}
+
+
+class FileSettings(_Shared, _Limited):
+    """Every key of `[tool.nnlint]`."""
+
+    targets: tuple[TargetSettings, ...] = Field(
+        default=(), description="what is checked if the command line names nothing: targets, or tables with options"
+    )
+    baseline: str | None = Field(default=None, description="file of known findings, which are not reported again")
+    jobs: int = Field(default=1, ge=1, description="how many targets are checked at a time")
+    overrides: tuple[Override, ...] = Field(default=(), description="findings accepted for targets or modules, and why")
+    expect: dict[str, str] = Field(default={}, description='"CODE module-glob" of a known finding -> reason')
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"target": entry} if isinstance(entry, str) else entry for entry in value]
+
+    @field_validator("targets")
+    @classmethod
+    def _once(cls, value: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
+        names = [entry.target for entry in value]
+        for entry in value:
+            if entry.own and names.count(entry.target) > 1:
+                raise ValueError(f"{entry.target} is listed twice")
+        return value
 
     @field_validator("expect")
     @classmethod
@@ -161,6 +195,14 @@ class FileSettings(_Shared):
         return value
 
 
+def _any_glob(globs: str | tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, glob) for glob in ((globs,) if isinstance(globs, str) else globs))
+
+
+def _as_seconds(value: object) -> object:
+    return seconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
 @dataclass(frozen=True)
 class Config:
     """What a configuration file says; all defaults when there is none."""
@@ -171,7 +213,7 @@ class Config:
     @property
     def targets(self) -> tuple[str, ...]:
         """Targets to check when the command line names none."""
-        return self.values.targets
+        return tuple(entry.target for entry in self.values.targets)
 
     @property
     def suppressions(self) -> tuple[Override, ...]:
@@ -184,18 +226,42 @@ class Config:
         folder = self.file.resolve().parent if self.file is not None else None
         return None if folder == Path.cwd() else folder
 
-    def settings(self, changes: Mapping[str, object]) -> CheckSettings:
-        """The settings of the file with `changes` from the command line.
+    def own(self, target: str, start: Path | None = None) -> TargetSettings | None:
+        """The entry of `targets` with options for this target, if there is one.
 
-        The file's `input` speaks for every target, so it is used only where a target has no inputs of its own.
+        Args:
+            target: as it was named.
+            start: what a target that is a file starts from; None for the configuration's folder.
+        """
+        base = self.folder or Path.cwd()
+        wanted = _identity(target, start or base)
+        return next((entry for entry in self.values.targets if entry.own and _identity(entry.target, base) == wanted), None)
+
+    def settings(
+        self,
+        changes: Mapping[str, object],
+        *,
+        target: TargetSettings | None = None,
+        added: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> CheckSettings:
+        """The settings of the file, then of a target's own entry, then `changes` from the command line.
+
+        The file's `input` speaks for every target, so it is used only where a target has no inputs of its own. What an
+        entry ignores or selects besides adds up with the file's, and so does `added` of the command line.
 
         Raises:
             ConfigError: a changed value is not valid.
         """
         kept = {name: getattr(self.values, name) for name in _Shared.model_fields}
         kept |= {"input": (), "default_input": self.values.input}
-        if self.folder is not None and self.values.weights is not None:
-            kept["weights"] = str(self.folder / Path(self.values.weights).expanduser())
+        own = {name: value for name, value in (target.own if target else {}).items() if name in _OfTarget.model_fields}
+        for name in ADDED:
+            own[name] = (*kept[name], *own.get(name, ()), *added.get(name, ()))
+        rules = own.get("rules", {})
+        own["rules"] = {code: {**kept["rules"].get(code, {}), **rules.get(code, {})} for code in {**kept["rules"], **rules}}
+        kept |= own
+        if self.folder is not None and kept["weights"] is not None:
+            kept["weights"] = str(self.folder / Path(kept["weights"]).expanduser())
         try:
             return CheckSettings.model_validate({**kept, **changes})
         except ValidationError as error:
@@ -218,6 +284,12 @@ def load(file: Path | None = None, *, start: Path | None = None) -> Config:
             if table is not None:
                 return _parsed(candidate, table)
     return Config(None, FileSettings())
+
+
+def _identity(target: str, base: Path) -> str:
+    """The target with its file, if it is one, as an absolute path."""
+    match = _FILE_TARGET.fullmatch(target)
+    return f"{(base / Path(match[1]).expanduser()).resolve()}:{match[2]}" if match else target
 
 
 def suggestion(unknown: str, known: list[str]) -> str:
@@ -260,9 +332,10 @@ def _parsed(file: Path, table: dict[str, Any]) -> Config:
 def _normalized(file: Path, table: dict[str, Any]) -> dict[str, Any]:
     """The table with snake_case keys, down to the options of rules."""
     values = _snake(file, table)
-    overrides, rules = values.get("overrides"), values.get("rules")
-    if isinstance(overrides, list):
-        values["overrides"] = [_snake(file, entry) if isinstance(entry, dict) else entry for entry in overrides]
+    for name in ("overrides", "targets"):
+        if isinstance(values.get(name), list):
+            values[name] = [_normalized(file, entry) if isinstance(entry, dict) else entry for entry in values[name]]
+    rules = values.get("rules")
     if isinstance(rules, dict):
         values["rules"] = {
             code: _snake(file, options) if isinstance(options, dict) else options for code, options in rules.items()
@@ -291,6 +364,7 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _nearest_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    owner = Override if detail["loc"][0] == "overrides" else model
+    owners: dict[object, type[BaseModel]] = {"overrides": Override, "targets": TargetSettings}
+    owner = owners.get(detail["loc"][0], model) if len(detail["loc"]) > 1 else model
     known = [name.replace("_", "-") for name in owner.model_fields]
     return suggestion(str(detail["loc"][-1]).replace("_", "-"), known)

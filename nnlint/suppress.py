@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from nnlint.config import Override
@@ -36,21 +35,39 @@ def apply(results: Sequence[TargetReport], overrides: Sequence[Override] = ()) -
     reported, unless a rule that it names was skipped: then nobody knows.
     """
     used: set[int] = set()
-    cleaned = []
+    cleaned, warnings = [], []
     for result in results:
         kept, lines = [], []
         for finding in result.findings:
             number = _override(result.target, finding, overrides)
-            reason = _comment_reason(finding) if number is None else overrides[number].reason
+            comment = _comment(finding) if number is None else None
             if number is not None:
                 used.add(number)
-            if reason is None:
-                kept.append(finding)
+                lines.append(_line(finding, overrides[number].reason))
+            elif comment is not None:
+                lines.append(_line(finding, comment or "no reason given"))
+                warnings += [] if comment else [_unexplained(finding)]
             else:
-                lines.append(_line(finding, reason))
+                kept.append(_leveled(result.target, finding, overrides, used, lines))
         cleaned.append(_without(result, kept, lines))
     unused = (entry for number, entry in enumerate(overrides) if number not in used)
-    return Suppressed(tuple(cleaned), tuple(_unused(unused, results)))
+    return Suppressed(tuple(cleaned), (*dict.fromkeys(warnings), *_unused(unused, results)))
+
+
+def _leveled(
+    target: str, finding: ReportedFinding, overrides: Sequence[Override], used: set[int], lines: list[str]
+) -> ReportedFinding:
+    """The finding at the level that the first entry about it gives; the entry is used then, and a line says so."""
+    if finding.code.startswith("RUN"):
+        return finding
+    for number, entry in enumerate(overrides):
+        level = next((level for rule, level in entry.levels.items() if names(rule, finding.code, finding.name)), None)
+        if level is not None and entry.is_about(target, finding.module):
+            used.add(number)
+            place = f" at {finding.module}" if finding.module else ""
+            lines.append(f"{finding.code} {finding.name}{place} is reported as {level.value}: {entry.reason}")
+            return finding.model_copy(update={"level": level})
+    return finding
 
 
 def accepted_by_modules(
@@ -67,20 +84,20 @@ def accepted_by_modules(
         rules: what was run.
     """
     entries, lines = _module_entries(modules)
-    used: set[Override] = set()
+    used: set[int] = set()
     kept = []
     for finding in result.findings:
-        inside = [entry for entry in entries if _is_inside(finding.module, entry.module)]
-        number = _override(result.target, finding, [entry.model_copy(update={"module": "*"}) for entry in inside])
-        if number is None:
+        inside = [number for number, entry in enumerate(entries) if _is_inside(finding.module, str(entry.module))]
+        at = _override(result.target, finding, [entries[number].model_copy(update={"module": "*"}) for number in inside])
+        if at is None:
             kept.append(finding)
         else:
-            used.add(inside[number])
-            lines.append(_line(finding, inside[number].reason))
+            used.add(inside[at])
+            lines.append(_line(finding, entries[inside[at]].reason))
     skipped = {rule.code for rule in result.skipped}
     judged = [rule for rule in rules if rule.code not in skipped]
-    for entry in entries:
-        if entry in used or result.status == "failed":
+    for number, entry in enumerate(entries):
+        if number in used or result.status == "failed":
             continue
         named = [rule for rule in rules if names(entry.ignore[0], rule.code, rule.name)]
         if named and all(rule in judged for rule in named):
@@ -96,7 +113,7 @@ def _module_entries(modules: Iterable[tuple[str, object]]) -> tuple[list[Overrid
         if given is None:
             continue
         if isinstance(given, Mapping) and all(
-            isinstance(part, str) and part for pair in given.items() for part in pair
+            isinstance(part, str) and part.strip() for pair in given.items() for part in pair
         ):
             entries += [Override(module=path, ignore=(selector,), reason=reason) for selector, reason in given.items()]
         else:
@@ -124,23 +141,27 @@ def _override(target: str, finding: ReportedFinding, overrides: Sequence[Overrid
     if finding.code.startswith("RUN"):
         return None
     for number, entry in enumerate(overrides):
-        if (
-            any(names(selector, finding.code, finding.name) for selector in entry.ignore)
-            and fnmatchcase(target, entry.target)
-            and fnmatchcase(finding.module, entry.module)
-        ):
+        named = any(names(selector, finding.code, finding.name) for selector in entry.ignore)
+        if named and entry.is_about(target, finding.module):
             return number
     return None
 
 
-def _comment_reason(finding: ReportedFinding) -> str | None:
-    """The reason given in a comment on the finding's line; None where no comment accepts the finding."""
+def _comment(finding: ReportedFinding) -> str | None:
+    """The reason given in a comment on the finding's line, or ""; None where no comment accepts the finding."""
     if finding.location is None or finding.code.startswith("RUN"):
         return None
     match = _COMMENT.search(_source_line(finding.location))
     if match is None or not any(names(part.strip(), finding.code, finding.name) for part in match[1].split(",")):
         return None
-    return match[2].strip(" -:") or "no reason given"
+    return match[2].strip(" -:")
+
+
+def _unexplained(finding: ReportedFinding) -> str:
+    """What is said of a comment that accepts the finding and does not say why."""
+    assert finding.location is not None
+    place = f"{finding.location.file}:{finding.location.line}"
+    return f"{place}: `# nnlint: disable={finding.code}` gives no reason: write it after the code"
 
 
 def _source_line(location: SourceLocation) -> str:
@@ -158,12 +179,13 @@ def _line(finding: ReportedFinding, reason: str) -> str:
 
 def _unused(entries: Iterable[Override], results: Sequence[TargetReport]) -> Iterator[str]:
     for entry in entries:
-        concerned = [result for result in results if fnmatchcase(result.target, entry.target)]
+        concerned = [result for result in results if entry.covers(result.target)]
         undecided = any(
             result.status == "failed"
-            or any(names(selector, rule.code, rule.name) for rule in result.skipped for selector in entry.ignore)
+            or any(names(selector, rule.code, rule.name) for rule in result.skipped for selector in entry.selectors)
             for result in concerned
         )
         if concerned and not undecided:
-            place = "" if entry.module == "*" else f" at {entry.module}"
-            yield f"unused suppression: {', '.join(entry.ignore)}{place} ({entry.reason})"
+            modules = entry.module if isinstance(entry.module, str) else ", ".join(entry.module)
+            place = "" if modules == "*" else f" at {modules}"
+            yield f"unused suppression: {', '.join(entry.selectors)}{place} ({entry.reason})"

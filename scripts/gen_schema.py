@@ -1,15 +1,20 @@
-"""Write docs/reference/report.schema.json from the report's pydantic model. `--check` compares and writes nothing."""
+"""Write the JSON Schemas of the report and of the configuration, and the page of its keys, from the pydantic models.
+
+`--check` compares and writes nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from nnlint import config_keys
 from nnlint.report import SCHEMA_VERSION, Report
 
-FILE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "report.schema.json"
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 
 def schema() -> str:
@@ -22,18 +27,29 @@ def schema() -> str:
     return json.dumps({**head, **{key: value for key, value in described.items() if key != "title"}}, indent=2) + "\n"
 
 
+def files() -> Mapping[str, str]:
+    """The generated files by name."""
+    return {
+        "report.schema.json": schema(),
+        "configuration.schema.json": json.dumps(config_keys.schema(), indent=2) + "\n",
+        "configuration-keys.md": config_keys.page(),
+    }
+
+
 def main() -> int:
-    """0 when the file is fresh or was written, 1 when `--check` finds it stale."""
+    """0 when the files are fresh or were written, 1 when `--check` finds one stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    fresh = schema()
-    if not parser.parse_args().check:
-        FILE.write_text(fresh, encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == fresh:
-        return 0
-    print(f"{FILE.name} is stale: run scripts/gen_schema.py")
-    return 1
+    only_compare = parser.parse_args().check
+    stale = 0
+    for name, fresh in files().items():
+        file = FOLDER / name
+        if only_compare and not (file.is_file() and file.read_text(encoding="utf-8") == fresh):
+            print(f"{name} is stale: run scripts/gen_schema.py")
+            stale = 1
+        elif not only_compare:
+            file.write_text(fresh, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def validate(settings: CheckSettings, registry: Registry) -> None:
         raise Refusal("the selection leaves no rule to run")
 
 
-def unknown_ignores(settings: CheckSettings, overrides: Iterable[Override], registry: Registry) -> Iterator[str]:
+def unknown_ignores(ignores: Iterable[str], overrides: Iterable[Override], registry: Registry) -> Iterator[str]:
     """What to say about rules that are ignored and unknown: a warning, since another version may know them."""
-    ignored = [*settings.ignore, *(selector for entry in overrides for selector in entry.ignore)]
+    ignored = [*ignores, *(selector for entry in overrides for selector in entry.selectors)]
     for selector in dict.fromkeys(ignored):
         try:
             registry.matching([selector])

@@ -35,7 +35,7 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
     write(report, options["style"], files, report_options(run.registry, options))
-    status = report.exit_status(run.settings.fail_on)
+    status = run.status(report)
     if status:
-        click.echo(f"nnlint: exit status {status}: {why(report, run.settings)}", err=True)
+        click.echo(f"nnlint: exit status {status}: {why(report, run)}", err=True)
     context.exit(status)

@@ -14,28 +14,60 @@ from nnlint.cli.errors import Refusal
 
 if TYPE_CHECKING:
     from nnlint.baseline import Baseline
-    from nnlint.config import CheckSettings, Config
+    from nnlint.config import CheckSettings, Config, TargetSettings
+    from nnlint.finding import Level
     from nnlint.registry import Registry
-    from nnlint.report import Report, TargetReport
+    from nnlint.report import Report, ReportedFinding, TargetReport
     from nnlint.reporters.options import ReportOptions
-    from nnlint.worker import Limits
+    from nnlint.worker import Limits, Task
 
 _REPLACED = (
     "input", "loss", "batch_size", "classes", "weights", "device", "seed", "select", "fail_on", "static", "deep",
     "probes", "budget", "details",
 )  # fmt: skip
-_ADDED = ("extend_select", "ignore")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A check that may begin: everything that can be wrong before is not."""
+    """A check that may begin: everything that can be wrong before is not.
 
-    targets: tuple[str, ...]
+    Attributes:
+        tasks: the targets, each with its settings and limits.
+        settings: those of a target that has none of its own.
+        config: the configuration.
+        registry: the rules.
+        baseline: the known findings.
+    """
+
+    tasks: tuple[Task, ...]
     settings: CheckSettings
     config: Config
     registry: Registry
     baseline: Baseline | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets, in the order of the reports."""
+        return tuple(task.target for task in self.tasks)
+
+    def fail_on(self, result: TargetReport) -> Level | None:
+        """The level that fails the check of the report's target; a player's report is named `target:player`."""
+        for task in self.tasks:
+            if result.target == task.target or result.target.startswith(f"{task.target}:"):
+                return task.settings.fail_on
+        return self.settings.fail_on
+
+    def failing(self, report: Report) -> list[ReportedFinding]:
+        """The findings at or above the level that fails the check of their target."""
+        found = []
+        for result in report.results:
+            level = self.fail_on(result)
+            found += [finding for finding in result.findings if level is not None and finding.level.at_least(level)]
+        return found
+
+    def status(self, report: Report) -> int:
+        """The exit status."""
+        return report.exit_status(None) or int(bool(self.failing(report)))
 
 
 def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_baseline: bool = True) -> Run:
@@ -45,30 +77,40 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
         Refusal: usage or configuration are wrong.
     """
     from nnlint.cli.catalogue import load_rules, unknown_ignores, validate
-    from nnlint.config import ConfigError, load
+    from nnlint.config import ADDED, ConfigError, load
 
     try:
         config = load(options["config"])
-        settings = config.settings(_changes(options, config) | _place(targets, options, config))
+        changes = {name: options[name] for name in _REPLACED if options.get(name) not in (None, ())}
+        changes |= _place(targets, options, config)
+        added = {name: options[name] for name in ADDED}
+        settings = config.settings(changes, added=added)
+        chosen = dict.fromkeys(targets or config.targets)
+        entries = {target: config.own(target, Path.cwd() if targets else None) for target in chosen}
+        own = {target: config.settings(changes, target=entry, added=added) for target, entry in entries.items()}
     except ConfigError as error:
         raise Refusal(str(error)) from error
-    chosen = targets or config.targets
     if not chosen:
         raise click.UsageError("no target: name one, such as mymodel:build_fn, or set targets in [tool.nnlint]")
     registry = load_rules()
-    validate(settings, registry)
-    for warning in unknown_ignores(settings, config.suppressions, registry):
+    for judged in (settings, *(own[target] for target, entry in entries.items() if entry is not None)):
+        validate(judged, registry)
+    ignored = [selector for judged in (settings, *own.values()) for selector in judged.ignore]
+    for warning in unknown_ignores(ignored, config.suppressions, registry):
         warn(warning)
     known = _baseline(options, config) if with_baseline else None
-    return Run(tuple(dict.fromkeys(chosen)), settings, config, registry, known)
+    tasks = tuple(_task(target, own[target], options, config, entry) for target, entry in entries.items())
+    return Run(tasks, settings, config, registry, known)
 
 
-def _changes(options: Mapping[str, Any], config: Config) -> dict[str, object]:
-    """What the command line says otherwise than the configuration."""
-    changes = {name: options[name] for name in _REPLACED if options.get(name) not in (None, ())}
-    for name in _ADDED:
-        changes[name] = (*getattr(config.values, name), *options[name])
-    return changes
+def _task(
+    target: str, settings: CheckSettings, options: Mapping[str, Any], config: Config, entry: TargetSettings | None
+) -> Task:
+    from nnlint.worker import Limits, Task
+
+    # A training script (`nnlint run`) has no limits.
+    allowed = limits(options, config, entry) if "timeout" in options else Limits()
+    return Task(target, settings, allowed.timeout, allowed.memory)
 
 
 def _place(targets: tuple[str, ...], options: Mapping[str, Any], config: Config) -> dict[str, object]:
@@ -87,10 +129,10 @@ def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
     from nnlint.cli.progress import progress_bar
 
     if options["in_process"]:
-        checked = worker.check_here(run.targets, run.settings)
+        checked = worker.check_tasks_here(run.tasks)
     else:
         with progress_bar(options["style"]) as on_step:
-            checked = worker.check(run.targets, run.settings, limits=limits(options, run.config), on_step=on_step)
+            checked = worker.check_tasks(run.tasks, jobs=limits(options, run.config).jobs, on_step=on_step)
     return accepted(checked.results, run, torch=checked.torch)
 
 
@@ -144,8 +186,8 @@ def _baseline(options: Mapping[str, Any], config: Config) -> Baseline | None:
         raise Refusal(str(error)) from error
 
 
-def limits(options: Mapping[str, Any], config: Config) -> Limits:
-    """What the command line, or else the configuration, allows one target.
+def limits(options: Mapping[str, Any], config: Config, entry: TargetSettings | None = None) -> Limits:
+    """What the command line, or else the target's own entry, or else the configuration, allows one target.
 
     Raises:
         Refusal: this system cannot limit the memory of a process.
@@ -154,7 +196,10 @@ def limits(options: Mapping[str, Any], config: Config) -> Limits:
 
     from nnlint.worker import Limits
 
-    given = {name: options[name] or getattr(config.values, name) for name in ("timeout", "memory_limit", "jobs")}
+    given = {
+        name: options.get(name) or getattr(entry, name, None) or getattr(config.values, name)
+        for name in ("timeout", "memory_limit", "jobs")
+    }
     if given["memory_limit"] is not None and importlib.util.find_spec("resource") is None:
         raise Refusal("--memory-limit: this system cannot limit the memory of a process")
     return Limits(timeout=given["timeout"], memory=given["memory_limit"], jobs=given["jobs"])
@@ -176,7 +221,7 @@ def report_options(registry: Registry, options: Mapping[str, Any]) -> ReportOpti
     )
 
 
-def why(report: Report, settings: CheckSettings) -> str:
+def why(report: Report, run: Run) -> str:
     """The reason of an exit status other than 0."""
     failed = [result.target for result in report.results if result.status == "failed"]
     if failed:
@@ -184,10 +229,10 @@ def why(report: Report, settings: CheckSettings) -> str:
     broken = dict.fromkeys(finding.code for finding in report.findings if finding.code.startswith("RUN"))
     if broken:
         return f"the check itself has findings ({', '.join(broken)})"
-    threshold = settings.fail_on
-    number = sum(threshold is not None and finding.level.at_least(threshold) for finding in report.findings)
-    gravity = f"{threshold.value} or above" if threshold is not None else ""
-    return f"{number} finding{'s' if number > 1 else ''} of level {gravity} (--fail-on)"
+    number = len(run.failing(report))
+    levels = {run.fail_on(result) for result in report.results} - {None}
+    named = " or, where the configuration says so, ".join(sorted(level.value for level in levels if level is not None))
+    return f"{number} finding{'s' if number > 1 else ''} of level {named} or above (--fail-on)"
 
 
 def warn(text: str) -> None:

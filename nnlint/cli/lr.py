@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,7 +39,7 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     from nnlint.cli.progress import progress_bar
 
     require_streams()
-    settings, config = _settings(options)
+    settings, config = _settings(target, options)
     try:
         if options["in_process"]:
             results = worker.check_here([target], settings).results
@@ -65,7 +66,7 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     context.exit(0 if complete else 2)
 
 
-def _settings(options: Mapping[str, Any]) -> tuple[CheckSettings, Config]:
+def _settings(target: str, options: Mapping[str, Any]) -> tuple[CheckSettings, Config]:
     """The settings of a check that runs this probe and no rule, and the configuration.
 
     Raises:
@@ -79,7 +80,7 @@ def _settings(options: Mapping[str, Any]) -> tuple[CheckSettings, Config]:
     changes |= {name: options[name] for name in _SUBJECT if options[name] not in (None, ())}
     try:
         config = load(options["config"])
-        return config.settings(changes), config
+        return config.settings(changes, target=config.own(target, Path.cwd())), config
     except ConfigError as error:
         raise Refusal(str(error)) from error
 

@@ -17,7 +17,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
     """Seconds, written 60s, 2m, 1h or as a plain number."""
     if value is None:
         return None
-    from nnlint.config import seconds
+    from nnlint.units import seconds
 
     try:
         return seconds(value)
@@ -26,7 +26,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
 
 
 def _bytes(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    from nnlint.config import size
+    from nnlint.units import size
 
     try:
         return None if value is None else size(value)

@@ -136,7 +136,7 @@ class _Watch:
         if self.report is None:  # another rank reports
             return 0
         if self._status:
-            click.echo(f"nnlint: exit status {self._status}: {why(self.report, self.run.settings)}", err=True)
+            click.echo(f"nnlint: exit status {self._status}: {why(self.report, self.run)}", err=True)
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
         return self._status or _status_of(error, went_on=bool(self.options["keep_going"]))
@@ -148,7 +148,7 @@ class _Watch:
 
         assert self.observer is not None
         judge = Judge(
-            self.observer, self.run.settings, self.run.targets[0], Exchange.of_environment(), self.run.registry
+            self.observer, self.run.tasks[0].settings, self.run.targets[0], Exchange.of_environment(), self.run.registry
         )
         results: list[TargetReport] = judge.reports(error)
         if not results:
@@ -157,7 +157,7 @@ class _Watch:
         style = self.options["style"]
         shown = report_options(self.run.registry, self.options)
         write(self.report, style, self.files, shown, to_stderr=style not in _MACHINE)
-        self._status = self.report.exit_status(self.run.settings.fail_on)
+        self._status = self.run.status(self.report)
 
 
 def _status_of(error: BaseException | None, *, went_on: bool) -> int:

@@ -10,7 +10,7 @@ than pipes: processes that the user's code leaves behind cannot hold them open.
 """
 
 from nnlint.worker.job import check_here
-from nnlint.worker.parent import Limits, OnStep, check
-from nnlint.worker.reports import Checked
+from nnlint.worker.parent import Limits, OnStep, Task, check, check_tasks, check_tasks_here
+from nnlint.worker.reports import Answer, Checked
 
-__all__ = ["Checked", "Limits", "OnStep", "check", "check_here"]
+__all__ = ["Answer", "Checked", "Limits", "OnStep", "Task", "check", "check_here", "check_tasks", "check_tasks_here"]

@@ -22,7 +22,7 @@ from nnlint.config import CheckSettings
 from nnlint.report import TargetReport
 from nnlint.reporters.json import plain
 from nnlint.worker import frames
-from nnlint.worker.reports import Checked, fault
+from nnlint.worker.reports import Answer, Checked, fault
 
 ENGINE = "nnlint.players"
 
@@ -128,11 +128,12 @@ def limit_memory(limit: int | None) -> None:
 
 def check_here(targets: Sequence[str], settings: CheckSettings, *, engine: str | None = None) -> Checked:
     """Check the targets in this process, for debuggers; what they print goes to standard error."""
+    answers = []
     with _stdout_to_stderr():
-        results = tuple(
-            report for target in targets for report in guarded(target, settings, engine or ENGINE, lambda _: None)
-        )
-    return Checked(results, _torch_version())
+        for target in targets:
+            reports = tuple(guarded(target, settings, engine or ENGINE, lambda _: None))
+            answers.append(Answer(target, reports, _torch_version()))
+    return Checked(tuple(answers))
 
 
 def guarded(

@@ -16,7 +16,7 @@ from nnlint.report import TargetReport
 from nnlint.worker import job
 from nnlint.worker.frames import Tail
 from nnlint.worker.launch import CAN_FORK, ForkServer, Launcher, NewProcesses
-from nnlint.worker.reports import Checked, Failure, lost
+from nnlint.worker.reports import Answer, Checked, Failure, lost
 
 DEFAULT_TIMEOUT = 600.0
 
@@ -45,6 +45,23 @@ class Limits:
     def seconds(self, settings: CheckSettings) -> float:
         """The time limit of one target."""
         return self.timeout or max(DEFAULT_TIMEOUT, 2 * (settings.budget or 0.0))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A target, how to check it and what that may use.
+
+    Attributes:
+        target: what to check.
+        settings: how to check it.
+        timeout: seconds it may take; None as for `Limits`.
+        memory: bytes it may allocate; None for no limit.
+    """
+
+    target: str
+    settings: CheckSettings
+    timeout: float | None = None
+    memory: int | None = None
 
 
 @dataclass
@@ -84,12 +101,13 @@ class _Job:
                 if step is not None and on_step is not None:
                     on_step(step)
 
-    def reports(self) -> list[TargetReport]:
+    def answer(self) -> Answer:
         """What is said of the target in the end: a report, or one for each player."""
         if self.done is not None:
-            return self.finals
+            return Answer(self.request.target, tuple(self.finals), self.torch)
         assert self.failure is not None
-        return [*self.finals, lost(self.request.target, self.partial, self.failure)]
+        ended = lost(self.request.target, self.partial, self.failure)
+        return Answer(self.request.target, (*self.finals, ended), self.torch)
 
 
 def check(
@@ -101,7 +119,7 @@ def check(
     on_step: OnStep | None = None,
     fork: bool = CAN_FORK,
 ) -> Checked:
-    """Check each target in a process of its own.
+    """Check each target in a process of its own, all of them in one way.
 
     Args:
         targets: the targets, in the order of the reports.
@@ -111,35 +129,51 @@ def check(
         on_step: called now and then while a longer probe runs.
         fork: start the processes from one that has imported torch.
     """
-    allowed, name = limits or Limits(), engine or job.ENGINE
+    allowed = limits or Limits()
+    tasks = [Task(target, settings, allowed.timeout, allowed.memory) for target in targets]
+    return check_tasks(tasks, jobs=allowed.jobs, engine=engine, on_step=on_step, fork=fork)
+
+
+def check_tasks(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 1,
+    engine: str | None = None,
+    on_step: OnStep | None = None,
+    fork: bool = CAN_FORK,
+) -> Checked:
+    """Check each task's target in a process of its own, `jobs` at a time; the other arguments are those of `check`."""
+    name = engine or job.ENGINE
     with tempfile.TemporaryDirectory(prefix="nnlint-", ignore_cleanup_errors=True) as path, _terminable():
         folder = Path(path)
         launcher: Launcher = ForkServer(folder, name) if fork else NewProcesses()
         with contextlib.closing(launcher):
-            jobs = [
-                _Job(
-                    index, _request(target, settings, allowed, name, folder / str(index)), Tail(_frames(folder, index))
-                )
-                for index, target in enumerate(targets)
+            planned = [
+                _Job(index, _request(task, name, folder / str(index)), Tail(_frames(folder, index)))
+                for index, task in enumerate(tasks)
             ]
-            _run(jobs, launcher, allowed.jobs, on_step)
-    reports = tuple(report for done in jobs for report in done.reports())
-    return Checked(reports, next((done.torch for done in jobs if done.torch), ""))
+            _run(planned, launcher, jobs, on_step)
+    return Checked(tuple(done.answer() for done in planned))
+
+
+def check_tasks_here(tasks: Sequence[Task]) -> Checked:
+    """Check each task's target in this process, for debuggers: no isolation, no limits."""
+    return Checked(tuple(answer for task in tasks for answer in job.check_here([task.target], task.settings).answers))
 
 
 def _frames(folder: Path, index: int) -> Path:
     return folder / f"{index}.jsonl"
 
 
-def _request(target: str, settings: CheckSettings, limits: Limits, engine: str, stem: Path) -> job.Request:
+def _request(task: Task, engine: str, stem: Path) -> job.Request:
     return job.Request(
-        target=target,
-        settings=settings.model_dump_json(),
+        target=task.target,
+        settings=task.settings.model_dump_json(),
         engine=engine,
         frames=f"{stem}.jsonl",
         stack=f"{stem}.stack",
-        limit=limits.seconds(settings),
-        memory=limits.memory,
+        limit=Limits(task.timeout).seconds(task.settings),
+        memory=task.memory,
     )
 
 

@@ -19,11 +19,35 @@ _PACKAGE = str(Path(__file__).absolute().parent.parent)
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The reports of all targets, in their order, and the version of torch that made them."""
+class Answer:
+    """What is said of one target.
 
-    results: tuple[TargetReport, ...]
+    Attributes:
+        target: as it was named.
+        reports: its report, or one for each player.
+        torch: the version of torch that measured.
+    """
+
+    target: str
+    reports: tuple[TargetReport, ...]
     torch: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The answers for all targets, in their order."""
+
+    answers: tuple[Answer, ...]
+
+    @property
+    def results(self) -> tuple[TargetReport, ...]:
+        """The reports of all targets."""
+        return tuple(report for answer in self.answers for report in answer.reports)
+
+    @property
+    def torch(self) -> str:
+        """The version of torch that measured."""
+        return next((answer.torch for answer in self.answers if answer.torch), "")
 
 
 @dataclass(frozen=True)

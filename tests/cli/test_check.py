@@ -189,3 +189,54 @@ def test_a_lost_target_is_told_in_every_format(stub):
         assert "exit status 3" in done.stdout
         assert "LOS001" in done.stdout
         assert "could not be checked completely" in done.stderr
+
+
+def test_targets_with_options_of_their_own(stub):
+    configure(
+        stub,
+        'targets = ["clean", {target = "fine", fail-on = "never", ignore = ["SIG"], deep = true}]\nignore = ["GRD"]\nseed = 3',
+    )
+    done = run("--format", "json")
+    assert done.exit_code == 0, done.output
+    clean, fine = (json.loads(result["subject"]["settings"]) for result in json.loads(done.stdout)["results"])
+    assert (clean["deep"], clean["ignore"], clean["seed"]) == (False, ["GRD"], 3)
+    assert (fine["deep"], fine["ignore"], fine["seed"]) == (True, ["GRD", "SIG"], 3)
+    assert run("fine").exit_code == 0
+    typed = run("fine", "--fail-on", "error", "--no-deep", "--format", "json")
+    assert typed.exit_code == 1
+    assert json.loads(json.loads(typed.stdout)["results"][0]["subject"]["settings"])["deep"] is False
+
+
+def test_the_level_that_fails_is_each_targets_own(stub):
+    configure(stub, 'fail-on = "never"\ntargets = ["fine", {target = "other", fail-on = "warning"}]')
+    done = run()
+    assert done.exit_code == 1
+    assert done.stderr == "nnlint: exit status 1: 1 finding of level warning or above (--fail-on)\n"
+
+
+def test_own_options_of_a_target_are_judged_first(stub):
+    configure(stub, 'targets = ["clean", {target = "fine", rules = {LOS018 = {shaer = 1}}}]')
+    assert "shaer" in run().stderr
+    configure(stub, 'targets = ["clean", {target = "fine", select = ["LOS9"]}]')
+    done = run()
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_a_time_limit_of_one_target(stub):
+    configure(stub, 'targets = ["clean", {target = "hang", timeout = "1s"}]')
+    done = run("--format", "json")
+    assert [result["status"] for result in json.loads(done.stdout)["results"]] == ["ok", "failed"]
+    assert "longer than 1 s" in done.stdout
+
+
+def test_an_override_changes_the_level_for_a_module(stub):
+    configure(
+        stub,
+        'overrides = [{target = ["f*"], module = ["a.*", "he*"], levels = {LOS001 = "info"}, reason = "distilled"},'
+        ' {module = "head", levels = {SIG001 = "error"}, reason = "nobody"}]',
+    )
+    done = run("fine", "other")
+    assert done.exit_code == 1
+    assert "LOS001 softmax-before-cross-entropy at head is reported as info: distilled" in " ".join(done.stdout.split())
+    assert "unused suppression: SIG001 at head (nobody)" in done.stderr
+    assert run("fine").exit_code == 0

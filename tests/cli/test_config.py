@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nnlint.config import CheckSettings, ConfigError, load, seconds
+from nnlint.config import CheckSettings, ConfigError, load
 from nnlint.finding import Level
+from nnlint.units import seconds
 
 
 def written(folder: Path, text: str, name: str = "pyproject.toml") -> Path:
@@ -69,6 +70,16 @@ def test_settings_survive_the_way_to_the_worker():
             "unknown key overrides.0.tagret; did you mean target?",
         ),
         ('overrides = [{ignore = ["A"]}]', "overrides.0.reason: field required"),
+        ('overrides = [{ignore = ["A"], reason = " "}]', "overrides.0: reason is empty: say why"),
+        ('overrides = [{module = "a", reason = "r"}]', "overrides.0: neither ignore nor levels is given"),
+        ('overrides = [{modules = ["a"], ignore = ["A"], reason = "r"}]', "did you mean module?"),
+        ('overrides = [{levels = {A = "grave"}, reason = "r"}]', "overrides.0.levels.A: input should be"),
+        ('targets = [{target = "m:f", deap = true}]', "unknown key targets.0.deap; did you mean deep?"),
+        ('targets = [{target = "m:f", seed = 3}]', "unknown key targets.0.seed"),
+        ("targets = [{deep = true}]", "targets.0.target: field required"),
+        ('targets = ["m:f", {target = "m:f", deep = true}]', "targets: m:f is listed twice"),
+        ('targets = [{target = "m:f", batch_size = 1, batch-size = 2}]', "batch_size is given twice"),
+        ('targets = "m:f"', "targets: input should be a valid tuple"),
         ('fail-on = "bad"', "fail-on: input should be 'info', 'warning' or 'error'"),
         ('budget = "soon"', "budget: 'soon' is not a duration"),
         ("batch-size = 0", "batch-size: input should be greater than or equal to 1"),
@@ -135,3 +146,53 @@ def test_paths_of_the_file_start_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load().folder is None
     assert load().settings({}).weights == "net.pt"
+
+
+OWN = """
+[tool.nnlint]
+ignore = ["ARC"]
+extend-select = ["TRN001"]
+weights = "net.pt"
+fail-on = "warning"
+rules = {LOS018 = {min-samples = 4, share = 0.2}}
+[[tool.nnlint.targets]]
+target = "m:f"
+[[tool.nnlint.targets]]
+target = "nets/net.py:build(depth=3)"
+deep = true
+ignore = ["INI"]
+weights = "own.pt"
+fail-on = "never"
+timeout = "2m"
+rules = {LOS018 = {share = 0.5}, SIG001 = {level = "info"}}
+"""
+
+
+def test_a_target_has_options_of_its_own(tmp_path):
+    config = load(written(tmp_path, OWN))
+    assert config.targets == ("m:f", "nets/net.py:build(depth=3)")
+    assert config.own("m:f") is None
+    entry = config.own("nets/net.py:build(depth=3)")
+    settings = config.settings({}, target=entry, added={"ignore": ("NRM",)})
+    assert (settings.deep, settings.fail_on, settings.ignore) == (True, None, ("ARC", "INI", "NRM"))
+    assert settings.extend_select == ("TRN001",)
+    assert settings.weights == str(tmp_path / "own.pt")
+    assert settings.rules == {"LOS018": {"min_samples": 4, "share": 0.5}, "SIG001": {"level": "info"}}
+    assert entry.timeout == 120
+    assert config.settings({"deep": False, "fail_on": "info"}, target=entry).fail_on is Level.INFO
+    assert config.settings({}).rules == {"LOS018": {"min_samples": 4, "share": 0.2}}
+
+
+def test_own_options_hold_for_the_same_file_wherever_it_is_named_from(tmp_path):
+    config = load(written(tmp_path, OWN))
+    below = tmp_path / "nets"
+    assert config.own("net.py:build(depth=3)", below) is not None
+    assert config.own("nets/net.py:build(depth=3)", below) is None
+    assert config.own("net.py:build", below) is None
+
+
+def test_own_inputs_of_a_target_replace_its_own(tmp_path):
+    text = '[tool.nnlint]\ninput = ["3"]\ntargets = [{target = "m:f", input = ["1x4"]}]\n'
+    config = load(written(tmp_path, text))
+    settings = config.settings({}, target=config.own("m:f"))
+    assert (settings.input, settings.default_input) == (("1x4",), ("3",))

@@ -6,11 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import ValidationError
 
 from nnlint.cli import main
-from nnlint.config import FileSettings, load
+from nnlint.config import FileSettings, _normalized, load
+from nnlint.config_keys import TABLES
 from nnlint.starter import offer_of
 
 if sys.version_info >= (3, 11):
@@ -47,9 +50,70 @@ def test_config_refuses_what_check_refuses(stub: Path) -> None:
     assert "unknown key fail-onn" in done.stderr
 
 
+TWO = """
+[tool.nnlint]
+targets = ["clean", {target = "fine", fail-on = "never", ignore = ["SIG"], timeout = "5s"}]
+ignore = ["GRD"]
+[tool.nnlint.rules.LOS018]
+share = 0.3
+"""
+
+
+def test_the_options_of_one_target_are_shown_with_their_origin(stub: Path) -> None:
+    (stub / "pyproject.toml").write_text(TWO)
+    rows = {row["key"]: row for row in json.loads(run("config", "--format", "json").stdout)["settings"]}
+    assert rows["targets"]["value"] == ["clean", "fine"]
+    assert (rows["targets.1.fail-on"]["value"], rows["targets.1.timeout"]["value"]) == (None, 5)
+    assert rows["targets.1.timeout"]["from"].endswith("pyproject.toml, fine")
+    shown = json.loads(run("config", "fine", "--format", "json").stdout)
+    rows = {row["key"]: row for row in shown["settings"]}
+    assert shown["target"] == "fine"
+    assert rows["ignore"]["value"] == ["GRD", "SIG"]
+    assert rows["ignore"]["from"].endswith("pyproject.toml and fine")
+    assert rows["rules"]["from"].endswith("pyproject.toml")
+    assert rows["timeout"]["from"].endswith("pyproject.toml, fine")
+    assert rows["deep"]["from"] == "default"
+    assert "target: clean" in run("config", "clean").stdout
+
+
+def test_every_key_says_what_it_means_and_is_in_the_documentation(repository: Path) -> None:
+    page = (repository / "docs/reference/configuration-keys.md").read_text()
+    for heading, model in TABLES:
+        table = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+        for name, field in model.model_fields.items():
+            assert field.description, f"{heading} {name}"
+            assert f"| `{name.replace('_', '-')}` |" in table
+
+
 def test_the_schema_knows_every_key() -> None:
     schema = json.loads(run("config", "--schema").stdout)
-    assert set(schema["properties"]) == set(FileSettings.model_fields)
+    assert {key.replace("-", "_") for key in schema["properties"]} == set(FileSettings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("table", "valid"),
+    [
+        ({"fail-on": "never", "batch_size": 3, "timeout": "5m", "budget": 3.5, "memory-limit": "4G"}, True),
+        ({"targets": ["m:f", {"target": "m:g", "deep": True, "fail-on": "info", "rules": {"LOS018": {"share": 1}}}]}, True),
+        ({"overrides": [{"module": ["a.*"], "levels": {"LOS": "info"}, "reason": "r"}], "expect": {"SIG001": "r"}}, True),
+        ({"fail-on": "grave"}, False),
+        ({"targts": []}, False),
+        ({"targets": [{"target": "m:g", "deap": True}]}, False),
+        ({"targets": [{"deep": True}]}, False),
+        ({"overrides": [{"ignore": ["A"]}]}, False),
+    ],
+)
+def test_editors_judge_the_configuration_by_the_schema_as_nnlint_does(stub: Path, table: dict, valid: bool) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(run("config", "--schema").stdout))
+    assert validator.is_valid(table) is valid
+    assert valid is bool(_accepted(table))
+
+
+def _accepted(table: dict) -> FileSettings | None:
+    try:
+        return FileSettings.model_validate(_normalized(Path("pyproject.toml"), table))
+    except ValidationError:
+        return None
 
 
 # ---------------------------------------------------------------- rules and explain

@@ -142,3 +142,25 @@ def test_a_value_without_rule_and_reason_suppresses_nothing_and_is_told(disable)
 def test_a_module_never_accepts_that_the_check_could_not_run():
     given = result(code="RUN002", status="failed")
     assert by_module("head", {"ALL": "no"}, given) == given
+
+
+@pytest.mark.parametrize(("text", "told"), [("f(x)  # nnlint: disable=LOS001", 1), ("f(x)  # nnlint: disable=LOS001 why", 0)])
+def test_a_comment_without_a_reason_is_told(text, told):
+    warnings = apply([result(text=text), result(text=text)]).warnings
+    assert warnings == ("gone.py:1: `# nnlint: disable=LOS001` gives no reason: write it after the code",) * told
+
+
+def test_a_module_that_accepts_with_a_blank_reason_accepts_nothing():
+    class Layer:
+        nnlint_disable = {"LOS001": " "}
+
+    kept = accepted_by_modules(result(), [("head", Layer())], load().rules)
+    assert len(kept.findings) == 1
+    assert kept.assumptions == ["nnlint_disable of head must be a dict of rule and reason; it is ignored"]
+
+
+def test_levels_change_no_check_that_could_not_run():
+    entry = Override(levels={"ALL": Level.INFO}, reason="no")
+    assert apply([result(code="RUN001")], [entry]).results == (result(code="RUN001"),)
+    (changed,) = apply([result()], [entry]).results
+    assert [finding.level for finding in changed.findings] == [Level.INFO]
