@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from nnlint.config import Override
@@ -151,10 +153,8 @@ def test_a_comment_without_a_reason_is_told(text, told):
 
 
 def test_a_module_that_accepts_with_a_blank_reason_accepts_nothing():
-    class Layer:
-        nnlint_disable = {"LOS001": " "}
-
-    kept = accepted_by_modules(result(), [("head", Layer())], load().rules)
+    layer = SimpleNamespace(nnlint_disable={"LOS001": " "})
+    kept = accepted_by_modules(result(), [("head", layer)], load().rules)
     assert len(kept.findings) == 1
     assert kept.assumptions == ["nnlint_disable of head must be a dict of rule and reason; it is ignored"]
 
