@@ -30,7 +30,7 @@ def details_of(session: Session) -> dict[str, Any]:
         if made.graph is not None:
             found["operations"] = _operations(made.graph)
         if made.losses is not None:
-            found |= _classes(made.losses)
+            found |= _classes(made.losses) | _closed_forms(made.losses)
     return found | _steps(measured)
 
 
@@ -85,6 +85,19 @@ def _classes(losses: LossCalls) -> dict[str, Any]:
         if 0 < classes <= _MOST_CLASSES and valid.numel():
             return {"classes": valid.reshape(-1).bincount(minlength=classes).tolist()}
     return {}
+
+
+def _closed_forms(losses: LossCalls) -> dict[str, Any]:
+    """What the loss of a prediction that says nothing is, by its name, where the loss has a closed form."""
+    from nnlint.probes.longer.known_losses import blind_floor, chance_loss, single_call
+
+    call = single_call(losses)
+    if call is None:
+        return {}
+    target = call.target_value
+    forms = {"nothing known": chance_loss(call, target), "best constant": blind_floor(call, target)}
+    known = {name: number(loss) for name, loss in forms.items() if loss is not None}
+    return {"closed_forms": known} if known else {}
 
 
 def _steps(measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nnlint.finding import Level
 from nnlint.report import Report, ReportedFinding, SourceLocation, TargetReport
 from nnlint.reporters import render
 from nnlint.reporters.html.charts import charts_of, sparkline
+from nnlint.reporters.html.operations import neighbourhood
 from nnlint.reporters.options import ReportOptions
 from tests.reporters.page import HOSTILE, Page
 
@@ -199,6 +200,85 @@ def test_a_finding_marks_its_layers_in_the_charts(drawn: Report) -> None:
     assert [(mark["x"], mark["level"]) for mark in scales["marks"]] == [(0, "error"), (1, "warning")]
 
 
+def test_findings_are_marked_in_the_charts_that_their_rules_judge(browser: Any, tmp_path: Path) -> None:
+    measured = _measured() | {"closed_forms": {"nothing known": 2.303, "best constant": 1.9}}
+    codes = {"LOS018": "initial-loss", "TRN001": "overfit", "OPT003": "learning-rates", "DAT004": "classes"}
+    findings = [_finding(code, Level.ERROR, "") for code in codes]
+    result = TargetReport(target="net.py:build", findings=findings, measurements=measured)
+    charts = {chart["id"]: chart for chart in charts_of(result)}
+    shown = Page(browser, Report(nnlint="0.1.0", results=[result]), tmp_path)
+    for code, chart in codes.items():
+        assert f"{code} a-b" in {mark["label"] for mark in charts[chart]["marks"]}
+        link = shown.page.locator(f"figure[data-chart={chart}] figcaption a", has_text=code)
+        assert link.get_attribute("href") == f"#target-0-finding-{[*codes].index(code)}"
+    assert [found["label"] for found in charts["steps"]["findings"]] == ["OPT003 a-b"]
+    assert charts["learning-rates"]["marks"][-1]["x"] == 1e-3, "at the configured rate"
+    assert charts["classes"]["marks"][0]["x"] == 2, "at the largest class"
+    assert charts["update-ratio"]["findings"] == charts["precision"]["findings"] == []
+
+
+def test_a_loss_that_explodes_is_drawn_on_a_logarithmic_axis() -> None:
+    steps = {"losses": [2.0, 1e5, 3e9], "chance": 2.3, "optimizer": "SGD"}
+    (chart,) = charts_of(TargetReport(target="x", measurements={"steps": steps}))
+    assert chart["y"]["log"]
+    (chart,) = charts_of(TargetReport(target="x", measurements={"steps": steps | {"losses": [2.0, 1.0, 0.01]}}))
+    assert not chart["y"]["log"]
+
+
+def test_an_info_is_not_marked_and_further_modules_are_marked_fainter() -> None:
+    finding = _finding("GRD001", Level.ERROR).model_copy(update={"modules": ["blocks.2.fc"]})
+    result = TargetReport(
+        target="x", findings=[finding, _finding("INI001", Level.INFO, "blocks.3.fc")], measurements=_measured()
+    )
+    scales = charts_of(result)[0]
+    assert [(mark["x"], mark.get("further", False)) for mark in scales["marks"]] == [(0, False), (2, True)]
+
+
+def test_the_graph_around_a_finding_shows_all_that_is_read_and_what_reads_it(browser: Any, tmp_path: Path) -> None:
+    inputs = {"x": [], "fc1": [0], "relu": [1], "fc2": [2], "add": [0, 3], "head": [4], "far": [5], "further": [6], "out": [7]}
+    operations = [
+        {"op": name, "module": name, "type": "", "shape": [8, 10], "line": None, "loss": False, "inputs": sources}
+        for name, sources in inputs.items()
+    ]
+    finding = _finding("GRD001", Level.ERROR, "add")
+    drawn = neighbourhood(finding, operations)
+    assert drawn is not None
+    boxes = {box["op"]: box for box in drawn["boxes"]}
+    assert set(boxes) == {*inputs} - {"out"}, "three steps along the flow"
+    assert [name for name, box in boxes.items() if box["here"]] == ["add"]
+    columns = [boxes[name]["x"] for name in ("x", "fc1", "relu", "fc2", "add", "head")]
+    assert columns == sorted(set(columns)), "each right of what it reads"
+    assert len(drawn["paths"]) == 8, "the shortcut from x to add is one of them"
+    measured = _measured() | {"operations": operations}
+    result = TargetReport(target="x", findings=[finding], measurements=measured)
+    shown = Page(browser, Report(nnlint="0.1.0", results=[result]), tmp_path, width=375)
+    assert shown.page.locator(".around .box").count() == 8
+    center = shown.page.locator(".around .here").bounding_box()
+    assert 0 <= center["x"] <= 375 - 100, "the place of the finding is in view"
+    assert shown.noise == []
+
+
+def test_a_wide_neighbourhood_is_cut() -> None:
+    wide = [{"op": "x", "module": "", "shape": None, "line": None, "loss": False, "inputs": []}]
+    wide += [{**wide[0], "op": f"relu{index}", "module": "m", "inputs": [0]} for index in range(50)]
+    wide += [{**wide[0], "op": "cat", "module": "cat", "inputs": list(range(1, 51))}]
+    drawn = neighbourhood(_finding("GRD001", Level.ERROR, "cat"), wide)
+    assert drawn is not None
+    assert 10 < len(drawn["boxes"]) < 20
+    assert neighbourhood(_finding("GRD001", Level.ERROR, "nowhere"), wide) is None
+
+
+def test_histograms_are_reached_from_a_finding_and_by_keys_in_the_tree(browser: Any, drawn: Report, tmp_path: Path):
+    shown = Page(browser, drawn, tmp_path)
+    shown.page.click("button[data-show='blocks.1.fc']")
+    assert shown.page.inner_text(".histograms h4") == "Activations: blocks.1.fc"
+    shown.page.click("details.panel:has(.tree) > summary")
+    shown.page.focus(".module[data-module='blocks.0.fc']")
+    shown.page.keyboard.press("Enter")
+    assert shown.page.inner_text(".histograms h4") == "Activations: blocks.0.fc"
+    assert shown.page.get_attribute(".module[data-module='blocks']", "role") is None, "it has no histograms"
+
+
 def test_sparkline() -> None:
     assert sparkline([]) == sparkline([0, 0]) == ""
     assert sparkline([0, 4], width=2, height=2) == "M0,2 L0.0,2.0 L1.0,0.0 L2,2 Z"
@@ -231,6 +311,7 @@ def test_details_are_measured(checked: nnlint.Report) -> None:
     assert sum(first["histograms"]["weight"]) == sum(first["histograms"]["weight_gradient"]) == 8 * 16
     assert sum(first["histograms"]["gradient"]) == 12 * 16
     assert measured["classes"] == [4, 4, 4]
+    assert measured["closed_forms"] == {"nothing known": 1.09861, "best constant": 1.09861}
     assert [row["path"] for row in measured["modules"]] == ["", "0", "1", "2"]
     assert [op["op"] for op in measured["operations"]][-2:] == ["linear", "cross_entropy"]
     assert measured["steps"]["losses"][0] == measured["initial_loss"]

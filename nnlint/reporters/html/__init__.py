@@ -29,7 +29,7 @@ def render(report: Report, options: ReportOptions) -> str:
     return page.render(
         report=report,
         targets=targets,
-        data=_embedded({f"target-{index}": charts_of(result) for index, result in enumerate(report.results)}),
+        data=_embedded({f"target-{index}": charts_of(result, f"target-{index}") for index, result in enumerate(report.results)}),
         style=_asset("uPlot.min.css") + _asset("report.css"),
         library=_asset("uPlot.iife.min.js"),
         script=_asset("report.js"),

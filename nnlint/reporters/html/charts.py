@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnlint.finding import Level
-from nnlint.report import TargetReport
+from nnlint.report import ReportedFinding, TargetReport
+from nnlint.reporters.html.related import related
 
 Chart = dict[str, Any]
 
@@ -23,24 +24,53 @@ class _Text(NamedTuple):
 #: A point of a series: None leaves a gap.
 Point = float | None
 
-#: Edges of the histograms, as powers of ten (nnlint/probes/training_pass/histograms.py).
-_HISTOGRAM_RANGE = (-12.0, 4.0)
+#: A loss that reaches this multiple of its first value is drawn on a logarithmic axis.
+_EXPLODED = 30.0
 
 
-def charts_of(result: TargetReport) -> list[Chart]:
-    """All charts that the report has numbers for, in the order in which they are shown."""
+def charts_of(result: TargetReport, identity: str = "target-0") -> list[Chart]:
+    """All charts that the report has numbers for, in the order in which they are shown.
+
+    Args:
+        result: the target.
+        identity: of its section in the page, to which the findings of a chart lead.
+    """
     measured = result.measurements
     makers: tuple[Callable[[TargetReport, Mapping[str, Any]], Chart | None], ...] = (
         _scales,
         _silent_units,
         _update_ratios,
+        _initial_loss,
         _steps,
         _overfit,
         _learning_rates,
         _classes,
         _precision,
     )
-    return [chart for make in makers if (chart := make(result, measured)) is not None]
+    found = related(result)
+    charts = [chart for make in makers if (chart := make(result, measured)) is not None]
+    return [_with_findings(chart, result, found.get(chart["id"], []), identity) for chart in charts]
+
+
+def _with_findings(
+    chart: Chart, result: TargetReport, found: Iterable[tuple[int, ReportedFinding]], identity: str
+) -> Chart:
+    """The chart with its findings marked and listed: those of its layers, and those that judge what it shows."""
+    at = chart.pop("anchor", None)
+    marked = {mark["label"] for mark in chart["marks"]}
+    own = {number: finding for number, finding in enumerate(result.findings) if _label(finding) in marked}
+    judging = {number: finding for number, finding in found if number not in own}
+    if at is not None:
+        chart["marks"] += [{"x": at, "label": _label(f), "level": f.level.value} for f in judging.values()]
+    chart["findings"] = [
+        {"label": _label(finding), "level": finding.level.value, "href": f"#{identity}-finding-{number}"}
+        for number, finding in sorted((own | judging).items())
+    ]
+    return chart
+
+
+def _label(finding: ReportedFinding) -> str:
+    return f"{finding.code} {finding.name}"
 
 
 def histograms_of(result: TargetReport) -> list[dict[str, list[int]]]:
@@ -158,23 +188,43 @@ def _by_layer(
 # ---------------------------------------------------------------- over steps
 
 
+def _initial_loss(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
+    known = _mapping(measured.get("closed_forms"))
+    forms = [(str(name), value) for name, loss in known.items() if (value := _number(loss)) is not None]
+    first = _number(measured.get("initial_loss"))
+    if first is None or not forms:
+        return None
+    return _chart(
+        _Text(
+            "initial-loss",
+            "First loss and its closed form",
+            "A fresh model knows nothing: its first loss should be near that of a prediction that says nothing.",
+        ),
+        {"label": "", "names": ["first loss", *(name for name, _ in forms)]},
+        {"label": "loss", "from_zero": True},
+        [_series("loss", [first, *(value for _, value in forms)], kind="bars")],
+        anchor=0,
+    )
+
+
 def _steps(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
     steps = _mapping(measured.get("steps"))
     losses = _numbers(steps.get("losses"))
-    lines = [_line(measured.get("initial_loss"), "initial loss"), _line(steps.get("chance"), "loss of guessing")]
+    lines = [_line(steps.get("chance"), "loss of guessing")]
     return _chart(
         _Text(
             "steps",
             "Loss over a few real optimizer steps",
             (
-                f"The configured optimizer ({steps.get('optimizer') or 'SGD'}) on the sample batch. Guessing by the class frequencies, or "
-                "the mean of the targets, has the loss of the dashed line; a fresh model should start near it."
+                f"The configured optimizer ({steps.get('optimizer') or 'SGD'}) on the sample batch. A prediction that says nothing has "
+                "the loss of the dashed line."
             ),
         ),
         {"label": "update", "values": list(range(len(losses)))},
-        {"label": "loss"},
+        {"label": "loss", "log": _explodes(losses)},
         [_series("loss", losses)],
         lines=[line for line in lines if line is not None],
+        anchor=len(losses) - 1,
     )
 
 
@@ -182,7 +232,7 @@ def _overfit(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
     probe = _mapping(measured.get("overfit"))
     rungs = [rung for rung in probe.get("rungs") or [] if isinstance(rung, Mapping)]
     series = [
-        _series(f"{rung.get('optimizer')} lr {_short(rung.get('learning_rate'))}", _numbers(rung.get("losses")))
+        _series(f"{rung.get('optimizer')} {_rate(rung.get('learning_rate'))}", _numbers(rung.get("losses")))
         for rung in rungs
     ]
     longest = max((len(item["values"]) for item in series), default=0)
@@ -202,6 +252,7 @@ def _overfit(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
         {"label": "loss"},
         series,
         lines=[line for line in lines if line is not None],
+        anchor=longest - 1,
     )
 
 
@@ -224,13 +275,14 @@ def _learning_rates(_: TargetReport, measured: Mapping[str, Any]) -> Chart | Non
             "The loss while the rate grows. Inside the shaded interval the model trains.",
         ),
         {"label": "learning rate", "values": rates, "log": True},
-        {"label": "loss"},
+        {"label": "loss", "log": _explodes(_numbers(probe.get("losses")))},
         [
             _series("loss", _numbers(probe.get("losses")), kind="points"),
             _series("smoothed", _numbers(probe.get("smoothed"))),
         ],
         marks=marks,
         bands=bands,
+        anchor=_number(probe.get("configured")),
     )
 
 
@@ -241,6 +293,7 @@ def _classes(_: TargetReport, measured: Mapping[str, Any]) -> Chart | None:
         {"label": "class", "names": [str(index) for index in range(len(counts))]},
         {"label": "targets", "from_zero": True},
         [_series("targets", counts, kind="bars")],
+        anchor=max(range(len(counts)), key=lambda index: counts[index] or 0.0, default=None),
     )
 
 
@@ -256,8 +309,9 @@ def _chart(
     marks: Iterable[dict[str, Any]] = (),
     lines: Iterable[dict[str, Any]] = (),
     bands: Iterable[dict[str, Any]] = (),
+    anchor: float | None = None,
 ) -> Chart | None:
-    """A chart, or None where no series has a number."""
+    """A chart, or None where no series has a number; findings about the whole of it are marked at the anchor."""
     drawn = [item for item in series if any(value is not None for value in item["values"])]
     if not drawn:
         return None
@@ -271,6 +325,7 @@ def _chart(
         "marks": list(marks),
         "lines": list(lines),
         "bands": list(bands),
+        "anchor": anchor,
     }
 
 
@@ -284,19 +339,19 @@ def _line(value: object, label: str) -> dict[str, Any] | None:
 
 
 def _marks(result: TargetReport, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Where the findings are: the positions of their modules on an axis of layers."""
+    """Where the findings are: the positions of their modules on an axis of layers; those of further modules are drawn fainter."""
     return [
-        {"x": index, "label": f"{finding.code} {finding.name}", "level": finding.level.value}
+        {
+            "x": index,
+            "label": _label(finding),
+            "level": finding.level.value,
+            **({"further": True} if name != (finding.module or next(iter(finding.modules), "")) else {}),
+        }
         for finding in result.findings
         if finding.level is not Level.INFO
-        for index in _positions({finding.module, *finding.modules}, names)
+        for index, name in enumerate(names)
+        if name and name in {finding.module, *finding.modules}
     ]
-
-
-def _positions(modules: set[str], names: Sequence[str]) -> Iterator[int]:
-    for index, name in enumerate(names):
-        if name and name in modules:
-            yield index
 
 
 def _layers(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -322,6 +377,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _short(value: object) -> str:
+def _explodes(losses: Sequence[Point]) -> bool:
+    """Whether a loss grows so much that nothing else is seen on a linear axis."""
+    known = [loss for loss in losses if loss is not None]
+    return bool(known) and min(known) > 0 and max(known) > _EXPLODED * known[0]
+
+
+def _rate(value: object) -> str:
     found = _number(value)
-    return f"{found:.2g}" if found is not None else "?"
+    return f"lr {found:.2g}" if found is not None else "as configured"

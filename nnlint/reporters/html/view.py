@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from nnlint.finding import Level
 from nnlint.report import ReportedFinding, TargetReport
 from nnlint.reporters.excerpt import source_lines
 from nnlint.reporters.html.charts import histograms_of, sparkline
+from nnlint.reporters.html.operations import neighbourhood
 from nnlint.reporters.html.timeline import timeline_view
 from nnlint.reporters.html.words import shown
 from nnlint.reporters.json import plain
@@ -24,8 +25,6 @@ _COLUMNS = (
     ("gradient", "gradient"),
     ("update", "update / weight"),
 )
-_BEFORE, _AFTER = 4, 3
-
 
 def target_view(result: TargetReport, index: int, options: ReportOptions) -> View:
     """Everything about one target; `index` makes its element ids unique on the page."""
@@ -92,50 +91,16 @@ def _finding(finding: ReportedFinding, number: int, result: TargetReport, option
         "fix": finding.fix,
         "symptoms": finding.symptoms,
         "trace": finding.trace or "",
+        "histograms": _first_with_histograms(finding, result),
         "around": neighbourhood(finding, result.measurements.get("operations") or []),
     }
 
 
-def neighbourhood(finding: ReportedFinding, operations: Sequence[Mapping[str, Any]]) -> list[View]:
-    """The operations around the place of a finding, along first inputs: a few before, itself, a few after."""
-    center = _place_of(finding, operations)
-    if center is None:
-        return []
-    before: list[int] = []
-    position = center
-    while len(before) < _BEFORE and operations[position]["inputs"]:
-        position = operations[position]["inputs"][0]
-        before.insert(0, position)
-    after: list[int] = []
-    position = center
-    while len(after) < _AFTER:
-        reader = next((i for i in range(position + 1, len(operations)) if position in operations[i]["inputs"]), None)
-        if reader is None:
-            break
-        position = reader
-        after.append(position)
-    return [_step(operations[index], is_center=index == center) for index in (*before, center, *after)]
-
-
-def _place_of(finding: ReportedFinding, operations: Sequence[Mapping[str, Any]]) -> int | None:
-    """The operation of the finding's line in its module, else the last one of its module or its line."""
-    line = f"{finding.location.file}:{finding.location.line}" if finding.location is not None else None
-    of_line = [index for index, op in enumerate(operations) if line is not None and op["line"] == line]
-    of_module = [index for index, op in enumerate(operations) if finding.module and op["module"] == finding.module]
-    both = [index for index in of_line if index in of_module]
-    found = both or of_module or of_line
-    return found[-1] if found else None
-
-
-def _step(op: Mapping[str, Any], *, is_center: bool) -> View:
-    shape = op.get("shape")
-    return {
-        "op": str(op["op"]),
-        "module": str(op.get("module") or ("loss" if op.get("loss") else "")),
-        "shape": " x ".join(map(str, shape)) if shape else "",
-        "line": str(op.get("line") or ""),
-        "here": is_center,
-    }
+def _first_with_histograms(finding: ReportedFinding, result: TargetReport) -> str:
+    """The first layer of the finding that the layer table has histograms of."""
+    rows = [row for row in result.measurements.get("layers") or [] if isinstance(row, Mapping)]
+    drawn = {str(row.get("layer", "")) for row in rows if row.get("histograms")}
+    return next((path for path in (finding.module, *finding.modules) if path and path in drawn), "")
 
 
 # ---------------------------------------------------------------- layers and modules
