@@ -1,6 +1,6 @@
 """Put one fault at a time into healthy models and see whether the right rule names the right place.
 
-Usage: python benchmarks/mutation.py [--zoo ../shared/zoo] [--only resnet] [--operator softmax] [--no-zoo] [--limit 20]
+Usage: python benchmarks/mutation.py [--only resnet] [--operator softmax] [--no-zoo] [--limit 20]
 
 The models are the healthy idioms of tests/idioms and a part of the zoo. Writes one JSON line for each mutant (`--out`) and
 docs/evidence/mutation.md (`--page`): recall, diagnosis and the false alarms on the unmutated twins, for each rule.
@@ -71,8 +71,9 @@ def idioms() -> Iterator[Subject]:
     for file in sorted(IDIOMS.glob("healthy_*.py")):
         if "lightning" in file.stem:
             continue  # the loss is a method: operators on loss and head do not reach it
-        if "transformers" in file.stem:
-            library("transformers")
+        for name in ("transformers", "peft"):
+            if name in file.stem:
+                library(name)
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None
         assert spec.loader is not None
@@ -84,11 +85,9 @@ def idioms() -> Iterator[Subject]:
                 yield Subject(f"idioms/{name.removeprefix('build_')}", build)
 
 
-def zoo_models(folder: Path) -> Iterator[Subject]:
+def zoo_models() -> Iterator[Subject]:
     """The models of the zoo that are mutated."""
-    sys.path.insert(0, str(folder.resolve()))
-    import zoo
-
+    from benchmarks import zoo
     from benchmarks.zoo_setup import training_setup
 
     for name, build in zoo.zoo(("nn", "timm", "torchvision", "hf", "pyg")):
@@ -235,7 +234,6 @@ _SUBJECTS: list[Subject] = []
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Mutate healthy models and check the mutants.")
-    parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
     parser.add_argument("--no-zoo", action="store_true", help="the idioms only")
     parser.add_argument("--only", metavar="TEXT", default="", help="subjects whose name holds TEXT")
     parser.add_argument("--operator", metavar="TEXT", default="", help="operators whose name holds TEXT, or that stand for this code")
@@ -273,7 +271,7 @@ def _read(files: list[Path]) -> list[dict[str, Any]]:
 def _checked(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of this run, written as they come."""
     # The zoo first: it completes torchvision, which the idioms' libraries then import as it is.
-    zoo = [] if arguments.no_zoo else list(zoo_models(arguments.zoo))
+    zoo = [] if arguments.no_zoo else list(zoo_models())
     _SUBJECTS.extend([subject for subject in (*idioms(), *zoo) if arguments.only in subject.name][: arguments.limit])
     for subject in zoo:
         subject.build()  # imports what it needs, once for all workers

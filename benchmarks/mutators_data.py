@@ -16,6 +16,8 @@ from benchmarks.mutation_tools import (
     labels_of,
     optimized,
     renew,
+    replace,
+    trace,
     trained,
     with_labels,
 )
@@ -129,6 +131,27 @@ def imbalanced(fields: Fields) -> Mutant | None:
     labels = torch.zeros_like(made[1])
     labels[:4] = 1
     return Mutant({**fields, "inputs": made[0], "targets": labels})
+
+
+@operator("one sample in eight of another class", "LOS019")
+def uneven(fields: Fields) -> Mutant | None:
+    """Two classes of those that the head knows, whose frequencies its bias does not say."""
+    made = repeated(fields, 128)
+    if made is None or getattr(fields["loss"], "weight", None) is not None:
+        return None
+    return Mutant({**fields, "inputs": made[0], "targets": (torch.arange(len(made[1])) % 8 == 0).to(made[1].dtype)})
+
+
+@operator("a head of twenty times as many classes", "LOS010")
+def foreign_head(fields: Fields) -> Mutant | None:
+    """As of a published model, over 256 samples of the own classes."""
+    made, head = repeated(fields, 256), trace(fields).head()
+    if made is None or head is None or type(head.module) is not nn.Linear:
+        return None
+    classes = 20 * int(made[1].max() + 1)
+    bias = head.module.bias is not None
+    replace(fields["model"], head.path, nn.Linear(head.module.in_features, classes, bias=bias))
+    return Mutant(renew({**fields, "inputs": made[0], "targets": made[1]}), (head.path,))
 
 
 @operator("one class for all samples", "DAT012")

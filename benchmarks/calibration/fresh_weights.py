@@ -1,8 +1,8 @@
 """Calibrates the decision "fresh or trained": untouched public models, odd initializations, and nets trained here.
 
-    python benchmarks/calibration/fresh_weights.py --zoo DIRECTORY [--each 14] [--write]
+    python benchmarks/calibration/fresh_weights.py [--each 14] [--write]
 
-`DIRECTORY` holds `zoo.py` (see benchmarks/sweep.py). With `--write` the table replaces the section "Fresh weights" of
+With `--write` the table replaces the section "Fresh weights" of
 docs/evidence/calibration.md.
 """
 
@@ -21,9 +21,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nnlint.probes.given.parameters import Parameters
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "calibration.md"
+from benchmarks import zoo  # noqa: E402
+from benchmarks.zoo.listed import is_listed  # noqa: E402
+from nnlint.probes.given.parameters import Parameters  # noqa: E402
+
+PAGE = ROOT / "docs" / "evidence" / "calibration.md"
 HEADING = "## Fresh weights"
 STEPS = (100, 300, 1000)
 FEATURES, CLASSES = 64, 10
@@ -62,13 +67,10 @@ def judge(group: str, name: str, model: nn.Module, *, expected: bool) -> Row:
     )
 
 
-def public(zoo: Path, each: int) -> Iterator[Row]:
+def public(each: int) -> Iterator[Row]:
     """Models of the calibration half of the zoo, evenly spread, untouched."""
-    sys.path.insert(0, str(zoo))
-    import zoo as models
-
-    for library in ("nn", "torchvision", "timm", "hf", "pyg"):
-        found = [pair for pair in models.zoo((library,)) if library == "nn" or models.DEV(pair[0])]
+    for library in zoo.LIBRARIES:
+        found = [pair for pair in zoo.zoo((library,)) if library == "nn" or is_listed(pair[0])]
         for name, build in found[:: max(1, len(found) // each)]:
             try:
                 model = build()[0]
@@ -267,15 +269,14 @@ def write(section: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path, help="directory with zoo.py; without it only nets built here are judged")
-    parser.add_argument("--each", type=int, default=14, help="public models of each library")
+    parser.add_argument("--each", type=int, default=14, help="public models of each library; 0: only nets built here are judged")
     parser.add_argument("--write", action="store_true", help="put the table into docs/evidence/calibration.md")
     parser.add_argument("--unknown", action="store_true", help="name the tensors that match no initialization")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rows: list[Row] = []
-    for row in itertools.chain(public(options.zoo, options.each) if options.zoo else (), odd(), trained()):
+    for row in itertools.chain(public(options.each) if options.each else (), odd(), trained()):
         rows.append(row)
         if options.unknown and row.expected and row.unknown:
             print(

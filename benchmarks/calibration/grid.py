@@ -175,6 +175,11 @@ MODELS: dict[str, Callable[[int], Fields]] = {
 }
 
 
+def with_adamw(fields: Fields) -> Fields:
+    """The setup with an ordinary optimizer."""
+    return {**fields, "optimizer": torch.optim.AdamW(fields["model"].parameters(), lr=1e-3)}
+
+
 def setups(
     optimizers: dict[str, Callable[[Any], torch.optim.Optimizer]], *, samples: int = 32, seed: int = 0
 ) -> Iterator[tuple[str, str, Fields]]:

@@ -1,6 +1,6 @@
 """How near healthy models come to the limits of the loss, weight and normalization rules.
 
-Usage: margins.py [--zoo FOLDER] [--lib NAMES] [--every N] [--write]   (--write: put the lines into docs/evidence/calibration.md)
+Usage: margins.py [--lib NAMES] [--every N] [--write]   (--write: put the lines into docs/evidence/calibration.md)
 
 Every model is one of the zoo, freshly initialized, in training mode, batch of 8, with the loss of benchmarks/zoo_setup.py.
 """
@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calib
 import torch  # noqa: E402
 from sections import put  # noqa: E402
 
+from benchmarks import zoo  # noqa: E402
 from benchmarks.zoo_setup import training_setup  # noqa: E402
 from nnlint.finding import Skip  # noqa: E402
 from nnlint.probes.session import Plan, Session  # noqa: E402
@@ -112,16 +113,12 @@ def lines(found: dict[str, list[tuple[float, str]]], models: int) -> dict[str, s
 def main() -> None:
     """Measure, print, and with --write keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo")
     parser.add_argument("--every", type=int, default=6)
     parser.add_argument("--lib", default="nn,torchvision,timm,hf,pyg")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(arguments.zoo))
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    import zoo
-
     found: dict[str, list[tuple[float, str]]] = {}
     models = 0
     for number, (name, build) in enumerate(zoo.zoo(tuple(arguments.lib.split(",")))):

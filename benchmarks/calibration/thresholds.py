@@ -1,10 +1,11 @@
 """How far the thresholds of the rules are from healthy models on one side and from the known faults on the other.
 
-    python benchmarks/calibration/thresholds.py [--zoo DIRECTORY] [--lib nn,hf] [--every 8] [--rules LOS,INI] [--write]
+    python benchmarks/calibration/thresholds.py [--lib nn,hf] [--every 8] [--rules LOS,INI] [--resume] [--write]
 
 Each rule is run on healthy models with one option at a time moved by the factors below: the models of the zoo as one would
 train them (benchmarks/zoo_setup.py), the healthy idioms of tests/idioms and the nets of grid.py. Then on its own faulty
-fixture and the faulty idioms that expect it. `--write` puts the tables into docs/evidence/calibration.md, at the section that the
+fixture, the faulty idioms that expect it, and healthy models with a fault of the mutation operators (variants.py), until it was
+evaluated on 20. Each judgement is a line of `--out`, and `--resume` keeps those that are there. `--write` puts the tables into docs/evidence/calibration.md, at the section that the
 options name. Rules that need a longer probe are left out: those probes have scripts of their own.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import re
 import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calib
 import grid  # noqa: E402
 import torch  # noqa: E402
 from sections import put  # noqa: E402
+from variants import WANTED, healthy_models, variants  # noqa: E402
 
+from benchmarks import zoo  # noqa: E402
 from benchmarks.zoo_setup import training_setup  # noqa: E402
 from nnlint import registry  # noqa: E402
 from nnlint.finding import Level, Skip  # noqa: E402
@@ -45,9 +49,29 @@ ANCHOR = re.compile(r"calibration\.md#([\w-]+)")
 GRAVE = re.compile(r"grave|fatal|rare")
 TEXT = """The tables with `x` columns are by `benchmarks/calibration/thresholds.py`: each rule with one of its limits multiplied
 by the factor above, on healthy models and on its faulty fixtures and idioms. A cell counts the healthy models accused (by any
-finding, a note as well; options that make an error of a warning count errors) and the faulty ones found; beside the option, how
-many of both the rule was evaluated on."""
+finding, an info as well; options that make an error of a warning count errors) and the faulty ones found; beside the option, how
+many of both the rule was evaluated on. Faulty models are the fixtures, the idioms that expect the rule, and healthy models with
+one fault of the mutation operators (`benchmarks/mutators*.py`)."""
 Subject = tuple[str, Callable[[], Any], frozenset[str]]  # name, build, codes that are expected
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule says of one model as one of its options moves.
+
+    Attributes:
+        subject: the model.
+        faulty: whether the rule has to accuse it.
+        code: the rule.
+        option: the option that moves.
+        fired: the factors at which the model is accused.
+    """
+
+    subject: str
+    faulty: bool
+    code: str
+    option: str
+    fired: tuple[float, ...]
 
 
 @dataclass
@@ -91,8 +115,8 @@ def evidence(session: Session, rule: Rule) -> dict[str, Any]:
     return given
 
 
-def judge(session: Session, rule: Rule, counts: dict[str, Counts], subject: str, *, faulty: bool) -> None:
-    """Run one rule at all settings of its options."""
+def judge(session: Session, rule: Rule, subject: str, *, faulty: bool) -> Iterator[Judgement]:
+    """Run one rule at all settings of its options; nothing where it cannot be evaluated."""
     assert rule.options is not None
     assert rule.options_parameter is not None
     try:
@@ -101,42 +125,29 @@ def judge(session: Session, rule: Rule, counts: dict[str, Counts], subject: str,
     except Skip:
         return
     for name, value in thresholds(rule).items():
-        count = counts[f"{rule.code} {name}"]
-        if faulty:
-            count.faulty += 1
-        else:
-            count.healthy += 1
-        for factor in FACTORS:
-            options = moved(rule.options, name, value, factor)
-            if options is None:
-                continue
-            try:
-                # Any finding counts, a note as well; what makes an error is counted by errors.
-                least = Level.ERROR if GRAVE.match(name) else Level.INFO
-                found = rule.check(**given, **{rule.options_parameter: options})
-                fired = any((finding.level or rule.level).at_least(least) for finding in found)
-            except Skip:
-                continue
-            if fired:
-                (count.found if faulty else count.accused)[factor].add(subject)
+        settings = {factor: moved(rule.options, name, value, factor) for factor in FACTORS}
+        # Any finding counts, an info as well; what makes an error is counted by errors.
+        least = Level.ERROR if GRAVE.match(name) else Level.INFO
+        fired = [factor for factor, options in settings.items() if options and _fires(rule, given, options, least)]
+        yield Judgement(subject, faulty, rule.code, name, tuple(fired))
+
+
+def _fires(rule: Rule, given: dict[str, Any], options: Options, least: Level) -> bool:
+    try:
+        found = list(rule.check(**given, **{rule.options_parameter or "": options}))
+    except Skip:
+        return False
+    return any((finding.level or rule.level).at_least(least) for finding in found)
 
 
 def healthy(arguments: argparse.Namespace) -> Iterator[Subject]:
     """Models that no rule may accuse."""
     for name, make in grid.MODELS.items():
-        yield f"grid/{name}", lambda make=make: coerce(_with_optimizer(make(32)), SetupOptions()), frozenset()
+        yield f"grid/{name}", lambda make=make: coerce(grid.with_adamw(make(32)), SetupOptions()), frozenset()
     yield from _builds(sorted((ROOT / "tests" / "idioms").glob("healthy_*.py")))
-    if arguments.zoo is not None:
-        sys.path.insert(0, str(arguments.zoo))
-        import zoo
-
-        for number, (name, build) in enumerate(zoo.zoo(tuple(arguments.lib.split(",")))):
-            if name.startswith("nn/") or number % arguments.every == 0:
-                yield name, lambda name=name, build=build: coerce(training_setup(name, build).fields, SetupOptions()), frozenset()
-
-
-def _with_optimizer(fields: dict[str, Any]) -> dict[str, Any]:
-    return {**fields, "optimizer": torch.optim.AdamW(fields["model"].parameters(), lr=1e-3)}
+    for number, (name, build) in enumerate(zoo.zoo(tuple(arguments.lib.split(",")))):
+        if name.startswith("nn/") or number % arguments.every == 0:
+            yield name, lambda name=name, build=build: coerce(training_setup(name, build).fields, SetupOptions()), frozenset()
 
 
 def faulty() -> Iterator[Subject]:
@@ -179,36 +190,85 @@ def by_anchor(rules: list[Rule]) -> dict[str, list[Rule]]:
     return grouped
 
 
+def counted(judgements: list[Judgement]) -> dict[str, Counts]:
+    """By rule and option, how many models were judged and which were accused."""
+    counts: dict[str, Counts] = defaultdict(Counts)
+    for judgement in judgements:
+        count = counts[f"{judgement.code} {judgement.option}"]
+        count.faulty += judgement.faulty
+        count.healthy += not judgement.faulty
+        for factor in judgement.fired:
+            (count.found if judgement.faulty else count.accused)[factor].add(judgement.subject)
+    return counts
+
+
+class Measurement:
+    """Judges models that were not judged yet and writes a line for each judgement."""
+
+    def __init__(self, file: Path, *, resume: bool) -> None:
+        lines = file.read_text(encoding="utf-8").splitlines() if resume and file.exists() else []
+        rows = [json.loads(line) for line in lines]
+        self.judgements = [Judgement(**{**row, "fired": tuple(row["fired"])}) for row in rows]
+        self._done = {(judgement.subject, judgement.code) for judgement in self.judgements}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._out = file.open("a" if resume else "w", encoding="utf-8")
+
+    def evaluated(self, code: str) -> int:
+        """On how many faulty models the rule was evaluated."""
+        return len({judgement.subject for judgement in self.judgements if judgement.code == code and judgement.faulty})
+
+    def judge(self, subject: str, build: Callable[[], Any], rules: list[Rule], *, faulty: bool) -> None:
+        """Judge one model by these rules; a model that does not run here is left out."""
+        left = [rule for rule in rules if (subject, rule.code) not in self._done]
+        if not left:
+            return
+        try:
+            session = Session(build(), Plan())
+            found = [judgement for rule in left for judgement in judge(session, rule, subject, faulty=faulty)]
+        except Exception as error:  # a library that is missing here, or a fault of the run
+            print(f"{subject}: left out ({type(error).__name__}: {error})", file=sys.stderr)
+            return
+        self._out.writelines(json.dumps(asdict(judgement)) + "\n" for judgement in found)
+        self._out.flush()
+        self.judgements += found
+        del session  # model, snapshot and graph refer to each other: freed by the collector only
+        gc.collect()
+
+
+def measure(arguments: argparse.Namespace, rules: list[Rule]) -> list[Judgement]:
+    """Judge the faulty models, then the healthy ones."""
+    measurement = Measurement(arguments.out, resume=arguments.resume)
+    for name, build, codes in faulty():
+        measurement.judge(name, build, [rule for rule in rules if rule.code in codes], faulty=True)
+    models = healthy_models()
+    for rule in rules:
+        for name, fields in variants(rule.code, models):
+            if measurement.evaluated(rule.code) >= WANTED:
+                break
+            measurement.judge(name, lambda fields=fields: coerce(fields, SetupOptions()), [rule], faulty=True)
+        print(f"{rule.code}: {measurement.evaluated(rule.code)} faulty", flush=True)
+    for name, build, _ in healthy(arguments):
+        measurement.judge(name, build, rules, faulty=False)
+    return measurement.judgements
+
+
 def main() -> None:
     """Measure, print, and with --write keep the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path)
     parser.add_argument("--lib", default="nn,hf")
     parser.add_argument("--every", type=int, default=8)
     parser.add_argument("--rules", default="", help="codes or families, comma separated; all by default")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "thresholds.jsonl")
+    parser.add_argument("--resume", action="store_true", help="keep what --out holds and measure the rest")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     chosen = tuple(filter(None, arguments.rules.split(",")))
     rules = [rule for rule in registry.load().rules if thresholds(rule) and (not chosen or rule.code.startswith(chosen))]
-    counts: dict[str, Counts] = defaultdict(Counts)
-    models = 0
-    for group, is_faulty in ((healthy(arguments), False), (faulty(), True)):
-        for name, build, codes in group:
-            wanted = [rule for rule in rules if not is_faulty or rule.code in codes]
-            if not wanted:
-                continue
-            try:
-                session = Session(build(), Plan())
-                for rule in wanted:
-                    judge(session, rule, counts, name, faulty=is_faulty)
-            except Exception as error:  # a library that is missing here, or a fault of the run
-                print(f"{name}: left out ({type(error).__name__}: {error})", file=sys.stderr)
-                continue
-            del session  # model, snapshot and graph refer to each other: freed by the collector only
-            gc.collect()
-            models += not is_faulty
+    judgements = measure(arguments, rules)
+    counts = counted(judgements)
+    models = len({judgement.subject for judgement in judgements if not judgement.faulty})
     if arguments.write and not chosen:
         put("thresholds", f"{TEXT} Of {models} healthy models, the zoo's {arguments.lib} (every {arguments.every}th) among them.")
     for anchor, members in by_anchor(rules).items():

@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
 import torch  # noqa: E402
 
+from benchmarks import zoo  # noqa: E402
 from benchmarks.zoo_setup import training_setup  # noqa: E402
 from nnlint.probes.session import Plan, Session  # noqa: E402
 from nnlint.setup import SetupOptions, coerce  # noqa: E402
@@ -28,14 +29,10 @@ MODELS = "cait_xxs24_384 deit_tiny_patch16_224 lcnet_035 mobilevit_xxs pvt_v2_b0
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "zoo", help="folder of zoo.py")
     parser.add_argument("--only", default=MODELS, help="names of models, with spaces between")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    sys.path.insert(0, str(arguments.zoo.resolve()))
-    import zoo
-
     wanted = tuple(arguments.only.split())
     for name, make in zoo.zoo(("torchvision", "timm")):
         if not name.endswith(wanted):
