@@ -2,93 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
-import nnlint
-
-
-def check(model, inputs, targets=None, loss=None):
-    setup = {"model": model, "inputs": inputs}
-    if loss is not None:
-        setup |= {"loss": loss, "targets": targets}
-    report = nnlint.check(setup, select=["GRD001", "GRD002"]).results[0]
-    assert report.skipped == []
-    return report.findings
-
-
-def codes(*args, **kwargs):
-    return [item.code for item in check(*args, **kwargs)]
-
-
-class Stack(nn.Module):
-    def __init__(self, block, depth, classes=5):
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Linear(16, 32)
-        self.blocks = nn.ModuleList(block() for _ in range(depth))
-        self.head = nn.Linear(32, classes)
-
-    def forward(self, x):
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x)
-
-
-def he():
-    layer = nn.Linear(32, 32)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.ReLU(), layer)
-
-
-class Residual(nn.Module):
-    def __init__(self, branch, factor=1.0):
-        super().__init__()
-        self.branch = branch
-        self.factor = nn.Parameter(torch.tensor(factor))
-
-    def forward(self, x):
-        return x + self.factor * self.branch(x)
-
-
-NOISE = torch.randn(32, 16, generator=torch.Generator().manual_seed(1))
-LABELS = torch.arange(32) % 5
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        (Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32)), 20), ["GRD001"]),
-        (Stack(lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(32, 32)), 8), ["GRD001"]),
-        (Stack(he, 20), []),
-        (Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32)), 5), []),
-        (Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32), nn.LayerNorm(32)), 20), []),
-        (Stack(lambda: Residual(he(), 0.0), 20), []),
-        (Stack(lambda: Residual(he(), 1e-6), 20), []),
-        (Stack(lambda: nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU()), 70), ["GRD002"]),
-        (Stack(lambda: nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU()), 12), []),
-    ],
-    ids=[
-        "default 20",
-        "sigmoid 8",
-        "he 20",
-        "default 5",
-        "layer norm",
-        "zero branch",
-        "layer scale",
-        "batch norm 70",
-        "batch norm 12",
-    ],
-)
-def test_depth(model, expected) -> None:
-    assert codes(model, NOISE, LABELS, nn.CrossEntropyLoss()) == expected
-
-
-def test_without_a_loss_the_outputs_are_projected() -> None:
-    assert codes(Stack(lambda: nn.Sequential(nn.ReLU(), nn.Linear(32, 32)), 20), NOISE) == ["GRD001"]
+from tests.rules.gradient.flow import LABELS, NOISE, Stack, check, codes, he
 
 
 def test_zero_head_is_silent() -> None:

@@ -7,46 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import nnlint
-from nnlint.config import CheckSettings
-from nnlint.guard.state_guard import RestoreError, StateGuard
-
-
-def fields(model, loss=None, optimizer=None, **more):
-    torch.manual_seed(0)
-    return {
-        "model": model,
-        "inputs": torch.randn(16, 8),
-        "targets": torch.arange(16) % 4,
-        "loss": loss or nn.CrossEntropyLoss(),
-        "optimizer": optimizer or torch.optim.SGD(model.parameters(), lr=0.05),
-    } | more
-
-
-def failures(setup, **settings):
-    report = nnlint.check(setup, **settings)
-    return report, [finding for finding in report.findings if finding.code.startswith("RUN")]
-
-
-def only_failure(setup, code="RUN008", **settings):
-    report, found = failures(setup, **settings)
-    assert [finding.code for finding in found] == [code], [finding.message for finding in found]
-    assert report.exit_status() == 2
-    assert report.results[0].status == "failed"
-    assert not any(finding.code == "RUN007" for finding in report.findings)
-    return report, found[0]
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(8, 12), nn.Linear(12, 4)
-
-    def forward(self, x):
-        return self.b(torch.relu(self.a(x)))
-
-
-# ------------------------------------------------------------------- a step after the first
+from tests.rules.run.probe_failed import Net, failures, fields, only_failure
 
 
 class Attribute(Net):
@@ -132,9 +93,6 @@ def test_a_loss_kept_with_its_graph():
     assert "Trying to backward through the graph a second time" in found.message
 
 
-# ------------------------------------------------------------------- evaluation mode
-
-
 class WrongWidth(Net):
     def forward(self, x):
         h = torch.relu(self.a(x))
@@ -182,9 +140,6 @@ def test_a_forward_that_raises_in_evaluation_mode(kind):
     assert found.fix
 
 
-# ------------------------------------------------------------------- the optimizer's step
-
-
 class NeverSet(torch.optim.SGD):
     def step(self, closure=None):
         for group in self.param_groups:
@@ -215,9 +170,6 @@ def test_an_optimizer_whose_step_raises(make):
     model = Net()
     _, found = only_failure(fields(model, optimizer=make(list(model.parameters()))))
     assert "the optimizer's step raised" in found.message
-
-
-# ------------------------------------------------------------------- look-alikes that work
 
 
 class Detached(Attribute):
@@ -295,27 +247,9 @@ def test_targets_that_cannot_be_cut_with_the_batch_are_no_reason_to_skip_the_ove
     assert report.results[0].measurements["overfit"]["verdict"]
 
 
-# ------------------------------------------------------------------- one failure, one finding
-
-
 def test_one_exception_is_one_finding_whatever_probes_meet_it():
     report, _ = only_failure(fields(Attribute()), deep=True)
     assert len({skipped.code for skipped in report.skipped if "RUN008" in skipped.reason}) > 5
-
-
-def test_a_state_that_cannot_be_restored_ends_the_check(monkeypatch):
-    restore = StateGuard.restore
-
-    def refuse(self, **options):
-        restore(self, **options)
-        raise RestoreError("could not restore the model's state: net.weight is write-only")
-
-    monkeypatch.setattr(StateGuard, "restore", refuse)
-    report, found = only_failure(fields(Net()), code="RUN013")
-    assert "net.weight is write-only" in found.message
-    assert any("RUN013" in skipped.reason for skipped in report.skipped)
-    judged = {rule.code for rule in nnlint.engine.selected_rules(nnlint.registry.load(), CheckSettings())}
-    assert {skipped.code for skipped in report.skipped} <= judged
 
 
 def test_what_a_rule_found_before_it_could_go_no_further_is_kept(monkeypatch):

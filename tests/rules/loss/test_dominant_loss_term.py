@@ -1,0 +1,32 @@
+"""LOS036 dominant-loss-term: one term of the loss pulls over a thousand times as hard as another."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+import nnlint
+from nnlint.testing import findings
+from tests.rules.loss.loss_terms import BATCH, tasks
+
+
+def test_a_dominant_term_is_measured_on_what_both_train() -> None:
+    loss = lambda out, batch: F.cross_entropy(out[0], batch[0]) + F.mse_loss(out[1], batch[1])  # noqa: E731
+    assert not findings("LOS036", tasks(loss))
+    (found,) = findings("LOS036", tasks(loss, (BATCH[0], 1e4 + BATCH[1])))
+    assert found.evidence["ratio"] > 1000
+    small = lambda out, batch: 0.01 * F.cross_entropy(out[0], batch[0]) + F.mse_loss(out[1], batch[1])  # noqa: E731
+    assert not findings("LOS036", tasks(small, (BATCH[0], 1e4 + BATCH[1])))
+
+
+def test_a_sum_beside_a_mean_is_named() -> None:
+    loss = lambda out, batch: F.cross_entropy(out[0], batch[0]) + ((out[1] - batch[1]) ** 2).sum()  # noqa: E731
+    (found,) = findings("LOS036", tasks(loss, (BATCH[0], 1e3 * BATCH[1])))
+    assert "alike" in found.fix
+
+
+def test_terms_leave_gradients_and_parameters_alone() -> None:
+    case = tasks(lambda out, batch: F.cross_entropy(out[0], batch[0]) + F.mse_loss(out[1], batch[1]))
+    before = [p.clone() for p in case["model"].parameters()]
+    nnlint.check(case, select=["LOS036", "LOS035"])
+    assert all(torch.equal(p, old) and p.grad is None for p, old in zip(case["model"].parameters(), before, strict=True))

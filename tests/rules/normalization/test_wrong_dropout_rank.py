@@ -1,0 +1,43 @@
+"""NRM014 wrong-dropout-rank: dropout1d, Dropout2d or Dropout3d on an input with another number of dimensions."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+from torch.nn import functional as F
+
+from nnlint.testing import Net, features, findings, images
+from tests.rules.normalization.dropout_settings import TOKENS
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "effect"),
+    [
+        (nn.Sequential(nn.Linear(20, 8), nn.Dropout1d(0.2)), features(), "whole samples"),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout3d(0.2)), images(), "whole samples"),
+        (nn.Sequential(nn.Linear(8, 8), nn.Dropout2d(0.2)), TOKENS, "time steps"),
+        (nn.Sequential(nn.LayerNorm(8), nn.Dropout2d(0.2)), TOKENS, "time steps"),
+        (nn.Sequential(nn.Linear(20, 8), nn.Dropout2d(0.2)), features(), "does not drop channels"),
+        (Net(lambda m, x: F.dropout1d(m.fc(x), 0.2), fc=nn.Linear(20, 8)), features(), "whole samples"),
+    ],
+)
+def test_wrong_rank(model, inputs, effect) -> None:
+    reported = findings("NRM014", model, inputs)
+    assert [item.level.value for item in reported] == ["warning"]
+    assert effect in reported[0].message
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (nn.Sequential(nn.Conv1d(6, 8, 3), nn.Dropout1d(0.2)), TOKENS),
+        (nn.Sequential(nn.Conv1d(6, 8, 3), nn.Dropout2d(0.2)), TOKENS),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout2d(0.2)), images()),
+        (nn.Sequential(nn.Linear(20, 8), nn.Dropout(0.2)), features()),
+        (nn.Sequential(nn.Linear(20, 8), nn.Dropout1d(0.0)), features()),
+        (Net(lambda m, x: m.drop(x.transpose(1, 2).unsqueeze(-1)), drop=nn.Dropout2d(0.2)), TOKENS),
+    ],
+    ids=["1d", "2d on (N, C, L)", "2d", "plain", "p = 0", "spatial dropout of embeddings"],
+)
+def test_right_rank_is_silent(model, inputs) -> None:
+    assert findings("NRM014", model, inputs) == []
