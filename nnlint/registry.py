@@ -83,7 +83,7 @@ def _rules_in(package: ModuleType) -> tuple[Rule, ...]:
     causes = _causes_of(package)
     unknown = causes.keys() - {rule.code for rule in rules}
     if unknown:
-        raise RuleError(f"{package.__name__}.causes: {', '.join(sorted(unknown))} is no rule of this pack")
+        raise RuleError(f"{package.__name__}.causes: {', '.join(sorted(unknown))} is not a rule of this pack")
     return tuple(_explaining(rule, causes.get(rule.code, ())) for rule in rules)
 
 

@@ -169,5 +169,5 @@ def test_a_pack_says_what_its_rules_explain_in_a_module_or_in_the_decorator(
         _pack(tmp_path / "pack_with_causes", "CAUSES = {'AAA001': ('AAA002', 'GRD001'), 'AAA002': ['SIG004']}")
     )
     assert {rule.code: rule.explains for rule in both} == {"AAA001": ("GRD001", "AAA002"), "AAA002": ("SIG004",)}
-    with pytest.raises(RuleError, match="pack_with_a_typo.causes: AAA003 is no rule of this pack"):
+    with pytest.raises(RuleError, match="pack_with_a_typo.causes: AAA003 is not a rule of this pack"):
         registry._rules_in(_pack(tmp_path / "pack_with_a_typo", "CAUSES = {'AAA003': ('AAA001',)}"))

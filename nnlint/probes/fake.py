@@ -46,7 +46,7 @@ def fake_setup(setup: TrainingSetup) -> Iterator[TrainingSetup]:
 
 def _fake(tensor: torch.Tensor, mode: Any) -> torch.Tensor:
     if tensor.is_nested:
-        raise Skip("nested tensors have no one shape: run without --static")
+        raise Skip("nested tensors have no single shape: run without --static")
     if not is_dense(tensor):
         sparse: torch.Tensor = mode.from_tensor(tensor)
         return sparse

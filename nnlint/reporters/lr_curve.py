@@ -57,7 +57,7 @@ def _why_none(measured: Mapping[str, Any]) -> str:
     if measured["minimum"] is not None:
         return "training diverges at every rate at which the loss moves"
     if len(smoothed) < 2:
-        return "the loss is no number after the first step"
+        return "the loss is not a number after the first step"
     return f"the loss falls too little at every rate, from {_short(smoothed[0])} to {_short(min(smoothed))}"
 
 

@@ -39,7 +39,7 @@ def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
         path, module, above = waiting.pop()
         if id(module) in above:
             place, first = path or "the model", above[id(module)] or "the model"
-            message = f"{place} is {first}: a module that holds itself cannot be trained (train() and eval() never end)"
+            message = f"{place} is {first}: a module that contains itself cannot be trained (train() and eval() never return)"
             raise SetupError("RUN010", message, module=first if above[id(module)] else "")
         if id(module) in seen:
             continue

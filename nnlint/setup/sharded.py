@@ -36,5 +36,5 @@ def whole(setup: TrainingSetup) -> TrainingSetup:
         changes["scheduler"] = copy.copy(setup.scheduler)
         changes["scheduler"].optimizer = changes["optimizer"]
     return setup.with_assumption(
-        "a copy of the sharded model with whole parameters is checked, on each rank by itself", **changes
+        "each rank checks its own copy of the sharded model, with its parameters gathered", **changes
     )

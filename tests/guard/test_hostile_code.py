@@ -129,7 +129,7 @@ def setup(model: nn.Module) -> dict[str, Any]:
         (NoChildren, "RUN010", "no children"),
         (NoParameters, "RUN010", "no parameters"),
         (NoTraining, "RUN008", "no training"),
-        (Cycle, "RUN010", "holds itself"),
+        (Cycle, "RUN010", "contains itself"),
         (lambda: Raises(Stop("stopped")), "RUN002", "stopped"),
         (lambda: Raises(Mute()), "RUN002", "Mute"),
         (lambda: Raises(KeyboardInterrupt()), "RUN002", "KeyboardInterrupt"),

@@ -36,7 +36,7 @@ def evaluate(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tens
             return [tensor.detach() for tensor in forward(setup, inputs, seed=seed)]
     except RuntimeError as error:
         if needs_gradients(error):
-            raise Skip("the forward differentiates itself: it cannot be run without gradients") from error
+            raise Skip("the forward calls autograd itself: it cannot run without gradients") from error
         raise
 
 

@@ -65,7 +65,7 @@ def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: 
     """
     setup = session.setup
     if setup.targets_assumed:
-        raise Skip("needs real targets; nnlint generated these")
+        raise Skip("needs real targets; nnlint generated them")
     targets = list(_padded_targets(setup, sequences, ids, samples))
     if not targets:
         raise Skip(

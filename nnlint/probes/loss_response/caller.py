@@ -56,7 +56,7 @@ class LossCaller:
                 raise
             raise Refused(one_line(error)) from error
         if not isinstance(made, torch.Tensor) or not made.is_floating_point() or not made.numel():
-            raise Refused("the loss is no tensor of real numbers")
+            raise Refused("the loss is not a tensor of real numbers")
         return made
 
     def value(self, leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor] | None = None) -> float:
@@ -163,7 +163,7 @@ def _of_modules(setup: TrainingSetup, seed: int) -> LossCaller:
                 raise
             raise Skip(f"the loss cannot be called again: {one_line(error)}") from error
     if not calls:
-        raise Skip("no module gives the loss its values")
+        raise Skip("no module computes what the loss gets")
     answers = map_tensors(_cut, [made for _, made in calls])
     own_targets = tuple(_own_targets(setup))
 

@@ -47,7 +47,7 @@ def measure_response(
     try:
         first = caller.value(caller.leaves)
         if caller.value(caller.leaves) != first:
-            return replace(empty, why_unknown="the loss of one and the same output differs from call to call")
+            return replace(empty, why_unknown="the loss of the same output differs from call to call")
     except Refused as refused:
         return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
     found = forms(caller.leaves, caller.targets, bounded)

@@ -83,7 +83,7 @@ class LossCalls:
     def require_targets(self) -> LossCalls:
         """This, or Skip when the targets are made up or nothing was run on real values."""
         if self.targets_assumed:
-            raise Skip("needs real targets; nnlint generated these")
+            raise Skip("needs real targets; nnlint generated them")
         return self.require_values()
 
     def require_values(self) -> LossCalls:

@@ -59,7 +59,7 @@ def _update(setup: TrainingSetup, *, seed: int) -> None:
         loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_NORM)
     if not bool(norm.isfinite()):
-        raise Skip("the step before a second look met a gradient that is not finite")
+        raise Skip("a gradient was not finite in the step before the second measurement")
     with torch.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:

@@ -26,7 +26,7 @@ _MANUAL = (
     "manual optimization: training_step steps the optimizers itself, so that loss, gradients and steps were not measured "
     "and only the structure and the forward are checked"
 )
-_NO_BATCH = "no batch of data: training_step was not run, so that there is no loss (give a DataLoader or a DataModule)"
+_NO_BATCH = "no batch of data, so training_step was not run and there is no loss (give a DataLoader or a DataModule)"
 
 
 def is_lightning_module(value: object) -> bool:
@@ -93,7 +93,7 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
         step = TrainingStep(around=partial(without_trainer, attributes=added))
         setup = setup.model_copy(update={"own_loss": step})
     if len(optimizers) > 1:
-        text = f"configure_optimizers gave {len(optimizers)} optimizers: none of them was stepped or judged"
+        text = f"configure_optimizers returned {len(optimizers)} optimizers: none of them was checked"
         return setup.with_assumption(text)
     if optimizers:
         scheduler = setup.scheduler or next(iter(schedulers), None)

@@ -42,7 +42,7 @@ def infer_inputs(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     model = setup.model
     if not defines_forward(model):
         name = type(model).__name__
-        raise SetupError("RUN005", f"{name} defines no forward(): there is nothing to give inputs to", setup=setup)
+        raise SetupError("RUN005", f"{name} defines no forward(): there is nothing to call", setup=setup)
     search = _Search(model, options)
     found = search.first_accepted(_hints(model, options.samples))
     if found is None:

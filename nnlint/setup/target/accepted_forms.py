@@ -140,9 +140,9 @@ def _players(value: Mapping[Any, Any], sites: ConstructionSites | None, origin: 
     """The setups of `{"players": {"generator": setup, ...}}`, as what is raised for them; an error where it is no such dict."""
     players = value["players"]
     beside = [str(key) for key in value if key != "players"]
-    fix = 'write {"players": {"generator": {"model": ...}, "discriminator": {"model": ...}}}: each with a setup of its own'
+    fix = 'write {"players": {"generator": {"model": ...}, "discriminator": {"model": ...}}}: each with its own setup'
     if beside:
-        fault = f"{origin} a dict with 'players' and, beside it, {', '.join(beside)}: what a player needs belongs into its own setup"
+        fault = f"{origin} a dict with 'players' and, beside it, {', '.join(beside)}: put them into the setup of the player that needs them"
         return SetupError("RUN001", fault, fix=fix)
     if not isinstance(players, Mapping) or not players:
         return SetupError(
@@ -205,7 +205,7 @@ def _unknown(key: Any, part: Any, origin: str) -> SetupError:
     held = ("loss",) if _is_loss_module(part) else _fields_for(part) if not isinstance(part, (str, nn.Module)) else ()
     meant = meant_by(str(key), (*_KEYS, "players"), () if isinstance(part, torch.Tensor) else held)
     hint = f"; did you mean {meant!r}?" if meant else ""
-    fix = f"write {meant!r} for {key!r}" if meant else f"leave {key!r} out: nnlint has no use for it"
+    fix = f"write {meant!r} for {key!r}" if meant else f"remove {key!r}: nnlint does not use it"
     message = f"{origin} a dict with the unknown key {key!r}{hint} (known: {', '.join(_KEYS)})"
     return SetupError("RUN001", message, fix=fix)
 

@@ -71,7 +71,7 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
     try:
         config = transformers.AutoConfig.from_pretrained(str(place), local_files_only=True, **kwargs)
     except Exception as error:
-        raise SetupError("RUN001", f"{path} is no Hugging Face configuration: {error}") from error
+        raise SetupError("RUN001", f"{path} is not a Hugging Face configuration: {error}") from error
     if torch.get_default_device().type == "meta" and hasattr(config, "_experts_implementation"):
         # The usual ones gather the tokens of each expert, whose number is a matter of values.
         config._experts_implementation = "batched_mm"  # noqa: SLF001 the setting has no other name
@@ -81,7 +81,7 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
         plain: nn.Module = transformers.AutoModel.from_config(config)
         return plain
     if not (isinstance(owner, type) and issubclass(owner, nn.Module)):
-        raise SetupError("RUN001", f"{path} is a configuration for {name}, which is no model class of transformers")
+        raise SetupError("RUN001", f"{path} is a configuration for {name}, which is not a model class of transformers")
     return owner(config)
 
 

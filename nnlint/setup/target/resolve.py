@@ -36,7 +36,7 @@ def _gradients_left_on() -> Iterator[None]:
         is_off = before and not torch.is_grad_enabled()
         torch.set_grad_enabled(before)
     if is_off:
-        message = "the target leaves gradients switched off (torch.set_grad_enabled(False)): no training after it computes any"
+        message = "the target leaves gradients switched off (torch.set_grad_enabled(False)): training after it computes none"
         raise SetupError("RUN001", message, fix="switch them off for a block only: with torch.no_grad(): ...")
     if ended is not None:
         raise ended

@@ -43,7 +43,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     - PyTorch: Locally disabling gradient computation (autograd mechanics)
     """
     if graph.method == "symbolic":
-        raise Skip("no recorded run: which values carry a gradient is not known")
+        raise Skip("no recorded run: which values require grad is unknown")
     flow = GradientFlow(graph)
     if not flow.has_sink:
         raise Skip("neither a loss nor an output that requires grad")

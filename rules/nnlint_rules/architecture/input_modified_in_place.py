@@ -38,7 +38,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - PyTorch: In-place operations with autograd (autograd mechanics)
     """
     if graph.method == "symbolic":
-        raise Skip("no recorded run: writes to the input are not known")
+        raise Skip("no recorded run: writes to the input are unknown")
     for name in graph.facts.modified_inputs:
         writer = _writer(name, graph)
         place = writer if writer is not None else Place()

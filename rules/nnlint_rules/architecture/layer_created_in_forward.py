@@ -38,7 +38,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - PyTorch: `torch.nn.LazyLinear`, for a layer whose input size is not known beforehand
     """
     if graph.method == "symbolic":
-        raise Skip("no recorded run: tensors made in the forward are not known")
+        raise Skip("no recorded run: tensors made in the forward are unknown")
     made = [module for module in graph.facts.unregistered if module.created and module.trainable]
     for module in made:
         inside = [op for op in graph.ops if any(under(path, module.module_path) for path in op.modules)]

@@ -164,11 +164,11 @@ def _finding(chain: list[Op], graph: Graph, *, several: bool) -> Finding:
     outputs = sum(found.outputs for found in widths) if several else widths[-1].outputs
     if several:
         names = f"{first.label} feeds {listed((op.label for op in chain[1:]), limit=3)}"
-        what = f"{names} with nothing nonlinear between: each pair is one linear map"
+        what = f"{names} with no activation between: each pair computes one linear map"
     else:
         names = " -> ".join(op.label for op in chain)
-        what = f"{names} are {len(chain)} linear maps with nothing nonlinear between them: together they are one map"
-    ends = f" of {before.inputs} to {outputs} features, and the width {before.outputs} between them restricts nothing"
+        what = f"{names}: no activation between these {len(chain)} linear maps, so that they compute one linear map"
+    ends = f" from {before.inputs} to {outputs} features (the width {before.outputs} between them is no bottleneck)"
     return Finding(
         at=first,
         message=what + ends,

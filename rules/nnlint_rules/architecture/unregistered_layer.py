@@ -36,7 +36,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - PyTorch: `torch.nn.ModuleList`, `torch.nn.ModuleDict`, `torch.nn.ParameterList`
     """
     if graph.method == "symbolic":
-        raise Skip("no recorded run: what the forward calls beside the registered modules is not known")
+        raise Skip("no recorded run: calls outside the registered modules are unknown")
     used = [(module, op) for module in graph.facts.unregistered if (op := _use(module, graph)) is not None]
     groups: dict[str, list[tuple[UnregisteredModule, Op]]] = {}
     for module, op in used:

@@ -59,7 +59,7 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
                 level=Level.ERROR,
                 message=f"{route.tensor.name} of shape {route.tensor.shape} {fault}",
                 evidence={"input": route.tensor.name, "mean": route.tensor.mean, "std": route.tensor.std},
-                fix="look at what the loader returns, sample by sample, right before it goes into the model",
+                fix="look at what the loader returns, sample by sample, right before the model gets it",
             )
         elif position > 0 and (level := constant_input(route, batch, options.least)) is not None:
             yield Finding(

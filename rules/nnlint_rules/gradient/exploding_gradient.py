@@ -19,7 +19,7 @@ class ExplodingGradient(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#gradient-decay."""
 
     total: float = Field(1e4, description="gradient at the first layer over that at the last")
-    blocks: int = Field(4, description="layers the growth has to run through")
+    blocks: int = Field(4, description="layers over which the gradient has to grow")
     steps: float = Field(0.75, description="share of the steps that have to enlarge the gradient")
 
 

@@ -61,7 +61,7 @@ def check(
     if backward is None or steps is None or blocked is None:
         if lost_in_checkpoints:
             return
-        raise Skip("no gradients were measured: there is no backward, or no update could be made")
+        raise Skip("no gradients: no backward pass ran, or no update could be made")
     yield from _missing(backward, declared)
     yield from _always_zero(steps, blocked, backward, declared)
 

@@ -19,7 +19,7 @@ class VanishingGradient(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#gradient-decay."""
 
     total: float = Field(1e-4, description="gradient at the first layer over that at the last")
-    blocks: int = Field(4, description="layers the decay has to run through")
+    blocks: int = Field(4, description="layers over which the gradient has to shrink")
     steps: float = Field(0.75, description="share of the steps that have to shrink the gradient")
 
 

@@ -60,7 +60,7 @@ def check(
     if "random-features" in declared.traits:
         return
     if graph.method == "symbolic":
-        raise Skip("no recorded run: which layer gives the answer is not known")
+        raise Skip("no recorded run: the layer that computes the output is unknown")
     frozen = [view for view in parameters.of_kind(*_KINDS) if not view.requires_grad and view.finite and view.numel > 1]
     if not frozen or all(view.kind == "norm" for view in parameters.trainable):
         return  # ARC020

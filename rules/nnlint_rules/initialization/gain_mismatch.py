@@ -107,7 +107,7 @@ def _course(forward: ForwardStats, stack: Sequence[Layer]) -> _Course | None:
 
 
 def _target(layer: Layer) -> float | None:
-    """Deviation that the activation behind the layer asks for; None where there is no such figure."""
+    """Deviation that the activation after the layer asks for; None where there is no such figure."""
     activation = layer.activation
     if activation is None or layer.weight.constant or not layer.weight.finite or layer.weight.fan_out is None:
         return None
@@ -146,10 +146,10 @@ def _harm(wrong: Sequence[Layer], course: _Course, options: GainMismatch, *, dec
     ratio = _ratio(layer)
     return Finding(
         at=layer.op,
-        message=f"{len(wrong)} of {course.depth} layers in sequence have weights {ratio:.2g}x the scale that "
-        f"{_name(layer.activation)} needs, and the signal {'decays' if decays else 'grows'} {course.rate:.2g}x a layer "
-        f"(healthy {options.slowest:g} to {options.fastest:g}; {course.total:.2g} in all, "
-        f"{course.samples:.2g} in what the samples contribute)",
+        message=f"{len(wrong)} of {course.depth} layers in sequence have weights at {ratio:.2g}x the scale that "
+        f"{_name(layer.activation)} needs, and the signal {'shrinks' if decays else 'grows'} to {course.rate:.2g}x per layer "
+        f"(healthy: {options.slowest:g}x to {options.fastest:g}x; {course.total:.2g}x over all layers, "
+        f"{course.samples:.2g}x in the differences between samples)",
         evidence={
             "weight_scale": {one.weight.name: _ratio(one) for one in wrong},
             "layers": course.depth,
@@ -175,7 +175,7 @@ def _note(judged: Sequence[Layer], options: GainMismatch) -> Iterator[Finding]:
         yield Finding(
             at=layer.op,
             level=Level.INFO,
-            message=f"the weights have {_ratio(layer):.2g}x the scale that {_name(layer.activation)} needs "
+            message=f"the weights are at {_ratio(layer):.2g}x the scale that {_name(layer.activation)} needs "
             f"({len(unusual)} of {len(judged)} layers in sequence); no harm was measured at this depth",
             evidence={"weight_scale": {one.weight.name: _ratio(one) for one in unusual}},
             fix=_fix(layer),

@@ -37,7 +37,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss`, shapes: input (N, C, d1, ...)
     """
     if losses.targets_assumed:
-        raise Skip("needs real targets; nnlint generated these")
+        raise Skip("needs real targets; nnlint generated them")
     for call in losses.of("cross_entropy", "nll_loss"):
         prediction = call.prediction
         if prediction is None or prediction.shape is None or len(prediction.shape) < 3:

@@ -59,7 +59,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - https://github.com/pytorch/pytorch/issues/16045
     """
     if losses.targets_assumed:
-        raise Skip("needs real targets; nnlint generated these")
+        raise Skip("needs real targets; nnlint generated them")
     for pair in _calls(losses):
         level = _judge(pair.prediction, pair.target)
         if level is None:

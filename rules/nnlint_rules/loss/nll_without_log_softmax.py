@@ -92,13 +92,13 @@ def _skip_unless_clear(head: Op) -> None:
 
 
 def _finding(call: MeasuredLoss, head: Op, rows: _Rows | None, options: LogProbabilities) -> Finding:
-    measured = f" (logsumexp of a row is {rows.distance:.3g} away from 0, limit {options.tolerance:g})" if rows else ""
+    measured = f" (median |logsumexp| of a row: {rows.distance:.3g}, limit {options.tolerance:g})" if rows else ""
     probabilities = head.is_kind("softmax", "sigmoid")
-    what = "probabilities, not log-probabilities" if probabilities else "no log-probabilities"
-    consequence = "it lies between -1 and 0" if probabilities else "it has no lower bound"
+    what = "probabilities" if probabilities else "values that are not normalized"
+    consequence = "lies between -1 and 0" if probabilities else "has no lower bound"
     return Finding(
         at=head,
-        message=f"{head.label}: {call.label} is given {what}{measured}; {consequence}, so minimizing it trains the wrong thing",
+        message=f"{call.label} expects log-probabilities but gets {what} from {head.label}{measured}: the loss {consequence}",
         evidence={
             "logsumexp_distance": rows.distance if rows else None,
             "share_of_rows": rows.share if rows else None,

@@ -40,7 +40,7 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     """
     losses.require_targets()
     if _has_signed_weights(losses, response.samples):
-        raise Skip("the loss weighs each sample with numbers of its own, whose sign decides what is right")
+        raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
     response.require_preference()
     if optimizer is not None and any(group.maximize for group in optimizer.groups):
         return  # an objective: OPT005 looks at a loss that is maximized

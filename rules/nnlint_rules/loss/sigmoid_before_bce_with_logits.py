@@ -62,7 +62,7 @@ def _words(sink: LogitSink, *, logarithms: bool) -> str:
             f"0.5, and the loss of a positive label never below {_FLOOR_NEGATIVE:.3f}"
         )
     if sink.op.is_kind("sigmoid"):
-        return f"its values between 0 and 1 go into {sink.label}, a second sigmoid, which makes them 0.5 to 0.731"
+        return f"{sink.label} applies a second sigmoid to these outputs in (0, 1), which leaves 0.5 to 0.731"
     return (
         f"{sink.label} expects logits but gets these outputs in (0, 1): the loss cannot fall below "
         f"{_FLOOR_NEGATIVE:.3f} for a negative label and {_FLOOR_POSITIVE:.3f} for a positive one"

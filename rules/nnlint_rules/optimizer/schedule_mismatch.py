@@ -59,7 +59,7 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     fault = _fault(schedule, declared.planned_steps, options, per_step=declared.interval == "step")
     if fault is None:
         if len(schedule.rates) < 2 and schedule.ended:
-            raise Skip(f"the learning rates to come are unknown: {schedule.ended}")
+            raise Skip(f"the later learning rates are unknown: {schedule.ended}")
         return
     reason, fix = fault
     yield Finding(

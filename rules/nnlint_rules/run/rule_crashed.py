@@ -30,7 +30,7 @@ def check(failures: Failures) -> Iterator[Finding]:
     ## Use instead
             for op in graph.calls("softmax"):
                 if op.shape is None:
-                    raise Skip("no shapes are known")
+                    raise Skip("the shapes are unknown")
 
     ## References
     - nnlint: writing rules (docs/how-to/rule-pack.md)

@@ -40,7 +40,7 @@ def check(events: Events) -> Iterator[Finding]:
     - Tarvainen and Valpola (2017), "Mean teachers are better role models"
     """
     if not events.updates:
-        raise Skip("no network was changed outside of optimizer steps")
+        raise Skip("no network was changed outside optimizer steps")
     yield from _own_state(events)
     yield from _wrong_direction(events)
 

@@ -76,8 +76,8 @@ def _partial(events: Events, steps: tuple[Step, ...], partial: list[_Lost], name
     return Finding(
         at=at(cleared),
         level=Level.INFO if is_tail else Level.WARNING,
-        message=f"{name} applies {applied} of {applied + lost} backwards: the gradients of the others are cleared first, in "
-        f"{share(len(partial), len(steps))}" + (" (the rest of a window at an epoch's end)" if is_tail else ""),
+        message=f"{name} applies the gradients of {applied} of {applied + lost} backward passes: those of the others are cleared before "
+        f"the step, in {share(len(partial), len(steps))}" + (" (the rest of a window at an epoch's end)" if is_tail else ""),
         evidence={"steps": len(partial), "of": len(steps), "backwards_applied": applied, "backwards_lost": lost},
         fix="clear the gradients once after each step, not after each batch",
     )

@@ -40,7 +40,7 @@ def check(events: Events) -> Iterator[Finding]:
     - PyTorch documentation, "Optimizing model parameters in PyTorch"
     """
     if not events.backwards:
-        raise Skip("no backward was made")
+        raise Skip("no backward pass ran")
     for name, optimizer in events.optimizers.items():
         filled = [event for event in events.backwards_of(name) if not event.error]
         if events.steps_of(name) or len(filled) < _ENOUGH or _is_stepped_otherwise(events, optimizer):

@@ -36,7 +36,7 @@ def check(events: Events) -> Iterator[Finding]:
     - PyTorch example "word_language_model": `repackage_hidden`
     """
     if not events.backwards:
-        raise Skip("no backward was made")
+        raise Skip("no backward pass ran")
     carried = [(event, old) for event in events.backwards if (old := _older(events, event))]
     if not carried:
         return

@@ -53,4 +53,4 @@ def test_labels_with_a_logit_are_silent(loss: nn.Module, labels: torch.Tensor) -
 def test_made_up_labels_are_not_judged() -> None:
     torch.manual_seed(0)
     case = {"model": Mlp(), "inputs": torch.randn(8, 12), "loss": nn.CrossEntropyLoss()}
-    assert skipped("LOS009", case) == "needs real targets; nnlint generated these"
+    assert skipped("LOS009", case) == "needs real targets; nnlint generated them"

@@ -120,16 +120,16 @@ def test_a_configuration_says_what_is_wrong_with_it(config, tmp_path):
         SetupError, match=r"no Hugging Face configuration nowhere\.json: give a config\.json or the folder"
     ):
         resolve("hf:nowhere.json")
-    with pytest.raises(SetupError, match="is no Hugging Face configuration"):
+    with pytest.raises(SetupError, match="is not a Hugging Face configuration"):
         resolve(f"hf:{config(model_type='berd')}")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(SetupError, match="is no Hugging Face configuration"):
+    with pytest.raises(SetupError, match="is not a Hugging Face configuration"):
         resolve(f"hf:{tmp_path / 'config.json'}")
 
 
 def test_a_configuration_names_no_function_of_the_library(config):
     library("transformers")
-    with pytest.raises(SetupError, match="is no model class"):
+    with pytest.raises(SetupError, match="is not a model class"):
         resolve(f"hf:{config(architectures=['pipeline'])}")
 
 
