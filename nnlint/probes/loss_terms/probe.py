@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def provide(session: Session) -> LossTerms:
     """The summands of the loss and the targets that are trained, with their gradients.
 
     Raises:
-        Skip: there is no loss that can be differentiated.
+        Skip: there is no loss that can be differentiated, or a second run makes other operations than the first.
     """
     losses = session.evidence("LossCalls").require_result()
     graph = losses.graph
@@ -56,11 +57,25 @@ class _Kept:
     names: frozenset[str]
     tensors: dict[str, Tensor] = field(default_factory=dict)
     copies: dict[str, Tensor] = field(default_factory=dict)
+    functions: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, node: fx.Node, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.functions[node.name] = node.target
         if node.name in self.names:
             self.tensors[node.name] = output
             self.copies[node.name] = output.clone()
+
+    def repeats(self, graph: Graph) -> bool:
+        """Whether the run made the operations of the recorded one: else the names mean others.
+
+        A mask that is made once and kept, say, or boxes that are drawn anew.
+        """
+        recorded = {node.name: node.target for node in graph.fx.nodes if node.op in ("call_function", "call_method")}
+        if any(name not in recorded or recorded[name] != function for name, function in self.functions.items()):
+            return False
+        # Parts of a result with several are nodes of the graph that no observer is told of.
+        seen = set(self.functions.values()) - {operator.getitem}
+        return not any(name not in self.functions and function in seen for name, function in recorded.items())
 
 
 def _measured(
@@ -72,6 +87,8 @@ def _measured(
         loss = run_observed(setup, kept, seed=seed)
     if loss is None:
         raise Skip("the loss cannot be computed again")
+    if not kept.repeats(graph):
+        raise Skip("the forward or the loss makes other operations when it runs again")
     trained = _trained(setup)
     measured = tuple(_term(term, kept, trained) for term in terms)
     targets = tuple(found for path in paths if (found := _path(path, kept, loss, trained)) is not None)

@@ -24,7 +24,7 @@ def test_mixing_is_an_error_with_its_place() -> None:
     item = found(centred, rand(16, 12), targets=ids(16, high=5), fc=nn.Linear(12, 5))["ARC008", "error"]
     assert "mean" in item.message
     assert item.location is not None
-    assert item.location.file.endswith("test_dependence.py")
+    assert item.location.file.endswith("test_batch_mixing.py")
     assert item.evidence["influence"] > item.evidence["limit"]
 
 
