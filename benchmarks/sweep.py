@@ -1,10 +1,11 @@
 """Check healthy public architectures and publish what nnlint says of them: a warning there is suspected to be false.
 
-Usage: python benchmarks/sweep.py [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep] [--strict]
+Usage: python benchmarks/sweep.py [--lib nn,timm] [--every 4] [--limit 20] [--static | --deep]
 
 Each model is checked in a process of its own, with a time limit. Writes one JSON line for each model (`--out`) and the
-page docs/evidence/false-alarms.md (`--page`), which shows both figures once both sweeps were run: as a user of the libraries
-sees them, and with `--strict` as if you had written the models yourself. `--resume` keeps the lines that are there; `--build-only` runs no check.
+page docs/evidence/false-alarms.md (`--page`) with two figures: what a user of the libraries sees, and what you would see if you
+had written the models yourself. The libraries take turns, so that a sweep that was stopped has a share of each; `--resume`
+keeps the lines that are there; `--build-only` runs no check.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -63,15 +65,19 @@ def check_model(name: str, build: Callable[[], Any], plan: Plan) -> dict[str, An
     row: dict[str, Any] = {"model": name, "loss": setup.loss_kind, "build_s": round(time.perf_counter() - begun, 3)}
     if plan.build_only:
         return row | {"status": "built"}
+    from benchmarks.as_written import AsWritten
+    from nnlint import registry
     from nnlint.config import CheckSettings
     from nnlint.engine import check
 
     begun = time.perf_counter()
-    report = check(setup.fields, CheckSettings(**plan.settings))
+    as_written = AsWritten(registry.load())
+    report = check(setup.fields, CheckSettings(**plan.settings), registry=as_written.registry)
     row |= {"status": report.status, "check_s": round(time.perf_counter() - begun, 3)}
     dumped = report.model_dump(mode="json")
     keep = ("code", "level", "module", "message", "confidence")
     row["findings"] = [{key: finding[key] for key in keep} for finding in dumped["findings"]]
+    row["as_written"] = as_written.findings
     row["skipped"] = {skipped["code"]: skipped["reason"] for skipped in dumped["skipped"]}
     return row
 
@@ -156,10 +162,25 @@ def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], An
     if "hf" in arguments.lib:
         import transformers.generation
         import transformers.modeling_utils  # noqa: F401 - the library loads lazily, and these take seconds
-    models = list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every]
+    models = in_turns(list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every])
     if arguments.only:
         models = [(name, build) for name, build in models if arguments.only in name]
     return models[: arguments.limit]
+
+
+def in_turns(models: list[tuple[str, Callable[[], Any]]]) -> list[tuple[str, Callable[[], Any]]]:
+    """The models in an order in which each library has its share of any beginning."""
+    places: list[tuple[float, int]] = []
+    sizes = Counter(_library(name) for name, _ in models)
+    seen: Counter[str] = Counter()
+    for index, (name, _) in enumerate(models):
+        places.append(((seen[_library(name)] + 0.5) / sizes[_library(name)], index))
+        seen[_library(name)] += 1
+    return [models[index] for _, index in sorted(places)]
+
+
+def _library(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _arguments() -> argparse.Namespace:
@@ -172,22 +193,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timm-per-family", type=int, default=1, metavar="N")
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--deep", action="store_true")
-    parser.add_argument("--strict", action="store_true", help="judge models of libraries as if you had written them")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="for the probes of one model")
     parser.add_argument("--build-only", action="store_true", help="build and run each model forward; no check")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS", help="for one model")
-    parser.add_argument("--out", type=Path, help="default: results/sweep.jsonl, sweep-strict.jsonl with --strict")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.jsonl")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evidence" / "false-alarms.md")
     parser.add_argument("--no-page", action="store_true", help="write no page (a part of the zoo is no result)")
     parser.add_argument("--resume", action="store_true", help="keep what --out holds and check the rest")
-    arguments = parser.parse_args()
-    arguments.out = arguments.out or _rows_file(strict=arguments.strict)
-    return arguments
-
-
-def _rows_file(*, strict: bool) -> Path:
-    return ROOT / "benchmarks" / "results" / ("sweep-strict.jsonl" if strict else "sweep.jsonl")
+    return parser.parse_args()
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -205,8 +219,6 @@ def main() -> int:
     models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
     names = {} if arguments.build_only else preload()
     settings = {"static": arguments.static, "deep": arguments.deep, "budget": arguments.budget}
-    if arguments.strict:
-        settings["libraries"] = ()
     plan = Plan(arguments.build_only, settings)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("a" if arguments.resume else "w", encoding="utf-8") as out:
@@ -220,9 +232,7 @@ def main() -> int:
     if not (arguments.build_only or arguments.no_page):
         from benchmarks.sweep_page import page
 
-        other = _read(_rows_file(strict=not arguments.strict))
-        lenient, strict = (other, rows) if arguments.strict else (rows, other)
-        arguments.page.write_text(page(lenient, names, plan.settings, strict), encoding="utf-8")
+        arguments.page.write_text(page(rows, names, plan.settings), encoding="utf-8")
         print(f"wrote {arguments.page}")
     return 0
 
