@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import pkgutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -41,6 +42,7 @@ class Plan:
 
     build_only: bool
     settings: dict[str, Any]
+    commit: str = ""
 
 
 @dataclass
@@ -63,6 +65,7 @@ def check_model(name: str, build: Callable[[], Any], plan: Plan) -> dict[str, An
     begun = time.perf_counter()
     setup = training_setup(name, build)
     row: dict[str, Any] = {"model": name, "loss": setup.loss_kind, "build_s": round(time.perf_counter() - begun, 3)}
+    row |= {"commit": plan.commit} if plan.commit else {}
     if plan.build_only:
         return row | {"status": "built"}
     from benchmarks.as_written import AsWritten
@@ -204,6 +207,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _commit() -> str:
+    """The commit that is checked out; empty outside of a repository."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
@@ -219,7 +228,7 @@ def main() -> int:
     models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
     names = {} if arguments.build_only else preload()
     settings = {"static": arguments.static, "deep": arguments.deep, "budget": arguments.budget}
-    plan = Plan(arguments.build_only, settings)
+    plan = Plan(arguments.build_only, settings, _commit())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("a" if arguments.resume else "w", encoding="utf-8") as out:
         for count, row in enumerate(run_all(models, plan, workers=arguments.workers, limit_s=arguments.time_limit), 1):

@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 LEVELS = ("error", "warning", "info")
+_JUDGED = ("judged", "models", "without a warning", "errors", "warnings", "warnings a model")
 
 Row = dict[str, Any]
 
@@ -17,48 +18,48 @@ Row = dict[str, Any]
 _DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
 
 
-def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any], strict: list[Row] | None = None) -> str:
-    """The whole page; `names` are the rules' names by code, `strict` the rows with leniency for libraries off."""
+def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> str:
+    """The whole page; `names` are the rules' names by code."""
     from nnlint._version import __version__
 
     checked = [row for row in rows if "findings" in row]
     profile = next((name for name in ("static", "deep") if settings.get(name)), "default")
-    clean = sum(not any(found["level"] != "info" for found in row["findings"]) for row in checked)
     libraries = Counter(row["model"].partition("/")[0] for row in checked)
     families = ", ".join(f"{count} {name}" for name, count in sorted(libraries.items()))
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in checked if row.get("commit")))
     summary = (
-        f"nnlint {__version__}, {profile} profile, on {len(checked)} healthy public architectures with random weights "
-        f"({families}): train mode, a batch of 8 samples of noise (2 where a sample, or what the layers make of it, is large), cross-entropy with random labels for image "
-        "classifiers, the model's own loss for Hugging Face models that take labels, no loss elsewhere; SGD 0.01 with "
-        "momentum 0.9 for nets with batch norm, AdamW 3e-4 for the rest. "
-        f"**{clean} of {len(checked)} have no finding at warning or above.** Not every finding is wrong: noise is no "
-        "data set, and a published net may well carry a redundant bias."
+        f"nnlint {__version__}{f' (commit {commits})' if commits else ''}, {profile} profile, on {len(checked)} healthy public architectures "
+        f"with random weights ({families}): train mode, a batch of 8 samples of noise (2 where a sample, or what the layers make of it, is "
+        "large), cross-entropy with random labels for image classifiers, the model's own loss for Hugging Face models that take labels, no "
+        "loss elsewhere; SGD 0.01 with momentum 0.9 for nets with batch norm, AdamW 3e-4 for the rest. Made by `python benchmarks/sweep.py`. "
+        "Not every finding is wrong: noise is no data set, and a published net may well carry a redundant bias."
     )
-    summary += _strict_summary(strict or [])
+    strict = [row | {"findings": row["as_written"]} for row in checked if "as_written" in row]
+    figures = [("as a user of the libraries", *_figures(checked))]
+    if strict:
+        figures.append(("as if you had written the models", *_figures(strict)))
     parts = [
         "<!-- Written by benchmarks/sweep.py. -->",
         "# False alarms",
         summary,
+        "What a model library chose is judged more leniently than your own code; the second row shows the same checks without that leniency.",
+        tabulate(figures, _JUDGED, tablefmt="github", disable_numparse=True),
         "## By rule",
         _by_rule(checked, names),
         "## Findings at warning or above",
         _loud(checked) or "None.",
-        *_strict_section(rows, strict or []),
+        *_strict_section(checked, strict),
         "## Not checked to the end",
         _failures(rows) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _strict_summary(strict: list[Row]) -> str:
-    checked = [row for row in strict if "findings" in row]
-    if not checked:
-        return ""
-    clean = sum(not any(found["level"] != "info" for found in row["findings"]) for row in checked)
-    return (
-        f" What a model library chose is judged more leniently than your own code. **With that off, as if you had written "
-        f"the models yourself, {clean} of {len(checked)} have no finding at warning or above.**"
-    )
+def _figures(rows: list[Row]) -> tuple[int, int, int, int, str]:
+    """Models, those without a finding at warning or above, errors, warnings, warnings a model."""
+    levels = Counter(found["level"] for row in rows for found in row["findings"] if not found["code"].startswith("RUN"))
+    clean = sum(not any(found["level"] != "info" for found in row["findings"]) for row in rows)
+    return len(rows), clean, levels["error"], levels["warning"], f"{levels['warning'] / max(len(rows), 1):.3f}"
 
 
 def _strict_section(rows: list[Row], strict: list[Row]) -> list[str]:
@@ -74,7 +75,6 @@ def _strict_section(rows: list[Row], strict: list[Row]) -> list[str]:
         row
         | {"findings": [f for f in row["findings"] if (row["model"], f["code"], f["module"], f["level"]) not in before]}
         for row in strict
-        if "findings" in row
     ]
     return ["## Louder as if you had written them", _loud(louder) or "None."]
 

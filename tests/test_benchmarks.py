@@ -15,10 +15,14 @@ import torch
 from torch import nn
 
 from benchmarks import models, mutation, zoo, zoo_setup
+from benchmarks.as_written import AsWritten
 from benchmarks.mutation_page import false_alarms, is_diagnosed
 from benchmarks.mutation_page import page as mutation_page
+from benchmarks.sweep import in_turns
 from benchmarks.sweep_page import page
 from nnlint import registry
+from nnlint.config import CheckSettings
+from nnlint.engine import check
 from tests.libraries import library
 
 ZOO = """
@@ -93,30 +97,52 @@ def zoo(libs, timm_per_family):
 """
 
 
-def test_sweep_with_leniency_off_is_published_beside_the_other(repository: Path, tmp_path: Path) -> None:
-    """`--strict`: what a library left unused, for its user an info, is louder for who writes it."""
+def test_both_figures_come_from_one_check(repository: Path, tmp_path: Path) -> None:
+    """What a library left unused, for its user an info, is louder for who writes it; and it is what a strict check says."""
     (tmp_path / "zoo.py").write_text(CHOSEN.replace("self.first, self.head =", "self.spare, self.first, self.head = nn.Linear(9, 9),"))
-    levels = {}
-    for strict in ([], ["--strict"]):
-        out = tmp_path / f"rows{len(strict)}.jsonl"
-        options = ["--zoo", tmp_path, "--lib", "nn", "--out", out, "--no-page", *strict]
-        command = [sys.executable, repository / "benchmarks" / "sweep.py", *options]
-        shown = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
-        assert shown.returncode == 0, shown.stderr
-        (row,) = map(json.loads, out.read_text().splitlines())
-        levels[bool(strict)] = {item["code"]: item["level"] for item in row["findings"]}
-    assert (levels[False]["ARC001"], levels[True]["ARC001"]) == ("info", "warning")
+    out = tmp_path / "rows.jsonl"
+    options = ["--zoo", tmp_path, "--lib", "nn", "--out", out, "--no-page"]
+    command = [sys.executable, repository / "benchmarks" / "sweep.py", *options]
+    shown = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    (row,) = map(json.loads, out.read_text().splitlines())
+    levels, strict = ({item["code"]: item["level"] for item in row[key]} for key in ("findings", "as_written"))
+    assert (levels["ARC001"], strict["ARC001"]) == ("info", "warning")
+
+
+@pytest.mark.parametrize("libraries", [(), ("timm",)])
+def test_rules_judge_twice_what_one_check_measures(libraries: tuple[str, ...]) -> None:
+    fields = {"model": nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), "inputs": torch.randn(4, 64)}
+    fields["model"].spare = nn.Linear(9, 9)  # type: ignore[assignment]
+    as_written = AsWritten(registry.load())
+    lenient = check(fields, CheckSettings(libraries=libraries), registry=as_written.registry)
+    strict = check(fields, CheckSettings(libraries=()))
+    keys = ("code", "level", "module", "message", "confidence")
+    assert as_written.findings == [{key: getattr(found, key) for key in keys} for found in strict.findings]
+    assert [found.code for found in lenient.findings] == [found["code"] for found in as_written.findings]
+
+
+def test_the_libraries_take_turns() -> None:
+    def build() -> None:
+        pass
+
+    names = [f"hf/{number}" for number in range(6)] + ["nn/0", "nn/1", "timm/0"]
+    ordered = [name for name, _ in in_turns([(name, build) for name in names])]
+    assert sorted(ordered) == sorted(names)
+    assert {name.partition("/")[0] for name in ordered[:5]} == {"hf", "nn", "timm"}
 
 
 def test_the_page_publishes_both_figures() -> None:
     found = {"code": "ARC001", "level": "info", "module": "spare", "message": "unused", "confidence": "high"}
-    lenient = [{"model": "timm/one", "status": "ok", "findings": [found], "skipped": {}}]
-    strict = [{"model": "timm/one", "status": "ok", "findings": [{**found, "level": "error"}], "skipped": {}}]
-    text = page(lenient, {"ARC001": "unused-layer"}, {}, strict)
-    assert "**1 of 1 have no finding at warning or above.**" in text
-    assert "as if you had written the models yourself, 0 of 1 have no finding" in text
-    assert "- ARC001 error, timm/one, `spare`: unused." in text.partition("## Louder")[2]
-    assert "Louder" not in page(lenient, {"ARC001": "unused-layer"}, {})
+    row = {"model": "timm/one", "status": "ok", "commit": "abc1234", "findings": [found], "skipped": {}}
+    text = page([row | {"as_written": [{**found, "level": "warning"}]}], {"ARC001": "unused-layer"}, {})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| as ")]
+    figures = {first: rest for first, *rest in rows}
+    assert figures["as a user of the libraries"] == ["1", "1", "0", "0", "0.000"]
+    assert figures["as if you had written the models"] == ["1", "0", "0", "1", "1.000"]
+    assert "(commit abc1234)" in text
+    assert "- ARC001 warning, timm/one, `spare`: unused." in text.partition("## Louder")[2]
+    assert "Louder" not in page([row], {"ARC001": "unused-layer"}, {})
 
 
 def test_the_zoo_is_in_the_repository() -> None:
@@ -145,7 +171,7 @@ def test_page_counts_models_not_findings() -> None:
     ]
     text = page(rows, {"LOS001": "softmax", "NRM004": "bias"}, {"static": True})
     assert "static profile, on 2 healthy" in text
-    assert "1 of 2 have no finding at warning or above" in text
+    assert "| as a user of the libraries | 2 | 1 | 2 | 0 | 0.000 |" in re.sub(r" +", " ", text)
     cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
     assert [cell.strip() for cell in cells["LOS001"]] == ["softmax", "1", "", "", "1"]
     assert [cell.strip() for cell in cells["NRM004"]] == ["bias", "", "", "2", "2"]
