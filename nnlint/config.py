@@ -164,6 +164,7 @@ class FileSettings(_Shared, _Limited):
         default=(), description="what is checked if the command line names nothing: targets, or tables with options"
     )
     baseline: str | None = Field(default=None, description="file of known findings, which are not reported again")
+    cache: bool = Field(default=True, description="answer targets that have not changed from .nnlint_cache/")
     jobs: int = Field(default=1, ge=1, description="how many targets are checked at a time")
     overrides: tuple[Override, ...] = Field(default=(), description="findings accepted for targets or modules, and why")
     expect: dict[str, str] = Field(default={}, description='"CODE module-glob" of a known finding -> reason')

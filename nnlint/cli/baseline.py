@@ -9,13 +9,14 @@ import click
 
 from nnlint.cli.checking import checked_report, configured_baseline, prepared
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
-from nnlint.cli.options import measure_options, rule_options
+from nnlint.cli.options import cache_option, measure_options, rule_options
 
 
 @click.command()
 @click.argument("targets", nargs=-1)
 @measure_options
 @rule_options
+@cache_option
 @click.option(
     "--file",
     "path",

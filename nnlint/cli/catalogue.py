@@ -71,11 +71,15 @@ def validate(settings: CheckSettings, registry: Registry) -> None:
         raise Refusal("the selection leaves no rule to run")
 
 
-def unknown_ignores(ignores: Iterable[str], overrides: Iterable[Override], registry: Registry) -> Iterator[str]:
+def unknown_ignores(ignores: Iterable[str], overrides: Iterable[Override]) -> Iterator[str]:
     """What to say about rules that are ignored and unknown: a warning, since another version may know them."""
-    ignored = [*ignores, *(selector for entry in overrides for selector in entry.selectors)]
-    for selector in dict.fromkeys(ignored):
-        try:
-            registry.matching([selector])
-        except KeyError as error:
-            yield f"ignore: {error.args[0]}"
+    from nnlint.cards import unknown_rule
+
+    ignored = dict.fromkeys([*ignores, *(selector for entry in overrides for selector in entry.selectors)])
+    known = load_cards() if ignored else ()
+    for selector in ignored:
+        named = selector.upper() == "ALL" or any(
+            card.code.startswith(selector.upper()) or card.name == selector.lower() for card in known
+        )
+        if not named:
+            yield f"ignore: {unknown_rule(selector, (name for card in known for name in (card.code, card.name)))}"

@@ -34,7 +34,7 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
-    write(report, options["style"], files, report_options(run.registry, options))
+    write(report, options["style"], files, report_options(run, options, files))
     status = run.status(report)
     if status:
         click.echo(f"nnlint: exit status {status}: {why(report, run)}", err=True)

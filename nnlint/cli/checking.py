@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from nnlint.cli.errors import Refusal
 
 if TYPE_CHECKING:
     from nnlint.baseline import Baseline
+    from nnlint.cli.output import Destination
     from nnlint.config import CheckSettings, Config, TargetSettings
     from nnlint.finding import Level
     from nnlint.registry import Registry
@@ -35,15 +37,35 @@ class Run:
         tasks: the targets, each with its settings and limits.
         settings: those of a target that has none of its own.
         config: the configuration.
-        registry: the rules.
         baseline: the known findings.
     """
 
     tasks: tuple[Task, ...]
     settings: CheckSettings
     config: Config
-    registry: Registry
     baseline: Baseline | None = None
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The rules; loading them takes longer than an answer from the cache.
+
+        Raises:
+            Refusal: a rule pack does not load, or there is none.
+        """
+        from nnlint.cli.catalogue import load_rules
+
+        return load_rules()
+
+    def judge(self) -> None:
+        """Judge the settings against the rules, before anything of the user's is run.
+
+        Raises:
+            Refusal: they do not go together.
+        """
+        from nnlint.cli.catalogue import validate
+
+        for settings in [self.settings, *(task.settings for task in self.tasks if task.settings != self.settings)]:
+            validate(settings, self.registry)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -71,12 +93,12 @@ class Run:
 
 
 def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_baseline: bool = True) -> Run:
-    """Read the configuration and judge it; warnings go to standard error.
+    """Read the configuration; `Run.judge` is left to the caller. Warnings go to standard error.
 
     Raises:
         Refusal: usage or configuration are wrong.
     """
-    from nnlint.cli.catalogue import load_rules, unknown_ignores, validate
+    from nnlint.cli.catalogue import unknown_ignores
     from nnlint.config import ADDED, ConfigError, load
 
     try:
@@ -92,15 +114,12 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
         raise Refusal(str(error)) from error
     if not chosen:
         raise click.UsageError("no target: name one, such as mymodel:build_fn, or set targets in [tool.nnlint]")
-    registry = load_rules()
-    for judged in (settings, *(own[target] for target, entry in entries.items() if entry is not None)):
-        validate(judged, registry)
-    ignored = [selector for judged in (settings, *own.values()) for selector in judged.ignore]
-    for warning in unknown_ignores(ignored, config.suppressions, registry):
+    ignored = [selector for given in (settings, *own.values()) for selector in given.ignore]
+    for warning in unknown_ignores(ignored, config.suppressions):
         warn(warning)
     known = _baseline(options, config) if with_baseline else None
     tasks = tuple(_task(target, own[target], options, config, entry) for target, entry in entries.items())
-    return Run(tasks, settings, config, registry, known)
+    return Run(tasks, settings, config, known)
 
 
 def _task(
@@ -124,15 +143,30 @@ def _place(targets: tuple[str, ...], options: Mapping[str, Any], config: Config)
 
 
 def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
-    """Check the targets, and take out what the user has accepted."""
+    """Check the targets that are not answered from the cache, and take out what the user has accepted.
+
+    Raises:
+        Refusal: settings and rules do not go together.
+    """
     from nnlint import worker
+    from nnlint.cli.cached import keep, known, store_of
     from nnlint.cli.progress import progress_bar
 
     if options["in_process"]:
+        run.judge()
         checked = worker.check_tasks_here(run.tasks)
-    else:
+        return accepted(checked.results, run, torch=checked.torch)
+    store = store_of(run.config, use=not options["no_cache"])
+    answers = dict(known(run.tasks, store))
+    left = [task for task in run.tasks if task.target not in answers]
+    if left:
+        run.judge()
         with progress_bar(options["style"]) as on_step:
-            checked = worker.check_tasks(run.tasks, jobs=limits(options, run.config).jobs, on_step=on_step)
+            jobs = limits(options, run.config).jobs
+            fresh = worker.check_tasks(left, jobs=jobs, on_step=on_step, record=store is not None)
+        keep(left, fresh, store)
+        answers |= {answer.target: answer for answer in fresh.answers}
+    checked = worker.Checked(tuple(answers[target] for target in run.targets))
     return accepted(checked.results, run, torch=checked.torch)
 
 
@@ -205,8 +239,8 @@ def limits(options: Mapping[str, Any], config: Config, entry: TargetSettings | N
     return Limits(timeout=given["timeout"], memory=given["memory_limit"], jobs=given["jobs"])
 
 
-def report_options(registry: Registry, options: Mapping[str, Any]) -> ReportOptions:
-    """How the report is rendered on this terminal."""
+def report_options(run: Run, options: Mapping[str, Any], files: Sequence[Destination] = ()) -> ReportOptions:
+    """How the report is rendered on this terminal and in files; only SARIF describes the rules."""
     import shutil
 
     from nnlint.cli.output import wants_color
@@ -217,7 +251,7 @@ def report_options(registry: Registry, options: Mapping[str, Any]) -> ReportOpti
         color=wants_color(options["color"]),
         show=frozenset(options["show"]),
         root=Path.cwd(),
-        rules=registry.rules,
+        rules=run.registry.rules if "sarif" in (options["style"], *(file.style for file in files)) else (),
     )
 
 

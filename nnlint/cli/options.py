@@ -119,9 +119,19 @@ _RUN = (
 )
 
 
+_CACHE = (click.option("--no-cache", is_flag=True, help="Measure anew what has not changed, too."),)
+
+
 def check_options(command: Decorated) -> Decorated:
     """Add every option, in the order of the help text."""
-    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN)):
+    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN, *_CACHE)):
+        command = option(command)
+    return command
+
+
+def cache_option(command: Decorated) -> Decorated:
+    """Add the option that leaves the cache alone."""
+    for option in _CACHE:
         command = option(command)
     return command
 

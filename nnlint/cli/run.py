@@ -44,6 +44,7 @@ def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> 
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
     asked = prepared((command[0],), {**options, "details": is_drawn(options["style"], files) or None})
+    asked.judge()
     watch = _Watch(asked, options, files)
     error = _run_script(command, options, watch)
     context.exit(watch.finish(error))
@@ -155,7 +156,7 @@ class _Watch:
             return
         self.report = accepted(results, self.run)
         style = self.options["style"]
-        shown = report_options(self.run.registry, self.options)
+        shown = report_options(self.run, self.options, self.files)
         write(self.report, style, self.files, shown, to_stderr=style not in _MACHINE)
         self._status = self.run.status(self.report)
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnlint.cache.recording import Recording
 from nnlint.config import CheckSettings
 from nnlint.report import TargetReport
 from nnlint.reporters.json import plain
@@ -39,6 +40,7 @@ class Request:
         stack: the file that the stack goes to when the process ends before its time.
         limit: seconds after which the job ends itself.
         memory: bytes that the job may use; None for no limit.
+        record: whether to tell what the target used, for the cache.
     """
 
     target: str
@@ -48,6 +50,7 @@ class Request:
     stack: str
     limit: float
     memory: int | None = None
+    record: bool = False
 
     def dumped(self) -> str:
         """One line of JSON."""
@@ -60,6 +63,9 @@ def run(request: Request) -> None:
     file = Path(request.frames)
     _write_stack_at_the_end(Path(request.stack), request.limit)
     limit_memory(request.memory)
+    recording = Recording(Path(f"{request.frames}.used")) if request.record else None
+    if recording is not None:
+        recording.begin()
     settings = CheckSettings.model_validate_json(request.settings)
 
     def send(partial: TargetReport) -> None:
@@ -69,7 +75,7 @@ def run(request: Request) -> None:
     for report in guarded(request.target, settings, request.engine, send):
         frames.append(file, _frame(report, final=True))
         count += 1
-    frames.append(file, {"reports": count})
+    frames.append(file, {"reports": count, "used": recording.used().as_json() if recording is not None else None})
     faulthandler.cancel_dump_traceback_later()
     # The process of a fork never comes back to the interpreter's own end: exit handlers of user code run here.
     atexit._run_exitfuncs()  # noqa: SLF001 - the only way to it

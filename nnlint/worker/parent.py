@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnlint.cache.recording import Used
 from nnlint.config import CheckSettings
 from nnlint.report import TargetReport
 from nnlint.worker import job
@@ -78,12 +79,14 @@ class _Job:
     failure: Failure | None = None
     torch: str = ""
     done: float | None = None
+    used: Used | None = None
 
     def read(self, on_step: OnStep | None) -> None:
         """Take what the job has said since the last call."""
         for frame in self.tail.new():
             if "reports" in frame:  # how many there were: one that cannot be read must not pass for none
                 self.done = time.monotonic() if frame["reports"] == len(self.finals) > 0 else None
+                self.used = Used.of_json(frame["used"]) if frame.get("used") else None
                 continue
             try:
                 report = TargetReport.model_validate(frame["report"])
@@ -104,7 +107,7 @@ class _Job:
     def answer(self) -> Answer:
         """What is said of the target in the end: a report, or one for each player."""
         if self.done is not None:
-            return Answer(self.request.target, tuple(self.finals), self.torch)
+            return Answer(self.request.target, tuple(self.finals), self.torch, self.used)
         assert self.failure is not None
         ended = lost(self.request.target, self.partial, self.failure)
         return Answer(self.request.target, (*self.finals, ended), self.torch)
@@ -141,15 +144,19 @@ def check_tasks(
     engine: str | None = None,
     on_step: OnStep | None = None,
     fork: bool = CAN_FORK,
+    record: bool = False,
 ) -> Checked:
-    """Check each task's target in a process of its own, `jobs` at a time; the other arguments are those of `check`."""
+    """Check each task's target in a process of its own, `jobs` at a time; the other arguments are those of `check`.
+
+    With `record` the answers tell what the targets used, for the cache.
+    """
     name = engine or job.ENGINE
     with tempfile.TemporaryDirectory(prefix="nnlint-", ignore_cleanup_errors=True) as path, _terminable():
         folder = Path(path)
         launcher: Launcher = ForkServer(folder, name) if fork else NewProcesses()
         with contextlib.closing(launcher):
             planned = [
-                _Job(index, _request(task, name, folder / str(index)), Tail(_frames(folder, index)))
+                _Job(index, _request(task, name, folder / str(index), record=record), Tail(_frames(folder, index)))
                 for index, task in enumerate(tasks)
             ]
             _run(planned, launcher, jobs, on_step)
@@ -165,7 +172,7 @@ def _frames(folder: Path, index: int) -> Path:
     return folder / f"{index}.jsonl"
 
 
-def _request(task: Task, engine: str, stem: Path) -> job.Request:
+def _request(task: Task, engine: str, stem: Path, *, record: bool) -> job.Request:
     return job.Request(
         target=task.target,
         settings=task.settings.model_dump_json(),
@@ -174,6 +181,7 @@ def _request(task: Task, engine: str, stem: Path) -> job.Request:
         stack=f"{stem}.stack",
         limit=Limits(task.timeout).seconds(task.settings),
         memory=task.memory,
+        record=record,
     )
 
 

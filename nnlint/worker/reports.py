@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnlint.cache.recording import Used
 from nnlint.failure import FAILURES
 from nnlint.finding import Level
 from nnlint.report import ReportedFinding, SourceLocation, TargetReport
@@ -26,11 +27,13 @@ class Answer:
         target: as it was named.
         reports: its report, or one for each player.
         torch: the version of torch that measured.
+        used: what the target used, where that was recorded.
     """
 
     target: str
     reports: tuple[TargetReport, ...]
     torch: str = ""
+    used: Used | None = None
 
 
 @dataclass(frozen=True)
