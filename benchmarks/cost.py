@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("resnet18", "mlp")
 #: Begins the keys of a stage's cost in steps.
 STAGE = "stage: "
+PAGE = ROOT / "docs" / "evidence" / "cost.md"
 MEBIBYTE = 1024  # ru_maxrss counts KiB on Linux
 
 
@@ -215,6 +216,12 @@ def deep_table(found: dict[str, dict[str, float]]) -> str:
     return tabulate(rows, [*times, *(f"steps of {head}" for head in heads)], tablefmt="github")
 
 
+def kept_section() -> str:
+    """The last section of the page, which benchmarks/histogram_cost.py fills."""
+    text = PAGE.read_text(encoding="utf-8")
+    return text[text.index("## The histograms") :]
+
+
 def page(found: dict[str, dict[str, float]], deep: dict[str, dict[str, float]]) -> str:
     """docs/evidence/cost.md."""
     return f"""<!-- Written by benchmarks/cost.py --write. -->
@@ -238,7 +245,8 @@ Where it goes, in training steps:
 ## `--deep`
 
 {deep_table(deep)}
-"""
+
+{kept_section()}"""
 
 
 def main() -> int:
@@ -259,9 +267,7 @@ def main() -> int:
         return 0
     found = measure(arguments.repeats)
     if arguments.write:
-        (ROOT / "docs" / "evidence" / "cost.md").write_text(
-            page(found, deep_costs(arguments.repeats)), encoding="utf-8"
-        )
+        PAGE.write_text(page(found, deep_costs(arguments.repeats)), encoding="utf-8")
     print(json.dumps(found, indent=2) if arguments.json else table(found))
     return 0
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nnlint.probes.session import Session
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 
-_SHOWN = ("linear-map", "rectifier", "saturating", "recurrent", "attention", "norm")
-
 
 def source_location(location: Location) -> SourceLocation:
     """A location with its source text, its file relative to the working directory where it lies below it."""
@@ -99,9 +97,11 @@ def measurements_of(session: Session) -> dict[str, Any]:
 
 
 def _layers(forward: ForwardStats, backward: BackwardStats | None, steps: StepStats | None) -> list[dict[str, Any]]:
+    from nnlint.probes.training_pass.histograms import DRAWN
+
     rows = []
     for layer in forward.layers:
-        if not layer.op.is_kind(*_SHOWN):
+        if not layer.op.is_kind(*DRAWN):
             continue
         gradient = backward.of(layer.op) if backward is not None else None
         weights = [backward.parameter(name) for name in layer.op.parameters] if backward is not None else []

@@ -17,7 +17,7 @@ from torch import fx
 from nnlint import kinds
 from nnlint.dense import plain, stored
 from nnlint.probes.training_pass.attention import attention_peak
-from nnlint.probes.training_pass.histograms import counts
+from nnlint.probes.training_pass.histograms import DRAWN, magnitudes
 from nnlint.samples import BatchLayout
 
 _MEASURED = frozenset(
@@ -35,6 +35,8 @@ _MEASURED = frozenset(
         "reduce",
     }
 )
+#: A product of matrices is a layer where one of them is a parameter, which is known only in the graph.
+_DRAWN = DRAWN | {"matmul"}
 #: Arguments of loss functions that are kept beside prediction and target.
 _KEPT = ("weight", "pos_weight", "input_lengths", "target_lengths")
 _SPREAD_LIMIT = 1 << 16  # entries; above it the spread over samples costs more than it tells
@@ -46,6 +48,7 @@ class _Row:
     numel: int
     scalars: dict[str, torch.Tensor]
     units: int | None = None
+    is_drawn: bool = False
     gradient: torch.Tensor | None = None
     histogram: torch.Tensor | None = None
     gradient_histogram: torch.Tensor | None = None
@@ -97,8 +100,9 @@ class Collector:
                 row.scalars.update(attention_peak(node, x, args, kwargs))
             if "rectifier" in op_kinds and "never_active" in row.scalars:
                 row.units = output.shape[self._channels[node]]
-            if self.histograms and x is not None:
-                row.histogram = counts(x)
+            row.is_drawn = self.histograms and not op_kinds.isdisjoint(_DRAWN)
+            if row.is_drawn and x is not None:
+                row.histogram = magnitudes(x)
         self.rows.append(row)
         if self.gradients and output.requires_grad and torch.is_grad_enabled():
             self._hook(row, output)
@@ -141,8 +145,8 @@ class Collector:
             values = stored(gradient) if gradient is not None else None
             if values is not None:  # None: one of several outputs that the loss does not depend on
                 row.gradient = torch.linalg.vector_norm(values)
-                if self.histograms:
-                    row.gradient_histogram = counts(values)
+                if row.is_drawn:
+                    row.gradient_histogram = magnitudes(values)
 
         output.register_hook(keep)
 

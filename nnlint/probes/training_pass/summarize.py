@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nnlint.probes.training_pass.collector import Collector, standard_deviation
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_of
-from nnlint.probes.training_pass.histograms import counts, settled
+from nnlint.probes.training_pass.histograms import magnitudes, settled
 from nnlint.probes.training_pass.stats import LayerGradient, LayerStats, ParameterGradient
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def parameter_gradients(setup: TrainingSetup, *, histograms: bool = False) -> tu
     gradients = gradient_norms(setup.model)
     weights = norms_of(parameter for _, parameter in named)
     drawn = [parameter for _, parameter in named] if histograms else []
-    of_gradients = settled(counts(p.grad) if p.grad is not None else None for p in drawn)
-    of_weights = settled(counts(p) for p in drawn)
+    of_gradients = settled(magnitudes(p.grad) if p.grad is not None else None for p in drawn)
+    of_weights = settled(magnitudes(p) for p in drawn)
     return tuple(
         ParameterGradient(
             name,
