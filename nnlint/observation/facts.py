@@ -99,6 +99,7 @@ class SchedulerFacts:
         settings: its numbers (T_max, step_size, gamma, milestones, total_steps, ...).
         base_lrs: the base rate of each group.
         factors: for a scheduler by function: the factor of each group at its first three positions.
+        part_of: name of the scheduler that holds and steps it (SequentialLR, a warm-up around another), or None.
     """
 
     name: str
@@ -109,6 +110,7 @@ class SchedulerFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     base_lrs: tuple[float, ...] = ()
     factors: tuple[tuple[float, ...], ...] = ()
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)

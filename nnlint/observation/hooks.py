@@ -276,7 +276,8 @@ class Hooks:
             waiting += kind.__subclasses__()
             if "step" in vars(kind):
                 self._replace(kind, "step", self._schedule)
-        self._replace(base, "__init__", self._after_init(self.steps.scheduler_made))
+            if "__init__" in vars(kind):  # not all of them call the base's
+                self._replace(kind, "__init__", self._after_init(self.steps.scheduler_made))
 
     def _schedule(self, original: Any) -> Any:
         state = self._state

@@ -231,7 +231,18 @@ class Freezer:
             settings=facts.get("settings", {}),
             base_lrs=facts.get("base_lrs", ()),
             factors=facts.get("factors", ()),
+            part_of=self._holder(thing),
         )
+
+    def _holder(self, part: Thing) -> str | None:
+        """The scheduler that holds another one."""
+        wanted = part.object()
+        for thing in self._all("scheduler"):
+            held = vars(thing.object()).values() if thing is not part and thing.object() is not None else ()
+            inside = (item for value in held for item in (value if isinstance(value, (list, tuple)) else (value,)))
+            if wanted is not None and any(item is wanted for item in inside):
+                return self._things[thing.ref]
+        return None
 
     def _loader(self, name: str, thing: Thing) -> LoaderFacts:
         kept = {key: value for key, value in thing.facts.items() if key != "passes"}

@@ -155,6 +155,8 @@ class TapedStep:
         self.loss = loss
         self._inputs = inputs
         self._differentiates = loss.differentiates
+        #: Other players' modules: they belong to the loss.
+        self.modules = loss.modules
 
     @property
     def __name__(self) -> str:

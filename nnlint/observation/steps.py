@@ -154,12 +154,14 @@ class Steps:
     # ---------------------------------------------------------------- schedulers and scalers
 
     def scheduler_made(self, scheduler: Any) -> None:
-        """A scheduler was made; its first step, which torch makes itself, is no event."""
+        """A scheduler was made, its base's part of it or all; its first step, which torch makes itself, is no event."""
         thing = self.state.things.of("scheduler", scheduler, made=len(self.state.journal.drafts))
         thing.location = script_line()
-        thing.facts |= _settings(scheduler)
-        thing.facts["optimizer"] = self._optimizer_of(scheduler)
+        is_known = "optimizer" in thing.facts
+        thing.facts |= {**_settings(scheduler), "optimizer": self._optimizer_of(scheduler)}
         self.state.kept[thing.ref] = scheduler
+        if is_known:
+            return
         self.state.note(Made, what="scheduler", name=thing.ref)
 
     def _optimizer_of(self, scheduler: Any) -> Any:

@@ -18,7 +18,8 @@ def check(events: Events) -> Iterator[Finding]:
 
     ## What it does
     Reports a scheduler whose first `step()` comes before the first step of its optimizer, and one that was not stepped although a
-    whole epoch was seen (its end and the beginning of the next). Schedulers that a trainer steps are seen like any other.
+    whole epoch was seen (its end and the beginning of the next). Schedulers that a trainer steps are seen like any other; those that
+    another one holds (`SequentialLR`, a warm-up around a schedule) are its parts.
 
     ## Why is this bad?
     Stepped first, the schedule skips its first value: a warm-up starts too high, a decay one epoch early. Never stepped, the rate
@@ -42,7 +43,7 @@ def check(events: Events) -> Iterator[Finding]:
     stepping = {name: events.steps_of(name) for name in events.optimizers}
     for name, scheduler in events.schedulers.items():
         steps = stepping.get(scheduler.optimizer or "", ())
-        if not steps:
+        if not steps or scheduler.part_of is not None:
             continue
         calls = [event for event in events.schedules_of(scheduler.optimizer or "") if event.scheduler == name]
         if not calls and _whole_epoch(events, scheduler):
