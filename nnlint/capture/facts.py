@@ -74,7 +74,7 @@ def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
     """The facts of a run of `setup` that `recorder` followed."""
     layout = batch_layout(setup)
     return RunFacts(
-        unregistered=recorder.tracker.unregistered_modules(setup.model, others=getattr(setup.own_loss, "modules", ())),
+        unregistered=recorder.tracker.unregistered_modules(setup.model),
         samples=layout.samples,
         samples_settled=layout.settled,
         samples_axis=layout.axis,

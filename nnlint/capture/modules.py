@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -110,17 +110,12 @@ class ModuleTracker:
             ]
             self.failure = Failure(call.path, call.type_name, shapes)
 
-    def unregistered_modules(
-        self, model: nn.Module, others: Iterable[nn.Module] = ()
-    ) -> tuple[UnregisteredModule, ...]:
-        """The modules that were called and that `model` did not list before the run, `others` (a loss's own) left out."""
-        left_out = {id(module) for module in others}
+    def unregistered_modules(self, model: nn.Module) -> tuple[UnregisteredModule, ...]:
+        """The modules that were called and that `model` did not list before the run."""
         known = {id(parameter) for parameter in model.parameters() if id(parameter) not in self.created}
         now = {id(module) for module in model.modules()}
         found = []
         for path, module in self.unregistered.items():
-            if id(module) in left_out:
-                continue
             own = [p for p in module.parameters() if id(p) not in known]
             trainable = sum(p.numel() for p in own if p.requires_grad)
             created = bool(own) and all(id(p) in self.created for p in own)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnlint.guard.state_guard import StateGuard
-from nnlint.tensors import map_tensors
+from nnlint.tensors import map_tensors, tensors_in
 
 
 class Initial:
@@ -21,11 +21,14 @@ class Initial:
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._optimizers: dict[int, tuple[Any, dict[Any, Any], list[dict[str, Any]]]] = {}
         self._modes: dict[int, tuple[nn.Module, bool]] = {}
+        self._attributes: dict[int, tuple[nn.Module, dict[str, Any]]] = {}
 
     def keep(self, module: nn.Module) -> None:
         """Copy a module's parameters and buffers and note the modes it runs in, where they are new."""
         for part in module.modules():
             self._modes.setdefault(id(part), (part, part.training))
+            if id(part) not in self._attributes:
+                self._attributes[id(part)] = (part, _plain_attributes(part))
         for tensor in (*module.parameters(), *module.buffers()):
             self._keep(tensor)
 
@@ -64,6 +67,8 @@ class Initial:
                         tensor.detach().copy_(copy)
             for part, training in self._modes.values():
                 part.training = training  # the script may have stopped in an evaluation
+            if self._without_graphs():  # the script cuts it after each iteration: here each call of the model does
+                models[0].register_forward_pre_hook(self._cut)
             for optimizer, state, groups in self._optimizers.values():
                 if any(optimizer is root for root in roots):
                     optimizer.state.clear()
@@ -71,3 +76,35 @@ class Initial:
                     for group, before in zip(optimizer.param_groups, groups, strict=False):
                         group.update(map_tensors(lambda tensor: tensor.clone(), before))
             yield
+
+    def _cut(self, *_: object) -> None:
+        self._without_graphs()
+
+    def _without_graphs(self) -> bool:
+        """Set what modules carry from one call to the next as it was, where it hangs on the script's last graph: a state of
+        recurrent cells, recorded actions. The script cuts it between its iterations; it was stopped before that.
+
+        Returns:
+            Whether there was any.
+        """
+        found = False
+        for part, before in self._attributes.values():
+            for name, value in list(vars(part).items()):
+                if name.startswith("_") or all(tensor.grad_fn is None for tensor in tensors_in(value)):
+                    continue
+                found = True
+                if name in before:
+                    vars(part)[name] = map_tensors(lambda tensor: tensor, before[name])
+                else:
+                    del vars(part)[name]
+        return found
+
+
+def _plain_attributes(part: nn.Module) -> dict[str, Any]:
+    """What a module holds beside its parts, parameters and buffers; tensors without their graphs."""
+    kept = ((name, value) for name, value in vars(part).items() if not name.startswith("_"))
+    return {
+        name: map_tensors(Tensor.detach, value)
+        for name, value in kept
+        if value is None or isinstance(value, (Tensor, tuple, list, dict))
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnlint.capture.recorder import Recorder
 from nnlint.finding import Location
 from nnlint.observation.tape import Call, Slot, Tape, slots_in
-from nnlint.observation.torch_private import share_parts
+from nnlint.observation.torch_private import function_modes, share_parts
 from nnlint.tensors import tensor_leaves, tensors_in
 
 
@@ -155,8 +156,6 @@ class TapedStep:
         self.loss = loss
         self._inputs = inputs
         self._differentiates = loss.differentiates
-        #: Other players' modules: they belong to the loss.
-        self.modules = loss.modules
 
     @property
     def __name__(self) -> str:
@@ -173,7 +172,9 @@ class TapedStep:
         else:
             known = dict(zip(self._inputs, (tensor for _, tensor in tensor_leaves(inputs)), strict=False))
         with torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()):
-            return self._loss_of(call(model, inputs), known, targets)
+            output = call(model, inputs)
+            with _as_loss():
+                return self._loss_of(output, known, targets)
 
     def _loss_of(self, output: Any, values: dict[int, Tensor], targets: Any) -> Tensor:
         made = list(tensors_in(output))
@@ -181,6 +182,19 @@ class TapedStep:
             raise ReplayError(f"the model returned {len(made)} tensors; the script's loss was computed from other ones")
         values.update(zip(self.loss._outputs, made, strict=True))
         return self.loss.of(values, targets)
+
+
+@contextmanager
+def _as_loss() -> Iterator[None]:
+    """Let a recorder take what runs inside for the loss: the networks of other players are no part of the model."""
+    recorders = [mode for mode in function_modes() if isinstance(mode, Recorder) and not mode.in_loss]
+    for recorder in recorders:
+        recorder.in_loss = True
+    try:
+        yield
+    finally:
+        for recorder in recorders:
+            recorder.in_loss = False
 
 
 def make_model(owner: nn.Module, tape: Tape, calls: list[int], *, inputs: list[int], outputs: list[int]) -> nn.Module:

@@ -85,6 +85,11 @@ def insert_function_mode(mode: TorchFunctionMode) -> None:
     _put_back(above)
 
 
+def function_modes() -> list[TorchFunctionMode]:
+    """The modes that are active, outermost first."""
+    return list(overrides._get_current_function_mode_stack())
+
+
 def remove_function_mode(mode: TorchFunctionMode) -> None:
     """Take a mode off the stack, wherever it is; nothing where it is not on it."""
     if any(found is mode for found in overrides._get_current_function_mode_stack()):
