@@ -49,7 +49,7 @@ def per_batch(script: Script) -> Iterator[Mutant]:
             loop = batch_loop(script, step)
             name = script.receiver(schedule)
             reachable = script.function(step) is script.function(schedule) or name.startswith("self.") or script.function(schedule) is None
-            if loop is None or not reachable or script.function(step) and script.function(step).name == "second_step":
+            if loop is None or not reachable or (script.function(step) and script.function(step).name == "second_step"):
                 continue
             edit = Edit(script).delete(schedule)
             made = edit.insert_after(step, script.text(schedule))
@@ -63,7 +63,7 @@ def per_epoch(script: Script) -> Iterator[Mutant]:
         loop = script.loop(schedule)
         if script.before(schedule, is_step(script)) is None or loop is None:
             continue
-        if script.loop(loop) is None and script.function(loop) is None or "forecaster" in script.name:
+        if (script.loop(loop) is None and script.function(loop) is None) or "forecaster" in script.name:
             continue
         edit = Edit(script).delete(schedule)
         made = edit.insert_after(loop, script.text(schedule))

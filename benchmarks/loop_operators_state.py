@@ -82,9 +82,7 @@ def no_no_grad(script: Script) -> Iterator[Mutant]:
             yield edit.expecting(statement, *_evaluation(script, statement))
         if isinstance(statement, ast.FunctionDef) and statement.decorator_list and _is_evaluation(script, statement.body[0]):
             edit = Edit(script)
-            at = script.lines[statement.decorator_list[0].lineno - 1]
-            edit._lines.remove(at)
-            yield edit.expecting(statement)
+            yield edit.undecorate(statement).expecting(statement)
 
 
 def _is_evaluation(script: Script, statement: ast.AST) -> bool:

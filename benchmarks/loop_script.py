@@ -125,13 +125,14 @@ class Script:
         given = [node for node in nodes if node is not None]
         return [line for node in given for line in self.lines[node.lineno - 1 : node.end_lineno]]  # type: ignore[attr-defined]
 
-    def made(self, name: str, *, among: Callable[[ast.Call], bool] = lambda call: True) -> list[ast.Assign]:
+    def made(self, name: str) -> list[ast.Assign]:
         """The assignments of a call to a name (`self.opt` or `opt`)."""
+        wanted = last_part(name)
         return [
             statement
             for statement in self.statements
-            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call) and among(statement.value)
-            if any(self.text(target).split(".")[-1] == name.split(".")[-1] for target in statement.targets)
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
+            if any(last_part(self.text(target)) == wanted for target in statement.targets)
         ]
 
     def optimizers(self) -> list[ast.Assign]:
@@ -161,6 +162,12 @@ class Edit:
             self._lines[at : at + len(own)] = left
         return self
 
+    def undecorate(self, function: ast.FunctionDef) -> Edit:
+        """Take a function's decorators off."""
+        for decorator in function.decorator_list:
+            self._lines.remove(self.script.lines[decorator.lineno - 1])
+        return self
+
     def replace(self, statement: Statement, text: str) -> list[Line]:
         """Write another text in a statement's place."""
         own = self.script.span(statement)
@@ -181,7 +188,7 @@ class Edit:
 
     def insert_before(self, statement: Statement, text: str) -> list[Line]:
         """Write lines before a statement, with its indentation."""
-        first = self.script.span(_decorated(statement))[0]
+        first = self.script.span(statement)[0]
         return self._insert(self._lines.index(first), indent_of(first.text), text)
 
     def insert_after(self, statement: Statement, text: str) -> list[Line]:
@@ -215,19 +222,20 @@ class NotApplicable(Exception):
     """The script has no place for the fault."""
 
 
-def _decorated(statement: Statement) -> Statement:
-    return statement
-
-
 def call_of(statement: ast.AST) -> ast.Call | None:
     """The call that a statement consists of."""
     value = getattr(statement, "value", None)
     return value if isinstance(statement, (ast.Expr, ast.Assign)) and isinstance(value, ast.Call) else None
 
 
+def last_part(name: str) -> str:
+    """`opt` of `self.opt`."""
+    return name.rpartition(".")[2]
+
+
 def is_kind(name: str, kind: str) -> bool:
     """Whether a variable is called like an optimizer, a scheduler, a scaler."""
-    last = name.split(".")[-1]
+    last = last_part(name)
     if kind == "optimizer" and (_KINDS["scheduler"].search(last) or _KINDS["scaler"].search(last)):
         return False
     return bool(_KINDS[kind].search(last))

@@ -66,11 +66,11 @@ def _of_targets(setup: TrainingSetup, first: tuple[int, ...]) -> Iterator[tuple[
             shape = shape_of(target)
             # Targets with both leading axes of the inputs would have them in the other order just as well.
             both = len(first) > 1 and len(shape) > 1 and shape[:2] == first[:2]
-            yield shape[0], not (both or setup.targets_assumed or first[:1] == first[1:2] or _may_be_series(setup))
+            yield shape[0], not (both or setup.targets_assumed or first[:1] == first[1:2] or may_be_series(setup))
             return
 
 
-def _may_be_series(setup: TrainingSetup) -> bool:
+def may_be_series(setup: TrainingSetup) -> bool:
     """Whether the inputs are plain rows of numbers: a window of one series would look just like a batch of single numbers."""
     return all(tensor.dim() < 2 and tensor.is_floating_point() for tensor in tensors_in(setup.inputs))
 

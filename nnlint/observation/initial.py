@@ -81,8 +81,9 @@ class Initial:
         self._without_graphs()
 
     def _without_graphs(self) -> bool:
-        """Set what modules carry from one call to the next as it was, where it hangs on the script's last graph: a state of
-        recurrent cells, recorded actions. The script cuts it between its iterations; it was stopped before that.
+        """Set what modules carry from one call to the next as it was, where it hangs on the script's last graph.
+
+        A state of recurrent cells, recorded actions: the script cuts it between its iterations, and was stopped before that.
 
         Returns:
             Whether there was any.

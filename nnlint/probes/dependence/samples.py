@@ -224,14 +224,14 @@ class Mixing:
     def _settled(self) -> bool:
         """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
         from nnlint.probes.dependence.outputs import relative_difference
-        from nnlint.samples import batch_layout, with_first_sample_replaced
+        from nnlint.samples import batch_layout, may_be_series, with_first_sample_replaced
 
         session = self._session
         if batch_layout(session.setup).settled:
             return True
         other = with_first_sample_replaced(session.batch_inputs, session.samples, axis=1)
         if other is None:
-            return True
+            return not may_be_series(session.setup)
         pairs = [
             (a[:, 1:], b[:, 1:])
             for a, b in zip(self._of_one_seed, self._evaluate("independence pass", other), strict=False)
