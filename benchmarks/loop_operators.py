@@ -239,8 +239,7 @@ def _other_loss(script: Script, text: str) -> Iterator[Mutant]:
 def forward_without_grad(script: Script) -> Iterator[Mutant]:
     """The classic repair of "does not require grad": outputs computed under no_grad are told to require it."""
     for backward in script.calls("backward"):
-        loss = script.receiver(backward)
-        assigned = script.before(backward, lambda other: isinstance(other, ast.Assign) and script.text(other.targets[0]) == loss)
+        assigned = script.before(backward, _assigns(script, script.receiver(backward)))
         call = call_of(assigned) if assigned is not None else None
         if call is None or not call.args or not isinstance(call.args[0], ast.Call) or script.calls("autograd.grad"):
             continue
@@ -249,6 +248,10 @@ def forward_without_grad(script: Script) -> Iterator[Mutant]:
         whole = script.text(assigned).replace(inner, "predicted", 1)
         edit.replace(assigned, f"with torch.no_grad():\n    predicted = {inner}\npredicted.requires_grad_()\n{whole}")
         yield edit.expecting(backward)
+
+
+def _assigns(script: Script, name: str) -> Callable[[Statement], bool]:
+    return lambda statement: isinstance(statement, ast.Assign) and script.text(statement.targets[0]) == name
 
 
 @operator("STP006", name="generator's term on detached samples")

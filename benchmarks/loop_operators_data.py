@@ -124,7 +124,7 @@ def first_batch(script: Script) -> Iterator[Mutant]:
             continue
         edit = Edit(script)
         made = edit.substitute(loop, name, f"[next(iter({name}))] * len({name})")
-        yield edit.expecting(made, *[one for one in loop.body])
+        yield edit.expecting(made, *loop.body)
 
 
 @operator("STP014", name="next(iter(loader)) in the loop")
