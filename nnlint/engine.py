@@ -96,7 +96,7 @@ def check(
             if setup.weights is not None and not isinstance(target, str):
                 setup.weights.undo(setup.model)  # the caller's model is as it was
     if observed is not None:
-        running.failures += observed.failures(running.raised)
+        running.failures += observed.failures(running.raised, running.failures)
     _raise_failures(running, known)
     report = _report(running)
     running.on_progress(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from nnlint.frames import format_trace, location_of_exception
 from nnlint.observation.course import ObservationEnded
 from nnlint.observation.observed import Observed
 from nnlint.observation.setup_from_run import Reconstructed, reconstruct
+from nnlint.probes.torch_errors import likely_cause, one_line
 from nnlint.report import TargetReport
 from nnlint.timeline import timeline_of
 
@@ -62,7 +64,7 @@ class Judge:
             if ranks is None:
                 return []
             observation = replace(observation, ranks=ranks)
-        players = self._players()
+        players = self._players(error)
         if len(players) == 1 and players[0].setup is not None:
             return [self._report(observation, error, players[0])]
         loop = self._report(observation, error, None, players)
@@ -70,15 +72,15 @@ class Judge:
 
     # ---------------------------------------------------------------- players
 
-    def _players(self) -> list[Reconstructed]:
+    def _players(self, error: BaseException | None) -> list[Reconstructed]:
         observer = self.observer
         found = []
-        for material in observer.players.finish():
+        for material in observer.players.finish(error):
             known = observer.context_of(material.optimizers)
             try:
                 made = reconstruct(observer.players, material, observer.state, known)
-            except Exception as error:
-                made = Reconstructed("", reason=f"reconstructing its setup raised {type(error).__name__}: {error}")
+            except Exception as failure:
+                made = Reconstructed("", reason=f"reconstructing its setup raised {one_line(failure)}")
             found.append(made)
         return found
 
@@ -103,9 +105,11 @@ class Judge:
             judges_setup=player is not None or not any(other.setup for other in players or ()),
             assumptions=tuple(self._said(observation, players or [])) if alone else (),
             no_setup=self._why_no_setup(players or []),
-            failed=(*self._failed(error), *self._lost(observation)) if alone else (),
+            failed=(*self._failed(), *self._lost(observation)) if alone else (),
             unless_explained=tuple(self._unanswered(observation)) if alone else (),
             measured=_timeline(observation) if alone else {},
+            raised=one_line(error) if error is not None else "",
+            unless_repeated=tuple(self._ended_by(error)) if alone else (),
         )
         if player is None or player.setup is None:
             return engine.check(None, self.settings, registry=self.registry, observed=observed)
@@ -147,24 +151,25 @@ class Judge:
             return f"no training setup could be made: {self.observer.players.reason}"
         return "no training setup could be made: no module call led to a backward"
 
-    def _failed(self, error: BaseException | None) -> Iterator[Failure]:
+    def _failed(self) -> Iterator[Failure]:
         failure = self.observer.course.failure
         if failure is not None:
             message = f"nnlint's observation raised {type(failure).__name__}: {failure}; the script went on unobserved"
-            yield Failure("RUN011", message, "please report this with the trace", trace=format_trace(failure))
-        if error is None or isinstance(error, ObservationEnded) or self.observer.course.has_folded:
+            trace = "".join(traceback.format_exception(failure))  # with nnlint's own lines: they are what has to be fixed
+            yield Failure("RUN011", message, "please report this with the trace", trace=trace)
+
+    def _ended_by(self, error: BaseException | None) -> Iterator[Failure]:
+        """What ended the script, unless it or nnlint meant it to end."""
+        if error is None or isinstance(error, (ObservationEnded, KeyboardInterrupt)) or self.observer.course.has_folded:
             return
         if isinstance(error, SystemExit):
             if error.code in _FINE:
                 return
             message = f"the script ended itself with exit status {error.code!r}"
-        elif isinstance(error, KeyboardInterrupt):
-            return
         else:
-            message = f"the script raised {type(error).__name__}: {error}"
-        fix = "make the script run without nnlint first; what it did until then is judged"
-        place = location_of_exception(error)
-        yield Failure("RUN012", message, fix, location=place, trace=format_trace(error))
+            message = f"the script raised {one_line(error)}"
+        fix = likely_cause(error) or "make the script run without nnlint first; what it did until then is judged"
+        yield Failure("RUN012", message, fix, location=location_of_exception(error), trace=format_trace(error))
 
     def _lost(self, observation: Observation) -> Iterator[Failure]:
         """Ranks of this machine that left no log; those of other machines hand theirs to no one."""

@@ -187,13 +187,14 @@ class Course:
     def mark_training_loaders(self) -> None:
         """Note which loaders the batches of trained forwards came from."""
         drafts = self.state.journal.drafts
-        for draft in drafts:
-            if draft.kind is not Backward:
-                continue
-            for index in draft.fields.get("forwards", ()):
-                for read in drafts[index].fields.get("reads", ()):
-                    if drafts[read].kind is Read:
-                        self.state.things.known[drafts[read].fields["loader"]].facts["training"] = True
+        backwards = [draft for draft in drafts if draft.kind is Backward]
+        trained = {index for draft in backwards for index in draft.fields.get("forwards", ())}
+        if not backwards:  # a script that raised before its first one
+            trained = {draft.index for draft in self.state.journal.of(Forward) if draft.fields["grad_enabled"]}
+        for index in trained:
+            for read in drafts[index].fields.get("reads", ()):
+                if drafts[read].kind is Read:
+                    self.state.things.known[drafts[read].fields["loader"]].facts["training"] = True
 
     def _waits_for_evaluation(self) -> bool:
         """Whether the first evaluation is still to come."""

@@ -102,11 +102,11 @@ class Forwards:
         if state.taker is not None and self._taken:
             state.taker.forward_ends(module, output)
 
-    def failed(self, draft: Draft, error: BaseException) -> None:
+    def failed(self, draft: Draft, module: nn.Module, error: BaseException) -> None:
         """The call raised."""
         self._state.in_forward -= 1
         if self._state.taker is not None and self._taken:
-            self._state.taker.forward_failed()
+            self._state.taker.forward_failed(module, error)
         draft.fields["error"] = f"{type(error).__name__}: {error}"
 
     def note_hand_updates(self) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nnlint.capture.torch_private import storage_identity
+from nnlint.guard.tensors import is_strided
 from nnlint.observation.journal import DraftTerm, Keys
 from nnlint.observation.things import Things
 from nnlint.observation.torch_private import saved, saved_names, sequence_number
@@ -167,9 +168,18 @@ def saved_bytes(tensors: list[Tensor]) -> int:
         for node in nodes_below(root, 2_000):
             for kept in _kept(node):
                 if not (kept.is_leaf and kept.requires_grad):
-                    storage = kept.untyped_storage()
-                    sizes[storage_identity(storage)] = storage.nbytes()
+                    identity, size = _memory_of(kept)
+                    sizes[identity] = size
     return sum(sizes.values())
+
+
+def _memory_of(tensor: Tensor) -> tuple[int, int]:
+    """What tells the memory of a tensor from another's, and its bytes; a sparse tensor has no storage of its own."""
+    if is_strided(tensor):
+        storage = tensor.untyped_storage()
+        return storage_identity(storage), storage.nbytes()
+    stored = tensor._nnz() if tensor.layout is torch.sparse_coo else tensor.numel()
+    return id(tensor), stored * tensor.element_size()
 
 
 def _kept(node: Any) -> Iterator[Tensor]:

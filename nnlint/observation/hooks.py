@@ -118,7 +118,7 @@ class Hooks:
             try:
                 result = original(module, *args, **kwargs)
             except BaseException as error:
-                tell(forwards.failed, draft, error)
+                tell(forwards.failed, draft, module, error)
                 raise
             tell(forwards.ends, draft, module, result)
             return result

@@ -28,6 +28,8 @@ class Observed:
         failed: what went wrong with the script or its observation.
         unless_explained: what went wrong unless an error of the loop says why.
         measured: entries of the report's measurements.
+        raised: the exception that ended the script, on one line.
+        unless_repeated: the failure that tells of it, unless the setup's own run raises the same.
     """
 
     target: str
@@ -39,15 +41,22 @@ class Observed:
     failed: tuple[Failure, ...] = ()
     unless_explained: tuple[Failure, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    raised: str = ""
+    unless_repeated: tuple[Failure, ...] = ()
 
     def judges(self, rule: Rule) -> bool:
         """Whether this target runs the rule."""
         return self.judges_loop if rule.is_of_the_loop else self.judges_setup
 
-    def failures(self, raised: Iterable[Raised]) -> list[Failure]:
-        """What went wrong, once it is known what the rules found."""
+    def failures(self, raised: Iterable[Raised], known: Iterable[Failure]) -> list[Failure]:
+        """What went wrong, once it is known what the rules found and what failed in the setup's own run."""
         explained = any(item.rule.is_of_the_loop and item.level is Level.ERROR for item in raised)
-        return [*self.failed, *(() if explained else self.unless_explained)]
+        repeated = bool(self.raised) and any(self.raised in failure.message for failure in known)
+        return [
+            *self.failed,
+            *(() if explained else self.unless_explained),
+            *(() if repeated else self.unless_repeated),
+        ]
 
 
 def unobserved(_: object) -> Any:

@@ -41,10 +41,12 @@ class PlayerMaterial:
     Attributes:
         optimizers: none for updates by hand.
         losses: those that filled its parameters before its first step.
+        has_loss: False where the script raised before it came to a loss: what stands there is the model's own output.
     """
 
     optimizers: list[torch.optim.Optimizer]
     losses: list[Loss]
+    has_loss: bool = True
 
 
 @dataclass
@@ -83,9 +85,10 @@ class Players:
         self.tape.leave(unwrapped(module)[0], output)
         self._mode.on()
 
-    def forward_failed(self) -> None:
+    def forward_failed(self, module: nn.Module, error: BaseException) -> None:
         """It raised."""
         self._mode.paused -= 1
+        self.tape.broke(unwrapped(module)[0], error)
 
     def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
         """The engine is about to run from these tensors."""
@@ -139,9 +142,11 @@ class Players:
         if self.state.taker is self:
             self.state.taker = None
 
-    def finish(self) -> list[PlayerMaterial]:
-        """All players, those without a step too: a script that updates by hand, or never."""
+    def finish(self, error: BaseException | None = None) -> list[PlayerMaterial]:
+        """All players, those without a step too: a script that updates by hand, or never, or raised this before it could."""
         self.stop()
+        if error is not None and not self.players and not self.losses:
+            return self._of_failure(error)
         if not self.players and any(loss.accumulates for loss in self.losses):
             self.losses = [loss for loss in self.losses if loss.accumulates]
         if not self.players and self.losses:
@@ -164,6 +169,22 @@ class Players:
         since = max((loss.at_step for loss in losses), default=0)
         newest = [loss for loss in losses if loss.at_step == since]
         return list({loss.location: loss for loss in reversed(newest)}.values())[::-1]
+
+    def _of_failure(self, error: BaseException) -> list[PlayerMaterial]:
+        """The player whose first forward or first loss raised."""
+        number = self.tape.end_at_failure(error)
+        if number is None:
+            return []
+        calls = self.tape.slice_of(number)
+        modules = [call.function for call in (self.tape.calls[position] for position in calls) if call.is_module]
+        known = (self.state.things.lookup(tensor) for module in modules for tensor in module.parameters())
+        reached = Keys(entry.key for entry in known if entry is not None)
+        holders = self._holders(reached)
+        if not reached:
+            return []
+        failed = isinstance(self.tape.calls[calls[-1]].function, nn.Module)
+        loss = Loss(number, calls, None, reached, self.tape.calls[calls[-1]].location, 0)
+        return [PlayerMaterial(holders, [loss], has_loss=not failed)]
 
     def _holders(self, reached: Keys) -> list[torch.optim.Optimizer]:
         """The optimizers that hold parameters of a loss and never stepped."""

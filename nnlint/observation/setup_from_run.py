@@ -71,7 +71,8 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
     things = [thing for optimizer in material.optimizers if (thing := state.things.find(optimizer)) is not None]
     found = Reconstructed(" + ".join(dict.fromkeys(names[thing.ref].partition("#")[0] for thing in things)))
     first = material.losses[0]
-    found.expected = first.value if len(material.losses) == 1 else None
+    # A loss behind another player's step cannot be had again: the state is kept as it was before all steps.
+    found.expected = first.value if len(material.losses) == 1 and first.at_step == 0 else None
     try:
         own = _own_parameters(state, material)
         parts = _divided(players.tape, material.losses, own)
@@ -205,6 +206,8 @@ def _setup(parts: _Parts, material: PlayerMaterial, initial: Initial, loaders: d
     needs_inputs = set(input_numbers(calls[position] for position in parts.loss_calls)) & set(numbers)
     if needs_inputs:
         fields["own_loss"] = TapedStep(loss, numbers)
+    elif not material.has_loss:
+        pass
     elif parts.loss_calls or not _is_loss_in_output(only):
         fields["loss"] = loss
     found = [_value(tape, number) for number in targets] or _labels_among(inputs)

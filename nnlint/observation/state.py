@@ -34,7 +34,7 @@ class Taker(Protocol):
     def backward_begins(self, losses: tuple[torch.Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
         """The engine is about to run from these tensors."""
 
-    def forward_failed(self) -> None:
+    def forward_failed(self, module: nn.Module, error: BaseException) -> None:
         """It raised."""
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:

@@ -110,10 +110,17 @@ class Value:
 
 @dataclass
 class Tape:
-    """The calls in order and their values."""
+    """The calls in order and their values.
+
+    Attributes:
+        calls: the calls.
+        values: what they take and make, by number.
+        failure: the last call that raised, and what; it is not among the calls.
+    """
 
     calls: list[Call] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
+    failure: tuple[Call, str] | None = None
     _by_id: dict[int, int] = field(default_factory=dict)
     _entered: tuple[tuple[Any, ...], dict[str, Any], Circumstances, Tensor, Location | None] | None = None
 
@@ -190,6 +197,31 @@ class Tape:
         if any(map(self._depends, tensors_in((args, kwargs)))):
             self._add(Call(function, self.kept(args), self.kept(kwargs), (), script_line(), now), result)
 
+    def broke(self, module: nn.Module, error: BaseException) -> None:
+        """The module that was entered raised."""
+        if self._entered is not None:
+            args, kwargs, now, state, location = self._entered
+            self._entered = None
+            self.failure = Call(module, args, kwargs, (), location, now, state, module.training), said_by(error)
+
+    def failed(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException, now: Circumstances
+    ) -> None:
+        """A torch function raised; nothing is kept where it has nothing to do with the modules."""
+        if any(map(self._depends, tensors_in((args, kwargs)))):
+            self.failure = Call(function, self.kept(args), self.kept(kwargs), (), script_line(), now), said_by(error)
+
+    def end_at_failure(self, error: BaseException) -> int | None:
+        """Put the call that raised this error at the end; the number of the value that it would have made, if there is one."""
+        if self.failure is None or said_by(error) != self.failure[1]:
+            return None
+        call, _ = self.failure
+        self.failure = None
+        self.values.append(Value(made_by=len(self.calls)))
+        call.outputs = (len(self.values) - 1,)
+        self.calls.append(call)
+        return call.outputs[0]
+
     def _depends(self, tensor: Tensor) -> bool:
         """Whether a tensor comes out of a module or went into one."""
         number = self.number_of(tensor)
@@ -207,8 +239,10 @@ class Tape:
     def slice_to(self, loss: Tensor) -> list[int] | None:
         """Positions of the calls that a loss depends on, in order; None where the tape does not know how it was made."""
         number = self.number_of(loss)
-        if number is None or self.values[number].made_by is None:
-            return None
+        return None if number is None or self.values[number].made_by is None else self.slice_of(number)
+
+    def slice_of(self, number: int) -> list[int]:
+        """Positions of the calls that a value depends on, in order."""
         needed: set[int] = set()
         waiting = [number]
         while waiting:
@@ -218,6 +252,11 @@ class Tape:
             needed.add(position)
             waiting += [slot.number for slot in slots_in((self.calls[position].args, self.calls[position].kwargs))]
         return sorted(needed)
+
+
+def said_by(error: BaseException) -> str:
+    """What tells an exception from another; the exception itself would keep its frames alive."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _version(tensor: Tensor) -> int:
@@ -266,7 +305,12 @@ class TapeMode(TorchFunctionMode):
         if torch.compiler.is_compiling() or self.paused or getattr(func, "__name__", "") in _QUIET:
             return func(*args, **kwargs)
         now = Circumstances.now()
-        result = func(*args, **kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except Exception as error:
+            with without_torch_function(), torch.no_grad():
+                self.tape.failed(func, args, kwargs, error, now)
+            raise
         if next(tensors_in(result), None) is not None:
             with without_torch_function(), torch.no_grad():
                 self.tape.add(func, args, kwargs, result, now)

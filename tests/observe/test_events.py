@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import optimizer as optimizers
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from nnlint import Clear, Pass, ScalerCall, StateKept
+from nnlint import Clear, Forward, Pass, ScalerCall, StateKept, Step
 from nnlint.testing import observe_source
 from tests.observe import scripts
 
@@ -185,3 +185,39 @@ def test_nothing_is_left_behind(name: str) -> None:
     assert _patched() == before
     assert (len(optimizers._global_optimizer_pre_hooks), len(optimizers._global_optimizer_post_hooks)) == hooks
     assert (sys.path, sys.argv, sys.meta_path) == (path, argv, finders)
+
+
+def test_sparse_inputs_are_watched() -> None:
+    seen = observe_source("""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Layer(nn.Module):
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inside, outside) / inside**0.5)
+    def forward(self, rows, links):
+        return torch.sparse.mm(links, rows @ self.weight)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = Layer(6, 8), Layer(8, 3)
+    def forward(self, rows, links):
+        return self.b(F.relu(self.a(rows, links)), links)
+
+torch.manual_seed(0)
+rows, labels = torch.randn(10, 6), torch.randint(0, 3, (10,))
+links = ((torch.rand(10, 10) > 0.7).float() + torch.eye(10)).to_sparse()
+model = Net()
+opt = torch.optim.Adam(model.parameters())
+for epoch in range(6):
+    opt.zero_grad()
+    F.cross_entropy(model(rows, links), labels).backward()
+    opt.step()
+""")
+    steps = seen.events.of(Step)
+    assert len(steps) == 4
+    assert all(len(step.changed) == 2 for step in steps)
+    assert seen.events.of(Forward)[0].graph_bytes

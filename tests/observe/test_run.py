@@ -209,3 +209,9 @@ def test_the_script_runs_before_torch_is_imported(script) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_loss_after_another_player_s_step_is_not_compared_with_a_replay(script) -> None:
+    result = run("--format", "json", script(scripts.GAN.replace("lr=1e-3", "lr=0.5")))
+    targets = json.loads(result.stdout)["results"]
+    assert not [line for target in targets for line in target["assumptions"] if "replaying" in line]
