@@ -12,7 +12,7 @@ from nnlint.guard.tensors import is_strided
 from nnlint.observation.content import is_single, norm_of
 from nnlint.observation.events import Backward, Clear
 from nnlint.observation.graphs import composition_of, is_leaf_loss, terms_of, walk
-from nnlint.observation.journal import Draft, Held, Keys
+from nnlint.observation.journal import Draft, DraftTerm, Held, Keys
 from nnlint.observation.state import State, autocast_of
 
 #: A graph of more nodes is walked for the first backwards of a line only.
@@ -127,7 +127,9 @@ class Backwards:
             made = composition_of(roots[0])
             draft.fields |= {"factors": made.factors, "operation": made.operation, "reduction": made.reduction}
             if nodes <= _LARGE:
-                draft.fields["terms"] = terms_of(made, state.things, state.forwards)
+                whole = DraftTerm(made.summands[0].name(), Keys(parameters), tuple(sorted(forwards)))
+                one = len(made.summands) == 1 and complete
+                draft.fields["terms"] = (whole,) if one else terms_of(made, state.things, state.forwards)
         if state.taker is not None:
             state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
 

@@ -92,7 +92,9 @@ class Sample:
         self._groups: dict[Any, list[int]] = {}
         for key, tensor in self._tensors.items():
             self._groups.setdefault((tensor.dtype, tensor.device), []).append(key)
-        self._before = self._taken()
+        #: Views of the entries, with what tells that a tensor still lies where it did.
+        self._views: dict[int, tuple[Any, Tensor]] = {}
+        self._before = self._now = self._taken()
 
     @property
     def keys(self) -> frozenset[int]:
@@ -102,9 +104,8 @@ class Sample:
     def changed(self) -> frozenset[int]:
         """The keys of the tensors whose sampled entries differ from what they were."""
         found: set[int] = set()
-        for keys, (before, lengths), (now, later) in zip(
-            self._groups.values(), self._before, self._taken(), strict=True
-        ):
+        self._now = self._taken()
+        for keys, (before, lengths), (now, later) in zip(self._groups.values(), self._before, self._now, strict=True):
             if lengths != later:
                 return frozenset(self._tensors)  # a tensor has another shape: all of them count as new
             if not torch.equal(before, now):
@@ -114,13 +115,29 @@ class Sample:
                 found.update(keys[place] for place in places)
         return frozenset(found)
 
+    def renew(self) -> None:
+        """From now on compare with the entries as `changed` has seen them last."""
+        self._before = self._now
+
     def _taken(self) -> list[tuple[Tensor, list[int]]]:
         """For each dtype and device: the sampled entries in one vector, and how many there are of each tensor."""
         taken = []
         for keys in self._groups.values():
-            parts = [_some(self._tensors[key].detach(), self._rows[key]) for key in keys]
+            parts = [self._entries(key) for key in keys]
             taken.append((torch.cat(parts).cpu(), [len(part) for part in parts]))
         return taken
+
+    def _entries(self, key: int) -> Tensor:
+        """The sampled entries of a tensor: a view that is made once, where they can be viewed."""
+        tensor, rows = self._tensors[key], self._rows[key]
+        if rows is not None or not tensor.is_contiguous():
+            return _some(tensor.detach(), rows)
+        place = (tensor.data_ptr(), tensor.shape)
+        known, view = self._views.get(key, (None, tensor))
+        if known != place:
+            view = _some(tensor.detach(), None)
+            self._views[key] = (place, view)
+        return view
 
 
 def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
@@ -132,7 +149,13 @@ def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
 
 def needs_gradients(gradients: Mapping[int, Tensor | None]) -> bool:
     """Whether evenly spread entries would miss the ones with a gradient (an embedding's rows)."""
-    return any(_touched(gradient) is not None for gradient in gradients.values())
+    large: dict[Any, list[Tensor]] = {}
+    for gradient in gradients.values():
+        if gradient is not None and gradient.is_sparse:
+            return True
+        if gradient is not None and is_strided(gradient) and gradient.numel() > _SAMPLED:
+            large.setdefault((gradient.dtype, gradient.device), []).append(_some(gradient.detach(), None))
+    return any(bool((torch.stack(list(norms(group, float("inf")))) == 0).any()) for group in large.values())
 
 
 def _touched(gradient: Tensor | None) -> Tensor | None:
@@ -151,11 +174,15 @@ def _touched(gradient: Tensor | None) -> Tensor | None:
 
 def norm_of(tensors: Iterable[Tensor]) -> float:
     """The 2-norm over all of them; NaN where torch cannot tell."""
-    plain = [tensor.detach() for tensor in tensors if is_strided(tensor)]
+    plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in tensors if is_strided(tensor)]
     if not plain:
         return 0.0
+    groups: dict[Any, list[Tensor]] = {}
+    for tensor in plain:
+        groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
     try:
-        return float(torch.linalg.vector_norm(torch.stack([norm.float().cpu() for norm in norms(plain)])))
+        lengths = torch.cat([torch.stack(list(norms(group))).float().cpu() for group in groups.values()])
+        return float(torch.linalg.vector_norm(lengths))
     except RuntimeError:
         return float("nan")
 

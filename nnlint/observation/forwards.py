@@ -52,7 +52,8 @@ class Forwards:
         inner, wrapper = unwrapped(module)
         if next(inner.parameters(), None) is None:
             return None
-        thing = self._entered(inner)
+        own = list(inner.named_parameters())  # the walk over the modules costs: once
+        thing = self._entered(inner, own)
         state.things.named(thing, inner)
         self.note_hand_updates()
         inputs = [(".".join(map(str, path)), tensor) for path, tensor in tensor_leaves((args, kwargs))]
@@ -69,7 +70,7 @@ class Forwards:
             samples=samples,
             reads=self._sources(leaves, samples),
             autocast=autocast_of(),
-            unoptimized=self._unoptimized(inner),
+            unoptimized=self._unoptimized(own),
             random_state=digest_of_random_states(),
         )
         self._buffers = [(name, buffer, version(buffer)) for name, buffer in inner.named_buffers()]
@@ -133,20 +134,19 @@ class Forwards:
             state.note_update(None)
         state.note_values()
 
-    def _entered(self, module: nn.Module) -> Thing:
+    def _entered(self, module: nn.Module, named: list[tuple[str, nn.Parameter]]) -> Thing:
         """The thing for a module, its parameters entered under their paths."""
         state = self._state
         now = len(state.journal.drafts)
         thing = state.things.of("module", module, made=now)
-        own = [(path, parameter) for path, parameter in module.named_parameters() if parameter.is_leaf]
-        for path, parameter in own:
-            known = state.things.parameter(parameter, now=now)
+        own = [(path, state.things.parameter(tensor, now=now), tensor) for path, tensor in named if tensor.is_leaf]
+        for path, known, parameter in own:
             known.requires_grad = parameter.requires_grad
             if known.owner is None:
                 known.owner = (thing.ref, path)
         if "facts" not in thing.facts:
             thing.facts = {"facts": True, **_facts(module)}
-        thing.facts["parameters"] = Keys(state.things.parameter(parameter, now=now).key for _, parameter in own)
+        thing.facts["parameters"] = Keys(known.key for _, known, _ in own)
         return thing
 
     def _leaf(self, name: str, tensor: Tensor) -> Leaf:
@@ -156,9 +156,9 @@ class Forwards:
                 return replace(leaf, name=name)
         return leaf_of(name, tensor)
 
-    def _unoptimized(self, module: nn.Module) -> Keys:
+    def _unoptimized(self, named: list[tuple[str, nn.Parameter]]) -> Keys:
         lookup = self._state.things.lookup
-        known = (lookup(parameter) for parameter in module.parameters() if parameter.requires_grad)
+        known = (lookup(parameter) for _, parameter in named if parameter.requires_grad)
         return Keys(entry.key for entry in known if entry is not None and not entry.optimizers)
 
     def _sources(self, leaves: tuple[Leaf, ...], samples: int) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def _zero(suspects: list[tuple[Known, Tensor]]) -> list[Known]:
     plain = [(known, gradient) for known, gradient in suspects if is_strided(gradient) and gradient.numel()]
     if not plain:
         return []
-    lengths = norms([gradient.detach() for _, gradient in plain])
+    lengths = norms([gradient.detach() if gradient.requires_grad else gradient for _, gradient in plain])
     # A norm of tiny numbers is zero as well: their squares are.
     empty = [pair for pair, length in zip(plain, lengths, strict=True) if float(length) == 0.0]
     return [known for known, gradient in empty if not bool(gradient.any())]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnlint.capture.torch_private import storage_identity
+from nnlint.capture.torch_private import sparse_parts, storage_identity
 from nnlint.guard.tensors import is_strided
 from nnlint.observation.journal import DraftTerm, Keys
 from nnlint.observation.things import Things
@@ -178,8 +178,8 @@ def _memory_of(tensor: Tensor) -> tuple[int, int]:
     if is_strided(tensor):
         storage = tensor.untyped_storage()
         return storage_identity(storage), storage.nbytes()
-    stored = tensor._nnz() if tensor.layout is torch.sparse_coo else tensor.numel()
-    return id(tensor), stored * tensor.element_size()
+    parts = sparse_parts(tensor) if tensor.layout is torch.sparse_coo else (tensor,)
+    return id(tensor), sum(part.numel() * part.element_size() for part in parts)
 
 
 def _kept(node: Any) -> Iterator[Tensor]:

@@ -108,7 +108,10 @@ class Steps:
         draft.fields["alive"], draft.fields["alive_forwards"] = state.alive.now()
         state.things.known[draft.fields["optimizer"]].facts["keeps_state"] = _keeps_state(optimizer)
         state.journal.close(draft)
-        state.note_values()
+        if running.before is state.values:
+            state.values.renew()
+        else:
+            state.note_values()
         if self._running:
             return False
         state.note_update(draft.fields["optimizer"])
