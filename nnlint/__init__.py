@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nnlint.capture.graph import Graph, Op
     from nnlint.capture.lookups import RefusedLookup
     from nnlint.capture.loss_call import LossCall
+    from nnlint.capture.refused_norms import RefusedNorm
     from nnlint.failure import Failures
     from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip
     from nnlint.integrations.preflight import preflight
@@ -197,6 +198,7 @@ __all__ = [
     "Ranks",
     "Read",
     "RefusedLookup",
+    "RefusedNorm",
     "Report",
     "SampleMixing",
     "ScalerCall",

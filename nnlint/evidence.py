@@ -128,6 +128,7 @@ _ROWS = (
         ),
     ),
     Source("RefusedLookup", "run", "capture.lookups", f"{_RUN}.provide:refused_lookup", "training pass"),
+    Source("RefusedNorm", "run", "capture.refused_norms", f"{_RUN}.provide:refused_norm", "training pass"),
     Source("LossCalls", "loss", f"{_RUN}.losses", f"{_RUN}.provide:losses", "training pass", parts=("MeasuredLoss",)),
     Source(
         "ForwardStats",

@@ -34,6 +34,7 @@ from nnlint.capture.calls import (
 from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
+from nnlint.capture.refused_norms import RefusedNorm, refused_norm
 from nnlint.capture.torch_private import custom_function_of, is_transformed, untransformed
 from nnlint.frames import call_lines
 from nnlint.tensors import shape_of, tensor_leaves
@@ -72,6 +73,7 @@ class Recorder(TorchFunctionMode):
         self.last: fx.Node | None = None
         self.refused_loss: tuple[fx.Node, tuple[Any, ...], dict[str, Any]] | None = None
         self.refused_lookup: RefusedLookup | None = None
+        self.refused_norm: RefusedNorm | None = None
         self.refused = ""  # canonical name of the call that raised last
         self._stop = stop
         self._observer = observer
@@ -224,13 +226,11 @@ class Recorder(TorchFunctionMode):
         return node
 
     def _refused(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Keep what a loss function or an embedding that raised was given: it is evidence for the rules."""
+        """Keep what a loss function, a lookup or a norm that raised was given: it is evidence for the rules."""
         self.refused = kinds.canonical(name)
-        op_kinds = kinds.info(self.refused).kinds
-        if "embedding" in op_kinds:
-            place = call_lines(self._stop).user
-            self.refused_lookup = refused_lookup(args, kwargs, self.tracker.current, place)
-        if "loss" not in op_kinds:
+        of_call = (self.refused, args, kwargs, self.tracker.current, call_lines(self._stop).user)
+        self.refused_lookup, self.refused_norm = refused_lookup(*of_call), refused_norm(*of_call)
+        if "loss" not in kinds.info(self.refused).kinds:
             return
         node = self._node(func, name, args, kwargs)
         self._describe(node, None, name=kinds.canonical(name))

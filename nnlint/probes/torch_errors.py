@@ -45,8 +45,20 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"index out of range in self"),
         lambda _: (
-            "an id is as large as the embedding's num_embeddings, or larger (or negative): check the vocabulary size against the data"
+            "an id is as large as the number of rows that it looks up (num_embeddings), or larger (or negative): check the size of the "
+            "table against the data"
         ),
+    ),
+    (
+        re.compile(r"index (-?\d+) is out of bounds for dimension (\d+) with size (\d+)"),
+        lambda match: (
+            f"an index of {match[1]} is outside dimension {match[2]}, which has {match[3]} entries (counted from 0): check the ids, "
+            "labels or edges in the data"
+        ),
+    ),
+    (
+        re.compile(r"Class values must be (smaller than num_classes|non-negative)"),
+        lambda _: "one_hot is given a class outside 0 to num_classes - 1: check the ids in the data, or raise num_classes",
     ),
     (
         re.compile(r"Target (-?\d+) is out of bounds"),
@@ -58,6 +70,12 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r"Expected more than 1 value per channel when training"),
         lambda _: (
             "batch norm in training mode needs more than one value per channel: use a batch of 2 or more (drop_last=True)"
+        ),
+    ),
+    (
+        re.compile(r"Expected more than 1 spatial element when training"),
+        lambda _: (
+            "instance norm needs more than one position per channel: put it before the pooling, or use GroupNorm or LayerNorm"
         ),
     ),
     (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.graph import Graph, Op
 from nnlint.finding import Skip
+from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample_axes, shrinking_axes
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
 from nnlint.tensors import tensors_in
@@ -26,17 +27,13 @@ if TYPE_CHECKING:
     from nnlint.probes.evaluation.first_difference import Difference, Judge
     from nnlint.probes.session import Session
 
-#: Larger relative changes are real, smaller ones rounding (kernels choose other blocks for other data).
-INFLUENCE = 1e-5
-
-
 @dataclass(frozen=True)
 class SampleMixing:
     """The output of one sample depends on another.
 
     Attributes:
-        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output; 0 where no
-            output has an axis of samples to compare along.
+        influence: change of the other samples' outputs when one sample is replaced, relative to the largest output, or to its own
+            change where that is smaller; 0 where no output has an axis of samples to compare along.
         gradient: largest gradient of some samples' outputs with respect to the other samples, relative to that with respect
             to their own; None without floating inputs.
         op: the first op where other samples change; None where it could not be found.
@@ -44,6 +41,7 @@ class SampleMixing:
         pairwise: only outputs of shape (batch, batch) mix: each sample against each.
         settled: whether the mixed axis is that of the samples for certain, or mixed like every other reading of it.
         samples: how many there were.
+        of_own: whether the influence is relative to the change of the replaced sample's own outputs.
     """
 
     influence: float
@@ -53,6 +51,7 @@ class SampleMixing:
     pairwise: bool
     settled: bool
     samples: int
+    of_own: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,15 +62,6 @@ class FutureLeak:
     cut: int
     length: int
     op: Op | None
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One comparison of a batch with the same batch, its first sample replaced."""
-
-    constant: bool
-    influence: float
-    pairwise: bool
 
 
 class Mixing:
@@ -112,7 +102,7 @@ class Mixing:
         """Whether a sample's output depends on other samples; None when it does not.
 
         Raises:
-            Skip: no output has the batch as its first dimension, all samples are equal, or noise cannot be held still.
+            Skip: no output has an axis of samples, all samples are equal, or noise cannot be held still.
         """
         from nnlint.samples import are_nodes, with_first_sample_replaced
 
@@ -127,7 +117,7 @@ class Mixing:
         )
         look = self._compared(base, replaced)
         if look.influence > INFLUENCE:
-            look = self._compared(self._that_shrink(base), self._that_shrink(replaced))
+            look = self._compared(base, replaced, shrinking=True)
         gradient = self._gradients.mixing if self._gradients is not None else None
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
@@ -144,6 +134,7 @@ class Mixing:
             pairwise=look.pairwise and (count - 1, count - 1) in self._shapes_with_fewer,
             settled=self._settled(),
             samples=count,
+            of_own=look.of_own,
         )
 
     @measured
@@ -155,11 +146,10 @@ class Mixing:
         Raises:
             Skip: all samples are equal, or evaluation mode is random.
         """
-        from nnlint.probes.dependence.outputs import other_samples
         from nnlint.samples import are_nodes, batch_layout, with_first_sample_replaced
 
         base, session, count = self._base(), self._session, self._session.samples
-        if other_samples(base, base, samples=count) is not None or are_nodes(session.batch_inputs, count):
+        if any(axis is not None for axis in self._axes(base)) or are_nodes(session.batch_inputs, count):
             return None
         inputs = with_first_sample_replaced(session.batch_inputs, count)
         if inputs is None:
@@ -171,25 +161,24 @@ class Mixing:
         settled = batch_layout(session.setup).settled or second_axis is None
         return SampleMixing(0.0, None, where.op, where.graph, pairwise=False, settled=settled, samples=count)
 
-    def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor]) -> _Look:
-        from nnlint.probes.dependence.outputs import other_samples, relative_difference, spread
+    def _axes(self, outputs: list[torch.Tensor]) -> list[int | None]:
+        return sample_axes(outputs, self._session.samples, lambda: self._shapes_with_fewer)
 
-        count = self._session.samples
-        both = other_samples(base, changed, samples=count)
-        if both is None:
-            raise Skip("no output has the batch as its first dimension")
-        pairs = list(zip(*both, strict=True))
-        square = [pair for pair in pairs if tuple(pair[0].shape[1:]) == (count,)]
-        other = [pair for pair in pairs if tuple(pair[0].shape[1:]) != (count,)]
-        others = relative_difference([a for a, _ in other], [b for _, b in other])
-        squares = relative_difference([a for a, _ in square], [b for _, b in square])
-        return _Look(
-            constant=(spread(base, count) or 0.0) <= INFLUENCE,
-            influence=max(others, squares),
-            pairwise=squares > INFLUENCE >= others,
-        )
+    def _compared(self, base: list[torch.Tensor], changed: list[torch.Tensor], *, shrinking: bool = False) -> Look:
+        """Compare along the axis of the samples; with `shrinking` along one that shrinks with the batch, if the batch can be cut.
 
-    def _second_look(self, inputs: Any) -> _Look:
+        As many layers as samples are no samples.
+        """
+        count, fewer = self._session.samples, self._shapes_with_fewer if shrinking else ()
+        axes = shrinking_axes(base, count, fewer) if fewer and len(fewer) == len(base) else self._axes(base)
+        look = compared(base, changed, axes, count)
+        if look is None and shrinking:
+            return Look(constant=False, influence=0.0, pairwise=False)
+        if look is None:
+            raise Skip("no output has the batch along any axis")
+        return look
+
+    def _second_look(self, inputs: Any) -> Look:
         """The same comparison after a few updates: a zero-initialized head hides what is before it."""
         from nnlint.probes.dependence.outputs import evaluate
         from nnlint.probes.updates.after_updates import second_look
@@ -197,7 +186,7 @@ class Mixing:
         session = self._session
         seed = session.plan.seed
 
-        def look() -> _Look:
+        def look() -> Look:
             base = evaluate(session.setup, session.batch_inputs, seed=seed)
             return self._compared(base, evaluate(session.setup, inputs, seed=seed))
 
@@ -213,13 +202,6 @@ class Mixing:
         if fewer is self._session.batch_inputs:
             return ()
         return tuple(tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer))
-
-    def _that_shrink(self, outputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The outputs whose first axis shrinks with the batch: as many layers as samples are no samples."""
-        fewer, shorter = self._shapes_with_fewer, (self._session.samples - 1,)
-        if len(fewer) != len(outputs):
-            return outputs
-        return [tensor for tensor, shape in zip(outputs, fewer, strict=True) if shape[:1] == shorter]
 
     def _settled(self) -> bool:
         """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SAME = 1e-4
 #: Seeds that are tried where the model draws random numbers: by chance, two masks over a few outputs may be the same.
 _RETRIES = 4
+#: Standard deviations of the outputs between the modes below which nothing is lost (docs/evidence/calibration.md#independence).
+_DIFFERENT = 0.3
 #: Samples whose outputs differ by less, relative to their largest value, are told apart by rounding only.
 CONSTANT = 1e-6
 
@@ -135,6 +137,22 @@ class EvalStats:
         if found is not None and self.randomness is not None:
             raise Skip("evaluation mode is random (ARC012 or SIG007): there is nothing to compare with")
         return found
+
+    @measured
+    def emptied(self) -> Op | None:
+        """The op that gives nothing but zeros in evaluation mode and more in training; None where there is none.
+
+        Looked for only where the modes differ on average, or where evaluation cannot tell the samples apart: noise that is added
+        in training alone is zero in evaluation for a good reason.
+        """
+        from nnlint.probes.evaluation.emptied import find_emptied
+
+        with suppress(Skip):  # noise in evaluation mode: only a constant output then says that something is emptied
+            gap = self.gap
+            if gap is not None and gap.size > max(_DIFFERENT, gap.noise) and not (gap.noise and gap.deliberate):
+                return find_emptied(self._session)
+        spread = self.output_spread
+        return find_emptied(self._session) if spread is not None and spread <= CONSTANT else None
 
     # ------------------------------------------------------------ eval against eval
 

@@ -11,6 +11,8 @@ _LINEAR = ("Linear", "Bilinear", "Identity", "MultiheadAttention", "Conv1D", "_C
 _EMBEDDING = ("Embedding", "EmbeddingBag")
 _RECURRENT = ("RNNBase", "RNNCellBase")
 _NORM = ("_NormBase", "LayerNorm", "GroupNorm", "RMSNorm")
+#: Vectors that a norm holds: scale, shift, and the weight of a second statistic.
+_LARGEST_SCALE = 3
 
 
 def owner_and_leaf(name: str) -> tuple[str, str]:
@@ -26,7 +28,7 @@ def owner_and_leaf(name: str) -> tuple[str, str]:
 
 def kind_of(owner: ModuleView, leaf: str, shape: tuple[int, ...]) -> str:
     """One of "weight", "bias", "norm", "embedding", "recurrent", "other"."""
-    if owner.is_type(*_NORM) or (len(shape) <= 1 and "norm" in owner.type_name.lower()):
+    if owner.is_type(*_NORM) or (len(shape) == 1 and _only_scales(owner, shape)):
         return "norm"
     if owner.is_type(*_EMBEDDING):
         return "embedding"
@@ -40,6 +42,17 @@ def kind_of(owner: ModuleView, leaf: str, shape: tuple[int, ...]) -> str:
         # A layer with one output or one input is still a layer.
         return "weight" if not plain and owner.is_type(*_LINEAR) and "weight" in leaf else "other"
     return "weight" if len(shape) == 2 or owner.is_type(*_LINEAR) or _is_weight_name(leaf) else "other"
+
+
+def _only_scales(owner: ModuleView, shape: tuple[int, ...]) -> bool:
+    """Whether all that a module holds is a scale, with a shift or without: a norm written by hand, whatever it is called.
+
+    Vectors of one length, one for each feature, and no module of its own. A shift alone is a bias, and a slope an activation's.
+    """
+    own = [owner.attribute(name.rpartition(".")[2]) for name in owner.parameters]
+    alike = all(tuple(getattr(tensor, "shape", ())) == shape for tensor in own)
+    is_other = (len(own) == 1 and "bias" in owner.parameters[0]) or owner.is_type("PReLU")
+    return alike and 1 <= len(own) <= _LARGEST_SCALE and shape[0] > 1 and not owner.children and not is_other
 
 
 def _is_weight_name(leaf: str) -> bool:

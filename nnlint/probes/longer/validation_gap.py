@@ -65,7 +65,14 @@ def provide(session: Session) -> ValidationGap:
     seed = session.plan.seed
     found: ValidationGap = probe.run(
         lambda: run_validation_gap(
-            setup, session.guard, training, validation, seed=seed, steps=steps, on_step=probe.on_step
+            setup,
+            session.guard,
+            training,
+            validation,
+            seed=seed,
+            steps=steps,
+            drops=_drops(session),
+            on_step=probe.on_step,
         )
     )
     return found
@@ -79,6 +86,7 @@ def run_validation_gap(
     *,
     seed: int,
     steps: int,
+    drops: bool,
     on_step: OnStep | None = None,
 ) -> ValidationGap:
     """Train shortly on the training data as configured, and again without dropout and weight decay where there is any.
@@ -92,9 +100,10 @@ def run_validation_gap(
         validation: batches to compare with.
         seed: of both runs.
         steps: of each run.
+        drops: whether the training forward has dropout.
         on_step: called after each step.
     """
-    regularized = _regularization(setup)
+    regularized = _regularization(setup, drops=drops)
     each = max(steps // CHECKPOINTS, 1)
 
     def run(*, plain: bool) -> tuple[list[float], list[float]]:
@@ -140,10 +149,17 @@ def _evaluated(setup: TrainingSetup, batches: Sequence[Pair]) -> float:
     return sum(losses) / len(losses)
 
 
-def _regularization(setup: TrainingSetup) -> tuple[str, ...]:
+def _drops(session: Session) -> bool:
+    """Whether the training forward drops anything: a layer, or a call of the function."""
+    graph = session.training_pass.graph
+    calls = graph.calls("dropout") if graph is not None else ()
+    return any(op.argument("p", 0.5) and op.argument("training") is not False for op in calls)
+
+
+def _regularization(setup: TrainingSetup, *, drops: bool) -> tuple[str, ...]:
     """What holds the training back from fitting, by name."""
     found = []
-    if any("Dropout" in type(module).__name__ and getattr(module, "p", 0) > 0 for module in setup.model.modules()):
+    if drops:
         found.append("dropout")
     if setup.optimizer is not None and any(group.get("weight_decay") for group in setup.optimizer.param_groups):
         found.append("weight decay")

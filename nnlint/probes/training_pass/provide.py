@@ -16,6 +16,7 @@ from nnlint.probes.training_pass.run import TrainingPass, find_non_finite, find_
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
     from nnlint.capture.lookups import RefusedLookup
+    from nnlint.capture.refused_norms import RefusedNorm
     from nnlint.probes.session import Session
     from nnlint.probes.training_pass.losses import LossCalls
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
@@ -108,15 +109,28 @@ def backward(session: Session) -> BackwardStats:
 
 
 def refused_lookup(session: Session) -> RefusedLookup:
-    """The embedding lookup that raised in the forward.
+    """The lookup that raised in the forward or in the loss, for an index that is out of range.
 
     Raises:
         Skip: none did.
     """
     made = session.training_pass
     found = made.recorder.refused_lookup if made.recorder is not None else None
+    if found is None or not any(failure.code in ("RUN002", "RUN003") for failure in made.failures):
+        raise Skip("no lookup raised")
+    return found
+
+
+def refused_norm(session: Session) -> RefusedNorm:
+    """The normalization that raised in the forward, for a single value to take statistics of.
+
+    Raises:
+        Skip: none did.
+    """
+    made = session.training_pass
+    found = made.recorder.refused_norm if made.recorder is not None else None
     if found is None or not any(failure.code == "RUN002" for failure in made.failures):
-        raise Skip("no embedding raised")
+        raise Skip("no norm raised")
     return found
 
 

@@ -19,9 +19,10 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     """The output of one sample depends on the other samples of the batch.
 
     ## What it does
-    Replaces one sample of the batch and compares the evaluation-mode outputs of the others, and differentiates a random
-    projection of one sample's output with respect to the others' inputs. Batch norms are in evaluation mode by then and do
-    not mix. A relative change above 1e-5 (docs/evidence/calibration.md#independence) is an error; where the model has a reason for it
+    Replaces one sample of the batch and compares the evaluation-mode outputs of the others, along whichever axis shrinks with the
+    batch (CTC models give time first), and differentiates a random projection of one sample's output with respect to the others'
+    inputs. Batch norms are in evaluation mode by then and do not mix. A change above 1e-5 of the largest output, or of what changes in
+    the replaced sample's own output (docs/evidence/calibration.md#independence), is an error; where the model has a reason for it
     (experts with a shared capacity, a declared set, a norm that always uses batch statistics) it is a warning with that
     reason. Batch x batch logits, as contrastive losses want them, are an info, and so is a model in which nothing tells the
     axis of the samples from that of time.
@@ -76,9 +77,9 @@ def _level(found: SampleMixing, reason: str) -> Level | None:
 
 def _measured(found: SampleMixing) -> str:
     if found.influence > _LIMIT:
+        whole = "what it changes in its own" if found.of_own else "the largest output"
         return (
-            f"replacing one of {found.samples} samples changes the others' outputs by {found.influence:.2g} of the "
-            f"largest output (limit {_LIMIT:g})"
+            f"replacing one of {found.samples} samples changes the others' outputs by {found.influence:.2g} of {whole} (limit {_LIMIT:g})"
         )
     return (
         f"the gradient of one sample's output with respect to the other samples is {found.gradient or 0.0:.2g} of that "
@@ -95,7 +96,7 @@ def _fix(found: SampleMixing, reason: str) -> str:
             f"look at {view.label}: where axes change places use permute or transpose; view and reshape keep the order of "
             "the numbers in memory and hand parts of one sample to another"
         )
-    return "make this operation work on each sample alone: no reduction, softmax, recurrence or matrix product along axis 0"
+    return "make this operation work on each sample alone: no reduction, softmax, recurrence or product along the axis of the samples"
 
 
 def _reshape_before(op: Op | None) -> Op | None:

@@ -116,7 +116,8 @@ def _measured(graph: Graph, mixing: Mixing, model: Model) -> Iterator[Finding]:
     layer = time_major_layer(found, model)
     if found is None or layer is None or layer not in suspects:
         return
-    outputs = f"the others' outputs by {found.influence:.2g} of the largest output (limit {_LIMIT:g})"
+    whole = "what it changes in its own" if found.of_own else "the largest output"
+    outputs = f"the others' outputs by {found.influence:.2g} of {whole} (limit {_LIMIT:g})"
     what = outputs if mixing.inside is None else "what it gives for the others"
     doubt = (
         "" if found.settled else "; the data may just as well be (time, batch, ...): nothing tells the layouts apart"

@@ -74,7 +74,7 @@ def _fix(view: ModuleView, model: Model) -> str:
 def _uncalled_dropouts(graph: Graph, model: Model) -> Iterator[Finding]:
     """A dropout has no parameters to lose, but who declares one means to use it."""
     for view in model.modules:
-        is_dropout = "Dropout" in view.type_name and view.qualified_type.startswith("torch.nn.")
+        is_dropout = view.is_type("torch.nn.modules.dropout._DropoutNd")
         owner = model.find(view.module_path.rpartition(".")[0])
         if (
             is_dropout

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from nnlint import Skip
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nnlint import Batch, BatchTensor, Graph, Op
 
 _PASSING = ("view", "index", "identity", "cast", "concat", "dropout", "pool", "resample")
@@ -58,6 +60,18 @@ def routes(batch: Batch, graph: Graph) -> tuple[Route, ...]:
     return tuple(_route(tensor, op) for tensor, op in _matched(batch, graph) if tensor.is_dense)
 
 
+def origin(ids: Tensor, batch: Batch) -> tuple[str, bool]:
+    """Which input or target holds these indices, and whether it is a list of edges, (2, edges) or (edges, 2)."""
+    wanted = set(ids.unique().tolist())
+    given = [tensor for tensor in (*batch.inputs, *batch.targets) if tensor.is_integer and tensor.is_dense and tensor.shape]
+    held = [(tensor, set(tensor.tensor.unique().tolist())) for tensor in given]
+    same = next((tensor for tensor, values in held if values == wanted), None)
+    found = same or next((tensor for tensor, values in held if values >= wanted), None)
+    if found is None:
+        return "its input", False
+    return found.name, len(found.shape) == 2 and 2 in found.shape and max(found.shape) > 2
+
+
 def _matched(batch: Batch, graph: Graph) -> Iterator[tuple[BatchTensor, Op | None]]:
     """Inputs of the batch with the graph's: by key where the batch is a dict, else by order, as long as shapes agree."""
     given = list(graph.inputs)
@@ -77,10 +91,10 @@ def _route(tensor: BatchTensor, source: Op | None) -> Route:
         given, op = waiting.pop()
         if op.index in first or op.index in passed:
             continue
-        if op.is_kind(*_PASSING):
+        if op.is_kind(*_PASSING) and not _is_subscript(op, given):
             passed[op.index] = op
             waiting.extend((op, user) for user in op.users)
-        elif _is_content(op, given):
+        elif _is_content(op, given) and not _is_subscript(op, given):
             first[op.index] = op
     return Route(
         tensor,
@@ -88,6 +102,11 @@ def _route(tensor: BatchTensor, source: Op | None) -> Route:
         first=tuple(first[index] for index in sorted(first)),
         passed=tuple(passed[index] for index in sorted(passed)),
     )
+
+
+def _is_subscript(op: Op, given: Op) -> bool:
+    """Whether the value says which entries an op takes, and is not what they are taken from."""
+    return op.is_kind("index") and bool(op.inputs) and given is not op.inputs[0]
 
 
 def _is_content(op: Op, given: Op) -> bool:

@@ -1,4 +1,4 @@
-"""DAT013: ids that an embedding does not have."""
+"""DAT013: ids that an embedding, or whatever else they index, does not have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
-from nnlint_rules.data._inputs import routes
+from nnlint_rules.data._inputs import origin, routes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 def check(
     batch: Batch, graph: Graph | None, parameters: Parameters, refused: RefusedLookup | None
 ) -> Iterator[Finding]:
-    """Token or category ids outside the range of an embedding.
+    """Token ids, class numbers, positions or node numbers outside the range of what they index.
 
     ## What it does
     Follows integer inputs to the embeddings they index, through views, casts and slices, and compares their largest and smallest value
-    with the number of rows. Where an embedding raises for its ids, as on a CPU, it is that embedding with the ids it was given; the
-    other ones are judged on a symbolic graph, if there is one.
+    with the number of rows. Where a call raises for its indices, as on a CPU, it is that call with the indices it was given: an
+    embedding, `gather`, `scatter`, `index_select`, `index_add`, `x[ids]`, `one_hot`, in the model (a graph convolution reads
+    `x[edge_index[0]]`) and in the loss. The other embeddings are judged on a symbolic graph, if there is one.
 
     ## Why is this bad?
-    On a CPU the forward raises without naming the embedding; on a GPU an assertion ends the process, at some later call. It means
-    that the vocabulary of the data and that of the model are not the same.
+    On a CPU the forward raises without naming where the ids come from; on a GPU an assertion ends the process, at some later call. It
+    means that the data and the model do not count the same things: another vocabulary, classes from 1, nodes that were left out.
 
     ## Example
         embedding = nn.Embedding(tokenizer.vocab_size, 256)        # and special tokens were added after that
@@ -55,10 +56,41 @@ def check(
 
 
 def _raised(refused: RefusedLookup, batch: Batch) -> Finding:
-    """The finding of an embedding that raised; its ids may be made by the model (positions), and are named if they are an input."""
-    given = (tensor for tensor in batch.inputs if tensor.shape == tuple(refused.ids.shape) and tensor.is_integer)
-    name = next((tensor.name for tensor in given if bool((tensor.tensor == refused.ids).all())), "its input")
-    return _finding(refused, name, refused.ids, refused.rows)
+    """The finding of a lookup that raised; its ids may be made by the model (positions), and are named if they are given."""
+    name, is_edge = origin(refused.ids, batch)
+    if refused.axis is None and refused.op != "one_hot":
+        return _finding(refused, name, refused.ids, refused.rows)
+    return _indexed(refused, name, is_edge=is_edge)
+
+
+def _indexed(refused: RefusedLookup, name: str, *, is_edge: bool) -> Finding:
+    """The finding of indices into any other tensor: nodes, classes, positions, rows of a parameter."""
+    low, high, rows = int(refused.ids.min()), int(refused.ids.max()), refused.rows
+    size = " x ".join(map(str, refused.shape))
+    into = f"dimension {refused.axis} of a tensor of shape {size}" if refused.axis is not None else "num_classes"
+    return Finding(
+        at=refused,
+        message=f"{name} holds indices from {low} to {high}, and {refused.label} takes 0 to {rows - 1} ({into}): {refused.outside} of "
+        f"{refused.ids.numel()} are outside",
+        evidence={"input": name, "min": low, "max": high, "rows": rows, "outside": refused.outside, "op": refused.op},
+        fix=_index_fix(refused, low, high, is_edge=is_edge),
+    )
+
+
+def _index_fix(refused: RefusedLookup, low: int, high: int, *, is_edge: bool) -> str:
+    if low >= 1 and high == refused.rows:
+        return "the indices start at 1: subtract 1, so that they run from 0"
+    if high < refused.rows:
+        return "fix the indices: negative ones (a mark for padding or for unlabelled samples) have to be masked out first"
+    if is_edge:
+        return (
+            f"number the nodes from 0 to {refused.rows - 1}: remove the edges of nodes that are not in the graph, or relabel "
+            "(torch_geometric.utils.subgraph(..., relabel_nodes=True)), or add the rows of the missing nodes"
+        )
+    if refused.op == "one_hot":
+        return f"one_hot(..., num_classes={high + 1}), and as many inputs for the next layer; or fix the ids"
+    what = "the table" if refused.parameter else "that tensor"
+    return f"give {what} {high + 1} entries along dimension {refused.axis}, or fix the indices"
 
 
 def _finding(at: Op | RefusedLookup, name: str, ids: Tensor, rows: int) -> Finding:

@@ -12,18 +12,19 @@ from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import uses_batch_statistics
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op
+    from nnlint import Graph, Model, Op, RefusedNorm
 
 
 @rule("NRM008", "normalize-one-value", level="error", since="0.1")
-def check(graph: Graph) -> Iterator[Finding]:
+def check(graph: Graph | None, model: Model, refused: RefusedNorm | None) -> Iterator[Finding]:
     """A normalization whose mean and variance are those of one number.
 
     ## What it does
     Counts the values that each norm takes its statistics from: channels and positions of a group (GroupNorm),
     positions (InstanceNorm), the normalized shape (LayerNorm, RMSNorm), samples and positions (BatchNorm with batch
-    statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one; a warning at most where
-    a model library built the norm: its published weights were trained so.
+    statistics), the length of the normalized dimension (`F.normalize`). Reports a count of one, also where torch refuses to run
+    the norm (a batch of one sample in training mode); a warning at most where a model library built the norm: its published
+    weights were trained so.
 
     ## Why is this bad?
     One value minus its own mean is zero: the output is the norm's bias, whatever the input, and no gradient passes.
@@ -38,8 +39,11 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## References
     - Wu and He: Group Normalization, 2018, arXiv:1803.08494
     """
-    if graph.method == "symbolic":
-        raise Skip("needs shapes, but the model was traced without an input")
+    if refused is not None:
+        yield _raised(refused)
+        return
+    if graph is None or graph.method == "symbolic":
+        raise Skip("needs shapes, but no run on an input was recorded")
     single: dict[str, list[Op]] = {}
     for norm in graph.calls("norm"):
         if _values(norm) == 1:
@@ -54,9 +58,43 @@ def check(graph: Graph) -> Iterator[Finding]:
             message=f"normalizes over a single value (input {' x '.join(map(str, first.shape or ()))}): {result}"
             + (f"; likewise {listed(norm.label for norm in norms[1:])}" if len(norms) > 1 else ""),
             evidence={"values": 1, "shape": list(first.shape or ()), "norms": [norm.label for norm in norms]},
-            fix=_FIXES.get(name, "normalize over the feature dimension"),
+            fix=_inside_transformer(first, model) or _FIXES.get(name, "normalize over the feature dimension"),
             modules=paths(op for norm in norms for op in (norm, *graph.consumers(norm))),
         )
+
+
+def _raised(refused: RefusedNorm) -> Finding:
+    """A norm that torch refuses to run: it sees one value where the others see one and go on."""
+    size = " x ".join(map(str, refused.shape))
+    of_batch = refused.op != "instance_norm"
+    return Finding(
+        at=refused,
+        message=f"{refused.label} takes mean and variance of a single value (input {size}) and raises"
+        + (": the batch holds one sample" if of_batch else ": each channel has one position"),
+        evidence={"values": 1, "shape": list(refused.shape), "norms": [refused.label]},
+        fix="train on batches of two samples or more (DataLoader(..., drop_last=True) if only the last one is short), or use GroupNorm "
+        "or LayerNorm, which need no batch"
+        if of_batch
+        else _FIXES["instance_norm"],
+    )
+
+
+#: Layers of torch that hold norms of their own, whose size is the layer's d_model.
+_TRANSFORMER = ("Transformer", "TransformerEncoder", "TransformerDecoder", "TransformerEncoderLayer", "TransformerDecoderLayer")
+
+
+def _inside_transformer(norm: Op, model: Model) -> str:
+    """The fix for a norm that a layer of torch has made itself, and that cannot be exchanged; empty elsewhere."""
+    path = norm.module_path
+    while path:
+        path = path.rpartition(".")[0]
+        view = model.find(path)
+        if view is not None and view.is_type(*(f"torch.nn.modules.transformer.{name}" for name in _TRANSFORMER)):
+            return (
+                f"give {view.label} a d_model of several features: map the input to it first, as in nn.Linear({norm.shape[-1]}, 64), "
+                "and back after it" if norm.shape else "raise d_model"
+            )
+    return ""
 
 
 _FIXES = {
