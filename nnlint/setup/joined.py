@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +33,16 @@ def joined(optimizers: Sequence[Optimizer]) -> Optimizer | None:
 def _are_plain(optimizers: Sequence[Optimizer]) -> bool:
     """Whether all are of one class of torch, whose whole state is groups and state: a copy steps the groups of all alike."""
     kinds = {type(optimizer) for optimizer in optimizers}
-    return len(kinds) == 1 and all(kind.__module__.startswith("torch.optim.") for kind in kinds)
+    of_torch = all(kind.__module__.startswith("torch.optim.") for kind in kinds)
+    return len(kinds) == 1 and of_torch and not needs_closure(optimizers[0])
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether `step` cannot do without a closure (LBFGS)."""
+    if isinstance(optimizer, JoinedOptimizers):
+        return optimizer.needs_closure
+    parameter = inspect.signature(optimizer.step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def kind_of(optimizer: Any, group: Any) -> type:
@@ -57,12 +67,22 @@ class JoinedOptimizers(Optimizer):
         owners = (one for one in self._optimizers if any(own is group for own in one.param_groups))
         return type(next(owners, self))
 
+    @property
+    def needs_closure(self) -> bool:
+        """Whether one of them cannot step without a closure."""
+        return any(map(needs_closure, self._optimizers))
+
     def step(self, closure: Any = None) -> Any:
-        """A step of each."""
+        """A step of each: from the gradients that are there, and then of those that compute their own by the closure."""
+        alone = [optimizer for optimizer in self._optimizers if needs_closure(optimizer)]
         loss = None
-        if closure is not None:
+        if closure is not None and not alone:
             with torch.enable_grad():
                 loss = closure()
         for optimizer in self._optimizers:
-            optimizer.step()
+            if optimizer not in alone:
+                optimizer.step()
+        for optimizer in alone:
+            step: Callable[..., Any] = optimizer.step
+            loss = step(closure)
         return loss

@@ -367,7 +367,7 @@ def build_negative_bias_before_every_relu():  # expect: INI009 at 0
 # -------------------------------------------------------------------- norms, signals, gradients
 
 
-def build_batch_norm_of_a_single_sample():  # expect: RUN002 at 1
+def build_batch_norm_of_a_single_sample():  # expect: NRM008 at 1, RUN002 at 1
     model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 5))
     return classifier(model, table(1))
 

@@ -54,3 +54,22 @@ def build_sorted_list_of_batches():  # expect: DAT007
     model = mlp()
     batches = list(zip(x.split(16), y.split(16), strict=True))
     return {"model": model, "data": batches, "loss": nn.CrossEntropyLoss(), "optimizer": torch.optim.Adam(model.parameters(), lr=1e-3)}
+
+
+def build_decay_of_a_third_on_a_linear_model():  # expect: OPT009
+    model = nn.Linear(20, 5)
+    return {**classifier(model, table()), "optimizer": torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.3)}
+
+
+def build_epsilon_of_a_few_gradients():  # expect: OPT008
+    return with_adam(mlp(), table(), eps=0.02)
+
+
+def build_epsilon_of_another_optimizer():  # expect: OPT008
+    model = mlp()
+    return {**classifier(model, table()), "optimizer": torch.optim.Adagrad(model.parameters(), lr=0.01, eps=1.0)}
+
+
+def build_loss_divided_once_too_often():  # expect: OPT008
+    given = with_adam(mlp(), table())
+    return {**given, "loss": lambda out, y: nn.functional.cross_entropy(out, y) / 1e7}

@@ -1,7 +1,7 @@
 """Usual settings, and first updates that look worse than they are."""
 
 import torch
-from _parts import classifier, images, labels, table
+from _parts import classifier, images, labels, setup, table
 from faulty_updates import convolutional, mlp, scheduled, with_adam
 from torch import nn
 
@@ -71,3 +71,30 @@ def build_large_rate_that_is_clipped():
     model, words = Language(), torch.multinomial(1 / torch.arange(1.0, 61.0), 20 * 21, replacement=True).view(20, 21)
     given = {"model": model, "inputs": words[:, :-1], "targets": words[:, 1:], "loss": nn.CrossEntropyLoss(), "grad_clip": 0.25}
     return {**given, "optimizer": torch.optim.SGD(model.parameters(), lr=5.0)}
+
+
+def build_epsilon_of_reinforcement_learning():
+    model = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 5))
+    return {**classifier(model, table()), "optimizer": torch.optim.Adam(model.parameters(), lr=3e-4, eps=1e-5)}
+
+
+def build_epsilon_that_speeds_up():
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5))
+    return {**classifier(model, table()), "optimizer": torch.optim.Adadelta(model.parameters(), eps=1e-3)}
+
+
+def build_ridge_regression():
+    model, x = nn.Linear(20, 1), table()
+    settings = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}
+    return setup(model, x, x[:, :4].sum(1, keepdim=True), nn.MSELoss(), optimizer=torch.optim.SGD(model.parameters(), **settings))
+
+
+def build_matrices_by_second_order_and_the_rest_by_adam():
+    model, x = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 1)), table()
+    optimizers = [torch.optim.Adam(model[0].parameters(), lr=1e-3), torch.optim.LBFGS(model[2].parameters(), lr=0.5)]
+    return setup(model, x, x[:, :1] * x[:, 1:2], nn.MSELoss(), optimizer=optimizers)
+
+
+def build_a_second_order_optimizer_for_each_layer():
+    model, x = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 1)), table()
+    return setup(model, x, x[:, :1] * x[:, 1:2], nn.MSELoss(), optimizer=[torch.optim.LBFGS(part.parameters(), lr=0.5) for part in (model[0], model[2])])

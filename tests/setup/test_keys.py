@@ -47,6 +47,9 @@ LOADER = [(torch.zeros(2, 4), torch.zeros(2, 2))]
         ("generator", {}, "players"),
         ("modle", NET, "model"),
         ("mystery", LOADER, "data"),
+        ("ignore_index", 0, "pad_id"),
+        ("padding_idx", 0, "pad_id"),
+        ("pad_token_id", 0, "pad_id"),
     ],
 )
 def test_the_nearest_by_meaning(key, value, meant) -> None:
@@ -55,7 +58,7 @@ def test_the_nearest_by_meaning(key, value, meant) -> None:
     assert caught.value.fix == f"write {meant!r} for {key!r}"
 
 
-@pytest.mark.parametrize("key", ["epochs", "device", "seed", "metrics", "name", "lr"])
+@pytest.mark.parametrize("key", ["epochs", "device", "seed", "metrics", "name", "lr", "batch_size", "gradient_accumulation_steps", "num_workers"])
 def test_nothing_is_suggested_for_what_has_no_field(key) -> None:
     with pytest.raises(SetupError, match=f"unknown key '{key}' \\(known") as caught:
         coerce({"model": NET, key: 3})

@@ -21,6 +21,7 @@ from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.torch_errors import during
 from nnlint.provenance import is_nnlint_file
 from nnlint.samples import first_samples, sample_count
+from nnlint.setup.joined import needs_closure
 from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
@@ -140,12 +141,6 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 
 def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:
     return "closure" in inspect.signature(optimizer.step).parameters
-
-
-def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether `step` cannot do without a closure (LBFGS)."""
-    parameter = inspect.signature(optimizer.step).parameters.get("closure")
-    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_seed: int | None = None) -> None:

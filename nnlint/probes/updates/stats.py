@@ -180,6 +180,22 @@ class StepStats:
         """Update-to-weight ratios of all tensors that have one."""
         return _finite(parameter.update_ratio for parameter in self._updated)
 
+    @cached_property
+    def gradient_size(self) -> float | None:
+        """Root mean square of the gradient's entries, the largest over the steps, median over the weight tensors; None without any."""
+        return median(self._gradient_sizes) if self._gradient_sizes else None
+
+    @property
+    def largest_gradient_size(self) -> float:
+        """The same of the weight tensor with the largest."""
+        return max(self._gradient_sizes, default=0.0)
+
+    @cached_property
+    def _gradient_sizes(self) -> tuple[float, ...]:
+        weights = (item for item in self.parameters if item.dims > 1 and item.numel)
+        norms = ((item, [norm for norm in item.gradients if norm and math.isfinite(norm)]) for item in weights)
+        return tuple(max(found) / math.sqrt(item.numel) for item, found in norms if found)
+
     @property
     def largest_update_ratio(self) -> float:
         """The largest update of any weight tensor over its norm; 0.0 where no tensor has a ratio."""

@@ -20,6 +20,7 @@ from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.loop import update
 from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seed_everything
+from nnlint.setup.joined import needs_closure
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -28,13 +29,22 @@ if TYPE_CHECKING:
 
 #: Multiply-adds of one run, its fewest and its most updates.
 _BUDGET = (1e10, 6, 40)
+#: Most updates where a decay is strong and does not pull yet: small weights feel it only once they have grown.
+_LONGEST = 150
 _LOWER = 0.1
 #: Hints (docs/evidence/calibration.md#trials): an update over the weights, units that die, decay over the gradient or the update.
 _RATIO = 0.1
 _DEATHS = 0.3
 _DECAY, _DECOUPLED = 1.0, 0.25
+#: A decay that is added to the gradient and is strong by itself: the usual ones are a hundred times smaller.
+_STRONG = 0.1
+#: An eps over the gradients, and what takes its place.
+_EPSILON, _SMALL = 1.0, 1e-3
 #: A reduction below this share of the first loss shows nothing.
 _NOTHING = 0.01
+
+
+_Change = Callable[[dict[str, object]], None]
 
 
 @dataclass(frozen=True)
@@ -67,10 +77,12 @@ class Trials:
     Attributes:
         lower_rate: with a tenth of the learning rate.
         without_decay: without weight decay.
+        small_epsilon: with an eps that is small beside the gradients.
     """
 
     lower_rate: Trial | None = None
     without_decay: Trial | None = None
+    small_epsilon: Trial | None = None
 
 
 def provide(session: Session) -> Trials:
@@ -82,16 +94,20 @@ def provide(session: Session) -> Trials:
     steps: StepStats = session.evidence("StepStats")
     if not steps.own_optimizer or steps.surrogate:
         return Trials()
-    rate, decay = _hints_at_rate(steps), _hints_at_decay(steps)
-    if not (rate or decay):
+    pulls, strong = _hints_at_decay(steps), _is_strong(session)
+    changes = {
+        "lower_rate": _lower_rate if _hints_at_rate(steps) else None,
+        "without_decay": _no_decay if pulls or strong else None,
+        "small_epsilon": _small_epsilon(steps.gradient_size or 0.0) if _hints_at_epsilon(steps, session) else None,
+    }
+    if not any(changes.values()):
         return Trials()
+    most = _LONGEST if strong and not pulls else _BUDGET[2]
 
     def run() -> Trials:
-        configured = _run(session, _unchanged)
-        return Trials(
-            Trial(configured, _run(session, _lower_rate)) if rate else None,
-            Trial(configured, _run(session, _no_decay)) if decay else None,
-        )
+        configured = _run(session, _unchanged, most)
+        tried = {name: Trial(configured, _run(session, change, most)) for name, change in changes.items() if change}
+        return Trials(**tried)
 
     found: Trials = session.measure("trials", run)
     return found
@@ -105,6 +121,18 @@ def _hints_at_rate(steps: StepStats) -> bool:
 def _hints_at_decay(steps: StepStats) -> bool:
     judged = (item for item in steps.parameters if item.dims > 1)
     return any((item.decay_share or 0.0) > (_DECOUPLED if item.decoupled else _DECAY) for item in judged)
+
+
+def _is_strong(session: Session) -> bool:
+    """Whether a decay is strong by itself and the training has not begun: at its end the two pulls are equal."""
+    given = session.evidence("Optimizer")
+    return not given.steps and any(not group.decoupled and (group.weight_decay or 0.0) >= _STRONG for group in given.groups)
+
+
+def _hints_at_epsilon(steps: StepStats, session: Session) -> bool:
+    size = steps.gradient_size
+    epsilons = (group.eps or 0.0 for group in session.evidence("Optimizer").groups)
+    return size is not None and max(epsilons, default=0.0) >= _EPSILON * size
 
 
 def _unchanged(group: dict[str, object]) -> None:
@@ -121,11 +149,21 @@ def _no_decay(group: dict[str, object]) -> None:
         group["weight_decay"] = 0.0
 
 
-def _run(session: Session, change: Callable[[dict[str, object]], None]) -> tuple[float, ...]:
+def _small_epsilon(size: float) -> _Change:
+    def change(group: dict[str, object]) -> None:
+        if isinstance(eps := group.get("eps"), (float, int)):
+            group["eps"] = min(eps, _SMALL * size)
+
+    return change
+
+
+def _run(session: Session, change: _Change, most: int) -> tuple[float, ...]:
     """Losses of a few updates with the changed settings; the model and the optimizer are as before afterwards."""
     setup = session.setup
     assert setup.optimizer is not None  # of the user's, as the steps say
-    budget, least, most = _BUDGET
+    budget, least, _ = _BUDGET
+    if needs_closure(setup.optimizer):
+        most = least  # each update of LBFGS is up to twenty evaluations
     count = steps_within(forward_work(session.evidence("Graph"), setup.model), budget, least=least, most=most)
     try:
         for group in setup.optimizer.param_groups:

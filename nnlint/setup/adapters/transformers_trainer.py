@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.setup.adapters.tokenizers import TOKENIZER_KEYS, pad_id_of
 from nnlint.setup.adapters.trainers import fields_of_trainer, is_trainer
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.tensors import describe
 
 #: Keys that belong to a Trainer, beside those of a setup.
-TRAINER_KEYS = frozenset({"train_dataset", "eval_dataset", "data_collator", "tokenizer", "processing_class"})
+TRAINER_KEYS = frozenset({"train_dataset", "eval_dataset", "data_collator", *TOKENIZER_KEYS})
 _LABELS = ("label", "label_ids", "labels")
 
 
@@ -47,6 +48,8 @@ def fields_with_trainers(parts: Mapping[str, Any], trainers: list[Any]) -> dict[
         fields.setdefault("model", held.model)
         parts = {**_given_to(held), **parts}
     fields |= _batches(fields, parts, arguments)
+    if fields.get("pad_id") is None and (padding := pad_id_of(parts)) is not None:
+        fields["pad_id"] = padding
     if arguments is not None and isinstance(fields.get("model"), nn.Module):
         try:
             theirs |= _training(fields, held, arguments)

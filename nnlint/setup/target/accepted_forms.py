@@ -14,6 +14,7 @@ from nnlint.frames import format_trace, is_fatal, location_of_exception, text_of
 from nnlint.seeding import seeded
 from nnlint.setup.adapters.huggingface import is_huggingface
 from nnlint.setup.adapters.lightning import is_data_module, loaders_of
+from nnlint.setup.adapters.tokenizers import TOKENIZER_KEYS
 from nnlint.setup.adapters.trainers import is_trainer
 from nnlint.setup.adapters.transformers_trainer import TRAINER_KEYS, fields_with_trainers, is_transformers_trainer
 from nnlint.setup.errors import SetupError, SeveralPlayers
@@ -186,7 +187,7 @@ def _converted(value: Any, origin: str) -> TrainingSetup:
 def _from_mapping(value: Mapping[Any, Any], origin: str) -> TrainingSetup:
     trainers = [part for part in value.values() if is_trainer(part)]
     named = {key: part for key, part in value.items() if not is_trainer(part)}
-    known = {*_KEYS, *TRAINER_KEYS} if trainers or is_huggingface(named.get("model")) else {*_KEYS}
+    known = {*_KEYS, *TRAINER_KEYS} if trainers or is_huggingface(named.get("model")) else {*_KEYS, *TOKENIZER_KEYS}
     for key, part in named.items():
         if key not in known:
             raise _unknown(key, part, origin)

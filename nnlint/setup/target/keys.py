@@ -17,6 +17,7 @@ _WORDS = (
     ("precision", "precision amp autocast half dtype bf16 fp16 mixed"),
     ("num_classes", "classes num_labels n_labels nclass n_class num_class nb_classes"),
     ("planned_steps", "steps iterations iters max_steps num_steps total_steps"),
+    ("pad_id", "pad padding padding_idx pad_idx pad_token pad_token_id padding_id padding_token ignore_index"),
     ("players", "players generator discriminator critic actor gan networks nets models netg netd agents"),
     ("frozen", "frozen freeze fixed backbone_frozen"),
     ("causal", "causal autoregressive"),
@@ -29,6 +30,8 @@ _WORDS = (
     ("inputs", "features feature example examples sample samples batch image images tokens ids"),
     ("model", "model net network module backbone architecture arch"),
 )
+#: Words of what no field is for, although others of its words are a field's: `batch_size`, `gradient_accumulation_steps`.
+_NO_FIELD = frozenset({"batch_size", "accumulation", "accumulate", "accum", "log", "logging", "save", "workers", "num_workers"})
 _SMALL_LETTERS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -40,6 +43,8 @@ def meant_by(key: str, fields: Collection[str], held: Collection[str] = ()) -> s
         fields: the fields there are.
         held: the fields that the value under it could be, likeliest first.
     """
+    if _NO_FIELD & _parts(key):
+        return None
     candidates = [name for name in _by_words(key) if name in fields]
     fitting = [name for name in candidates if name in held]
     found = [*fitting, *candidates, *(name for name in held if name in fields)]
@@ -49,11 +54,16 @@ def meant_by(key: str, fields: Collection[str], held: Collection[str] = ()) -> s
 
 def _by_words(key: str) -> Iterator[str]:
     """The fields whose words are in the key, in the order of the table: `valid_loader` is validation data, `lr_scheduler` a scheduler."""
-    spelt = _SMALL_LETTERS.sub("_", key).lower().replace("-", "_").replace(" ", "_")
-    parts = {*spelt.split("_"), spelt}
-    pairs = spelt.split("_")
-    parts |= {"_".join(pairs[start : start + size]) for size in (2, 3) for start in range(len(pairs) - size + 1)}
+    parts = _parts(key)
     parts |= {part.rstrip("s") for part in parts} | {part.rstrip("0123456789") for part in parts}
     for field, words in _WORDS:
         if parts & set(words.split()):
             yield field
+
+
+def _parts(key: str) -> set[str]:
+    """The words of a key, whole, and in pairs and threes."""
+    spelt = _SMALL_LETTERS.sub("_", key).lower().replace("-", "_").replace(" ", "_")
+    single = spelt.split("_")
+    pairs = {"_".join(single[start : start + size]) for size in (2, 3) for start in range(len(single) - size + 1)}
+    return {*single, spelt, *pairs}

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import median
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, rule
+from pydantic import Field
+
+from nnlint import Finding, Level, Options, rule
 
 if TYPE_CHECKING:
-    from nnlint import Optimizer, StepStats
+    from nnlint import Optimizer, StepStats, Trial, Trials
 
 #: Smallest positive numbers (subnormal); bfloat16 has the exponents of float32 with fewer digits.
 _SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
-#: Times the gradient: below it the update still is of the size that the rate says.
-_LARGEST = 10.0
-_USUAL = 1e-6  # no eps up to here is a mistake
+_USUAL = 1e-6  # no eps up to here is a mistake: where it is too large, the gradients are too small
+
+
+class Epsilon(Options):
+    """Thresholds; calibration: docs/evidence/calibration.md#trials."""
+
+    ratio: float = Field(1.0, description="eps over the gradients (root mean square, median over the weight tensors)")
+    reduction: float = Field(
+        0.75, description="reduction of the loss over that of the same updates with a small eps: below it eps is reported"
+    )
 
 
 @rule("OPT008", "epsilon-underflow", level="warning", since="0.1")
-def check(optimizer: Optimizer, steps: StepStats | None) -> Iterator[Finding]:
+def check(optimizer: Optimizer, steps: StepStats | None, trials: Trials | None, options: Epsilon) -> Iterator[Finding]:
     """The optimizer's eps rounds to zero in the dtype of the parameters, or is far larger than their gradients.
 
     ## What it does
     Compares eps with the smallest positive number of each parameter's dtype: Adam's default of 1e-8 is zero in float16, whose
-    smallest number is 6e-8: an error where the loss becomes NaN in the first updates. And compares it with the gradients: an eps
-    of 10 times their size (root mean square, median over the weight tensors) makes plain descent with a tiny rate of Adam.
+    smallest number is 6e-8: an error where the loss becomes NaN in the first updates. And compares it with the gradients: where eps is
+    as large as they are (root mean square, median over the weight tensors) the same updates are tried with a small eps. Reported
+    where eps takes a quarter of the reduction of the loss: Adam then is plain descent with a tiny rate.
 
     ## Why is this bad?
     The update divides by the root of the second moment plus eps. Where a gradient has been zero (or has underflowed) so far,
@@ -43,7 +52,8 @@ def check(optimizer: Optimizer, steps: StepStats | None) -> Iterator[Finding]:
     - PyTorch: `torch.optim.Adam` (eps); `torch.finfo`
     - PyTorch: Automatic mixed precision (parameters stay in float32)
     """
-    yield from _too_large(optimizer, steps)
+    if steps is not None and trials is not None and trials.small_epsilon is not None:
+        yield from _too_large(optimizer, steps, trials.small_epsilon, options)
     for group in optimizer.groups:
         if group.eps is None:
             continue
@@ -62,23 +72,28 @@ def check(optimizer: Optimizer, steps: StepStats | None) -> Iterator[Finding]:
         )
 
 
-def _too_large(optimizer: Optimizer, steps: StepStats | None) -> Iterator[Finding]:
+def _too_large(optimizer: Optimizer, steps: StepStats, trial: Trial, options: Epsilon) -> Iterator[Finding]:
     """An eps that drowns the root of the second moment in every update."""
     largest = max((group.eps or 0.0 for group in optimizer.groups), default=0.0)
-    if steps is None or steps.surrogate or not optimizer.class_name.startswith(("Adam", "NAdam", "RAdam", "RMSprop")):
-        return
-    sizes = [
-        max(norms) / math.sqrt(item.numel)
-        for item in steps.parameters
-        if item.dims > 1 and (norms := [norm for norm in item.gradients if norm and math.isfinite(norm)])
-    ]
-    size = median(sizes) if sizes else 0.0
-    if size <= 0.0 or largest <= max(_LARGEST * size, _USUAL):
+    size = steps.gradient_size or 0.0
+    is_usual = largest <= _USUAL
+    if size <= 0.0 or largest < options.ratio * (steps.largest_gradient_size if is_usual else size):
+        return  # a usual eps, and layers that get gradients of the usual size: those that do not are another rule's
+    if trial.share is None or trial.share >= options.reduction:
         return
     yield Finding(
         at=optimizer,
-        message=f"eps={largest:g} of {optimizer.label} is {largest / size:.3g} times the gradients (root mean square {size:.2g}; limit "
-        f"{_LARGEST:g} times): the updates are as many times smaller than the learning rate says",
-        evidence={"eps": largest, "gradient": size, "limit": _LARGEST},
-        fix="leave the default eps=1e-8",
+        message=f"eps={largest:g} of {optimizer.label} is {largest / size:.3g} times the gradients (root mean square {size:.2g}) and makes "
+        f"the updates as many times smaller: in {len(trial.changed) - 1} updates the loss falls from {trial.changed[0]:.3g} to "
+        f"{trial.configured[-1]:.3g}, with a small eps to {trial.changed[-1]:.3g}",
+        evidence={
+            "eps": largest,
+            "gradient": size,
+            "limit": options.ratio,
+            "reduction": trial.share if math.isfinite(trial.share) else None,
+            "reduction_limit": options.reduction,
+        },
+        fix="the gradients are tiny: remove the factor that makes the loss so small (a division too many), or set eps=1e-15"
+        if is_usual
+        else "leave the default eps=1e-8",
     )

@@ -13,7 +13,7 @@ from nnlint import Finding, Options, rule
 from nnlint_rules._shared.words import counted
 
 if TYPE_CHECKING:
-    from nnlint import StepStats, Trial, Trials
+    from nnlint import Optimizer, StepStats, Trial, Trials
 
 
 class ExcessiveWeightDecay(Options):
@@ -29,6 +29,8 @@ class ExcessiveWeightDecay(Options):
         0.75, description="reduction of the loss over that of the same updates without decay: below it a weaker pull is reported too"
     )
     harmless: float = Field(0.95, description="the same: from here on a stronger pull is not reported; healthy decays reach it")
+    strong: float = Field(0.1, description="decay that is added to the gradient and counts as strong, whatever the first gradients are")
+    strong_reduction: float = Field(0.9, description="reduction as above, below which a strong decay is reported")
 
 
 #: Share of the limits up to which decay and gradient may be at the balance of a trained net.
@@ -36,7 +38,9 @@ _BALANCE = 0.6
 
 
 @rule("OPT009", "excessive-weight-decay", level="warning", since="0.1")
-def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay) -> Iterator[Finding]:
+def check(
+    steps: StepStats, trials: Trials | None, optimizer: Optimizer, options: ExcessiveWeightDecay
+) -> Iterator[Finding]:
     """Weight decay that pulls harder than the loss.
 
     ## What it does
@@ -44,7 +48,8 @@ def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay
     decayed: lambda * |w| with |gradient| where decay is added to the gradient (SGD, Adam), lr * lambda * |w| with the whole
     update where it is decoupled (AdamW). Reported is a median over the tensors above 2, or above half of the update, unless
     the same updates without decay reduce the loss no more (by 5 %); and from 1.2 (0.3 of the update) on where decay takes a
-    quarter of the reduction.
+    quarter of the reduction. A decay of 0.1 or more that is added to the gradient of a fresh net is tried in any case, over more
+    updates (up to 150), since small weights feel it only once they have grown; there a tenth of the reduction is too much.
 
     ## Why is this bad?
     The weights shrink toward zero whatever the data say. At the optimum of a regularized loss the two pulls are equal; at the
@@ -73,7 +78,10 @@ def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay
     share = median(shares)
     trial = trials.without_decay if trials is not None else None
     reached = trial.share if trial is not None else None
-    if reached is not None and trial is not None:
+    strong = _is_strong(optimizer, options) and reached is not None and reached < options.strong_reduction
+    if strong and trial is not None:
+        harm = _harm(trial)
+    elif reached is not None and trial is not None:
         worst = options.reduction if share <= limit else options.harmless
         if reached >= worst or share <= _BALANCE * limit:
             return
@@ -92,11 +100,17 @@ def check(steps: StepStats, trials: Trials | None, options: ExcessiveWeightDecay
             "tensors": len(shares),
             "decoupled": decayed[0].decoupled,
             "reduction": reached if reached is not None and math.isfinite(reached) else None,
-            "reduction_limit": options.reduction,
+            "reduction_limit": options.strong_reduction if strong else options.reduction,
         },
         fix="lower weight_decay: 1e-4 to 5e-4 is usual with SGD and Adam, 0.01 to 0.1 with AdamW",
         modules=tuple(dict.fromkeys(item.module_path for item in decayed)),
     )
+
+
+def _is_strong(optimizer: Optimizer, options: ExcessiveWeightDecay) -> bool:
+    """Whether a decay is strong by itself, at the start of a training: at its end decay and gradient are at balance."""
+    groups = (group for group in optimizer.groups if not group.decoupled)
+    return not optimizer.steps and any((group.weight_decay or 0.0) >= options.strong for group in groups)
 
 
 def _harm(trial: Trial) -> str:
