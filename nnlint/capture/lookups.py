@@ -133,7 +133,7 @@ def _put(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[_Index]:
 def _flat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[_Index]:
     """take(x, index): an index into all entries of x."""
     ids = args[1] if len(args) > 1 else kwargs.get("index")
-    if _has_values(ids) and isinstance(args[0], torch.Tensor):
+    if isinstance(ids, torch.Tensor) and _has_values(ids) and isinstance(args[0], torch.Tensor):
         yield ids, args[0].numel(), 0
 
 

@@ -1,7 +1,7 @@
 """What evaluation mode loses, samples that meet, norms of one sample, units that are copies of each other."""
 
 import torch
-from _parts import classifier, images, labels, setup, table, tokens
+from _parts import classifier, images, setup, table, tokens
 from torch import nn
 from torch.nn import functional
 

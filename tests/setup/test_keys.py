@@ -58,7 +58,10 @@ def test_the_nearest_by_meaning(key, value, meant) -> None:
     assert caught.value.fix == f"write {meant!r} for {key!r}"
 
 
-@pytest.mark.parametrize("key", ["epochs", "device", "seed", "metrics", "name", "lr", "batch_size", "gradient_accumulation_steps", "num_workers"])
+@pytest.mark.parametrize(
+    "key",
+    ["epochs", "device", "seed", "metrics", "name", "lr", "batch_size", "gradient_accumulation_steps", "num_workers"],
+)
 def test_nothing_is_suggested_for_what_has_no_field(key) -> None:
     with pytest.raises(SetupError, match=f"unknown key '{key}' \\(known") as caught:
         coerce({"model": NET, key: 3})

@@ -22,7 +22,7 @@ def pad_id_of(parts: Mapping[str, Any]) -> int | None:
 def _ids(tokenizer: Any) -> Iterator[int]:
     """The ids of padding that a tokenizer tells; those of the tokenizer inside a processor come last."""
     for name in _NAMES:
-        yield from _as_id(_asked(lambda name=name: getattr(tokenizer, name)))  # type: ignore[misc]
+        yield from _as_id(_asked(lambda name=name: getattr(tokenizer, name)))
     settings = _asked(lambda: tokenizer.padding)
     if isinstance(settings, Mapping):
         yield from _as_id(settings.get("pad_id"))
@@ -30,7 +30,7 @@ def _ids(tokenizer: Any) -> Iterator[int]:
         if isinstance(tokenizer, Mapping):
             yield from _as_id(tokenizer.get(token))
         elif callable(getattr(tokenizer, "token_to_id", None)):
-            yield from _as_id(_asked(lambda token=token: tokenizer.token_to_id(token)))  # type: ignore[misc]
+            yield from _as_id(_asked(lambda token=token: tokenizer.token_to_id(token)))
         elif callable(getattr(tokenizer, "get_stoi", None)):
             yield from _as_id(_asked(tokenizer.get_stoi).get(token))
     inner = _asked(lambda: tokenizer.tokenizer)
