@@ -172,7 +172,7 @@ def class_labels(draws: int) -> str:
 
 
 def unused_classes(draws: int) -> str:
-    sheet = Sheet("LOS010", draws, loss=nn.CrossEntropyLoss()).columns((64, 256, 1024))
+    sheet = Sheet("LOS010", draws, loss=nn.CrossEntropyLoss()).columns((16, 64, 256, 1024))
     for classes, power in ((100, 0.0), (1000, 0.0), (1000, 1.0), (1000, 1.5), (10000, 1.0), (1000, 2.0)):
         kind = f"Zipf {power:g}" if power else "balanced"
         sheet.row(f"{classes} classes, {kind}", zipf(classes, power), classes)

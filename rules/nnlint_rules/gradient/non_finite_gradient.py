@@ -16,9 +16,9 @@ _CAUSES = {
     "sqrt": "the slope of the root is infinite at 0: add an eps under the root",
     "norm": "the norm has no slope at the zero vector: add an eps inside, `(x.square().sum(-1) + 1e-8).sqrt()`",
     "std": "the standard deviation has no slope where all values are equal: add an eps to the variance under the root",
-    "log": "the slope of the logarithm is infinite at 0: clamp its input; a `torch.where` after it does not help, since 0 times "
+    "log": "the slope of the logarithm is infinite at 0: add an eps to its input; a `torch.where` after it does not help, since 0 times "
     "Inf is NaN: apply the where to the input",
-    "pow": "the slope of this power is infinite at 0: clamp its base",
+    "pow": "the slope of this power is infinite at 0: add an eps to its base",
     "div": "the slope of the quotient overflows: keep the divisor away from 0 before dividing",
     "acos": "the slope is infinite at -1 and 1: clamp the input to (-1 + 1e-6, 1 - 1e-6)",
     "asin": "the slope is infinite at -1 and 1: clamp the input to (-1 + 1e-6, 1 - 1e-6)",

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from nnlint import Batch, Declared, LossCalls, MeasuredLoss
 
 
+#: Share of the first class numbers that are seen, where they are all there is.
+_FILLED = 0.5
+
+
 class UnusedClasses(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#unused-classes."""
 
     times: float = 10.0  # logits, in multiples of the classes seen
     samples: int = 256  # labels needed before classes that were not seen mean anything
+    few: int = 16  # labels needed where all of them are among the first classes: chance would not put them there
+    times_few: float = 50.0  # logits, in multiples of those first classes
     repeats: float = 8.0  # labels for each class seen: below it more classes would turn up with more labels
     batches: int = 8  # of the training data that are read for labels
 
@@ -27,7 +33,8 @@ def check(losses: LossCalls, batch: Batch, declared: Declared, options: UnusedCl
 
     ## What it does
     Compares the number of logits of a classification loss with the declared `num_classes`, or with the classes seen in at
-    least 256 labels when each of them was seen often. A vocabulary (the classes are the rows of an embedding) is left alone.
+    least 256 labels when each of them was seen often; or in 16 labels, where all of them are numbers from the first fiftieth of the
+    logits, several and with few gaps. A vocabulary (the classes are the rows of an embedding) is left alone.
 
     ## Why is this bad?
     The head of another task was kept (1000 ImageNet logits for 10 classes). It learns to ignore the surplus, but the initial
@@ -49,9 +56,11 @@ def check(losses: LossCalls, batch: Batch, declared: Declared, options: UnusedCl
             continue
         wanted = declared.num_classes
         reason = f"{wanted} classes are declared"
-        seen, count = _seen(call, batch, options)
-        if wanted is None and _is_surplus(seen, count, classes, options):
-            wanted, reason = seen, f"{count} labels hold {seen} classes"
+        values, count = _seen(call, batch, options)
+        if wanted is None and _is_surplus(len(values), count, classes, options):
+            wanted, reason = len(values), f"{count} labels hold {len(values)} classes"
+        elif wanted is None and _are_first(values, count, classes, options):
+            wanted, reason = max(values) + 1, f"the {count} labels are all below {max(values) + 1}"
         if wanted is None or wanted >= classes:
             continue
         layer = last_layer(losses.graph, call.prediction)
@@ -68,6 +77,12 @@ def _is_surplus(seen: int, count: int, classes: int, options: UnusedClasses) -> 
     return seen > 0 and enough and classes >= options.times * seen
 
 
+def _are_first(values: set[int], count: int, classes: int, options: UnusedClasses) -> bool:
+    """Whether the labels fill the first class numbers: drawn from all classes, not even sixteen of them would be there by chance."""
+    width = max(values, default=-1) + 1
+    return count >= options.few and 2 <= width <= classes / options.times_few and len(values) >= _FILLED * width
+
+
 def _is_vocabulary(losses: LossCalls, classes: int) -> bool:
     for op in losses.graph.calls("embedding"):
         table = next((source for source in op.inputs if source.is_kind("parameter")), None)
@@ -76,11 +91,12 @@ def _is_vocabulary(losses: LossCalls, classes: int) -> bool:
     return False
 
 
-def _seen(call: MeasuredLoss, batch: Batch, options: UnusedClasses) -> tuple[int, int]:
-    """Distinct labels, and labels: of the loss call itself, or of more batches where these are too few."""
+def _seen(call: MeasuredLoss, batch: Batch, options: UnusedClasses) -> tuple[set[int], int]:
+    """Distinct labels, and how many labels: of the loss call itself, or of more batches where these are too few."""
     labels = counted_targets(call)
+    own = {int(label) for label in labels.unique().tolist()}
     if labels.numel() >= options.samples or len(batch.targets) != 1:
-        return int(labels.unique().numel()), int(labels.numel())
+        return own, int(labels.numel())
     ignored = call.argument("ignore_index", -100)
     values: set[int] = set()
     count = 0
@@ -88,6 +104,6 @@ def _seen(call: MeasuredLoss, batch: Batch, options: UnusedClasses) -> tuple[int
         for target in more.targets[:1]:
             if target.is_integer:
                 counted = target.tensor[target.tensor != ignored]
-                values |= set(counted.unique().tolist())
+                values |= {int(label) for label in counted.unique().tolist()}
                 count += counted.numel()
-    return len(values), count
+    return (values, count) if count > labels.numel() else (own, int(labels.numel()))

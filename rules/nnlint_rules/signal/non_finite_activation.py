@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from nnlint import EvalStats, Evidence, ForwardStats, NonFinite, NonFiniteEvaluation
 
 _CAUSES = {
-    "log": "the logarithm of zero or of a negative number: clamp its input (`x.clamp_min(1e-8).log()`) or use log_softmax, "
-    "logsigmoid, log1p",
+    "log": "the logarithm of zero or of a negative number: of a probability use log_softmax or logsigmoid of the logits; a scale "
+    "or variance is positive as `F.softplus(x) + 1e-6`, or predict its logarithm (a clamp has no gradient below its bound)",
     "div": "a division by zero: add an eps to the divisor (not to the quotient)",
-    "sqrt": "the root of a negative number: clamp its input",
+    "sqrt": "the root of a negative number: make it positive, as in `(F.softplus(x) + 1e-6).sqrt()` (a clamp has no gradient below its "
+    "bound)",
     "rsqrt": "the root of zero or of a negative number: add an eps under the root",
     "reciprocal": "a division by zero: add an eps to the divisor",
     "exp": "the exponential overflows (float32 holds e^88, float16 e^11): subtract the maximum first, or use logsumexp or softmax",
-    "pow": "a power of a negative or too large number: clamp the base",
+    "pow": "a power of a negative or too large number: make the base positive (`F.softplus(x)`, `x.abs() + 1e-6`) and of a usual scale",
     "softmax": "every entry of a row is -inf (a mask that leaves nothing): leave one entry, or fill with a large negative number",
     "batch-norm": "a running variance below zero or beyond the number format: load the statistics again, or collect them anew",
     "cross_entropy": "every target is ignored, or a logit is infinite: check ignore_index and the scale of the logits",
