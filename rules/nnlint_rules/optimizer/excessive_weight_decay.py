@@ -77,19 +77,11 @@ def check(
     limit = options.decoupled_share if decayed[0].decoupled else options.share
     share = median(shares)
     trial = trials.without_decay if trials is not None else None
-    reached = trial.share if trial is not None else None
-    strong = _is_strong(optimizer, options) and reached is not None and reached < options.strong_reduction
-    if strong and trial is not None:
-        harm = _harm(trial)
-    elif reached is not None and trial is not None:
-        worst = options.reduction if share <= limit else options.harmless
-        if reached >= worst or share <= _BALANCE * limit:
-            return
-        harm = _harm(trial)
-    elif share <= limit:
+    strong = _is_strong(optimizer, options)
+    harm = _harm(share, limit, trial, options, strong=strong)
+    if not harm:
         return
-    else:
-        harm = f"(limit {limit:g}): the weights shrink toward zero whatever the data say"
+    reached = trial.share if trial is not None else None
     against = "the whole update" if decayed[0].decoupled else "the gradient"
     yield Finding(
         at=None,
@@ -107,15 +99,23 @@ def check(
     )
 
 
-def _is_strong(optimizer: Optimizer, options: ExcessiveWeightDecay) -> bool:
-    """Whether a decay is strong by itself, at the start of a training: at its end decay and gradient are at balance."""
-    groups = (group for group in optimizer.groups if not group.decoupled)
-    return not optimizer.steps and any((group.weight_decay or 0.0) >= options.strong for group in groups)
-
-
-def _harm(trial: Trial) -> str:
+def _harm(share: float, limit: float, trial: Trial | None, options: ExcessiveWeightDecay, *, strong: bool) -> str:
+    """What the decay does, in words; empty where it is not too strong."""
+    reached = trial.share if trial is not None else None
+    if reached is None or trial is None:
+        return f"(limit {limit:g}): the weights shrink toward zero whatever the data say" if share > limit else ""
+    if not (strong and reached < options.strong_reduction):
+        worst = options.reduction if share <= limit else options.harmless
+        if reached >= worst or share <= _BALANCE * limit:
+            return ""
     first, without, configured = trial.changed[0], trial.changed[-1], trial.configured[-1]
     return (
         f"and keeps the loss on the batch from falling: in {len(trial.changed) - 1} updates from {first:.3g} to {configured:.3g}, "
         f"without decay to {without:.3g}"
     )
+
+
+def _is_strong(optimizer: Optimizer, options: ExcessiveWeightDecay) -> bool:
+    """Whether a decay is strong by itself, at the start of a training: at its end decay and gradient are at balance."""
+    groups = (group for group in optimizer.groups if not group.decoupled)
+    return not optimizer.steps and any((group.weight_decay or 0.0) >= options.strong for group in groups)
