@@ -41,6 +41,15 @@ class LossCall(AtOp):
         """`cross_entropy` with its place."""
         return self.kind if self.location is None else f"{self.kind} ({self.location.short})"
 
+    @property
+    def class_dim(self) -> int:
+        """The dimension of the classes in the prediction: 1 for (N, C, ...), 0 for (C,); where it is written out, the one it says."""
+        rank = len(self.prediction.shape or ()) if self.prediction is not None else 0
+        written = self.op.argument("class_axis")
+        if isinstance(written, int) and -rank <= written < rank:
+            return written % rank
+        return 0 if rank == 1 else 1
+
     def argument(self, name: str, default: Any = None) -> Any:
         """An argument of the loss as called (`reduction`, `ignore_index`, ...)."""
         return self.op.argument(name, default)

@@ -83,6 +83,7 @@ class Recorder(TorchFunctionMode):
         self._paused: list[dict[fx.Node, None]] = []
         self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
         self._given: list[tuple[str, torch.Tensor, int]] = []
+        self._targets_too: list[tuple[torch.Tensor, fx.Node]] = []
         self._grad_nodes: dict[Any, fx.Node] = {}
         self._states: dict[int, tuple[str, torch.Tensor, str]] = {}
         for root in (*extra, model):
@@ -110,9 +111,20 @@ class Recorder(TorchFunctionMode):
             node = self.graph.placeholder(name.replace(".", "_") if name.isidentifier() else "input")
             self._describe(node, tensor, name=name, kind="input")
             node.meta.update(label=name, is_target=is_target)
+            if is_target and self._bindings.maker(tensor) is not None:
+                self._targets_too.append((tensor, node))  # an autoencoder's: the model reads the input
+                continue
             self._bindings.bind(tensor, node)
             if not is_target:
                 self._given.append((name, tensor, version(tensor)))
+
+    def enter_loss(self) -> None:
+        """What follows belongs to the loss: an input that is the target as well is the target from now on."""
+        self.in_loss = True
+        for tensor, node in self._targets_too:
+            maker = self._bindings.maker(tensor)
+            if maker is not None and maker.op == "placeholder":  # not written to since
+                self._bindings.bind(tensor, node)
 
     def modified_inputs(self) -> Iterator[str]:
         """Names of the inputs that were written to in place since they were added."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from torch import fx
@@ -87,12 +88,20 @@ def _picked(node: fx.Node) -> Formula | None:
         source = bare(source.args[0])
     if target is None or not isinstance(index, fx.Node) or not isinstance(source, fx.Node):
         return None
-    scores = logits_of(source)
+    scores, labels, axis = logits_of(source), _labels(index, target), _picked_axis(node)
     if scores is not None:
-        return Formula("cross_entropy", scores, target=_labels(index, target), reduction="none")
+        return Formula("cross_entropy", scores, target=labels, reduction="none", class_axis=axis)
     # Picked and negated without a logarithm: what `nll_loss` does. Probabilities may be meant (an expected accuracy).
     bounded = kinds_of(source) & {"softmax", "sigmoid"} or not source.meta.get("requires_grad")
-    return None if bounded else Formula("nll_loss", source, target=_labels(index, target), reduction="none")
+    return None if bounded else Formula("nll_loss", source, target=labels, reduction="none", class_axis=axis)
+
+
+def _picked_axis(node: fx.Node) -> int:
+    """The axis that one entry of each row is picked from: it holds the classes."""
+    if name_of(node) == "getitem":
+        return 1  # `x[rows, labels]`
+    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 and isinstance(node.args[1], int) else None)
+    return dim if isinstance(dim, int) else -1
 
 
 def _labels(index: fx.Node, target: fx.Node) -> fx.Node:
@@ -132,7 +141,8 @@ def _of_logsumexp(node: fx.Node) -> tuple[fx.Node, Formula] | None:
         index = _index(pick)
         target = given_target(index)
         if isinstance(index, fx.Node) and target is not None:
-            made = Formula("cross_entropy", found[0], target=_labels(index, target), reduction="none")
+            labels = _labels(index, target)
+            made = Formula("cross_entropy", found[0], target=labels, reduction="none", class_axis=found[1])
             return (node, made) if positive else _completed(node, made)
     return None
 
@@ -146,7 +156,7 @@ def _completed(node: fx.Node, found: Formula) -> tuple[fx.Node, Formula] | None:
         following = list(readers(current))
         sign = next((user for user in following if negated(user) is not None), None)
         if sign is not None:
-            return sign, Formula(found.name, found.input, target=found.target, reduction=reduction)
+            return sign, replace(found, reduction=reduction)
         step = next((user for user in following if name_of(user) in ("mean", "sum")), None)
         if step is None:
             return None

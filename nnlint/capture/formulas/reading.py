@@ -27,6 +27,7 @@ class Formula:
         dim: the axis of a softmax.
         target: the node of the targets of a loss.
         reduction: of a loss.
+        class_axis: the axis of the classes in the input of a loss; None where it has none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Formula:
     dim: int | None = None
     target: fx.Node | None = None
     reduction: str | None = None
+    class_axis: int | None = None
 
     @property
     def nodes(self) -> tuple[fx.Node, ...]:
@@ -42,7 +44,13 @@ class Formula:
 
     def arguments(self) -> dict[str, Any]:
         """Its arguments as the functional of torch has them."""
-        named = {"input": self.input, "dim": self.dim, "target": self.target, "reduction": self.reduction}
+        named = {
+            "input": self.input,
+            "dim": self.dim,
+            "target": self.target,
+            "reduction": self.reduction,
+            "class_axis": self.class_axis,
+        }
         return {name: value for name, value in named.items() if value is not None}
 
 

@@ -218,7 +218,7 @@ def _drive(setup: TrainingSetup, recorder: Recorder, dtype: torch.dtype | None) 
                 setup.own_loss(setup.model, setup.inputs, setup.targets)
             else:
                 output = setup.call_model()
-                recorder.in_loss = True
+                recorder.enter_loss()
                 setup.compute_loss(output)
     except Exception as error:
         return output, error

@@ -39,11 +39,6 @@ class MeasuredLoss(LossCall):
         self.value = value
         self.others = others or {}
 
-    @property
-    def class_dim(self) -> int:
-        """The dimension of the classes in the prediction: 1 for (N, C, ...), 0 for (C,)."""
-        return 0 if self.prediction_value is not None and self.prediction_value.dim() == 1 else 1
-
 
 @dataclass(frozen=True)
 class LossCalls:

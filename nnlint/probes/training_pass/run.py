@@ -225,7 +225,7 @@ def _drive(run: _Run) -> None:
                 return
             run.output = setup.call_model()
             run.stage = "loss"
-            recorder.in_loss = True
+            recorder.enter_loss()
             run.loss = setup.compute_loss(run.output)
     except BaseException as error:
         if is_fatal(error):

@@ -199,7 +199,7 @@ def thinned(values: Any) -> Any:
 def class_count(call: MeasuredLoss) -> int | None:
     """Number of logits per decision of a classification loss."""
     shape = call.prediction.shape if call.prediction is not None else None
-    return shape[class_dim(shape)] if shape else None
+    return shape[call.class_dim] if shape else None
 
 
 def counted_targets(call: MeasuredLoss) -> Any:

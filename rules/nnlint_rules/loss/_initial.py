@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlint_rules.loss._heads import class_dim, thinned
+from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
     from nnlint import MeasuredLoss
@@ -105,7 +105,7 @@ def _rows(call: MeasuredLoss) -> tuple[Any, Any]:
     """Logits as (decisions, classes) and their labels: indices, distributions, or None; ignored ones left out."""
     values, target = call.prediction_value, call.target_value
     assert values is not None  # seen by the caller
-    dim = class_dim(tuple(values.shape)) if call.kind in ("cross_entropy", "nll_loss") else values.dim() - 1
+    dim = call.class_dim if call.kind in ("cross_entropy", "nll_loss") else values.dim() - 1
     classes = values.shape[dim]
     logits = values.movedim(dim, -1).reshape(-1, classes)
     labels = None
@@ -207,7 +207,7 @@ def _margin(call: MeasuredLoss) -> Reading | None:
         return None
     expected = float(margin)
     if call.kind == "multi_margin_loss":
-        classes = values.shape[class_dim(tuple(values.shape))]
+        classes = values.shape[call.class_dim]
         expected = margin * (classes - 1) / classes
     elif call.kind == "hinge_embedding_loss" and target is not None:
         expected = max(margin * float((target < 0).double().mean()), 1e-12)

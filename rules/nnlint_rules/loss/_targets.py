@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlint_rules.loss._heads import class_dim, thinned
+from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
     from nnlint import MeasuredLoss
@@ -51,7 +51,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
     values, prediction = call.target_value, call.prediction
     if values is None or prediction is None or tuple(values.shape) != prediction.shape or values.dim() < 2:
         return None
-    dim = class_dim(tuple(values.shape))
+    dim = call.class_dim
     if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
         dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
     return rows_of(values, dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
@@ -17,8 +17,8 @@ def check(terms: LossTerms) -> Iterator[Finding]:
 
     ## What it does
     Takes the loss apart into its summands and computes the gradient of each. Reports one that comes from the model and changes
-    none of the optimizer's parameters: its prediction is detached, it was computed under `torch.no_grad()`, or it is multiplied
-    with 0 on its way. A loss that is 0 times something as a whole is an error. A term whose whole weight is 0 beside others that
+    none of the optimizer's parameters: its prediction is detached, it was computed under `torch.no_grad()`, it goes through an
+    operation without a gradient (`argmax`, a comparison, a count), or it is multiplied with 0 on its way. A loss that is 0 times something as a whole is an error. A term whose whole weight is 0 beside others that
     train is info, since schedules start so.
 
     ## Why is this bad?
@@ -37,7 +37,7 @@ def check(terms: LossTerms) -> Iterator[Finding]:
     if not live and len(terms.terms) > 1:
         return  # nothing is trained at all: that is LOS020's or GRD001's to say
     for term in terms.terms:
-        cause = _cause(terms.graph, term) if not term.trains else None
+        cause = _cause(terms, term, live) if not term.trains else None
         if len(terms.terms) == 1:
             zero = _zero(terms.graph, term.op)
             if zero is not None:
@@ -58,8 +58,12 @@ def _finding(term: LossTerm, cause: Op, words: str, level: Level | None) -> Find
     )
 
 
-def _cause(graph: Graph, term: LossTerm) -> Op | None:
-    """What keeps the gradient of a term from the model: a detach, an op under no_grad, a zero; None for a term of the data alone."""
+def _cause(terms: LossTerms, term: LossTerm, live: Sequence[LossTerm]) -> Op | None:
+    """What keeps the gradient of a term from the model: a detach, an op under no_grad or without a gradient, a zero.
+
+    None for a term of the data alone, and for one whose gradient another term supplies (a straight-through estimator).
+    """
+    graph = terms.graph
     if term.factor == 0.0:
         return term.op if _comes_from_model(graph, term.op) else None
     zero = _zero(graph, term.op)
@@ -67,19 +71,22 @@ def _cause(graph: Graph, term: LossTerm) -> Op | None:
         return zero
     if term.norms or not _comes_from_model(graph, term.op):
         return None  # a gradient of zero is that of a term at its lowest: a teacher that is still its student
+    if any(_is_copy(graph, other.op, live) for other in terms.terms):
+        return None
     before = sorted(graph.ancestors(term.op) | {term.op}, key=lambda op: op.index, reverse=True)
     for op in before:
-        source = op.activations[0] if op.activations else None
-        if op.is_kind("detach") and source is not None and source.requires_grad:
-            return None if _is_copy(source, term) else op
-        if not op.grad_enabled and (op.parameters or any(part.requires_grad for part in op.activations)):
+        reads_model = any(part.requires_grad for part in op.activations)
+        if reads_model and (op.is_kind("detach") or (op.grad_enabled and not op.requires_grad)):
+            return op
+        if not op.grad_enabled and (op.parameters or reads_model):
             return op
     return None
 
 
-def _is_copy(source: Op, term: LossTerm) -> bool:
-    """Whether a term is only the value of another one, taken off or added for the logs."""
-    return term.op.is_kind("detach") and source.shape == ()
+def _is_copy(graph: Graph, op: Op, live: Sequence[LossTerm]) -> bool:
+    """Whether a summand is only the value of one that trains, taken off or added (for the logs, or to pass its gradient straight on)."""
+    source = op.activations[0] if op.is_kind("detach") and op.activations else None
+    return source is not None and any(term.op is source or term.op in graph.ancestors(source) for term in live)
 
 
 def _comes_from_model(graph: Graph, op: Op) -> bool:
@@ -103,7 +110,9 @@ def _zero(graph: Graph, op: Op) -> Op | None:
 def _words(cause: Op) -> str:
     if cause.is_kind("mul"):
         return "is multiplied with 0"
-    return "is computed from a detached prediction" if cause.is_kind("detach") else "is computed under torch.no_grad()"
+    if cause.is_kind("detach"):
+        return "is computed from a detached prediction"
+    return f"is computed through {cause.label}, which has no gradient" if cause.grad_enabled else "is computed under torch.no_grad()"
 
 
 def _fix(cause: Op, *, scheduled: bool) -> str:
@@ -113,4 +122,6 @@ def _fix(cause: Op, *, scheduled: bool) -> str:
         return "set the factor (`beta`, a weight) to a positive number, or remove the term"
     if cause.is_kind("detach"):
         return "remove the `.detach()`: freeze the other network with `requires_grad_(False)` where it must not learn"
+    if cause.grad_enabled:
+        return f"compute the term from probabilities (`softmax`, `sigmoid`) in place of {cause.name}, or remove it"
     return "compute the term outside `torch.no_grad()`, or remove it"

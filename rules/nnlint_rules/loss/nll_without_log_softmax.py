@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, Skip, rule
-from nnlint_rules.loss._heads import class_dim, tail, thinned
+from nnlint_rules.loss._heads import tail, thinned
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op
@@ -70,7 +70,7 @@ def _measure(call: MeasuredLoss, options: LogProbabilities) -> _Rows | None:
     values = call.prediction_value
     if values is None or values.numel() == 0:
         return None
-    dim = class_dim(tuple(values.shape))
+    dim = call.class_dim
     sums = torch.logsumexp(thinned(values) if dim else values.double(), dim=dim).abs()
     distance = sums[sums.isfinite()]
     if distance.numel() == 0:
