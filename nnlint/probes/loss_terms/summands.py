@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -61,13 +62,18 @@ def _parts(graph: Graph, whole: Summand) -> Iterator[Summand]:
 
 
 def _reduced(graph: Graph, whole: Summand, inner: Op) -> Iterator[Summand]:
-    """The terms under a common mean or sum: those of a stack, or of a sum for each sample; else the reduction itself."""
+    """The terms under a common mean or sum: those of a stack, or of a sum for each sample; else the reduction itself.
+
+    What is added entry by entry (the divergence of a code from its prior) is one formula, not several terms.
+    """
     if inner.name == "stack" and len(inner.activations) > 1:
         share = 1.0 / len(inner.activations) if whole.op.name == "mean" else 1.0
         for part in inner.activations:
             yield from _parts(graph, replace(whole, op=part, factor=whole.factor * share))
         return
-    inside = tuple(_parts(graph, Summand(inner, whole.factor, whole.op.name)))
+    shape = inner.shape or ()
+    for_samples = bool(shape) and math.prod(shape) == shape[0]
+    inside = tuple(_parts(graph, Summand(inner, whole.factor, whole.op.name))) if for_samples else ()
     if len(inside) > 1:
         yield from inside
     else:

@@ -64,9 +64,9 @@ def pairings(losses: LossCalls) -> Iterator[Pairing]:
         ):
             continue
         operands = [part for part in op.inputs if _batches(flow, graph.axes(part).dims)]
-        if len(operands) != 2 or any(_is_square(flow, graph.axes(part).dims) for part in operands):
+        if len(operands) < 2 or any(_is_square(flow, graph.axes(part).dims) for part in operands):
             continue
-        row, column = sorted(operands, key=lambda part: len(part.shape or ()))
+        row, *_, column = sorted(operands, key=lambda part: len(part.shape or ()))  # `where` has three
         ends = (_origin(row), _origin(column))
         key = (ends[1].index, ends[0].index)
         if len(row.shape or ()) == len(column.shape or ()) or ends[0] is ends[1] or key in seen:
@@ -114,11 +114,12 @@ def _is_reduced_at_once(graph: Graph, op: Op, upstream: frozenset[Op]) -> bool:
             if user in seen or user not in upstream:
                 continue
             seen.add(user)
-            if user.name in _AVERAGES or user.is_kind("loss"):
+            square = _is_square(flow, graph.axes(user).dims)
+            if user.name in _AVERAGES or (user.is_kind("loss") and not square):
                 if sum(flow.is_batch(part.dim) for part in graph.axes(user).along) < 2:
                     return False
                 ends += 1
-            elif user.is_kind(*_KEEPS) and _is_square(flow, graph.axes(user).dims):
+            elif square and user.is_kind(*_KEEPS, "loss"):
                 waiting.append(user)
             else:
                 return False

@@ -43,7 +43,7 @@ def check(terms: LossTerms) -> Iterator[Finding]:
             if zero is not None:
                 yield _finding(term, zero, "is multiplied with 0, so that the loss depends on nothing", Level.ERROR)
         elif cause is not None:
-            scheduled = cause is term.op
+            scheduled = term.factor == 0.0
             words = "has the weight 0" if scheduled else _words(cause)
             yield _finding(term, cause, words, Level.INFO if scheduled else None)
 
@@ -76,7 +76,8 @@ def _cause(terms: LossTerms, term: LossTerm, live: Sequence[LossTerm]) -> Op | N
     before = sorted(graph.ancestors(term.op) | {term.op}, key=lambda op: op.index, reverse=True)
     for op in before:
         reads_model = any(part.requires_grad for part in op.activations)
-        if reads_model and (op.is_kind("detach") or (op.grad_enabled and not op.requires_grad)):
+        whole = op.is_kind("integer", "compare") or op.dtype.startswith(("int", "bool"))
+        if reads_model and (op.is_kind("detach") or (op.grad_enabled and whole)):
             return op
         if not op.grad_enabled and (op.parameters or reads_model):
             return op

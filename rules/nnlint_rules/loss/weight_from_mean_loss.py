@@ -16,15 +16,17 @@ _BETWEEN = VALUE_PRESERVING | {"neg", "detach"}
 
 @rule("LOS037", "weight-from-mean-loss", level="warning", since="0.1")
 def check(losses: LossCalls) -> Iterator[Finding]:
-    """A focal weight computed from the loss that is already averaged.
+    """A weight for each sample, applied to or computed from the loss that is already averaged.
 
     ## What it does
     Reports a loss that is reduced to one number, turned into a probability by `exp(-loss)`, and multiplied with a weight made of
-    it, on a batch of more than one sample.
+    it, on a batch of more than one sample. The same for a loss that is reduced to one number and then multiplied with weights or
+    a mask of one entry for each sample: `(F.cross_entropy(logits, y) * weights).mean()`.
 
     ## Why is this bad?
     A focal loss takes the weight off samples that are easy. Of the mean, all samples have one and the same weight: the loss is
-    the plain cross-entropy with a learning rate that falls as the mean does.
+    the plain cross-entropy with a learning rate that falls as the mean does. Weights and masks that multiply the mean multiply
+    it by their own mean: which sample has which weight makes no difference.
 
     ## Example
         ce = F.cross_entropy(logits, y)
@@ -42,6 +44,8 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         return
     samples = max((op.shape[0] for op in graph.inputs if op.shape), default=1)
     upstream = graph.ancestors(end) | {end}
+    if samples > 1:
+        yield from (_weighed(graph, op, *found) for op in upstream if (found := _mean_and_weights(graph, op, samples)))
     for exponential in graph.calls("exp"):
         if exponential not in upstream or exponential.shape != () or not exponential.activations:
             continue
@@ -57,6 +61,29 @@ def check(losses: LossCalls) -> Iterator[Finding]:
                 evidence={"samples": samples, "loss": mean.label},
                 fix='compute the loss with reduction="none", weigh it, then average: `(weight * loss).mean()`',
             )
+
+
+def _weighed(graph: Graph, op: Op, mean: Op, weights: Op) -> Finding:
+    return Finding(
+        at=op,
+        message=f"{op.label} multiplies {mean.label}, which is reduced to one number already, with {weights.shape} weights: "
+        "every sample gets the mean of the weights",
+        evidence={"weights": list(weights.shape or ()), "loss": mean.label},
+        fix='compute the loss with reduction="none", weigh it, then average: `(weight * loss).mean()`',
+        modules=tuple(path for path in (mean.module_path,) if path),
+    )
+
+
+def _mean_and_weights(graph: Graph, op: Op, samples: int) -> tuple[Op, Op] | None:
+    """The reduced loss and the weights of the samples, taken from the batch, that a product multiplies; None for any other op."""
+    if op.name not in ("mul", "div") or len(op.activations) != 2:
+        return None
+    for loss, weights in (op.activations, op.activations[::-1]):
+        mean = graph.producer(loss, through=_BETWEEN)
+        per_sample = bool(weights.shape) and weights.shape[0] == samples and not weights.requires_grad
+        if per_sample and mean.requires_grad and _is_reduced_loss(graph, mean):
+            return mean, weights
+    return None
 
 
 def _is_reduced_loss(graph: Graph, op: Op) -> bool:
