@@ -210,21 +210,21 @@ class TrainingSetup(BaseModel):
             return self.own_loss(self.model, self.inputs, self.targets)
         if self.loss is None:
             found = loss_in_output(output)
-            return _loss_beside(output) if found is None and self._model_takes_targets() else found
+            return _loss_beside(output) if found is None and self._may_take_targets() else found
         if self.targets is not None:
             return _as_loss(self.loss(output, self.targets))
         if not accepts_single_argument(self.loss):
             raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
         return _as_loss(self.loss(output))
 
-    def _model_takes_targets(self) -> bool:
-        """Whether the targets are among the inputs, by the name of the argument that they are for."""
+    def _may_take_targets(self) -> bool:
+        """Whether the targets may be among the inputs: under a name for them, or because there are several inputs."""
         if isinstance(self.inputs, Mapping):
             given: list[str] = [str(name) for name, value in self.inputs.items() if value is not None]
         else:
             count = len(self.inputs) if isinstance(self.inputs, tuple) else 1
             given = list(_arguments(self.model))[:count]
-        return any(name in LABEL_KEYS for name in given)
+        return self.targets is None and (len(given) > 1 or any(name in LABEL_KEYS for name in given))
 
     def run(self) -> tuple[Any, torch.Tensor | None]:
         """One forward and its loss: (output, loss). The output is None where `own_loss` runs the model itself."""
@@ -272,11 +272,19 @@ def loss_in_output(output: Any) -> torch.Tensor | None:
 def _loss_beside(output: Any) -> torch.Tensor | None:
     """The loss of a model that was given targets and returns it beside its prediction: `(logits, loss)`; None if unclear.
 
-    Of several scalars (the loss and its terms) it is the one that is computed from all the others.
+    It is computed from a prediction that is returned as well, or is all that is returned. Of several such scalars (the loss
+    and its terms) it is the one that is computed from all the others.
     """
-    parts = list(output) if isinstance(output, (tuple, list)) else []
+    if is_scalar(output):
+        return output if output.is_floating_point() and output.requires_grad else None
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    parts = [part for part in values if isinstance(part, torch.Tensor)] if isinstance(values, (tuple, list)) else []
     scalars = [part for part in parts if is_scalar(part) and part.is_floating_point()]
     trained = [part for part in scalars if part.requires_grad] or scalars
+    predictions = [part for part in parts if part.requires_grad and not is_scalar(part)]
+    if len(trained) == 1 and trained[0].requires_grad and predictions:
+        behind = _behind(trained[0])
+        return trained[0] if any(part.grad_fn in behind for part in predictions) else None
     if len(trained) < 2 or not trained[0].requires_grad:
         return trained[0] if len(trained) == 1 else None
     whole = (part for part in trained if all(other is part or other.grad_fn in _behind(part) for other in trained))

@@ -98,7 +98,7 @@ class SequenceLabels:
     def _may_be_copies(self) -> bool:
         """Whether the data alone, or a loss of its own, leave it open; no forward is run for anything else."""
         setup = self._session.setup
-        targets = [leaf.tensor for leaf in target_leaves(setup)]
+        targets = [leaf.tensor for leaf in target_leaves(self._session)]
         found = any(copy_of(rows, target) is not None for _, _, rows in self._sequences() for target in targets)
         return found or (setup.own_loss is not None and any(True for _ in self._sequences()))
 
@@ -163,7 +163,7 @@ class SequenceLabels:
         given = [(number, kind, target, ignored) for number, (kind, _, target, ignored) in enumerate(calls)]
         pairs: list[tuple[int | None, str, Tensor, int | None]] = [*given]
         if not calls:
-            pairs = [(None, "", leaf.tensor, None) for leaf in target_leaves(self._session.setup)]
+            pairs = [(None, "", leaf.tensor, None) for leaf in target_leaves(self._session)]
         for number, kind, target, ignored in pairs:
             for leaf, time, values in self._sequences():
                 copy = copy_of(values, target, ignored=ignored)

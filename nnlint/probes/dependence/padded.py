@@ -41,6 +41,7 @@ class PaddedSequence:
         at_start: the padding is before the content.
         known_by: how the padding was told, in words: `the padding id 0`, `the mask attention_mask`.
         mask: the input tensor that says where the content is; None where there is none.
+        given_lengths: the input tensor that holds the lengths; None where there is none.
     """
 
     leaf: Leaf
@@ -50,6 +51,7 @@ class PaddedSequence:
     at_start: bool
     known_by: str
     mask: Leaf | None = None
+    given_lengths: Leaf | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -234,7 +236,8 @@ def _by_lengths(leaf: Leaf, rows: Tensor, axes: tuple[int, int], given: list[Lea
         valid = torch.arange(rows.shape[1]) < lengths[:, None]  # lengths are 1 at least
         named = "len" in item.name.lower() or "size" in item.name.lower()
         if ((named or longest == rows.shape[1]) and _is_constant(rows[~valid])) or (named and longest == rows.shape[1]):
-            yield PaddedSequence(leaf, *axes, valid, at_start=False, known_by=f"the lengths {item.name}")
+            told = f"the lengths {item.name}"
+            yield PaddedSequence(leaf, *axes, valid, at_start=False, known_by=told, given_lengths=item)
 
 
 def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> Iterator[PaddedSequence]:

@@ -34,6 +34,7 @@ class PaddingRead:
         name: of the padded input.
         known_by: how its padding was told, in words.
         given_mask: name of the input that says where the content is; None where there is none.
+        given_lengths: name of the input that holds the lengths of the samples; None where there is none.
         flat_mask: name of an input called mask that has one value only; None where there is none.
         trimmed: change of the outputs when padding is cut off, relative to what tells samples (and positions) apart; None where
             the model does not run on shorter sequences.
@@ -46,6 +47,7 @@ class PaddingRead:
     name: str
     known_by: str
     given_mask: str | None
+    given_lengths: str | None
     flat_mask: str | None
     trimmed: float | None
     refilled: float | None
@@ -206,6 +208,7 @@ class PaddingStats:
             name=sequence.leaf.name,
             known_by=sequence.known_by,
             given_mask=sequence.mask.name if sequence.mask is not None else None,
+            given_lengths=sequence.given_lengths.name if sequence.given_lengths is not None else None,
             flat_mask=flat.name if flat is not None else None,
             trimmed=trimmed,
             refilled=refilled,

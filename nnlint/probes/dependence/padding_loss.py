@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import Skip
 from nnlint.frames import is_fatal
 from nnlint.probes.dependence.loss_tape import LossTape
@@ -66,7 +67,7 @@ def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: 
     setup = session.setup
     if setup.targets_assumed:
         raise Skip("needs real targets; nnlint generated them")
-    targets = list(_padded_targets(setup, sequences, ids, samples))
+    targets = list(_padded_targets(target_leaves(session), sequences, ids, samples))
     if not targets:
         raise Skip(
             "no padding among the targets: no target has a value for each position, or all samples are of one length"
@@ -82,10 +83,12 @@ def padding_in_loss(session: Session, sequences: Sequence[PaddedSequence], ids: 
 # -------------------------------------------------------------------- padded targets
 
 
-def target_leaves(setup: TrainingSetup) -> tuple[Leaf, ...]:
+def target_leaves(session: Session) -> tuple[Leaf, ...]:
     """The targets: those of the loss, and the labels among the inputs of a model with a loss of its own."""
+    setup = session.setup
     own = [("targets" + "".join(f"[{key!r}]" for key in path), tensor) for path, tensor in tensor_leaves(setup.targets)]
-    given = [(name, tensor) for name, tensor in named_inputs(setup) if name in LABEL_KEYS]
+    labels = labels_among_inputs(session.evidence("Graph")) if setup.loss is None else frozenset()
+    given = [(name, tensor) for name, tensor in named_inputs(setup) if name in LABEL_KEYS or name in labels]
     known = {id(tensor) for _, tensor in own}
     if setup.loss is None and setup.own_loss is None and given:
         own, known = [], set()
@@ -94,9 +97,9 @@ def target_leaves(setup: TrainingSetup) -> tuple[Leaf, ...]:
 
 
 def _padded_targets(
-    setup: TrainingSetup, sequences: Sequence[PaddedSequence], ids: PadIds, samples: int
+    leaves: Sequence[Leaf], sequences: Sequence[PaddedSequence], ids: PadIds, samples: int
 ) -> Iterator[_Target]:
-    for leaf in target_leaves(setup):
+    for leaf in leaves:
         tensor, time_first = _unflattened(leaf.tensor, sequences, samples)
         # Under this name, since a tensor called labels is no content of the inputs.
         own = find_padding((Leaf("targets", leaf.index, tensor),), samples, ids)
@@ -148,7 +151,7 @@ def _measured(setup: TrainingSetup, targets: list[_Target], *, seed: int) -> Pad
                 output, loss = setup.run()
             if loss is None or loss.numel() != 1 or not loss.requires_grad:
                 raise Skip("no loss to differentiate")
-            for target in targets:
+            for target in [*targets, *map(_without_first, targets)]:
                 for tensor in _with_positions(output, loss, tape, target):
                     (gradient,) = torch.autograd.grad(loss, [tensor], allow_unused=True, retain_graph=True)
                     if gradient is not None:
@@ -160,14 +163,18 @@ def _measured(setup: TrainingSetup, targets: list[_Target], *, seed: int) -> Pad
     raise Skip("no output has a value for each position of the padded targets")
 
 
+def _without_first(target: _Target) -> _Target:
+    """The target as a model has it that shifts its labels itself: nothing predicts the first position."""
+    return replace(target, rows=target.rows[:, 1:], padded=target.padded[:, 1:])
+
+
 def _with_positions(output: Any, loss: Tensor, tape: LossTape, target: _Target) -> Iterator[Tensor]:
     """Tensors near the loss that have the positions of the target: outputs of the model, then what losses were given."""
+    shape = target.padded.shape
     given = [tensor for _, tensor in tensor_leaves(output)]
-    for tensor in [*given, *(call.prediction for call in tape.calls)]:
-        if tensor is loss or not tensor.requires_grad or not tensor.is_floating_point():
-            continue
-        if by_position(tensor, target.padded.shape, time_first=target.time_first) is not None:
-            yield tensor
+    near = [*given, *(call.prediction for call in tape.calls)]
+    floating = [tensor for tensor in near if tensor is not loss and tensor.requires_grad and tensor.is_floating_point()]
+    return (tensor for tensor in floating if by_position(tensor, shape, time_first=target.time_first) is not None)
 
 
 def by_position(tensor: Tensor, shape: Sequence[int], *, time_first: bool = False) -> Tensor | None:

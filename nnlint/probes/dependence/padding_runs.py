@@ -306,12 +306,18 @@ def _seen(
 ) -> tuple[int, Tensor] | None:
     """Of an axis of these sizes in the two forwards: where what is compared starts, and which of it is content.
 
-    None for an axis that is not one of time. `strided`: it may be one at a lower rate.
+    None for an axis that is not one of time. `strided`: it may be one at a lower rate, or without the first or last position
+    (the model shifts the sequence itself), and then the positions count whose two neighbours in the input are content.
     """
     if one in valid and (other == one or (one in sizes and other == sizes[one][0])):
         cut = sizes.get(one, (one, False)) if other != one else (one, False)
         start = one - cut[0] if cut[1] else 0
         return start, valid[one].narrow(1, start, cut[0])
+    if strided and one + 1 in valid:
+        length, at_start = sizes.get(one + 1, (one + 1, False)) if other != one else (one + 1, False)
+        flags = valid[one + 1].narrow(1, 1, one) & valid[one + 1].narrow(1, 0, one)
+        start = one + 1 - length if at_start else 0
+        return (start, flags.narrow(1, start, length - 1)) if other in (one, length - 1) and length > 1 else None
     for length, flags in valid.items() if strided else ():
         step, left = rate(one, length), sizes.get(length, (length, False))
         shorter = length if other == one else left[0]

@@ -14,6 +14,7 @@ from torch import nn
 from nnlint.finding import Skip
 from nnlint.frames import is_fatal
 from nnlint.probes.torch_errors import one_line
+from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
 from nnlint.tensors import map_tensors, tensors_in
 
@@ -94,13 +95,16 @@ class LossCaller:
         return found
 
 
-def loss_caller(setup: TrainingSetup, output: Any, *, seed: int) -> LossCaller:
+def loss_caller(
+    setup: TrainingSetup, output: Any, *, seed: int, labels: frozenset[str] = frozenset()
+) -> LossCaller:
     """The caller of a setup's loss; the caller of this function holds the state guard.
 
     Args:
         setup: with its loss, `own_loss`, or a model that computes its loss itself.
         output: what the model returned in the training pass, cut from the graph; None where `own_loss` ran the model.
         seed: of every call.
+        labels: names of the inputs that a loss in the model's own code compares predictions with.
 
     Raises:
         Skip: no such function can be made.
@@ -108,7 +112,7 @@ def loss_caller(setup: TrainingSetup, output: Any, *, seed: int) -> LossCaller:
     computed = all(leaf.numel() == 1 for leaf in tensors_in(output)) and setup.targets is None
     if setup.own_loss is None and setup.loss is not None and not computed:
         return _of_output(setup, output, seed)
-    return _of_modules(setup, seed)
+    return _of_modules(setup, seed, labels)
 
 
 def _of_output(setup: TrainingSetup, output: Any, seed: int) -> LossCaller:
@@ -148,7 +152,7 @@ def _filled(value: Any, tensors: Sequence[torch.Tensor]) -> Any:
 # -------------------------------------------------------------------- a loss inside the model's own code
 
 
-def _of_modules(setup: TrainingSetup, seed: int) -> LossCaller:
+def _of_modules(setup: TrainingSetup, seed: int, labels: frozenset[str]) -> LossCaller:
     """The loss that `training_step` or the model's forward computes from the outputs of modules with weights.
 
     These modules are run once; from then on each gives back what it gave, or what is put in its place.
@@ -165,7 +169,7 @@ def _of_modules(setup: TrainingSetup, seed: int) -> LossCaller:
     if not calls:
         raise Skip("no module computes what the loss gets")
     answers = map_tensors(_cut, [made for _, made in calls])
-    own_targets = tuple(_own_targets(setup))
+    own_targets = tuple(_own_targets(setup, labels))
 
     def compute(leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Any:
         if any(one is not other for one, other in zip(targets, own_targets, strict=True)):
@@ -188,13 +192,12 @@ def _run(setup: TrainingSetup) -> Any:
     return loss
 
 
-def _own_targets(setup: TrainingSetup) -> Iterator[torch.Tensor]:
-    """The targets, and the inputs that may be: behind the first one, or under the names that models take labels by."""
+def _own_targets(setup: TrainingSetup, labels: frozenset[str]) -> Iterator[torch.Tensor]:
+    """The targets, and the inputs that the loss compares predictions with; where none is known, all behind the first."""
+    given = list(named_inputs(setup)) if setup.inputs is not None else []
+    own = [tensor for name, tensor in given if name in labels] or [tensor for _, tensor in given[1:]]
     seen: set[int] = set()
-    named = setup.inputs.items() if isinstance(setup.inputs, dict) else ()
-    labels = [value for name, value in named if name in ("y", "labels") or "label" in name or "target" in name]
-    labels += setup.inputs[1:] if isinstance(setup.inputs, tuple) else []
-    for tensor in tensors_in([setup.targets, labels]):
+    for tensor in tensors_in([setup.targets, own]):
         if id(tensor) not in seen:
             seen.add(id(tensor))
             yield tensor

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import Skip
 from nnlint.probes.loss_response.caller import loss_caller
 from nnlint.probes.loss_response.probe import measure_response
@@ -30,7 +31,8 @@ def provide(session: Session) -> LossResponse:
 
     def run() -> LossResponse:
         with torch.no_grad():
-            caller = loss_caller(session.setup, made.output, seed=session.plan.seed)
+            labels = labels_among_inputs(losses.graph)
+            caller = loss_caller(session.setup, made.output, seed=session.plan.seed, labels=labels)
             brief = any(op.in_loss and op.is_kind("linear-map") for op in losses.graph.ops)
             samples = sample_count(session.setup)
             return measure_response(caller, samples, losses.op, bounded=_bounded(losses.graph), brief=brief)

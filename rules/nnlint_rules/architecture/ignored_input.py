@@ -11,7 +11,7 @@ from nnlint import Finding, Level, Options, Place, Skip, rule
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, IgnoredFeatures, InputInfluence, Mixing, Op
+    from nnlint import Declared, Graph, IgnoredFeatures, InputInfluence, Mixing, Op, PaddingStats
 
 
 _BORDER = "the strided layers leave the end of these axes over"
@@ -27,7 +27,9 @@ class IgnoredInput(Options):
 
 
 @rule("ARC011", "ignored-input", level="warning", since="0.1")
-def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInput) -> Iterator[Finding]:
+def check(
+    graph: Graph, mixing: Mixing, padding: PaddingStats | None, declared: Declared, options: IgnoredInput
+) -> Iterator[Finding]:
     """An input tensor, or a slice of its features, that changes nothing.
 
     ## What it does
@@ -64,7 +66,7 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
         place = _place(graph, found.name)
         if found.constant:
             continue
-        if not found.matters:
+        if not found.matters and not _tells_padding(padding, found.name):
             yield _whole(found, place, as_codes=arrive_as_codes(_named(graph, found.name), graph.outputs))
         border = [features for features in found.ignored if _is_border(features, options)]
         inner = [features for features in found.ignored if features not in border]
@@ -73,6 +75,16 @@ def check(graph: Graph, mixing: Mixing, declared: Declared, options: IgnoredInpu
                 yield _features(found, group, place, reason)
     if unknown:
         raise Skip("; ".join(unknown))
+
+
+def _tells_padding(padding: PaddingStats | None, name: str) -> bool:
+    """Whether the input holds the lengths of a sequence whose padding is read: ARC032 says so."""
+    if padding is None or not any(one.given_lengths and one.given_lengths.name == name for one in padding.sequences):
+        return False
+    try:
+        return any(found.given_lengths == name for found in padding.read)
+    except Skip:
+        return False
 
 
 def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Finding:

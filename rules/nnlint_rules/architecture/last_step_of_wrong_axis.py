@@ -83,9 +83,10 @@ def _is_samples(graph: Graph, dim: Dim, source: Op) -> bool:
     flow = graph.axis_flow
     if not flow.is_batch(dim) or flow.batch_is_certain:
         return flow.is_batch(dim)
-    steps = (graph.axes(op).steps for op in graph.chain_back(source))
-    nearest = next((found for found in steps if found is not None), None)
-    return nearest is not None and nearest.samples == dim
+    layers = (op for op in graph.ancestors(source) | {source} if graph.axes(op).steps is not None)
+    nearest = max(layers, key=lambda op: op.index, default=None)
+    steps = graph.axes(nearest).steps if nearest is not None else None
+    return steps is not None and steps.samples == dim
 
 
 def _is_step_of_sequence(graph: Graph, op: Op, source: Op) -> bool:

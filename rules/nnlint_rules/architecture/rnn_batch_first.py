@@ -90,8 +90,13 @@ def _by_axes(graph: Graph, calls: list[tuple[Op, ModuleView]]) -> Finding:
         f"{flow.batch.size} samples and takes {taken} for separate samples",
         evidence={"batch_first": is_first, "shape": list(op.inputs[0].shape or ()), "layers": list(paths)},
         fix=f"construct it with batch_first={not is_first}, or give it x.transpose(0, 1) and transpose its output back",
-        modules=tuple(dict.fromkeys([*paths, *(path for call, _ in calls for path in call.modules[-2:])])),
+        modules=tuple(dict.fromkeys([*paths, *(path for call, _ in calls for path in call.modules[-2:]), *_before(graph, op)])),
     )
+
+
+def _before(graph: Graph, op: Op) -> Iterator[str]:
+    """Modules that give the layer its values: an input whose samples are taken for steps loses its effect there."""
+    return (found.module_path for found in graph.ancestors(op) if found.module_path)
 
 
 def _fits(graph: Graph, layer: ModuleView) -> bool:

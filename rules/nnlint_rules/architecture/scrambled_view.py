@@ -21,9 +21,9 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Follows every axis through the graph and reports a `view` or `reshape` that cuts memory across two of them, so that a new
     dimension holds pieces of both in an order that neither has: (N, C, H, W) viewed as (N, H*W, C), heads made by
-    `view(N, heads, time, width)` from (N, time, heads * width), batch and time swapped by `view`. It is an error where a layer or a
-    product then sums or steps over such a dimension. Views that merge or split neighbours are left alone, as are those that a
-    later view undoes, and views of padded values (the shift of relative positions).
+    `view(N, heads, time, width)` from (N, time, heads * width), batch and time swapped by `view`. It is an error where a layer
+    or a product then sums or steps over such a dimension, and where samples are mixed. Views that merge or split neighbours are
+    left alone, as are those that a later view undoes, and views of padded values (the shift of relative positions).
 
     ## Why is this bad?
     `view` keeps the order of memory and only counts it out anew: no value moves. What is called a position afterwards holds values
@@ -56,12 +56,14 @@ def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:
     *parts, last = _named(graph, op, cut)
     mixed = f"{', '.join(parts)} and {last}" if parts else last
     contracts = not reader.is_kind("loss", *_VIEWS) and _sums_over(graph, reader, op)
+    mixes_samples = flow.batch_is_certain and flow.has_batch(cut.digits)
     source = op.inputs[0]
     given = ", ".join(map(flow.describe, graph.axes(source).dims))
-    what = f"{reader.label} sums over the mixture" if contracts else f"{reader.label} gets it so"
+    takes = "the outputs hold it so" if reader is op else f"{reader.label} gets it so"
+    what = f"{reader.label} sums over the mixture" if contracts else takes
     return Finding(
         at=op,
-        level=Level.ERROR if contracts else None,
+        level=Level.ERROR if contracts or mixes_samples else None,
         message=f"{op.name} moves no value: {source.shape} ({given}) counted out as {op.shape} mixes {mixed} in one dimension, and {what}",
         evidence={
             "from": list(source.shape or ()),

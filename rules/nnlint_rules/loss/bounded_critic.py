@@ -43,7 +43,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     signs: dict[str, tuple[Op, set[bool]]] = {}
     for op, positive in _averaged(graph, losses.op, positive=True):
         for head, both in _scores(graph, op):
-            key = head.module_path or head.label
+            key = _scorer(graph, head)
             known = signs.setdefault(key, (head, set()))
             known[1].update((True, False) if both else (positive,))
     for head, seen in signs.values():
@@ -56,6 +56,12 @@ def check(losses: LossCalls) -> Iterator[Finding]:
                 fix=f"remove the {head.name}: the critic returns the score of its last layer; keep it only with a binary cross-entropy",
                 modules=(head.input.module_path,) if head.input is not None else (),
             )
+
+
+def _scorer(graph: Graph, head: Op) -> str:
+    """What makes the scores: the weights of the last layer, which are the same wherever the critic is called."""
+    layer = next((op for op in graph.chain_back(head) if op.parameters), None)
+    return layer.parameters[0] if layer is not None else head.module_path or head.label
 
 
 def _averaged(graph: Graph, op: Op | None, *, positive: bool) -> Iterator[tuple[Op, bool]]:

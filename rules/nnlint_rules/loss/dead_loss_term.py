@@ -18,8 +18,9 @@ def check(terms: LossTerms) -> Iterator[Finding]:
     ## What it does
     Takes the loss apart into its summands and computes the gradient of each. Reports one that comes from the model and changes
     none of the optimizer's parameters: its prediction is detached, it was computed under `torch.no_grad()`, it goes through an
-    operation without a gradient (`argmax`, a comparison, a count), or it is multiplied with 0 on its way. A loss that is 0 times something as a whole is an error. A term whose whole weight is 0 beside others that
-    train is info, since schedules start so.
+    operation without a gradient (`argmax`, a comparison, a count), or it is multiplied with 0 on its way. A loss that is 0
+    times something as a whole is an error. A term whose whole weight is 0 beside others that train is info, since schedules
+    start so. The value of a term that trains, added or taken off once more, is left alone.
 
     ## Why is this bad?
     The term is shown in the logs, and the net ignores it: an adversarial, consistency or physics term that never had an effect.

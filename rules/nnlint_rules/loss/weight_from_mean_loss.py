@@ -45,7 +45,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     samples = max((op.shape[0] for op in graph.inputs if op.shape), default=1)
     upstream = graph.ancestors(end) | {end}
     if samples > 1:
-        yield from (_weighed(graph, op, *found) for op in upstream if (found := _mean_and_weights(graph, op, samples)))
+        yield from (_weighed(op, *found) for op in upstream if (found := _mean_and_weights(graph, op, samples)))
     for exponential in graph.calls("exp"):
         if exponential not in upstream or exponential.shape != () or not exponential.activations:
             continue
@@ -63,7 +63,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             )
 
 
-def _weighed(graph: Graph, op: Op, mean: Op, weights: Op) -> Finding:
+def _weighed(op: Op, mean: Op, weights: Op) -> Finding:
     return Finding(
         at=op,
         message=f"{op.label} multiplies {mean.label}, which is reduced to one number already, with {weights.shape} weights: "
@@ -80,7 +80,7 @@ def _mean_and_weights(graph: Graph, op: Op, samples: int) -> tuple[Op, Op] | Non
         return None
     for loss, weights in (op.activations, op.activations[::-1]):
         mean = graph.producer(loss, through=_BETWEEN)
-        per_sample = bool(weights.shape) and weights.shape[0] == samples and not weights.requires_grad
+        per_sample = (weights.shape or ())[:1] == (samples,) and not weights.requires_grad
         if per_sample and mean.requires_grad and _is_reduced_loss(graph, mean):
             return mean, weights
     return None
