@@ -21,21 +21,29 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     A target is pkg.module:attr or path/to/file.py:attr, a model or a function that returns one; timm:NAME,
     torchvision:NAME and hf:CONFIG_PATH where these libraries are installed.
 
+    With --changed, TARGETS are files that changed (none: those that git tells of), and only the targets of the configuration are
+    checked that hang on one of them, directly or through what they import and read.
+
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be checked.
     """
+    from nnlint.cli.cached import store_of
+    from nnlint.cli.changed import concerned, split
     from nnlint.cli.output import destination, is_drawn, require, write
 
     require_streams()
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
-    run = prepared(targets, {**options, "details": is_drawn(options["style"], files) or None})
+    named, files_changed = split(targets) if options["changed"] else (targets, ())
+    run = prepared(named, {**options, "details": is_drawn(options["style"], files) or None})
+    if options["changed"]:
+        run = concerned(run, files_changed, store_of(run.config, use=not options["no_cache"]))
     try:
         report = checked_report(run, options)
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
     write(report, options["style"], files, report_options(run, options, files))
-    status = run.status(report)
+    status = run.status(report) if run.tasks else 0  # nothing to check: standard error says why
     if status:
         click.echo(f"nnlint: exit status {status}: {why(report, run)}", err=True)
     context.exit(status)

@@ -38,12 +38,14 @@ class Run:
         settings: those of a target that has none of its own.
         config: the configuration.
         baseline: the known findings.
+        baseline_file: where they come from.
     """
 
     tasks: tuple[Task, ...]
     settings: CheckSettings
     config: Config
     baseline: Baseline | None = None
+    baseline_file: Path | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -117,9 +119,10 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
     ignored = [selector for given in (settings, *own.values()) for selector in given.ignore]
     for warning in unknown_ignores(ignored, config.suppressions):
         warn(warning)
-    known = _baseline(options, config) if with_baseline else None
+    file = (options["baseline"] or configured_baseline(config)) if with_baseline else None
+    known = _baseline(file) if file is not None else None
     tasks = tuple(_task(target, own[target], options, config, entry) for target, entry in entries.items())
-    return Run(tasks, settings, config, known)
+    return Run(tasks, settings, config, known, file)
 
 
 def _task(
@@ -203,17 +206,14 @@ def _without_known(results: tuple[TargetReport, ...], run: Run) -> tuple[TargetR
     return compared.results
 
 
-def _baseline(options: Mapping[str, Any], config: Config) -> Baseline | None:
-    """The baseline that the command line or the configuration names; read before anything is measured.
+def _baseline(file: Path) -> Baseline:
+    """The baseline in a file; read before anything is measured.
 
     Raises:
         Refusal: the file is missing or is no baseline.
     """
     from nnlint import baseline
 
-    file = options["baseline"] or configured_baseline(config)
-    if file is None:
-        return None
     try:
         return baseline.read(file)
     except baseline.BaselineError as error:

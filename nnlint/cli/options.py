@@ -119,12 +119,15 @@ _RUN = (
 )
 
 
+_CHANGED = (
+    click.option("--changed", is_flag=True, help="TARGETS are changed files: check what hangs on them. Default: ask git."),
+)
 _CACHE = (click.option("--no-cache", is_flag=True, help="Measure anew what has not changed, too."),)
 
 
 def check_options(command: Decorated) -> Decorated:
     """Add every option, in the order of the help text."""
-    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN, *_CACHE)):
+    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN, *_CHANGED, *_CACHE)):
         command = option(command)
     return command
 
