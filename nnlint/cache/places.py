@@ -13,6 +13,8 @@ from pathlib import Path
 
 #: The folder of the cache.
 FOLDER = ".nnlint_cache"
+#: Stands for the content of a folder that was looked for.
+IS_FOLDER = "folder"
 #: Files above this size (bytes) are identified by size and time of modification: hashing them takes longer than a check may.
 _HASHED = 1 << 26
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -63,7 +65,7 @@ def content(file: str) -> str | None:
     try:
         found = os.stat(file)  # noqa: PTH116 - called for every file of a closure
         if stat.S_ISDIR(found.st_mode):
-            return "folder"
+            return IS_FOLDER
         if not stat.S_ISREG(found.st_mode):
             return "special"
         if found.st_size > _HASHED:

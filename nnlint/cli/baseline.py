@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from nnlint.cli import completion
 from nnlint.cli.checking import checked_report, configured_baseline, prepared
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import cache_option, measure_options, rule_options
 
 
 @click.command()
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @measure_options
 @rule_options
 @cache_option

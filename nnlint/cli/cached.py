@@ -35,7 +35,7 @@ def known(tasks: Sequence[Task], found: Store | None) -> Mapping[str, Answer]:
     for task in tasks:
         entry = found.current(task.target, task.settings)
         if entry is not None:
-            answers[task.target] = Answer(task.target, entry.reports, entry.torch)
+            answers[task.target] = Answer(task.target, entry.reports, entry.torch, closure=entry.closure)
     if answers:
         named = ", ".join(answers)
         click.echo(f"nnlint: unchanged, answered from {found.folder.name}: {named}", err=True)

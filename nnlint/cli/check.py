@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnlint.cli.checking import checked_report, prepared, report_options, why
-from nnlint.cli.errors import INTERRUPTED, require_streams
+from nnlint.cli import completion
+from nnlint.cli.checking import accepted, answered, prepared, report_options, why
+from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import check_options
+
+if TYPE_CHECKING:
+    from nnlint.cli.checking import Run
+    from nnlint.cli.output import Destination
+    from nnlint.worker import Answer, Checked
 
 
 @click.command()
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @check_options
 @click.pass_context
 def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -> None:
@@ -28,22 +35,67 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     """
     from nnlint.cli.cached import store_of
     from nnlint.cli.changed import concerned, split
-    from nnlint.cli.output import destination, is_drawn, require, write
+    from nnlint.cli.output import destination, is_drawn, require
 
     require_streams()
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
     named, files_changed = split(targets) if options["changed"] else (targets, ())
-    run = prepared(named, {**options, "details": is_drawn(options["style"], files) or None})
-    if options["changed"]:
-        run = concerned(run, files_changed, store_of(run.config, use=not options["no_cache"]))
+
+    def begin() -> Run:
+        run = prepared(named, {**options, "details": is_drawn(options["style"], files) or None})
+        if not options["changed"]:
+            return run
+        return concerned(run, files_changed, store_of(run.config, use=not options["no_cache"]))
+
+    if options["watch"]:
+        context.exit(_watch(begin, options))
     try:
-        report = checked_report(run, options)
+        context.exit(_checked(begin(), options, files))
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
+
+
+def _checked(run: Run, options: Mapping[str, Any], files: Sequence[Destination]) -> int:
+    """Check and report; gives the exit status."""
+    return _reported(answered(run, options), run, options, files)
+
+
+def _reported(checked: Checked, run: Run, options: Mapping[str, Any], files: Sequence[Destination] = ()) -> int:
+    from nnlint.cli.output import write
+
+    report = accepted(checked.results, run, torch=checked.torch)
     write(report, options["style"], files, report_options(run, options, files))
     status = run.status(report) if run.tasks else 0  # nothing to check: standard error says why
     if status:
         click.echo(f"nnlint: exit status {status}: {why(report, run)}", err=True)
-    context.exit(status)
+    return status
+
+
+def _watch(begin: Callable[[], Run], options: Mapping[str, Any]) -> int:
+    """Check, and check again on save, until Ctrl-C.
+
+    Raises:
+        Refusal: an option does not go with it, or watchfiles is not installed.
+    """
+    from nnlint.cli import watching
+
+    for name in ("changed", "output", "in_process"):
+        if options[name]:
+            raise Refusal(f"--watch does not go with --{name.replace('_', '-')}")
+    watching.require_watchfiles()
+
+    def check(run: Run) -> Sequence[Answer]:
+        checked = answered(run, options, record=True)
+        _reported(checked, run, options)
+        return checked.answers
+
+    try:
+        run = begin()
+        watch = watching.Watch(run)
+        watch.note(check(run))
+        watching.check_on_save(watch, check, begin)
+    except KeyboardInterrupt:
+        click.echo("nnlint: stopped", err=True)
+    return 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nnlint.registry import Registry
     from nnlint.report import Report, ReportedFinding, TargetReport
     from nnlint.reporters.options import ReportOptions
-    from nnlint.worker import Limits, Task
+    from nnlint.worker import Checked, Limits, Task
 
 _REPLACED = (
     "input", "loss", "batch_size", "classes", "weights", "device", "seed", "select", "fail_on", "static", "deep",
@@ -151,14 +151,23 @@ def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
     Raises:
         Refusal: settings and rules do not go together.
     """
+    checked = answered(run, options)
+    return accepted(checked.results, run, torch=checked.torch)
+
+
+def answered(run: Run, options: Mapping[str, Any], *, record: bool = False) -> Checked:
+    """The answers for all targets, from the cache where they have not changed; `record` what the others use in any case.
+
+    Raises:
+        Refusal: settings and rules do not go together.
+    """
     from nnlint import worker
     from nnlint.cli.cached import keep, known, store_of
     from nnlint.cli.progress import progress_bar
 
     if options["in_process"]:
         run.judge()
-        checked = worker.check_tasks_here(run.tasks)
-        return accepted(checked.results, run, torch=checked.torch)
+        return worker.check_tasks_here(run.tasks)
     store = store_of(run.config, use=not options["no_cache"])
     answers = dict(known(run.tasks, store))
     left = [task for task in run.tasks if task.target not in answers]
@@ -166,11 +175,10 @@ def checked_report(run: Run, options: Mapping[str, Any]) -> Report:
         run.judge()
         with progress_bar(options["style"]) as on_step:
             jobs = limits(options, run.config).jobs
-            fresh = worker.check_tasks(left, jobs=jobs, on_step=on_step, record=store is not None)
+            fresh = worker.check_tasks(left, jobs=jobs, on_step=on_step, record=record or store is not None)
         keep(left, fresh, store)
         answers |= {answer.target: answer for answer in fresh.answers}
-    checked = worker.Checked(tuple(answers[target] for target in run.targets))
-    return accepted(checked.results, run, torch=checked.torch)
+    return worker.Checked(tuple(answers[target] for target in run.targets))
 
 
 def accepted(results: Sequence[TargetReport], run: Run, *, torch: str | None = None) -> Report:

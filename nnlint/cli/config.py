@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnlint.cli import completion
 from nnlint.cli.errors import Refusal
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _WIDEST = 60
 
 
 @click.command()
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=completion.targets)
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Default: the nearest pyproject.toml."
 )

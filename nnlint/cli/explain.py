@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnlint.cli import completion
+
 if TYPE_CHECKING:
     from nnlint.cards import RuleCard
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="RULE")
+@click.argument("words", nargs=-1, required=True, metavar="RULE", shell_complete=completion.rule_words)
 @click.option(
     "--color/--no-color", default=None, help="Default: color on a terminal; NO_COLOR and FORCE_COLOR override."
 )

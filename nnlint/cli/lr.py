@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnlint.cli import completion
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import measure_options
 
@@ -21,7 +22,7 @@ _SUBJECT = ("input", "loss", "batch_size", "classes", "weights", "device", "seed
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=completion.targets)
 @measure_options
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
 @click.pass_context

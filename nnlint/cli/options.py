@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from nnlint.cli import completion
 from nnlint.reporters import REPORTERS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -39,7 +40,12 @@ def _listed(_context: click.Context, _parameter: click.Parameter, values: tuple[
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
-_LISTED: dict[str, Any] = {"multiple": True, "callback": _listed, "metavar": "RULES"}
+_LISTED: dict[str, Any] = {
+    "multiple": True,
+    "callback": _listed,
+    "metavar": "RULES",
+    "shell_complete": completion.rule_lists,
+}
 _DURATION: dict[str, Any] = {"callback": _seconds, "metavar": "DURATION"}
 
 _SUBJECT = (
@@ -66,7 +72,13 @@ _RULES = (
 _PROBES = (
     click.option("--static/--no-static", default=None, help="Read only the graph; run nothing on real values."),
     click.option("--deep/--no-deep", default=None, help="Also run the longer probes."),
-    click.option("--probe", "probes", multiple=True, metavar="NAME", help="Run one of the longer probes; repeatable."),
+    click.option("--probe",
+        "probes",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=completion.probes,
+        help="Run one of the longer probes; repeatable.",
+    ),
 )
 _LIMITS = (
     click.option("--budget", **_DURATION, help="Time budget for the probes of one target: 60s, 2m."),
@@ -122,12 +134,13 @@ _RUN = (
 _CHANGED = (
     click.option("--changed", is_flag=True, help="TARGETS are changed files: check what hangs on them. Default: ask git."),
 )
+_WATCHED = (click.option("--watch", is_flag=True, help="Stay, and check again what changes whenever a file is saved."),)
 _CACHE = (click.option("--no-cache", is_flag=True, help="Measure anew what has not changed, too."),)
 
 
 def check_options(command: Decorated) -> Decorated:
     """Add every option, in the order of the help text."""
-    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN, *_CHANGED, *_CACHE)):
+    for option in reversed((*_SUBJECT, *_RULES, *_BASELINE, *_PROBES, *_LIMITS, *_OUTPUT, *_RUN, *_CHANGED, *_WATCHED, *_CACHE)):
         command = option(command)
     return command
 

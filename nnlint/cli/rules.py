@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnlint.cli import completion
+
 if TYPE_CHECKING:
     from nnlint.cards import RuleCard
 
 
 @click.command()
-@click.option("--family", metavar="LOS", help="Only rules whose code starts with this.")
+@click.option(
+    "--family", metavar="LOS", shell_complete=completion.families, help="Only rules whose code starts with this."
+)
 @click.option("--level", type=click.Choice(["error", "warning", "info"]), help="Only rules of this level.")
 @click.option("--search", metavar="WORDS", help="Only rules whose name or page contains all these words.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Default: text.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnlint.cache.closure import Closure
 from nnlint.cache.recording import Used
 from nnlint.failure import FAILURES
 from nnlint.finding import Level
@@ -28,12 +29,14 @@ class Answer:
         reports: its report, or one for each player.
         torch: the version of torch that measured.
         used: what the target used, where that was recorded.
+        closure: what an answer from the cache hangs on.
     """
 
     target: str
     reports: tuple[TargetReport, ...]
     torch: str = ""
     used: Used | None = None
+    closure: Closure | None = None
 
 
 @dataclass(frozen=True)
