@@ -199,9 +199,11 @@ def _step_in_parts(optimizer: torch.optim.Optimizer) -> None:
         parameter.grad = None
     while held:
         part: list[torch.Tensor] = []
-        while held and (not part or sum(parameter.numel() for parameter in part) < share):
+        values = 0
+        while held and (not part or values < share):
             parameter, parameter.grad = held.pop()
             part.append(parameter)
+            values += parameter.numel()
         with during("the optimizer's step", _IN_TRAINING):
             optimizer.step()
         for parameter in part:
