@@ -46,6 +46,7 @@ class _Check:
     rules: tuple[Rule, ...]
     on_progress: Progress
     started: float = field(default_factory=time.perf_counter)
+    built: float | None = None
     observed: Observed | None = None
     session: Session | None = None
     raised: list[Raised] = field(default_factory=list)
@@ -92,6 +93,7 @@ def check(
         if target is None and observed is not None:
             _judge_log(running)
         elif (setup := _resolve(target, running)) is not None:
+            running.built = time.perf_counter()
             _run_rules(running, setup)
             if setup.weights is not None and not isinstance(target, str):
                 setup.weights.undo(setup.model)  # the caller's model is as it was
@@ -343,7 +345,8 @@ def _report(running: _Check) -> TargetReport:
     said, seen = (observed.assumptions, dict(observed.measured)) if observed is not None else ((), {})
     if session is None:
         return report.model_copy(update={"assumptions": list(said), "measurements": seen})
-    timings = {**session.timings, **report.timings, **training_steps(session)}
+    building = {} if running.built is None else {"build": running.built - running.started}
+    timings = {**session.timings, **building, **report.timings, **training_steps(session)}
     described = {
         "subject": subject_of(session),
         "assumptions": [*said, *session.setup.assumptions],

@@ -76,7 +76,8 @@ class TargetReport(_Model):
     measurements: dict[str, Any] = Field(default_factory=dict)
     timings: dict[str, float] = Field(
         default_factory=dict,
-        description="seconds; `training_steps` is what the probes took in warm steps of this setup",
+        description="seconds; `build` is what importing and building the target took, `total` is all of it, "
+        "`training_steps` is what the probes took in warm steps of this setup",
     )
 
     def count(self, level: Level) -> int:

@@ -72,6 +72,7 @@ def test_device_and_cost_in_training_steps_are_reported() -> None:
     (result,) = nnlint.check(_classifier()).results
     assert result.subject["device"] == "cpu"
     assert 1.0 < result.timings["training_steps"] < math.inf
+    assert 0.0 < result.timings["build"] < result.timings["total"]
     (static,) = nnlint.check(_classifier(), static=True).results
     assert "training_steps" not in static.timings
 

@@ -177,9 +177,9 @@ def _closing(result: TargetReport, seed: int, options: ReportOptions, width: int
     counts = _counts(*(result.count(level) for level in (Level.ERROR, Level.WARNING, Level.INFO)))
     state = " The check stopped before the end." if result.status == "failed" else ""
     yield from _wrapped(f"{counts}.{state}{_skipped(result.skipped, options)}", "", width)
-    total = result.timings.get("total")
-    spent = total if total is not None else sum(v for k, v in result.timings.items() if k != "training_steps")
     if result.timings:
+        # What the target's own imports take is none of nnlint's measuring.
+        spent = result.timings.get("total", 0.0) - result.timings.get("build", 0.0)
         steps = result.timings.get("training_steps")
         # Beside the step of a tiny net nothing but nnlint's own start is seen, and it is as long for every model.
         counted = f" ({steps:.1f} training steps)" if steps is not None and steps < _COUNTED_STEPS else ""

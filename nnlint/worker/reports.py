@@ -109,7 +109,7 @@ def lost(target: str, partial: TargetReport | None, failure: Failure) -> TargetR
 
 
 def _last_stage(partial: TargetReport) -> str:
-    stages = [name for name in partial.timings if name not in {"total", "training_steps"}]
+    stages = [name for name in partial.timings if name not in {"build", "total", "training_steps"}]
     return f"the stage {stages[-1]!r}" if stages else "the model was loaded"
 
 

@@ -87,7 +87,7 @@ def report(folder: Path) -> Report:
                 {"layer": "fc2", "std": 1.5, "zeros": 0.516, "dead": 0.25, "gradient": "nan", "update": None},
             ]
         },
-        timings={"capture": 0.1, "total": 0.412, "training_steps": 3.6},
+        timings={"capture": 0.1, "build": 2.0, "total": 2.412, "training_steps": 3.6},
     )
     return Report(nnlint="0.1.0", torch="2.13.0", results=[result]).summarized()
 
