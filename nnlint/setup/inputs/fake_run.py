@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,10 +54,32 @@ class Trial:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._mode = fake_tensor_mode()
-        self._copy = _without_hooks(copy.deepcopy(model, _fake_memo(model, self._mode))).train()
+        self._training = True
+        self._meta_copy = _without_hooks(copy.deepcopy(model)) if _is_on_meta(model) else None
+        if self._meta_copy is None:
+            self._copy  # noqa: B018 - a model that cannot be copied is known from the start
+
+    @cached_property
+    def _copy(self) -> nn.Module:
+        return _without_hooks(copy.deepcopy(self._model, _fake_memo(self._model, self._mode)))
 
     def run(self, inputs: Any) -> Outcome:
         """The copy's output on `inputs`: on fake tensors, and on real ones where fake ones cannot tell."""
+        return self._run_on_meta(inputs) or self._run_on_fake(inputs)
+
+    def _run_on_meta(self, inputs: Any) -> Outcome | None:
+        """The output of a copy on the meta device, in half the time; None where that is none, or where it raises."""
+        if self._meta_copy is None:
+            return None
+        try:
+            with _silent():
+                output = call(self._meta_copy.train(self._training), map_tensors(_on_meta, inputs))
+                return Outcome(map_tensors(lambda tensor: _fake_twin(tensor, self._mode), output))
+        except Exception:
+            return None  # code that makes tensors on the CPU runs on fake tensors, which have a device
+
+    def _run_on_fake(self, inputs: Any) -> Outcome:
+        self._copy.train(self._training)
         try:
             with _silent(), self._mode:
                 return Outcome(call(self._copy, map_tensors(self._mode.from_tensor, inputs)))
@@ -74,7 +97,7 @@ class Trial:
             return None
         try:
             with _silent():
-                twin = _without_hooks(copy.deepcopy(self._model)).train(self._copy.training)
+                twin = _without_hooks(copy.deepcopy(self._model)).train(self._training)
                 return Outcome(call(twin, map_tensors(torch.clone, inputs)))
         except Exception as error:
             return Outcome(error=error)
@@ -89,7 +112,7 @@ class Trial:
 
     def set_training(self, *, training: bool) -> None:
         """Put the copy in training or evaluation mode."""
-        self._copy.train(training)
+        self._training = training
 
 
 @contextlib.contextmanager
@@ -108,6 +131,15 @@ def _silent() -> Iterator[None]:
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_on_meta(model: nn.Module) -> bool:
+    tensors = [*model.parameters(), *model.buffers()]
+    return bool(tensors) and all(tensor.is_meta and not is_lazy(tensor) for tensor in tensors)
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
 
 
 def _fake_memo(model: nn.Module, mode: Any) -> dict[int, Any]:
