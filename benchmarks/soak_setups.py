@@ -258,6 +258,10 @@ def step(setup: dict[str, Any]) -> None:
     output = (
         model(**inputs) if isinstance(inputs, dict) else model(*inputs) if isinstance(inputs, tuple) else model(inputs)
     )
-    setup["loss"](output, setup["targets"]).backward()
-    if setup.get("optimizer") is not None and not isinstance(setup["optimizer"], torch.optim.LBFGS):
-        setup["optimizer"].step()
+    optimizer = setup.get("optimizer")
+    loss = setup["loss"](output, setup["targets"])
+    loss.backward()
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.step(lambda: loss)
+    elif optimizer is not None:
+        optimizer.step()

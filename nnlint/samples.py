@@ -186,6 +186,9 @@ def rolled(tensor: torch.Tensor, samples: int) -> torch.Tensor:
 
     Of a list of edges only one row is moved: the edges in another order are the same graph.
     """
+    if tensor.is_nested:
+        parts = tensor.unbind()
+        return torch.nested.as_nested_tensor([*parts[-1:], *parts[:-1]], layout=tensor.layout)
     if _is_edge_index(tensor, samples):
         return torch.stack([tensor[0].roll(1), tensor[1]])
     axis = batch_axis(tensor, samples)

@@ -15,6 +15,7 @@ from nnlint.probes.dependence.outputs import zeroed
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
 from nnlint.setup.training_setup import call
+from nnlint.tensors import is_dense
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -63,7 +64,7 @@ class _Kept:
     def __call__(self, node: fx.Node, output: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         name = node.meta["name"]
         comparable = (
-            output.is_floating_point() and output.layout is torch.strided and output.numel() and name not in _UNSET
+            output.is_floating_point() and is_dense(output) and output.numel() and name not in _UNSET
         )
         self.found.append((name, output.detach().clone() if comparable else None))
 

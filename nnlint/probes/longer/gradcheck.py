@@ -13,6 +13,7 @@ from torch.autograd.gradcheck import GradcheckError
 from nnlint.capture.torch_private import observed_functions
 from nnlint.finding import Location, Skip
 from nnlint.frames import call_lines
+from nnlint.guard.scripted import is_scripted
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.seeding import seed_everything
 from nnlint.tensors import tensors_in
@@ -106,8 +107,9 @@ def _caught(calls: dict[str, _Call], setup: TrainingSetup, stop: Any) -> Iterato
             calls[cls.__qualname__] = _Call(cls, kept, call_lines(stop).user, place)
         return bound(*args, **kwargs)
 
-    hooks = [module.register_forward_pre_hook(enter) for module in setup.model.modules()]
-    hooks += [module.register_forward_hook(leave, always_call=True) for module in setup.model.modules()]
+    watched = [module for module in setup.model.modules() if not is_scripted(module)]
+    hooks = [module.register_forward_pre_hook(enter) for module in watched]
+    hooks += [module.register_forward_hook(leave, always_call=True) for module in watched]
     try:
         with observed_functions(observe):
             yield

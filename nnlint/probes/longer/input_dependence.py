@@ -138,7 +138,7 @@ def _changed(setup: TrainingSetup, change: Callable[[torch.Tensor], torch.Tensor
 
 
 def _blinded(tensor: torch.Tensor, samples: int) -> torch.Tensor:
-    axis = batch_axis(tensor, samples) if tensor.dim() else None
+    axis = batch_axis(tensor, samples) if tensor.dim() and not tensor.is_nested else None
     if axis is None:
         return tensor
     if tensor.is_floating_point():
@@ -148,7 +148,7 @@ def _blinded(tensor: torch.Tensor, samples: int) -> torch.Tensor:
 
 def _differ(one: Any, other: Any) -> bool:
     pairs = zip(tensor_leaves(one), tensor_leaves(other), strict=True)
-    return any(not torch.equal(before, after) for (_, before), (_, after) in pairs)
+    return any(before is not after and not torch.equal(before, after) for (_, before), (_, after) in pairs)
 
 
 def _short_run(setup: TrainingSetup, guard: StateGuard, seed: int, steps: int, on_step: OnStep | None) -> list[float]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from nnlint.finding import Skip
 from nnlint.frames import is_fatal
+from nnlint.guard.scripted import is_scripted
 from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
@@ -217,7 +218,8 @@ def _first_calls(model: nn.Module, *, inside: bool) -> Iterator[list[tuple[nn.Mo
         if depth[0] == 0:
             calls.append((module, output))
 
-    watched = [module for module in model.modules() if _has_weights(module) and not (inside and module is model)]
+    modules = (module for module in model.modules() if not is_scripted(module))
+    watched = [module for module in modules if _has_weights(module) and not (inside and module is model)]
     handles = [module.register_forward_pre_hook(before) for module in watched]
     handles += [module.register_forward_hook(after) for module in watched]
     try:

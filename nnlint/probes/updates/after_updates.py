@@ -57,13 +57,14 @@ def _update(setup: TrainingSetup, *, seed: int) -> None:
     with stepping(setup), torch.enable_grad():
         loss = forward_loss(setup, surrogate_seed=seed)
         loss.backward()
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.to_dense()
     norm = torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_NORM)
     if not bool(norm.isfinite()):
         raise Skip("a gradient was not finite in the step before the second measurement")
     with torch.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.sub_(
-                    _RATE * parameter.grad.to_dense() if parameter.grad.is_sparse else _RATE * parameter.grad
-                )
+                parameter.sub_(_RATE * parameter.grad)
             parameter.grad = None
