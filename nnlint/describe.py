@@ -15,6 +15,7 @@ from nnlint.probes.updates.stats import StepStats
 from nnlint.report import SourceLocation
 
 if TYPE_CHECKING:
+    from nnlint.capture.graph import Op
     from nnlint.probes.session import Session
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 
@@ -118,6 +119,7 @@ def _layers(forward: ForwardStats, backward: BackwardStats | None, steps: StepSt
             {
                 "layer": layer.op.module_path or layer.op.label,
                 "op": layer.op.name,
+                **_line_of_function(layer.op),
                 "mean": number(layer.mean),
                 "std": number(layer.std),
                 "zeros": number(layer.zeros),
@@ -132,6 +134,12 @@ def _layers(forward: ForwardStats, backward: BackwardStats | None, steps: StepSt
             }
         )
     return rows
+
+
+def _line_of_function(op: Op) -> dict[str, str]:
+    """The line of an operation that belongs to no submodule: its findings name no module either."""
+    place = op.location if not op.module_path else None
+    return {"line": f"{shown_file(place)}:{place.line}"} if place is not None else {}
 
 
 def number(value: float | None) -> float | str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from nnlint.finding import Level
 from nnlint.report import ReportedFinding, TargetReport
-from nnlint.reporters.html.related import related
+from nnlint.reporters.html.related import findings_by_layer, related
 
 Chart = dict[str, Any]
 
@@ -158,7 +158,7 @@ def _precision(result: TargetReport, measured: Mapping[str, Any]) -> Chart | Non
         {"label": "layer", "names": names},
         {"label": "relative error", "log": True},
         [_series("relative error", [_number(row.get("relative_error")) for row in rows])],
-        marks=_marks(result, names),
+        marks=_marks(result, [{"layer": name} for name in names]),
     )
 
 
@@ -180,7 +180,7 @@ def _by_layer(
         {"label": "layer", "names": names},
         vertical,
         series,
-        marks=_marks(result, names),
+        marks=_marks(result, _layers(result.measurements)),
         bands=bands,
     )
 
@@ -261,8 +261,8 @@ def _learning_rates(_: TargetReport, measured: Mapping[str, Any]) -> Chart | Non
     rates = [rate for rate in _numbers(probe.get("rates")) if rate is not None]
     marks = [
         {"x": value, "label": label, "level": "info"}
-        for value, label in ((probe.get("configured"), "configured"), (probe.get("suggestion"), "suggestion"))
-        if isinstance(value, (int, float))
+        for key, label in (("configured", "configured"), ("suggestion", "suggestion"), ("minimum", "minimum of the curve"))
+        if (value := _number(probe.get(key))) is not None
     ]
     interval = _numbers(probe.get("interval"))
     bands = []
@@ -338,20 +338,23 @@ def _line(value: object, label: str) -> dict[str, Any] | None:
     return {"y": found, "label": label} if found is not None else None
 
 
-def _marks(result: TargetReport, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Where the findings are: the positions of their modules on an axis of layers; those of further modules are drawn fainter."""
+def _marks(result: TargetReport, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where the findings are: the positions of their layers; those of further layers are drawn fainter."""
     return [
         {
-            "x": index,
+            "x": position,
             "label": _label(finding),
             "level": finding.level.value,
-            **({"further": True} if name != (finding.module or next(iter(finding.modules), "")) else {}),
+            **({"further": True} if _is_further(finding, rows[position]) else {}),
         }
-        for finding in result.findings
+        for position, finding in findings_by_layer(result.findings, rows)
         if finding.level is not Level.INFO
-        for index, name in enumerate(names)
-        if name and name in {finding.module, *finding.modules}
     ]
+
+
+def _is_further(finding: ReportedFinding, row: Mapping[str, Any]) -> bool:
+    first = finding.module or next(iter(finding.modules), "")
+    return bool(first) and row.get("layer") != first
 
 
 def _layers(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:

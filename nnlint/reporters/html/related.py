@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from nnlint import registry
 from nnlint.finding import Level
@@ -48,3 +49,26 @@ def _judges(rule: Rule, chart: str) -> bool:
         and wanted <= set(rule.evidence.values())
         and rule.family in _FAMILIES.get(chart, (rule.family,))
     )
+
+
+def findings_by_layer(
+    findings: Iterable[ReportedFinding], rows: Sequence[Mapping[str, Any]]
+) -> list[tuple[int, ReportedFinding]]:
+    """Each finding with the positions of the layers that it is about, in the order of the findings.
+
+    A layer is known by its module; a function that the model itself calls, by its line.
+    """
+    return [
+        (position, finding)
+        for finding in findings
+        for position, row in enumerate(rows)
+        if _is_about(finding, row)
+    ]
+
+
+def _is_about(finding: ReportedFinding, row: Mapping[str, Any]) -> bool:
+    name, line = str(row.get("layer") or ""), row.get("line")
+    if name and name in {finding.module, *finding.modules}:
+        return True
+    place = finding.location
+    return bool(line) and not finding.module and place is not None and line == f"{place.file}:{place.line}"

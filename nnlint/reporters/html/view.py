@@ -10,6 +10,7 @@ from nnlint.report import ReportedFinding, TargetReport
 from nnlint.reporters.excerpt import source_lines
 from nnlint.reporters.html.charts import histograms_of, sparkline
 from nnlint.reporters.html.operations import neighbourhood
+from nnlint.reporters.html.related import findings_by_layer
 from nnlint.reporters.html.timeline import timeline_view
 from nnlint.reporters.html.words import shown
 from nnlint.reporters.json import plain
@@ -109,7 +110,9 @@ def _first_with_histograms(finding: ReportedFinding, result: TargetReport) -> st
 def _layer_table(result: TargetReport) -> View:
     rows = [row for row in result.measurements.get("layers") or [] if isinstance(row, Mapping)]
     columns = [(key, title) for key, title in _COLUMNS if any(row.get(key) is not None for row in rows)]
-    marked = _levels(result)
+    marked: dict[int, str] = {}
+    for position, finding in findings_by_layer(result.findings, rows):
+        marked[position] = _graver(marked.get(position, ""), finding.level.value)
     drawn = histograms_of(result)
     return {
         "columns": [title for _, title in columns],
@@ -118,12 +121,12 @@ def _layer_table(result: TargetReport) -> View:
             {
                 "name": str(row.get("layer", "")),
                 "op": str(row.get("op", "")),
-                "level": marked.get(str(row.get("layer", "")), ""),
+                "level": marked.get(position, ""),
                 "cells": [shown(row.get(key)) for key, _ in columns],
                 "sparks": {name: sparkline(counts) for name, counts in histograms.items()},
                 "histograms": plain(histograms),
             }
-            for row, histograms in zip(rows, drawn, strict=True)
+            for position, (row, histograms) in enumerate(zip(rows, drawn, strict=True))
         ],
     }
 
