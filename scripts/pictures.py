@@ -84,11 +84,11 @@ def ridge_svg(title: str, rows: Sequence[tuple[str, Sequence[Sequence[int]]]], s
 
 
 def _ridge(counts: Sequence[int], axis: _Axis, base: float, height: float, index: int) -> str:
-    """Exact zeros stand in the first bin; a row is as high as its fullest bin."""
-    peak = max(counts) or 1
+    """A row is as high as its fullest bin; exact zeros stand in the first one, which is cut off where it is higher."""
+    peak = max(counts[1:]) or max(counts) or 1
     width = (axis.end - axis.start) / len(counts)
     steps = "".join(
-        f" L{axis.start + place * width:.1f},{base - height * count / peak:.1f} h{width:.1f}"
+        f" L{axis.start + place * width:.1f},{base - height * min(count / peak, 1.0):.1f} h{width:.1f}"
         for place, count in enumerate(counts)
     )
     color = _SERIES[index % len(_SERIES)]

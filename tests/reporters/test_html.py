@@ -225,6 +225,17 @@ def test_a_loss_that_explodes_is_drawn_on_a_logarithmic_axis() -> None:
     assert not chart["y"]["log"]
 
 
+def test_a_finding_without_a_module_is_marked_at_the_function_of_its_line() -> None:
+    rows = _layers(3)
+    rows[1] |= {"layer": "relu in Net.forward", "line": "net.py:7"}
+    place = SourceLocation(file="net.py", line=7)
+    finding = _finding("SIG001", Level.WARNING, "").model_copy(update={"location": place})
+    result = TargetReport(target="x", findings=[finding], measurements={"layers": rows})
+    assert [mark["x"] for mark in charts_of(result)[0]["marks"]] == [1]
+    elsewhere = finding.model_copy(update={"location": SourceLocation(file="net.py", line=8)})
+    assert charts_of(result.model_copy(update={"findings": [elsewhere]}))[0]["marks"] == []
+
+
 def test_an_info_is_not_marked_and_further_modules_are_marked_fainter() -> None:
     finding = _finding("GRD001", Level.ERROR).model_copy(update={"modules": ["blocks.2.fc"]})
     result = TargetReport(
