@@ -9,21 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nnlint.cache import places
-from nnlint.cache.recording import Used
+from nnlint.cache.recording import VOLATILE, Used
 
 #: More files than these take longer to compare than a check may take from the cache.
 MOST_FILES = 20_000
-#: Variables that differ from one terminal to the next; they count only where they are asked for by name.
-_VOLATILE = frozenset(
-    {
-        "COLORTERM", "COLUMNS", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "GIT_INDEX_FILE", "INVOCATION_ID", "JOURNAL_STREAM",
-        "LINES", "OLDPWD", "PRE_COMMIT", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION",
-        "SSH_TTY", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TERM_SESSION_ID", "TMUX", "TMUX_PANE", "WINDOWID",
-        "XDG_SESSION_ID", "_",
-    }
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Closure:
     """What a result hangs on.
@@ -99,7 +88,7 @@ def obstacle(used: Used) -> str | None:
 def variable(name: str) -> str | None:
     """What identifies the value of a variable, or with "*" of the whole environment; values may be secrets."""
     if name == "*":
-        kept = sorted((key, value) for key, value in os.environ.items() if key not in _VOLATILE)
+        kept = sorted((key, value) for key, value in os.environ.items() if key not in VOLATILE)
         return places.digest(os.fsencode(f"{key}={value}") for key, value in kept)
     value = os.environ.get(name)
     return None if value is None else places.digest([os.fsencode(value)])

@@ -2,7 +2,7 @@
 
 Python's audit events tell of every file that is opened, every folder that is listed and every import, whoever asks; `os.stat`
 and `os.environ`, which have none, are watched for questions. Processes that the target forks, as those of a DataLoader, record
-into a file. What cannot be followed is an obstacle, and the result is not kept.
+into a file. Of files that compiled code opens the system tells. What cannot be followed is an obstacle, and the result is not kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from nnlint.cache import places
+from nnlint.cache.opened import OpenedFiles
 
 _PACKAGE = str(Path(__file__).absolute().parent.parent)
 _WRITES = os.O_WRONLY | os.O_RDWR
@@ -30,9 +31,17 @@ _OBSTACLES = {
     "os.exec": "it starts another program",
     "os.posix_spawn": "it starts another program",
     "os.spawn": "it starts another program",
-    "socket.connect": "it uses the network",
     "socket.getaddrinfo": "it uses the network",
 }
+#: Variables that differ from one terminal to the next; they count only where the target's own code asks for them.
+VOLATILE = frozenset(
+    {
+        "COLORTERM", "COLUMNS", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "GIT_INDEX_FILE", "INVOCATION_ID", "JOURNAL_STREAM",
+        "LINES", "OLDPWD", "PRE_COMMIT", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION",
+        "SSH_TTY", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TERM_SESSION_ID", "TMUX", "TMUX_PANE", "WINDOWID",
+        "XDG_SESSION_ID", "_",
+    }
+)  # fmt: skip
 #: What torch imports late; the version stands for it, as for torch.
 _OF_TORCH = frozenset({"filelock", "fsspec", "functorch", "jinja2", "mpmath", "networkx", "numpy", "sympy", "torch", "torchgen", "triton"})
 #: Modules that Python imports when it starts a process that is no fork.
@@ -80,8 +89,9 @@ class Used:
 class Recording:
     """The recording of one job; it ends with the process."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, root: Path) -> None:
         self._file, self._owner = file, os.getpid()
+        self._opened = OpenedFiles(root)
         self._used = Used(since=time.time_ns())
         self._before = frozenset(sys.modules)
         #: Packages that every check needs; their versions stand for them, and for what they ask.
@@ -94,6 +104,7 @@ class Recording:
             "import": self._on_import,
             "os.listdir": self._on_listing,
             "os.scandir": self._on_listing,
+            "socket.connect": self._on_connection,
             "sqlite3.connect": lambda arguments: self._looked_at(arguments[0]),
             "ctypes.dlopen": lambda arguments: self._looked_at(arguments[0]),
             **{event: self._obstacle(reason) for event, reason in _OBSTACLES.items()},
@@ -109,6 +120,11 @@ class Recording:
         """What was used so far, by this process and by those it forked."""
         for kind, value in self._of_children():
             getattr(self._used, kind).add(value)
+        try:
+            # Sources are what Python imports, and it tells of them itself: others may read them at the same time.
+            self._used.files.update(file for file in self._opened.files() if not file.endswith((".py", ".pyc")))
+        except OverflowError:
+            self._used.obstacles.add("it opens more files than can be followed")
         done = self._used
         modules: dict[str, object] = {**sys.modules}
         # A module of an installed package counts where the target brought it: a package may well be edited in place.
@@ -116,7 +132,7 @@ class Recording:
         known = {name: module for name, module in modules.items() if not self._is_tools_source(module)}
         return Used(
             files={file for file in map(places.source_of, done.files | brought) if self._counts(file)},
-            folders={folder for folder in done.folders if self._counts(f"{folder}{os.sep}")},
+            folders={folder for folder in done.folders if self._counts(f"{folder}{os.sep}") and places.package_of(folder) is None},
             variables=done.variables,
             obstacles=done.obstacles,
             names=dict(_names(known, done.imports)),
@@ -183,8 +199,14 @@ class Recording:
 
     def _on_variable(self, name: str) -> None:
         frame = sys._getframe(2)  # noqa: SLF001
-        if not self._is_asked_by_nnlint(frame) and not self._is_asked_by_tool(frame):
+        if self._is_asked_by_nnlint(frame) or self._is_asked_by_tool(frame):
+            return
+        if name not in VOLATILE or places.package_of(_asker(frame)) is None:
             self._note("variables", name)
+
+    def _on_connection(self, arguments: tuple[Any, ...]) -> None:
+        if not isinstance(arguments[1], str | bytes):  # those have names: processes of one machine talk to each other
+            self._note("obstacles", "it uses the network")
 
     def _looked_at(self, path: object) -> None:
         name = _absolute(path)

@@ -63,10 +63,11 @@ def run(request: Request) -> None:
     file = Path(request.frames)
     _write_stack_at_the_end(Path(request.stack), request.limit)
     limit_memory(request.memory)
-    recording = Recording(Path(f"{request.frames}.used")) if request.record else None
-    if recording is not None:
-        recording.begin()
     settings = CheckSettings.model_validate_json(request.settings)
+    recording = None
+    if request.record:
+        recording = Recording(Path(f"{request.frames}.used"), settings.directory or Path.cwd())
+        recording.begin()
 
     def send(partial: TargetReport) -> None:
         frames.append(file, _frame(partial, final=False))

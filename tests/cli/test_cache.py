@@ -292,6 +292,50 @@ def test_what_a_forked_process_reads_counts(project: Path, monkeypatch: pytest.M
     assert runs() == 3
 
 
+COMPILED = """
+import ctypes, os
+def build():
+    library = ctypes.CDLL(None)
+    os.close(library.open(b"samples/tensors.bin", 0))
+    return "clean"
+"""
+
+
+def test_what_compiled_code_opens_counts(project: Path) -> None:
+    write(project / "net.py", COMPILED)
+    write(project / "samples/tensors.bin", "1")
+    check()
+    check()
+    assert runs() == 1
+    write(project / "samples/a.txt", "nobody opens it")
+    check()
+    assert runs() == 1
+    write(project / "samples/tensors.bin", "2")
+    check()
+    assert runs() == (2 if sys.platform == "linux" else 1), "other systems do not tell of it"
+
+
+LOADED = """
+from pathlib import Path
+from multiprocessing import get_context
+def read(file):
+    return Path(file).read_text()
+def build():
+    with get_context("fork").Pool(2) as pool:
+        return " ".join(pool.map(read, ["data.txt", "samples/a.txt"]))
+"""
+
+
+def test_workers_that_talk_to_each_other_use_no_network(project: Path) -> None:
+    write(project / "net.py", LOADED)
+    write(project / "samples/a.txt", "clean")
+    check()
+    check()
+    assert runs() == 1
+    write(project / "samples/a.txt", "grave")
+    assert check().exit_code == 1
+
+
 WRITING = """
 from pathlib import Path
 def build():
