@@ -25,6 +25,7 @@ from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Op
+    from nnlint.probes.evaluation.first_difference import Difference
     from nnlint.probes.session import Session
 
 #: Larger changes of a prediction, relative to the largest, are real.
@@ -48,7 +49,7 @@ class CopiedLabels:
         before: the same when the input right before it changes.
         earlier: the same when the input before that changes.
         op: where later inputs first reach earlier positions; None where none do.
-        by_vector: they do by one vector for the whole sequence, as in an autoencoder.
+        by_vector: they do by one vector for the whole sequence that layers make, as in an autoencoder.
         counted: the ids among the targets that count; empty for numbers.
         given: the ids of the input after its first position, by row.
     """
@@ -188,7 +189,8 @@ class SequenceLabels:
         }
         if max(changes.values()) <= INFLUENCE:
             return None  # the labels themselves, or an input that the predictions do not use
-        op = self._leak(item, position) if changes["own"] > INFLUENCE else None
+        leak = self._leak(item, position) if changes["own"] > INFLUENCE else None
+        op = leak.op if leak is not None else None
         tokens = not item.values.is_floating_point() and (item.kind in _CLASSES or not item.kind)
         return CopiedLabels(
             input=item.leaf.name,
@@ -199,7 +201,7 @@ class SequenceLabels:
             length=length,
             **changes,
             op=op,
-            by_vector=op is not None and not _has_axis(op, length, len(item.values)),
+            by_vector=leak is not None and not _has_axis(leak.op, length, len(item.values)) and _is_learned(leak),
             counted=frozenset(item.copy.rows[item.copy.counted].unique().tolist()) if tokens else frozenset(),
             given=item.values[:, 1:].detach().cpu(),
         )
@@ -246,8 +248,8 @@ class SequenceLabels:
         axis = batch_axis(item.leaf.tensor, len(values))
         return values.movedim((0, 1), (axis or 0, item.time_axis)).contiguous()
 
-    def _leak(self, item: _Predicted, position: int) -> Op | None:
-        """The op where the input from a position on first changes what is before it."""
+    def _leak(self, item: _Predicted, position: int) -> Difference | None:
+        """Where the input from a position on first changes what is before it."""
         from nnlint.probes.evaluation.first_difference import Run, before_time, by_entries, first_difference
 
         session, length = self._session, item.values.shape[1]
@@ -256,8 +258,7 @@ class SequenceLabels:
         one, other = (
             Run(given, session.plan.seed, session.setup.model.eval) for given in (session.setup.inputs, inputs)
         )
-        found = first_difference(session.setup, one, other, by_entries(before_time(position, length)))
-        return found.op if found is not None else None
+        return first_difference(session.setup, one, other, by_entries(before_time(position, length)))
 
 
 def _position(item: _Predicted) -> int | None:
@@ -286,6 +287,11 @@ def _offset(base: Tensor, outputs: Sequence[Tensor], copy: Copy) -> int:
                 if torch.equal(rows[:, offset : offset + length].to(base.dtype), base):
                     return offset
     return 0
+
+
+def _is_learned(leak: Difference) -> bool:
+    """Whether layers made the vector: an encoder's code, not a mean or a scale of the input itself."""
+    return any(found.parameters for found in leak.graph.ancestors(leak.op) | {leak.op})
 
 
 def _has_axis(op: Op, length: int, batch: int) -> bool:

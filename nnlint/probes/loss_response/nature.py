@@ -11,6 +11,7 @@ from torch import Tensor
 from nnlint.probes.loss_response.answers import LESS_SURE, Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
 from nnlint.probes.loss_response.stats import LossResponse
+from nnlint.probes.loss_response.weights import class_weights
 
 #: Relative difference below which two values of the loss are the same: single precision, summed over a batch.
 _SAME = 1e-4
@@ -25,6 +26,7 @@ def nature(made: LossResponse, caller: LossCaller, found: Sequence[Form], first:
         return made
     invariant = _shift_invariant(caller, found[0]) if found else None
     made = replace(made, shift_invariant=invariant, couples_samples=_couples(caller, leaf, made.samples))
+    made = replace(made, weights=class_weights(caller, found[0]) if found and made.prefers_right else ())
     return replace(
         made, takes="logits" if invariant else _takes(caller, found), kind=_kind(made, caller, found, leaf, first)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from nnlint.probes.loss_response.answers import Form, forms
 from nnlint.probes.loss_response.caller import LossCaller, Refused
 from nnlint.probes.loss_response.nature import nature
+from nnlint.probes.loss_response.parts import parts
 from nnlint.probes.loss_response.stats import LossResponse, Preference
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def measure_response(
     except Refused as refused:
         return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
     found = forms(caller.leaves, caller.targets, bounded)
+    if not found and not brief:
+        caller, found = parts(caller)
     preferences: list[Preference] = []
     for form in found:
         preferences += _preferences(caller, form, first, brief=brief)
@@ -61,12 +65,14 @@ def measure_response(
 
 def _preferences(caller: LossCaller, form: Form | None, first: float, *, brief: bool) -> list[Preference]:
     """What the loss says of answers of this form, or of the same less sure; empty where it refuses both."""
+    found: list[Preference] = []
     while form is not None:
-        try:
-            return list(_Trial(caller, form, first, brief=brief).preferences())
-        except Refused:
-            form = form.gentler()
-    return []
+        with suppress(Refused):
+            found = list(_Trial(caller, form, first, brief=brief).preferences()) or found
+        # At a target itself the logarithm of an error is what its guard against 0 makes of it: near by, it is a loss.
+        told = any(one.prefers_right is not None for one in found)
+        form = form.gentler() if not found or (form.name == "values" and not told) else None
+    return found
 
 
 def _why(caller: LossCaller, found: Sequence[Form]) -> str:
@@ -131,6 +137,10 @@ class _Trial:
         assignments = [torch.where(chosen, other, labels) for other in form.mixed_up(generator)]
         wrong = [self._loss(form.answer(other)) for other in assignments]
         least = _ROUNDING * max(abs(right), *map(abs, wrong), 1e-6)
+        # A loss that is blind to the sign (of a signal, of a direction) takes the mirror image for right.
+        alike = max(least, _EQUAL * max(abs(value - right) for value in wrong))
+        seen = [place for place, value in enumerate(wrong) if abs(value - right) > alike] or list(range(len(wrong)))
+        assignments, wrong = [assignments[place] for place in seen], [wrong[place] for place in seen]
         verdict: bool | None = None
         if right < min(wrong) - least:
             verdict = True

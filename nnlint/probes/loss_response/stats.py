@@ -34,6 +34,21 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class ClassWeight:
+    """What the loss makes of the decisions of one class.
+
+    Attributes:
+        label: the class, or the value of a binary target.
+        weight: size of the gradient at one of its decisions, where all answers are alike.
+        count: how many decisions of the batch have it.
+    """
+
+    label: float
+    weight: float
+    count: int
+
+
+@dataclass(frozen=True)
 class LossResponse:
     """What a few calls of the loss on chosen outputs show. Only the loss is called, not the model.
 
@@ -45,6 +60,7 @@ class LossResponse:
         shift_invariant: whether adding one number to all scores of a decision leaves the loss as it is; None without scores.
         couples_samples: whether the gradient at a sample depends on the other samples' outputs; None where not measured.
         preferences: right against wrong answers; empty where the targets have no form of the output.
+        weights: the weight of each class, where decisions of one class weigh the same; empty where they do not, or are none.
         half, whole: the loss of both halves of the batch added up, and of the whole batch; None where halves do not fit.
         samples: how many samples the batch has.
         why_unknown: what kept it from being told, in words.
@@ -57,6 +73,7 @@ class LossResponse:
     shift_invariant: bool | None = None
     couples_samples: bool | None = None
     preferences: tuple[Preference, ...] = ()
+    weights: tuple[ClassWeight, ...] = ()
     half: float | None = None
     whole: float | None = None
     samples: int = 0

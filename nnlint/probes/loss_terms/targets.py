@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _LAYERS = ("linear-map", "recurrent", "attention", "embedding", "norm")
 _COMPARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-_LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid")
+_LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid", "log")
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
     if graph.loss is None:
         return
     upstream = graph.ancestors(graph.loss) | {graph.loss}
+    seen: set[Op] = set()
     for op in graph.ops:
         if op not in upstream or not op.requires_grad:
             continue
-        pair = _compared(op) or _weighed(op)
-        if pair is not None and all(side.requires_grad for side in pair):
-            target = _target_of(*pair)
-            if target is not None:
+        pair, weighed = _compared(op), _weighed(op)
+        if pair is not None or weighed is not None:
+            target = _target_of(*pair) if pair is not None else _weight_of(*weighed) if weighed is not None else None
+            if target is not None and target not in seen:  # one target of two critics, one advantage in both terms of PPO
+                seen.add(target)
                 yield Candidate(target, op, taught=False)
         elif op.name == "kl_div" and len(op.activations) > 1 and op.activations[1].requires_grad:
             student, teacher = op.activations[:2]
@@ -66,10 +68,17 @@ def _is_likelihood(op: Op) -> bool:
     return any(part.is_kind(*_LIKELIHOODS) or part.name in _LIKELIHOODS for part in _tail(op))
 
 
+def _weight_of(likelihood: Op, weight: Op) -> Op | None:
+    """The weight, where it mixes data into what another network says than the likelihood (which holds the actions)."""
+    if not (likelihood.requires_grad and weight.requires_grad and _mixes_data(weight)):
+        return None
+    return weight if _heads(weight).isdisjoint(_heads(likelihood)) else None
+
+
 def _target_of(one: Op, other: Op) -> Op | None:
     """The side that mixes data into what a network says, where the other side is what a network says alone."""
     mixed = [_mixes_data(side) for side in (one, other)]
-    if mixed[0] is mixed[1]:
+    if mixed[0] is mixed[1] or not (one.requires_grad and other.requires_grad):
         return None
     target, prediction = (one, other) if mixed[0] else (other, one)
     # A network's output compared with a function of itself (a focal weight) is no target.

@@ -14,11 +14,13 @@ from nnlint_rules.data._labels import batch_labels
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch, Graph, LossCalls, MeasuredLoss, Op
+    from nnlint import Batch, Graph, LossCalls, LossResponse, MeasuredLoss, Op
 
 
 #: So few classes have weights that rise by chance, unless they rise as a power of the frequencies between these.
 _FEW, _POWERS, _CERTAIN = 3, (0.4, 1.4), 0.97
+#: The same of weights that are measured: nobody said that these numbers are class weights (the alpha of a focal loss is 0.25).
+_MEASURED = (0.8, 1.25)
 
 
 class InvertedWeights(Options):
@@ -31,13 +33,16 @@ class InvertedWeights(Options):
 
 
 @rule("DAT014", "class-weights-inverted", level="warning", since="0.1")
-def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, response: LossResponse | None, batch: Batch | None, options: InvertedWeights
+) -> Iterator[Finding]:
     """The loss weighs frequent classes more than rare ones.
 
     ## What it does
     Compares the class weights given to cross-entropy and NLL loss (`weight`) with the labels of the data: it reports weights that
     rise with the frequency, and weights that are the inverse frequencies in the wrong order. `pos_weight` is reported where it is
-    the ratio of positives to negatives instead of its inverse, and where it is not positive.
+    the ratio of positives to negatives instead of its inverse, and where it is not positive. Of every other loss, whoever wrote
+    it, the weights are measured: the size of the gradient at a decision of each class, where all answers are alike.
 
     ## Why is this bad?
     Class weights are there so that rare classes count. The wrong way round they take away what little a rare class
@@ -55,7 +60,10 @@ def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> I
     - PyTorch: `torch.nn.CrossEntropyLoss` (weight), `torch.nn.BCEWithLogitsLoss` (pos_weight is negatives / positives)
     """
     losses.require_targets()
-    for call in losses:
+    given = [call for call in losses if not {"weight", "pos_weight"}.isdisjoint(call.others)]
+    if not given and response is not None and response.couples_samples is False:
+        yield from _measured(response, options)
+    for call in given:
         weight = call.others.get("weight")
         if call.kind in ("cross_entropy", "nll_loss") and weight is not None and weight.dim() == 1:
             found = _of_classes(losses.graph, call, weight, _counts(call, batch, len(weight)), options)
@@ -63,6 +71,36 @@ def check(losses: LossCalls, batch: Batch | None, options: InvertedWeights) -> I
                 yield found
         elif call.others.get("pos_weight") is not None:
             yield from _of_positives(call, call.others["pos_weight"], options)
+
+
+def _measured(response: LossResponse, options: InvertedWeights) -> Iterator[Finding]:
+    """Weights of a loss that has them in its own code. Of few classes they have to be the frequencies, or nearly so."""
+    weights, sizes = [found.weight for found in response.weights], [found.count for found in response.weights]
+    if len(weights) < 2 or not _differ(weights, sizes, options):
+        return
+    logs = [math.log(w) for w in weights], [math.log(n) for n in sizes]
+    power = (max(logs[0]) - min(logs[0])) / (max(logs[1]) - min(logs[1]))
+    few = len(weights) <= _FEW
+    if (few and not _MEASURED[0] <= power <= _MEASURED[1]) or _correlation(*logs) < (_CERTAIN if few else options.correlation):
+        return
+    rarest = min(response.weights, key=lambda found: found.count)
+    total, weighed = sum(sizes), sum(w * n for w, n in zip(weights, sizes, strict=True))
+    share, part = rarest.count / total, rarest.weight * rarest.count / weighed
+    yield Finding(
+        at=response,
+        message=f"the loss weighs classes by their frequency: targets of {rarest.label:g} are {share:.2g} of all and have only "
+        f"{part:.2g} of the weight",
+        evidence={"class": rarest.label, "share_of_labels": share, "share_of_weight": part, "limit": options.correlation},
+        fix="weigh each class with its own inverse frequency: `weight = len(labels) / (classes * torch.bincount(labels))`; for "
+        "two classes swap the two weights",
+        confidence="medium",
+    )
+
+
+def _differ(weights: Sequence[float], sizes: Sequence[int], options: InvertedWeights) -> bool:
+    """Whether both the weights and the frequencies of the classes are apart by more than chance."""
+    by_count = max(sizes) - min(sizes) > options.noise * math.sqrt(max(sizes) + min(sizes))
+    return by_count and max(weights) / min(weights) >= options.ratio and max(sizes) / min(sizes) >= options.ratio
 
 
 def _counts(call: MeasuredLoss, batch: Batch | None, classes: int) -> list[int]:
@@ -85,8 +123,7 @@ def _of_classes(
     if len(pairs) < 2:
         return None
     weights, sizes = [w for w, _ in pairs], [n for _, n in pairs]
-    differ = max(sizes) - min(sizes) > options.noise * math.sqrt(max(sizes) + min(sizes))
-    if not differ or max(weights) / min(weights) < options.ratio or max(sizes) / min(sizes) < options.ratio:
+    if not _differ(weights, sizes, options):
         return None
     logs = [math.log(w) for w in weights], [math.log(n) for n in sizes]
     # Of two or three weights any may rise by chance: made of the frequencies, they rise as these do, or as their roots.

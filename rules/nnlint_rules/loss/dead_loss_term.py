@@ -92,9 +92,8 @@ def _is_copy(graph: Graph, op: Op, live: Sequence[LossTerm]) -> bool:
 
 
 def _comes_from_model(graph: Graph, op: Op) -> bool:
-    """Whether the value depends on inputs through trainable layers."""
-    before = graph.ancestors(op)
-    return any(part.parameters for part in before) and any(part in before for part in graph.inputs)
+    """Whether layers made the value, of the inputs or of points that the loss draws itself."""
+    return any(part.parameters for part in graph.ancestors(op))
 
 
 def _zero(graph: Graph, op: Op) -> Op | None:

@@ -1,0 +1,72 @@
+"""Outputs of which one part is compared with the targets: mean and variance side by side in one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnlint.probes.loss_response.answers import Form, forms
+from nnlint.probes.loss_response.caller import LossCaller, Refused
+
+#: More parts than this are no parameters of a distribution.
+_MOST = 4
+#: Share of the gradient at wrong answers below which there is none at the target.
+_STILL = 1e-3
+
+
+def parts(caller: LossCaller) -> tuple[LossCaller, list[Form]]:
+    """A caller whose outputs are cut along their last axis, and the parts that the loss compares with the targets.
+
+    The gradient with respect to such a part is zero where it is the target, whatever the others hold: a variance has none of that.
+    The caller as it was, and nothing, where there is no such part.
+    """
+    counts = [_count(leaf, caller.targets) for leaf in caller.leaves]
+    if all(count == 1 for count in counts):
+        return caller, []
+    cut = tuple(
+        part.contiguous().requires_grad_(leaf.requires_grad)
+        for leaf, count in zip(caller.leaves, counts, strict=True)
+        for part in leaf.detach().chunk(count, -1)
+    )
+
+    def compute(leaves: Sequence[Tensor], targets: Sequence[Tensor]) -> Any:
+        waiting = iter(leaves)
+        whole = [
+            torch.cat([next(waiting) for _ in range(count)], -1) if count > 1 else next(waiting) for count in counts
+        ]
+        return caller.compute(whole, targets)
+
+    made = replace(caller, leaves=cut, compute=compute)
+    found = [form for form in forms(cut, caller.targets, frozenset()) if _is_still(made, form)]
+    return (made, found) if found else (caller, [])
+
+
+def _count(leaf: Tensor, targets: Sequence[Tensor]) -> int:
+    """Of how many parts of the shape of a target an output is made."""
+    if leaf.dim() < 2 or not leaf.is_floating_point() or not leaf.requires_grad:
+        return 1
+    for target in targets:
+        times = leaf.numel() // max(1, target.numel())
+        same = target.numel() * times == leaf.numel() and leaf.shape[-1] % max(1, times) == 0
+        if target.is_floating_point() and same and 2 <= times <= _MOST and target.shape[:1] == leaf.shape[:1]:
+            return times
+    return 1
+
+
+def _is_still(caller: LossCaller, form: Form) -> bool:
+    """Whether a loss that moves an answer away from the target leaves it alone at the target."""
+    if form.axis is not None or form.name != "values":
+        return False
+    other = next(iter(form.mixed_up(torch.Generator().manual_seed(0))))
+    try:
+        at, away = (
+            float(caller.gradient(caller.with_leaf(form.leaf, form.answer(labels)), form.leaf).abs().max())
+            for labels in (form.labels, other)
+        )
+    except Refused:
+        return False
+    return at <= _STILL * away
