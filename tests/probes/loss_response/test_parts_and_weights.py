@@ -81,5 +81,5 @@ def test_weights_of_classes_inside_a_loss() -> None:
 
 def test_weights_of_samples_are_no_weights_of_classes() -> None:
     own = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(2)) + 0.1
-    weighed = lambda out, y: (F.cross_entropy(out, y, reduction="none") * own).mean()
-    assert response(weighed, CLASSES, 2).weights == ()
+    found = response(lambda out, y: (F.cross_entropy(out, y, reduction="none") * own).mean(), CLASSES, 2)
+    assert found.weights == ()
