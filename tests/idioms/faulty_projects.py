@@ -48,7 +48,7 @@ def build_residual_branch_not_added():  # expect: ARC002 at blocks.0.second
     return classifier(Model(), table())
 
 
-def build_last_step_of_a_loop_over_the_wrong_name():  # expect: ARC002 at convs.0, ARC002 at convs.1
+def build_last_step_of_a_loop_over_the_wrong_name():  # expect: ARC002 at convs.0
     class Loop(nn.Module):
         def __init__(self):
             super().__init__()

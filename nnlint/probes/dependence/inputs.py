@@ -194,6 +194,24 @@ def _mixing(gradients: tuple[torch.Tensor | None, ...], count: int) -> float | N
     return worst
 
 
+def _reached(inputs: Any) -> set[int]:
+    """The tensors that can be changed: those inside objects of other classes stay as they are."""
+    found: set[int] = set()
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        found.add(id(tensor))
+        return tensor
+
+    map_tensors(note, inputs)
+    return found
+
+
+def _out_of_reach(name: str, tensor: torch.Tensor) -> InputInfluence:
+    unknown = "it is inside an object that nnlint does not rebuild"
+    shape, is_mask = tuple(tensor.shape), "mask" in name.lower()
+    return InputInfluence(name, matters=True, is_mask=is_mask, constant=False, shape=shape, unknown=unknown)
+
+
 class InputProbe:
     """Judges the inputs of a session one after the other."""
 
@@ -208,8 +226,9 @@ class InputProbe:
         named = list(named_inputs(self._session.setup.with_inputs(self._session.batch_inputs)))
         has_gradients = self._gradients is not None and not self._gradients.refused
         gradients = self._gradients.inputs if self._gradients is not None and has_gradients else (None,) * len(named)
+        reached = _reached(self._session.batch_inputs)
         return tuple(
-            self._judge(name, tensor, gradient)
+            self._judge(name, tensor, gradient) if id(tensor) in reached else _out_of_reach(name, tensor)
             for (name, tensor), gradient in zip(named, gradients, strict=True)
             if tensor.dim() and tensor.layout is torch.strided and _is_plain(tensor)
         )

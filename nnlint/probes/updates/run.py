@@ -6,6 +6,7 @@ judged over several steps with real updates between: zero-initialized branches w
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnlint.frames import is_raised_by_user
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss, sparing_gradients
 from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import stepping, trainable, update, update_in_parts
+from nnlint.probes.torch_errors import during
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.training_pass.run import find_non_finite
 from nnlint.probes.updates.moved import dead_growth, moved_buffers, tracked, whole_norms
@@ -67,6 +70,8 @@ class Steps:
     seconds: list[float] = field(default_factory=list)
     update_seconds: list[float] = field(default_factory=list)
     learning_rate: float | None = None
+    scheduled: int = 0
+    schedule_error: Exception | None = None
 
     def loss(self) -> torch.Tensor:
         """The loss of the next step."""
@@ -83,6 +88,7 @@ def run_steps(
     seed: int,
     surrogate: bool,
     chance: float | None = None,
+    failed: Callable[[str, BaseException], object] | None = None,
 ) -> StepStats:
     """Make a few updates and say what moved.
 
@@ -96,6 +102,7 @@ def run_steps(
         seed: of the first step; each further one has the next.
         surrogate: there is no loss: a random projection of the outputs stands in.
         chance: the loss of a prediction that says nothing, where it is known.
+        failed: is told what the user's scheduler raised; the steps themselves go on without it.
 
     Raises:
         Skip: nothing can be updated.
@@ -111,7 +118,10 @@ def run_steps(
         parameter.grad = first_gradients.pop(name, None)  # nothing else may keep them: they are as large as the model
     run.losses.append(forward.loss if forward.loss is not None else math.nan)
     _run(run, count, steps_within(work, _PATIENCE, least=_FEWEST_MORE, most=_MOST))
-    return replace(_collected(run, forward), chance=chance)
+    stats = replace(_collected(run, forward), chance=chance)
+    if failed is not None and run.schedule_error is not None:
+        failed("learning-rate schedule", run.schedule_error)
+    return stats
 
 
 def _run(run: Steps, count: int, more: int) -> None:
@@ -233,24 +243,47 @@ def _leave_zero_rate(run: Steps) -> None:
     for _ in range(_LOOKAHEAD):
         if scheduler is None or any(group.get("lr") for group in run.optimizer.param_groups):
             return
-        if not _advanced(scheduler):
+        if not _advanced(run):
             return
 
 
 def _rates_ahead(run: Steps) -> tuple[float, ...]:
     """The rate now and those the scheduler would set; the guard puts scheduler and optimizer back."""
     rates = [run.learning_rate]
-    while run.setup.scheduler is not None and len(rates) <= _LOOKAHEAD and _advanced(run.setup.scheduler):
+    while len(rates) <= _LOOKAHEAD and _advanced(run):
         rates.append(_rate(run.optimizer))
     return tuple(rate for rate in rates if rate is not None)
 
 
-def _advanced(scheduler: Any) -> bool:
-    try:
-        scheduler.step()
-    except Exception:  # ReduceLROnPlateau wants a metric; a schedule may be at its end
+def _advanced(run: Steps) -> bool:
+    """Make the scheduler's next step; whether there was one. What the user's code raises in it is kept: training would meet it.
+
+    A scheduler that wants a metric makes none, and a table may well end before the steps that nnlint looks ahead do.
+    """
+    scheduler = run.setup.scheduler
+    if scheduler is None or run.schedule_error is not None or _wants_more(scheduler.step):
         return False
+    try:
+        with during(
+            f"step {run.scheduled + 1} of the scheduler", "step it as often outside nnlint: it raises there too"
+        ):
+            scheduler.step()
+    except Exception as error:
+        at_its_end = run.scheduled > 0 and isinstance(error, (LookupError, StopIteration, ValueError))
+        if is_raised_by_user(error) and not at_its_end:
+            run.schedule_error = error
+        return False
+    run.scheduled += 1
     return True
+
+
+def _wants_more(step: Callable[..., Any]) -> bool:
+    """Whether a scheduler's step takes anything beside the epoch, which is no longer given."""
+    try:
+        names = inspect.signature(step).parameters
+    except (TypeError, ValueError):
+        return False
+    return any(name not in ("epoch", "args", "kwargs") for name in names)
 
 
 def _rate(optimizer: torch.optim.Optimizer) -> float | None:
@@ -315,6 +348,7 @@ def provide(session: Session) -> StepStats:
             seed=session.plan.seed,
             surrogate=backward.surrogate,
             chance=chance,
+            failed=session.failed,
         )
 
     found: StepStats = session.measure("optimizer steps", run)

@@ -81,7 +81,7 @@ def _large_updates(
 ) -> Finding:
     recovered = steps.non_finite_step is None and steps.losses[-1] < steps.losses[0]
     few = steps.samples < options.min_samples and ratio <= options.overwriting
-    returning = (ratio <= options.fatal_ratio and steps.is_coming_back) or (recovered and few)
+    returning = (ratio <= options.fatal_ratio and (steps.is_coming_back or recovered)) or (recovered and few)
     if steps.non_finite_step is not None:
         outcome = f"the loss becomes NaN or infinite at update {steps.non_finite_step}"
     else:
