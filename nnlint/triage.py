@@ -117,7 +117,8 @@ def _once(findings: Sequence[Raised]) -> tuple[Raised, ...]:
     """The findings, each fault that is repeated over modules as one, where the first of them stood."""
     groups: dict[Hashable, list[Raised]] = defaultdict(list)
     for index, item in enumerate(findings):
-        groups[_fault(item) or index].append(item)
+        fault = _fault(item)
+        groups[index if fault is None else fault].append(item)
     return tuple(part for group in groups.values() for part in _merged(group))
 
 

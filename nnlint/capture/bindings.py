@@ -66,6 +66,15 @@ class Bindings:
                 return self.find(known)
         return None
 
+    def last_of_memory(self, tensor: torch.Tensor) -> fx.Node | None:
+        """The node last bound to the storage of this tensor, whose own tensor may be gone: what holds a storage keeps its identity.
+
+        Only for a tensor that is known to come from a recorded call: a storage made elsewhere may have taken a dead one's place.
+        """
+        key = storage_key(tensor)
+        found = next((entry for entry in reversed(list(self._entries.values())) if entry.storage == key), None)
+        return found.node if found is not None else None
+
     def find(self, tensor: torch.Tensor) -> fx.Node | None:
         """The node whose value the tensor holds now, or None for a tensor of unknown origin."""
         entry = self._entries.get(id(tensor))

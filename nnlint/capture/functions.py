@@ -70,6 +70,8 @@ def _checkpointed(
     before = len(recorder.graph.nodes)
     result = bound(*args, **kwargs)
     inside = list(recorder.graph.nodes)[before:]
+    for _, tensor in tensor_leaves(result):
+        recorder.bind_alias(tensor)
     if not torch.is_grad_enabled():
         return result
     if any(tensor.requires_grad for _, tensor in tensor_leaves(result)):

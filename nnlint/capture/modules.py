@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -125,18 +125,24 @@ class ModuleTracker:
 
 def _held_as(owner: nn.Module, module: nn.Module) -> str | None:
     """How `owner` holds a module that it did not register: `layers[0]`, `blocks['a']`; None where no plain container does."""
-    for name, value in vars(owner).items():
+    for name, children in held_plainly(owner):
+        for key, child in children:
+            if child is module:
+                return f"{name}[{key}]"
+    return None
+
+
+def held_plainly(owner: nn.Module) -> Iterator[tuple[str, list[tuple[str, nn.Module]]]]:
+    """The plain lists, tuples and dicts among the attributes of `owner`, each with its modules by position or key."""
+    for name, value in list(vars(owner).items()):
         if name.startswith("_") or isinstance(value, nn.Module):
             continue
+        items: Iterable[tuple[object, object]] = ()
         if isinstance(value, dict):
-            found = next((repr(key) for key, child in value.items() if child is module), None)
+            items = value.items()
         elif isinstance(value, (list, tuple)):
-            found = next((str(index) for index, child in enumerate(value) if child is module), None)
-        else:
-            found = None
-        if found is not None:
-            return f"{name}[{found}]"
-    return None
+            items = enumerate(value)
+        yield name, [(repr(key), child) for key, child in items if isinstance(child, nn.Module)]
 
 
 def tracked_calls(tracker: ModuleTracker, observer: CallObserver) -> AbstractContextManager[None]:

@@ -35,7 +35,7 @@ from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
 from nnlint.capture.refused_norms import RefusedNorm, refused_norm
-from nnlint.capture.torch_private import custom_function_of, is_transformed, untransformed
+from nnlint.capture.torch_private import custom_function_of, grad_fn_of, is_transformed, untransformed
 from nnlint.frames import call_lines
 from nnlint.tensors import shape_of, tensor_leaves
 
@@ -229,8 +229,8 @@ class Recorder(TorchFunctionMode):
             if id(tensor) not in mutated:
                 # An op may hand its input back unchanged (eval-mode dropout, contiguous): the newest op owns the value.
                 self._bindings.bind(tensor, node, path)
-            if tensor.grad_fn is not None:
-                self._grad_nodes[tensor.grad_fn] = node
+            if (function := grad_fn_of(tensor)) is not None:
+                self._grad_nodes[function] = node
         if outputs:
             self.last = node
             if self._observer is not None and not is_transformed(outputs[0][1]):
@@ -279,6 +279,12 @@ class Recorder(TorchFunctionMode):
         """The node of a tensor that was bound before, or None."""
         return self._bindings.find(tensor)
 
+    def bind_alias(self, tensor: torch.Tensor) -> None:
+        """Say that a tensor that nobody knows holds what was last computed into its memory: no mode sees `as_subclass`."""
+        node = self._bindings.last_of_memory(tensor) if self._bindings.maker(tensor) is None else None
+        if node is not None:
+            self._bindings.bind(tensor, node)
+
     def _state_node(self, tensor: torch.Tensor) -> fx.Node | None:
         state = self._states.get(id(tensor))
         if state is None or state[1] is not tensor:
@@ -313,7 +319,7 @@ class Recorder(TorchFunctionMode):
             yield inner
 
     def _autograd_sources(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
-        waiting, seen = [tensor.grad_fn], set()
+        waiting, seen = [grad_fn_of(tensor)], set()
         while waiting:
             function = waiting.pop()
             if function is None or function in seen:

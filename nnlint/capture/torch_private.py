@@ -198,6 +198,14 @@ def without_subclasses() -> AbstractContextManager[Any]:
     return mode() if mode is not None else nullcontext()
 
 
+def grad_fn_of(tensor: torch.Tensor) -> Any:
+    """The autograd function that made the tensor, not what the code of a subclass says: it may ask an alias of its own."""
+    if type(tensor) in (torch.Tensor, torch.nn.Parameter):
+        return tensor.grad_fn
+    with without_subclasses():
+        return tensor.grad_fn
+
+
 def fake_tensor_mode() -> Any:
     """A mode in which tensors have shapes and no values.
 

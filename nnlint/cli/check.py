@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +34,8 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     With --changed, TARGETS are files that changed (none: those that git tells of), and only the targets of the configuration are
     checked that hang on one of them, directly or through what they import and read.
 
+    Under torchrun every rank checks, so that collectives meet, and rank 0 alone reports.
+
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be checked.
     """
     from nnlint.cli.cached import store_of
@@ -40,6 +45,7 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     require_streams()
     require(options["style"])
     files = [destination(text, options["style"]) for text in options["output"]]
+    options["no_cache"] |= is_rank()  # an answer on one rank would leave the others alone in their collectives
     named, files_changed = split(targets) if options["changed"] else (targets, ())
 
     def begin() -> Run:
@@ -51,6 +57,10 @@ def check(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     if options["watch"]:
         context.exit(_watch(begin, options))
     try:
+        if is_reported_by_rank_0():
+            with _without_a_word():
+                answered(begin(), options)
+            context.exit(0)  # another status would make torchrun end rank 0 before its report
         context.exit(_checked(begin(), options, files))
     except KeyboardInterrupt:
         click.echo("nnlint: interrupted", err=True)
@@ -99,3 +109,22 @@ def _watch(begin: Callable[[], Run], options: Mapping[str, Any]) -> int:
     except KeyboardInterrupt:
         click.echo("nnlint: stopped", err=True)
     return 0
+
+
+def is_reported_by_rank_0() -> bool:
+    """Whether torchrun started this process as a rank other than 0; a lone RANK in the environment may be a leftover."""
+    return is_rank() and os.environ["RANK"] != "0"
+
+
+def is_rank() -> bool:
+    """Whether torchrun started this process as one of several: all of them check, or collectives wait for ever."""
+    from nnlint.observation.ranks import Exchange
+
+    return Exchange.of_environment() is not None and "TORCHELASTIC_RUN_ID" in os.environ
+
+
+@contextlib.contextmanager
+def _without_a_word() -> Iterator[None]:
+    """Keep what nnlint itself would say to standard error; what the target's own process prints there stays."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield

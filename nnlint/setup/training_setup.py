@@ -20,15 +20,26 @@ from nnlint.tensors import describe, is_scalar, move
 
 
 def _unwrapped(optimizer: Any) -> Any:
-    """The optimizer that steps, inside wrappers that keep it in `.optimizer`: Accelerate's, a Noam schedule's.
+    """The optimizer that steps, inside wrappers that keep it in an attribute: Accelerate's, a Noam schedule's.
 
     A wrapper is neither snapshot nor stepped: what it does around the step (a schedule, waiting for accumulation) is no update.
     """
     seen: list[Any] = []
-    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer) and optimizer not in seen:
+    while all(optimizer is not wrapper for wrapper in seen):
         seen.append(optimizer)
-        optimizer = optimizer.optimizer
+        optimizer = _kept_optimizer(optimizer)
     return optimizer
+
+
+def _kept_optimizer(wrapper: Any) -> Any:
+    """The one optimizer that a wrapper keeps; the object itself where it does not clear gradients or step, or keeps several."""
+    if isinstance(getattr(wrapper, "optimizer", None), torch.optim.Optimizer):
+        return wrapper.optimizer
+    acts = any(callable(getattr(wrapper, name, None)) for name in ("step", "zero_grad"))
+    if isinstance(wrapper, (torch.optim.Optimizer, nn.Module)) or not acts:
+        return wrapper
+    kept = [value for value in getattr(wrapper, "__dict__", {}).values() if isinstance(value, torch.optim.Optimizer)]
+    return kept[0] if len(kept) == 1 else wrapper
 
 
 def _parts(given: Any) -> list[Any] | None:

@@ -96,7 +96,9 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     # the architecture
     "ARC001": NOT_TRAINED,  # unused-layer
     "ARC002": ("ARC001", "ARC005", "GRD003"),  # discarded-result
-    "ARC003": ("ARC020", "LOS020", "OPT001", "OPT002", "TRN001"),  # unregistered-layer
+    "ARC003": (  # unregistered-layer: eval() does not reach its norms and dropouts either
+        "ARC008", "ARC012", "ARC020", "LOS020", "OPT001", "OPT002", "SIG007", "SIG010", "TRN001",
+    ),
     "ARC004": ("ARC008", "ARC012", "ARC020", "LOS020", "OPT001", "SIG007", "TRN001"),  # layer-created-in-forward
     "ARC006": SQUASHED,  # repeated-activation
     "ARC007": ("ARC010", "GRD003", "LOS020", "OPT004", "TRN001"),  # gradient-cut

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from nnlint.capture.modules import held_plainly
 from nnlint.capture.torch_private import patched_module_init
 from nnlint.finding import Location
 from nnlint.frames import construction_line
@@ -64,10 +65,10 @@ class ConstructionSites:
         """Module path -> construction line, for every module of `model` for which one is known.
 
         A module that no constructor made (a deep copy, as in `nn.TransformerEncoder`) takes the line of the module
-        that holds it.
+        that holds it. Modules in plain containers are there as a recorded run calls them: `layers[0]`.
         """
         places: dict[str, Location] = {}
-        for path, module in model.named_modules():
+        for path, module in (*model.named_modules(), *_unlisted(model)):
             site = self.of(module)
             parent = path.rpartition(".")[0]
             if site is None and path:
@@ -75,3 +76,14 @@ class ConstructionSites:
             if site is not None:
                 places[path] = site
         return places
+
+
+def _unlisted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules, and what is inside them, that hang in a plain list, tuple or dict of a module of the model."""
+    known = {id(module) for module in model.modules()}
+    for path, owner in model.named_modules():
+        for name, children in held_plainly(owner):
+            for key, child in children:
+                if id(child) not in known:
+                    held = f"{path}.{name}[{key}]" if path else f"{name}[{key}]"
+                    yield from ((f"{held}.{inner}" if inner else held, part) for inner, part in child.named_modules())

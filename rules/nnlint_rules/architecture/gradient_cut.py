@@ -13,11 +13,16 @@ from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._gradient_flow import GradientFlow
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Op
+    from nnlint import Declared, Graph, Op, Parameters
+
+
+_WEIGHTS = ("weight", "recurrent", "embedding")
+#: Numbers in the smallest tensor whose values tell whether they were just drawn.
+_TELLING = 1024
 
 
 @rule("ARC007", "gradient-cut", level="error", since="0.1")
-def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
+def check(graph: Graph, declared: Declared, parameters: Parameters | None) -> Iterator[Finding]:
     """Trainable parameters whose value reaches the loss and whose gradient is cut off on the way.
 
     ## What it does
@@ -26,7 +31,8 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
     the finding names that operation. Cuts that are meant are left alone: targets of the loss, straight-through estimators
     (`x + (q - x).detach()`), teachers run without gradient, and what is declared frozen. A whole submodule run under
     `no_grad` whose output feeds trainable layers is a warning: frozen perhaps, but its parameters still say trainable. Cuts
-    inside a model library are an info: its design, which its user should know of.
+    inside a model library are an info: its design, which its user should know of; so is a detach after weights that were trained
+    before (pretrained embeddings).
 
     ## Why is this bad?
     Everything before the cut keeps its initial random values, while the loss may still fall by what the layers after it can do.
@@ -58,7 +64,7 @@ def check(graph: Graph, declared: Declared) -> Iterator[Finding]:
                 first = next((op for op in groups if _is_no_grad(op) and _is_no_grad(cut)), cut)
                 groups[first].append(parameter.name)
     for cut, names in groups.items():
-        level = _level(cut, flow, graph)
+        level = Level.INFO if _is_loaded(cut, names, parameters) else _level(cut, flow, graph)
         yield replace(_finding(cut, names, flow), level=level)
 
 
@@ -85,6 +91,14 @@ def _level(cut: Op, flow: GradientFlow, graph: Graph) -> Level | None:
     if graph.facts.is_of_library(cut.call_location or cut.construction):
         return Level.INFO  # the library's design, which its user can only know of
     return Level.WARNING if flow.is_doubtful(cut) else None
+
+
+def _is_loaded(cut: Op, names: list[str], parameters: Parameters | None) -> bool:
+    """Whether a detach keeps weights as they are that no initialization made: they came from a checkpoint or a table of vectors."""
+    if parameters is None or not cut.is_kind("detach"):
+        return False
+    weights = [view for view in parameters.of_kind(*_WEIGHTS) if view.name in names and view.numel >= _TELLING]
+    return bool(weights) and all(view.init is None for view in weights)
 
 
 def _is_no_grad(op: Op) -> bool:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from nnlint import Graph, Op
 
 
+#: What ends the walk from a softmax to the scores that it takes.
+_COMPUTED = ("linear-map", "recurrent", "attention", "embedding", "norm", "dropout", "input", "activation")
+
+
 @rule("ARC019", "hidden-softmax", level="warning", since="0.1")
 def check(graph: Graph) -> Iterator[Finding]:
     """Softmax used as the activation between two learnable layers.
@@ -19,7 +23,8 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Reports a softmax whose output goes, through value-preserving operations, into a linear or convolution layer, and behind
     which no other use of it stands. Attention weights, gates and mixture weights are multiplied into values, not fed to a layer;
-    Gumbel-softmax samples, means of a distribution over fixed values, and probabilities that the model also returns are left alone.
+    samples of categories (`F.gumbel_softmax`, or noise added to the scores), means of a distribution over fixed values, and
+    probabilities that the model also returns are left alone.
 
     ## Why is this bad?
     The units of a softmax compete: their sum is one, so the signal shrinks with the width (each is about 1/n, differing between
@@ -37,7 +42,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     - Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.3: softmax units for output distributions
     """
     for op in graph.calls("softmax", "log-softmax"):
-        if op.in_loss or op.is_kind("gumbel") or not op.requires_grad or op in graph.outputs:
+        if op.in_loss or op.is_kind("gumbel") or not op.requires_grad or op in graph.outputs or _is_sample(op):
             continue
         layers = graph.consumers(op, through=VALUE_PRESERVING)
         if layers and all(_is_layer_of(layer, op, graph) for layer in layers) and _has_layer_before(op, graph):
@@ -49,6 +54,19 @@ def check(graph: Graph) -> Iterator[Finding]:
                 fix="ReLU or GELU between layers; softmax only for probabilities and attention weights",
                 modules=tuple(layer.module_path for layer in layers if layer.module_path),
             )
+
+
+def _is_sample(op: Op) -> bool:
+    """Whether noise is added to the scores: the softmax stands for a draw among categories."""
+    waiting, seen = list(op.activations), set()
+    while waiting:
+        source = waiting.pop()
+        if source.is_kind("random"):
+            return True
+        if source not in seen and not source.is_kind(*_COMPUTED):
+            waiting.extend(source.activations)
+        seen.add(source)
+    return False
 
 
 def _is_layer_of(layer: Op, op: Op, graph: Graph) -> bool:

@@ -42,7 +42,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     smaller than both ends), linear bottlenecks (a 1 x 1 projection with batch norm before the next block), grouped and
     depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something nonlinear reads too, residual
     sums, queries and keys, a score convolution that a transposed one spreads, and norms over features (LayerNorm), which are
-    nonlinear.
+    nonlinear. A dense layer whose outputs become the map of a convolution (the start of a decoder) is an info.
 
     ## Why is this bad?
     Two matrices multiply to one: the second layer costs parameters and time and adds nothing that the model can express.
@@ -157,6 +157,12 @@ def _widths(op: Op) -> Widths | None:
     return Widths(shape[1] * area, shape[0], kernel, grouped=grouped)
 
 
+def _makes_a_map(chain: list[Op]) -> bool:
+    """Whether a dense layer makes the map that a convolution spreads, as decoders start: one dense layer for both would be larger."""
+    first, second = _widths(chain[0]), _widths(chain[1])
+    return len(chain) == 2 and first is not None and second is not None and not first.kernel and bool(second.kernel)
+
+
 def _finding(chain: list[Op], graph: Graph, *, several: bool) -> Finding:
     first, last = chain[0], chain[-1]
     before, widths = _widths(first), [found for op in chain[1:] if (found := _widths(op)) is not None]
@@ -179,6 +185,6 @@ def _finding(chain: list[Op], graph: Graph, *, several: bool) -> Finding:
             "layers": len(chain),
         },
         fix=f"put an activation (ReLU, GELU, SiLU) after {first.label}, or keep one of the layers",
-        level=Level.INFO if graph.facts.library else None,
+        level=Level.INFO if graph.facts.library or _makes_a_map(chain) else None,
         modules=tuple(op.module_path for op in (*chain[:-1], last)),
     )

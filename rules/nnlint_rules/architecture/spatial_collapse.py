@@ -34,7 +34,8 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
     ## What it does
     Computes for every convolution which weights of its kernel ever meet the input and not only its padding, for the input given,
     and reports the layers where more than half of them never do. It is an info where these weights are less than 5 % of the
-    model's (the depthwise kernels of a net of 1 x 1 convolutions) and for convolutions over sequences, whose length varies.
+    model's (the depthwise kernels of a net of 1 x 1 convolutions) and for convolutions over sequences, whose length varies,
+    and where a single output reads the whole map, as at the bottom of a U-Net.
     Adaptive and global pooling are no such layers.
 
     ## Why is this bad?
@@ -66,6 +67,11 @@ def _dead_share(window: Window) -> float:
     return 1.0 - live / math.prod(window.kernel)
 
 
+def _reads_the_whole_map(window: Window) -> bool:
+    """Whether one output is made of all positions there are: the last step down of an encoder, where nothing collapsed before."""
+    return math.prod(window.outputs) == 1 and min(window.inputs) > 1
+
+
 def _lost_share(found: list[tuple[Op, Window, float]], graph: Graph) -> float:
     """Share of all weights of linear layers and convolutions that only meet padding."""
     weights = {op.parameters: _numel(op) for op in graph.calls("linear-map") if op.parameters}
@@ -85,6 +91,7 @@ def _finding(found: list[tuple[Op, Window, float]], graph: Graph, options: Spati
     lost = _lost_share(found, graph)
     # A sequence is as long as the batch has it: a wide kernel on a short one is no fault of the net.
     weak = graph.facts.inputs_assumed or len(window.kernel) == 1 or lost < options.share
+    weak = weak or all(_reads_the_whole_map(other) for _, other, _ in found)
     return Finding(
         at=op,
         message=f"{op.label} has a kernel of {kernel} on a map of {size}: {dead:.0%} of its weights only meet padding "

@@ -42,7 +42,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     for module, op in used:
         groups.setdefault(module.module_path.partition("[")[0], []).append((module, op))
     for holder, members in groups.items():
-        yield _modules_finding(holder, members)
+        yield _modules_finding(holder, members, graph)
     covered = [module.module_path for module, _ in used]
     for op in graph.ops:
         if _is_trainable_stranger(op) and not any(
@@ -68,7 +68,7 @@ def _is_trainable_stranger(op: Op) -> bool:
     return op.requires_grad and any(user.requires_grad and not user.in_loss for user in op.users)
 
 
-def _modules_finding(holder: str, members: list[tuple[UnregisteredModule, Op]]) -> Finding:
+def _modules_finding(holder: str, members: list[tuple[UnregisteredModule, Op]], graph: Graph) -> Finding:
     module, op = members[0]
     count = sum(member.trainable for member, _ in members)
     kinds = sorted({member.type_name for member, _ in members})
@@ -81,7 +81,7 @@ def _modules_finding(holder: str, members: list[tuple[UnregisteredModule, Op]]) 
             "assign the module to an attribute of the model in __init__",
         )
     return Finding(
-        at=Place(module.module_path, op.location),
+        at=Place(module.module_path, graph.constructions.get(module.module_path, op.location)),
         message=f"{len(members)} {'layer' if len(members) == 1 else 'layers'} ({', '.join(kinds)}, {count} parameters) in {name} "
         f"{'is' if len(members) == 1 else 'are'} used by the forward but not registered: parameters() misses "
         f"{'it' if len(members) == 1 else 'them'}, so an optimizer never trains {'it' if len(members) == 1 else 'them'}",

@@ -93,7 +93,7 @@ def _columns(route: Route, batch: Batch, options: ConstantFeature) -> Iterator[F
     view = route.tensor
     if view.samples < options.samples or len(view.shape) < 2 or not view.finite or view.constant:
         return
-    values = _features_last(view.tensor)
+    values = _features_last(view.tensor, channels=all(op.is_kind("conv") for op in route.first))
     low, high = values.amin(0), values.amax(0)
     constant = low == high
     flags = constant & ((low == 0) | (low == 1))
@@ -118,6 +118,7 @@ def _columns(route: Route, batch: Batch, options: ConstantFeature) -> Iterator[F
     )
 
 
-def _features_last(tensor: Tensor) -> Tensor:
-    """One row for each sample and position, one column for each feature: (N, F), (N, T, F) or (N, C, H, W)."""
-    return tensor.flatten(0, -2) if tensor.dim() < 4 else tensor.movedim(1, -1).flatten(0, -2)
+def _features_last(tensor: Tensor, *, channels: bool) -> Tensor:
+    """One row for each sample and position, one column for each feature: (N, F), (N, T, F), (N, C, T) or (N, C, H, W)."""
+    first = tensor.dim() > 3 or (tensor.dim() == 3 and channels)
+    return tensor.movedim(1, -1).flatten(0, -2) if first else tensor.flatten(0, -2)

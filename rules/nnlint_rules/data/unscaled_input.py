@@ -36,7 +36,8 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
     ## What it does
     Reports input tensors whose mean is more than 10 standard deviations from zero, whose standard deviation is above 20 or
     below 0.01, and images whose values run from 0 to 255. Inputs in [0, 1], standardized inputs and log-mel spectrograms are fine.
-    Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer) are not judged.
+    Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer, an instance norm right
+    after it, as in style transfer) are not judged.
 
     ## Why is this bad?
     Initializations assume inputs of scale 1. With inputs of 0..255 the first pre-activations are a hundred times too large:
@@ -59,6 +60,8 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
         if not tensor.is_floating or len(tensor.shape) < 2 or not route.feeds_layers or tensor.constant:
             continue
         fault = _raw_pixels(route) or _fault(tensor, options)
+        if _is_normalized(route, graph) and tensor.std > options.tiny_std:
+            continue
         if fault is None:
             continue
         reason, fix = fault
@@ -79,6 +82,14 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
             fix=fix,
             modules=tuple(dict.fromkeys(op.module_path for op in route.layers)),
         )
+
+
+def _is_normalized(route: Route, graph: Graph) -> bool:
+    """Whether each sample's scale and offset are taken away right after the first layer."""
+    return all(
+        bool(after := graph.consumers(layer)) and all(op.is_kind("instance-norm") for op in after)
+        for layer in route.layers
+    )
 
 
 def _raw_pixels(route: Route) -> tuple[str, str] | None:

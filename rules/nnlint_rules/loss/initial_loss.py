@@ -42,7 +42,8 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     each other (prototypes, pairs of views): random features keep what is near near. Trained weights are not judged, nor
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
     unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
-    what a model library built: weights are usually loaded over it.
+    what a model library built: weights are usually loaded over it. A head with a standard initialization (Kaiming, Xavier) is an info up
+    to 3 nats: a few updates calm it.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -61,6 +62,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     """
     losses.require_result()
     parameters.require_fresh()
+    standard = _of_standard_families(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
     for call in losses:
@@ -69,18 +71,30 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
             continue
         layer = last_layer(losses.graph, call.prediction)
         judged = _too_high(call, layer, reading, options)
+        if judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters):
+            judged = judged[0], replace(judged[1], level=Level.INFO)
         if judged is None and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
             judged = _too_low(call, layer, reading, options)
         scale = input_scale(batch, losses.graph, call.prediction)
-        if judged is not None and (
-            initialized_by_library(layer, losses.graph)
-            or (scale > 1.0 and _is_calm(rescaled(call, scale), layer, options, trusted=trusted))
+        if (
+            judged is not None
+            and judged[1].level is not Level.INFO
+            and (
+                initialized_by_library(layer, losses.graph)
+                or (scale > 1.0 and _is_calm(rescaled(call, scale), layer, options, trusted=trusted))
+            )
         ):
             judged = judged[0], replace(judged[1], level=Level.WARNING)
         # The same head often has a loss at every scale or position: the worst stands for all.
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
+
+
+def _of_standard_families(parameters: Parameters) -> set[str]:
+    """Weights that start as every layer of many nets does: of a head a common choice, whose logits a few updates calm."""
+    views = parameters.of_kind("weight")
+    return {view.name for view in views if view.init is not None and view.init.name.startswith(("kaiming", "xavier"))}
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:

@@ -24,6 +24,8 @@ _REASONS = {
     "softsign": (Level.WARNING, "logits are held in [-1, 1], so the loss cannot become small"),
     "leaky": (Level.INFO, "negative logits are shrunk; the loss expects them as they are"),
 }
+#: Bounded below alone, with a gradient everywhere: a softmax, which compares logits, loses nothing.
+_NEVER_DEAD = ("elu", "selu")
 
 
 @rule("LOS017", "rectified-logits", level="error", since="0.1")
@@ -33,7 +35,8 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     ## What it does
     Follows what cross-entropy, `log_softmax` and binary losses on logits are given back through operations that keep its
     values and reports an activation found there: ReLU-like and GELU-like as an error, tanh-like and ELU-like as a warning,
-    leaky ones as info. Global pooling between the activation and the loss (SqueezeNet) makes it info.
+    leaky ones as info. Global pooling between the activation and the loss (SqueezeNet) makes it info, and so does a softmax
+    after an ELU: only differences of logits count there, and no unit dies.
 
     ## Why is this bad?
     Logits are compared with each other and may have any sign. A ReLU makes 0 of every negative one: a class that is ruled
@@ -50,6 +53,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss` expects logits, which need not be positive or sum to 1
     """
     seen: set[int] = set()
+    compared = {sink.op.index for sink in softmax_sinks(losses)}
     for sink in (*softmax_sinks(losses), *sigmoid_sinks(losses)):
         head, pooled = _activation(losses.graph, sink.value)
         kind = next((kind for kind in _REASONS if head.is_kind(kind)), None)
@@ -59,7 +63,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         level, reason = _REASONS[kind]
         yield Finding(
             at=head,
-            level=Level.INFO if pooled else level,
+            level=Level.INFO if pooled or (sink.op.index in compared and kind in _NEVER_DEAD) else level,
             message=f"{head.label} stands between the last layer and {sink.label}: {reason}",
             evidence={"activation": head.name, "loss": sink.label, "pooled": pooled},
             fix=f"remove the {head.name} after the last layer: the loss expects raw logits",

@@ -10,10 +10,12 @@ from nnlint import Finding, Level, rule
 from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LossCalls, LossResponse, Op, Optimizer
+    from nnlint import Declared, Graph, LossCalls, LossResponse, Op, Optimizer
 
 #: A learning rate for a loss that is averaged, with plain gradient descent.
 _USUAL_RATE = 0.5
+#: Optimizers that divide a gradient by its size.
+_ADAPTIVE = ("adam", "rmsprop", "adagrad", "adafactor", "lion", "rprop")
 #: Ops before the loss among which a division is looked for.
 _BEFORE = 6
 _DIVIDING = ("div", "mean")
@@ -21,14 +23,17 @@ _WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
 
 
 @rule("LOS021", "sum-reduction", level="warning", since="0.1")
-def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer | None) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, response: LossResponse | None, optimizer: Optimizer | None, declared: Declared
+) -> Iterator[Finding]:
     """Loss summed, not averaged, over the batch.
 
     ## What it does
     Reports a loss function called with `reduction="sum"`, or a `.sum()` over losses of the single samples, that reaches the
     final loss without being divided; and every other loss that is for the whole batch what it is for its halves together. Sums
     that belong to a sum of several terms (an evidence lower bound), and those under a learning rate that is divided by the number
-    of samples, are info.
+    of samples, are info. So are sums under Adam that no loss function makes (policy gradients, pairs of a ranking): the size of the
+    gradient cancels there, unless it is clipped; and those of tables of embeddings alone, where a row adds up its own samples.
 
     ## Why is this bad?
     The loss and every gradient grow with the batch size: a learning rate tuned for one batch size is wrong for another, the
@@ -58,7 +63,7 @@ def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer
         found = True
         yield Finding(
             at=op,
-            level=Level.INFO if meant or _is_scaled(optimizer, samples) else None,
+            level=Level.INFO if meant or _is_scaled(optimizer, samples) or _is_of_tables(graph) else None,
             message=f"{label} adds up the losses of {samples} samples: loss and gradients grow with the batch size",
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',
@@ -67,9 +72,10 @@ def check(losses: LossCalls, response: LossResponse | None, optimizer: Optimizer
 
     measured = response is not None and response.reduction == "sum" and not (graph.facts.library or _is_divided(graph, end))
     if not found and measured and response is not None and samples > 1:
+        meant = _is_bound(end, samples) or (_is_adaptive(optimizer) and declared.grad_clip is None)
         yield Finding(
             at=response,
-            level=Level.INFO if _is_bound(end, samples) or _is_scaled(optimizer, samples) else None,
+            level=Level.INFO if meant or _is_scaled(optimizer, samples) or _is_of_tables(graph) else None,
             message=f"the loss of the batch is the sum of the losses of its halves ({response.whole:.4g} and {response.half:.4g}): "
             f"loss and gradients grow with the {samples} samples",
             evidence={"samples": samples, "value": response.whole, "halves": response.half},
@@ -104,6 +110,17 @@ def _is_scaled(optimizer: Optimizer | None, samples: int) -> bool:
     if optimizer is None or not optimizer.learning_rates or "adam" in optimizer.label.lower():
         return False
     return max(optimizer.learning_rates) * samples <= _USUAL_RATE
+
+
+def _is_adaptive(optimizer: Optimizer | None) -> bool:
+    """Whether an update is as large for a gradient of any size."""
+    return optimizer is not None and any(name in optimizer.label.lower() for name in _ADAPTIVE)
+
+
+def _is_of_tables(graph: Graph) -> bool:
+    """Whether every trained parameter is a table that samples look rows up in: a row's gradient is the sum over its own samples."""
+    readers = [op for op in graph.ops if op.parameters and op.requires_grad]
+    return bool(readers) and all(op.is_kind("embedding") for op in readers)
 
 
 def _summed_calls(losses: LossCalls) -> Iterator[tuple[Op, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, rule
+from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.normalization._layers import (
     drop_probability,
@@ -35,7 +35,7 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
     Looks upstream of every batch norm for dropout with no other normalization between, runs the same forward once
     without dropout, and compares the variance of the norm's input. Reports a ratio above 1.5. Dropout after the last
     batch norm, dropout with p up to 0.1, and LayerNorm or GroupNorm (which normalize each sample by itself) are no
-    reason for a report.
+    reason for a report; a network inside the loss (the critic of a generator) is an info.
 
     ## Why is this bad?
     Inverted dropout with keep probability q keeps the mean and raises the variance to 1/q + (1/q - 1) mean^2/var
@@ -70,11 +70,13 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
     sources = sorted({op for _, _, above in shifted for op in above}, key=lambda op: op.index)
     norms = [found[1] for found in shifted]
     others = "" if len(norms) == 1 else f" ({len(norms)} batch norms are affected)"
+    # The critic of a generator is trained elsewhere: its own check judges it.
+    elsewhere = all(op.in_loss for op in norms)
     yield Finding(
         at=norm,
         message=f"the variance of its input is {ratio:.2f}x as large in training as in evaluation "
         f"(limit {options.ratio:g}), because of the dropout above it ({listed(op.label for op in sources)}); "
-        f"the running variance will not fit evaluation{others}",
+        f"the running variance will not fit evaluation{others}" + ("; it belongs to a network of the loss" if elsewhere else ""),
         evidence={
             "variance_ratio": ratio,
             "limit": options.ratio,
@@ -85,6 +87,7 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
         fix="move the dropout after the last batch norm (before the final linear layer), "
         "or use GroupNorm or LayerNorm instead",
         modules=paths([*norms, *sources]),
+        level=Level.INFO if elsewhere else None,
     )
 
 
