@@ -21,6 +21,7 @@ _RULES: Mapping[str, Callable[[Call], OpAxes]] = {
 #: Convolutions and their like by the number of places: what they take for samples stands first.
 _PLACES = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
 _MOVED = ("view", "identity", "cast")
+_SLICED = frozenset({"getitem", "narrow", "slice"})
 _PADDED = frozenset({"pad", "constant_pad_nd", "cat", "concat"})
 
 
@@ -115,9 +116,9 @@ class AxisFlow:
         return self._graph.of(node)
 
     def is_padded(self, op: Op) -> bool:
-        """Whether the value was made longer, and only moved about since: views of such values shift rows on purpose."""
+        """Whether the value was made longer, and only moved about or cut since: views of such values shift rows on purpose."""
         current = op.input
-        while current is not None and current.is_kind(*_MOVED):
+        while current is not None and (current.is_kind(*_MOVED) or current.name in _SLICED):
             current = current.input
         if current is None or current.name not in _PADDED:
             return False
