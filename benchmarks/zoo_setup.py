@@ -153,7 +153,19 @@ def _token_labels(model: nn.Module, key: str, ids: torch.Tensor) -> torch.Tensor
     if key == "decoder_input_ids":
         return ids.roll(-1, -1)
     causal = any(getattr(module, "is_causal", False) is True for module in model.modules())
-    return ids.clone() if causal else ids.roll(1, 0)
+    if not causal:
+        return ids.roll(1, 0)
+    return ids.clone() if _shifts_labels(model, key, ids) else ids.roll(-1, -1)
+
+
+def _shifts_labels(model: nn.Module, key: str, ids: torch.Tensor) -> bool:
+    """Whether the model's own loss compares output t with label t + 1; it does not where the plain loss gives the same number."""
+    try:
+        output = _forward(model, (), {key: ids, "labels": ids})
+        plain = nn.functional.cross_entropy(output.logits.flatten(0, 1), ids.flatten())
+        return not torch.allclose(output.loss, plain)
+    except Exception:
+        return True  # what the next call with labels says is that of this one
 
 
 def _speech_labels(config: Any, tokens: torch.Tensor) -> dict[str, torch.Tensor]:

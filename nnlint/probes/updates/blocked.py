@@ -127,6 +127,13 @@ class _Watch:
         low, high = map(float, self.ranges[op.node])
         return high - low <= _CONSTANT * max(abs(low), abs(high))
 
+    def has_zeros_and_others(self, op: Op) -> bool:
+        """Whether an op made a mask: its values begin or end at zero, and are not all zero; or it wrote to one in place."""
+        if op.node not in self.ranges:
+            return bool(op.node.meta.get("in_place"))
+        low, high = map(float, self.ranges[op.node])
+        return low < high and 0.0 in (low, high)
+
 
 def _traced(session: Session, suspects: dict[str, bool]) -> BlockedGradients:
     watch = _Watch()
@@ -150,18 +157,24 @@ def _ends(name: str, graph: Graph, watch: _Watch, floor: float) -> Iterator[Grad
         for op in source.users:
             if watch.norm(op) > floor or op is graph.loss:
                 constant = watch.is_constant(op) and not watch.is_constant(source)
-                yield GradientEnd(op, source, constant, _is_fixed_zero(op, source, graph))
+                yield GradientEnd(op, source, constant, _is_fixed_zero(op, source, graph, watch))
             elif op not in seen and op.requires_grad:
                 seen.add(op)
                 waiting.append(op)
 
 
-def _is_fixed_zero(op: Op, source: Op, graph: Graph) -> bool:
-    """Whether the other factor of a product is no matter of the data: a number, a buffer, a tensor of zeros."""
+def _is_fixed_zero(op: Op, source: Op, graph: Graph, watch: _Watch) -> bool:
+    """Whether the other factor of a product is no matter of the data: a number, a buffer, a tensor of zeros.
+
+    A mask, zero at some places only, chooses among them: that the loss reads those alone is not the product's doing.
+    """
     if not op.is_kind("mul", "div", "linear-map", "matmul"):
         return False
     given = frozenset(graph.inputs)
-    return not any(_depends(other, given) for other in op.inputs if other is not source)
+    others = [other for other in op.inputs if other is not source]
+    if op.is_kind("mul") and any(watch.has_zeros_and_others(other) for other in others):
+        return False
+    return not any(_depends(other, given) for other in others)
 
 
 def _depends(op: Op, given: frozenset[Op]) -> bool:

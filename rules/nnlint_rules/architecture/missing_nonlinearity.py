@@ -38,8 +38,8 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Reports a linear map whose output goes into other linear maps alone, into one or into several (an embedding of the time that
     every block projects), through operations that are linear themselves (views, dropout, average pooling, batch norm, a scale or
-    shift by a parameter). Left alone: a factorisation (the width between is
-    smaller than both ends), linear bottlenecks (a 1 x 1 projection with batch norm before the next block), grouped and
+    shift by a parameter). Left alone: a factorisation (the width between is smaller than both ends), linear bottlenecks (a 1 x 1
+    projection with batch norm before the next block), fixed transforms (cosines, mel filters, frozen layers), grouped and
     depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something nonlinear reads too, residual
     sums, queries and keys, a score convolution that a transposed one spreads, and norms over features (LayerNorm), which are
     nonlinear. A dense layer whose outputs become the map of a convolution (the start of a decoder) is an info.
@@ -78,32 +78,44 @@ def check(graph: Graph) -> Iterator[Finding]:
 def _after(first: Op, graph: Graph) -> tuple[Op, ...]:
     """The linear maps that `first` composes with, where its value goes nowhere else; empty where it is needed."""
     before = _widths(first)
-    if before is None or first.in_loss:
+    if before is None or first.in_loss or not _is_trained(first):
         return ()
+    seconds, normed = _readers(first, graph)
+    if normed and before.kernel and math.prod(before.kernel) == 1:
+        return ()  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
+    widths = [found for second in seconds if (found := _widths(second)) is not None]
+    if len(widths) < len(seconds) or not all(map(_is_trained, seconds)):
+        return ()
+    if len(seconds) > 1 and any(_is_compared(second, graph) for second in seconds):
+        return ()
+    return seconds if widths and _is_redundant(before, widths) else ()
+
+
+def _readers(first: Op, graph: Graph) -> tuple[tuple[Op, ...], bool]:
+    """The linear maps that read the value, and whether a batch norm stands between; none where anything else reads it too."""
     seconds: list[Op] = []
     waiting, normed = [first], False
     while waiting:
         op = waiting.pop()
         if op in graph.outputs or not op.users:
-            return ()
+            return (), False
         for user in op.users:
             if user.in_loss or _data(user) is not op:
-                return ()
+                return (), False
             if user.is_kind("linear-map"):
                 seconds.append(user)
             elif user.is_kind(*_LINEAR) or (user.is_kind(*_SCALED) and _is_scale(user)):
                 normed = normed or user.is_kind("batch-norm")
                 waiting.append(user)
             else:
-                return ()
-    if normed and before.kernel and math.prod(before.kernel) == 1:
-        return ()  # a linear bottleneck: 1 x 1 projection and batch norm, then the next block
-    seconds = sorted(dict.fromkeys(seconds), key=lambda op: op.index)
-    widths = [found for second in seconds if (found := _widths(second)) is not None]
-    several = len(seconds) > 1
-    if len(widths) < len(seconds) or (several and any(_is_compared(second, graph) for second in seconds)):
-        return ()
-    return tuple(seconds) if _is_redundant(before, widths) else ()
+                return (), False
+    return tuple(sorted(dict.fromkeys(seconds), key=lambda op: op.index)), normed
+
+
+def _is_trained(op: Op) -> bool:
+    """Whether the matrix is learned: a fixed transform (cosines, mel filters, a frozen projection) is no second layer."""
+    given = op.activations[0] if op.activations else None
+    return any(source.requires_grad for source in op.inputs if source is not given)
 
 
 def _is_compared(op: Op, graph: Graph) -> bool:

@@ -67,6 +67,44 @@ class Attention(nn.Module):
         return self.out(scores.softmax(-1) @ self.v(x))
 
 
+class Fixed(nn.Module):
+    """Transforms that are computed once and kept as buffers."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        for place, size in enumerate(sizes):
+            self.register_buffer(f"transform{place}", torch.randn(*size))
+
+    def forward(self, x):
+        for transform in self.buffers():
+            x = F.linear(x, transform)
+        return x
+
+
+def frozen(layer):
+    return layer.requires_grad_(requires_grad=False)
+
+
+#: A matrix that nobody learns is a change of basis, and no layer too many.
+FIXED = {
+    "cosines along both sides": (
+        Net(lambda net, x: net.head(net.dct(net.dct(x).transpose(1, 2)).flatten(1)), dct=Fixed((8, 8)), head=nn.Linear(64, 3)),
+        torch.randn(4, 8, 8),
+    ),
+    "mel filters": (nn.Sequential(Fixed((20, 8)), nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 3)), None),
+    "random projection": (nn.Sequential(Fixed((64, 8)), nn.Linear(64, 3)), None),
+    "probe of a frozen projection": (nn.Sequential(nn.Linear(8, 32), nn.ReLU(), frozen(nn.Linear(32, 32)), nn.Linear(32, 3)), None),
+    "whitening": (Net(lambda net, x: net.body(x @ net.matrix), matrix=torch.randn(8, 8), body=nn.Linear(8, 3)), None),
+    "codes of a frozen head": (nn.Sequential(nn.Linear(8, 16), frozen(nn.Linear(16, 16)), nn.Softmax(-1)), None),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_fixed_transforms(case):
+    model, inputs = FIXED[case]
+    assert not findings("ARC005", model, inputs)
+
+
 DESIGNS = {
     "activation": (nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)), None),
     "low rank": (nn.Sequential(nn.Linear(8, 2, bias=False), nn.Linear(2, 8)), None),

@@ -97,8 +97,8 @@ def scalar_gate(net, x):
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)), torch.randn(16, 3, 8, 8), F.cross_entropy),
     ],
     ids=[
-        "wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "many classes", "a hundred classes", "fifty classes", "faces", "residual", "scalar gate",
-        "squeeze-excite", "channels",
+        "wide", "classes - 1", "as wide as before", "regression", "autoencoder", "vocabulary", "many classes",
+        "a hundred classes", "fifty classes", "faces", "residual", "scalar gate", "squeeze-excite", "channels",
     ],
 )  # fmt: skip
 def test_widths_that_are_meant(model, inputs, loss):
