@@ -10,7 +10,7 @@ from torch.nn import functional as F
 # -------------------------------------------------------------------- ARC029
 
 
-def build_mae_heads_by_view():  # expect: ARC029
+def build_mae_heads_by_view():  # expect: ARC029 error
     class MultiHead(nn.Module):
         def __init__(self, dim, heads):
             super().__init__()
@@ -73,7 +73,7 @@ def build_mae_heads_by_view():  # expect: ARC029
     return setup(MAE(), x, x, loss)
 
 
-def build_vit_patches_by_reshape():  # expect: ARC029
+def build_vit_patches_by_reshape():  # expect: ARC029 error
     class ViT(nn.Module):
         def __init__(self, size=32, patch=8, dim=32):
             super().__init__()
@@ -95,7 +95,7 @@ def build_vit_patches_by_reshape():  # expect: ARC029
     return classifier(ViT(), images())
 
 
-def build_tcn_on_viewed_series():  # expect: ARC029
+def build_tcn_on_viewed_series():  # expect: ARC029 error
     class TCN(nn.Module):
         def __init__(self, n_features=6, steps=24, horizon=3):
             super().__init__()
@@ -113,7 +113,7 @@ def build_tcn_on_viewed_series():  # expect: ARC029
     return setup(TCN(), x, x[:, -3:, 0] * 0.9 + 0.1 * torch.randn(64, 3), nn.MSELoss())
 
 
-def build_bilstm_hidden_viewed():  # expect: ARC029
+def build_bilstm_hidden_viewed():  # expect: ARC029 error
     class SentimentLSTM(nn.Module):
         def __init__(self, vocab=100, emb=16, hid=24):
             super().__init__()
@@ -130,7 +130,7 @@ def build_bilstm_hidden_viewed():  # expect: ARC029
     return classifier(SentimentLSTM(), tokens())
 
 
-def build_seq2seq_outputs_viewed_as_batch_first():  # expect: ARC029
+def build_seq2seq_outputs_viewed_as_batch_first():  # expect: ARC029 error
     class Seq2Seq(nn.Module):
         def __init__(self, v=30, h=32):
             super().__init__()
@@ -172,7 +172,7 @@ def build_cross_entropy_of_viewed_logits():  # expect: ARC029
     return setup(Tagger(), ids, ids % 7, criterion)
 
 
-def build_attention_merged_without_transpose():  # expect: ARC029
+def build_attention_merged_without_transpose():  # expect: ARC029 error
     class SelfAttention(nn.Module):
         def __init__(self, embed_size, heads):
             super().__init__()
@@ -208,7 +208,7 @@ def build_attention_merged_without_transpose():  # expect: ARC029
     return classifier(Enc(), tokens())
 
 
-def build_stgcn_nodes_and_time_by_view():  # expect: ARC029
+def build_stgcn_nodes_and_time_by_view():  # expect: ARC029 error
     class STGCN(nn.Module):
         def __init__(self, nodes=7, feats=2, hid=16):
             super().__init__()
@@ -228,7 +228,7 @@ def build_stgcn_nodes_and_time_by_view():  # expect: ARC029
     return setup(STGCN(), (x, adj), x[:, -1, :, 0] + 0.1 * torch.randn(16, 7), nn.MSELoss())
 
 
-def build_qkv_packed_in_the_wrong_order():  # expect: ARC029
+def build_qkv_packed_in_the_wrong_order():  # expect: ARC029 error
     class Attn(nn.Module):
         def __init__(self, dim=32, h=4):
             super().__init__()
