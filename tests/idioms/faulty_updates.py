@@ -73,3 +73,7 @@ def build_epsilon_of_another_optimizer():  # expect: OPT008
 def build_loss_divided_once_too_often():  # expect: OPT008
     given = with_adam(mlp(), table())
     return {**given, "loss": lambda out, y: nn.functional.cross_entropy(out, y) / 1e7}
+
+
+def build_milestones_in_epochs_passed_in_the_first_steps():  # expect: OPT012
+    return scheduled(lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 60], 0.1), interval="step")

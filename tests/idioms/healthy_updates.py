@@ -98,3 +98,15 @@ def build_matrices_by_second_order_and_the_rest_by_adam():
 def build_a_second_order_optimizer_for_each_layer():
     model, x = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 1)), table()
     return setup(model, x, x[:, :1] * x[:, 1:2], nn.MSELoss(), optimizer=[torch.optim.LBFGS(part.parameters(), lr=0.5) for part in (model[0], model[2])])
+
+
+def build_milestones_in_steps():
+    return scheduled(lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [5000, 8000], 0.1), interval="step")
+
+
+def build_warm_up_and_nothing_more():
+    return scheduled(lambda optimizer: torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, 1.0, 50), interval="step")
+
+
+def build_rate_halved_once():
+    return scheduled(lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [60], 0.5), interval="step")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nnlint import kinds
 from nnlint.capture.graph import Op
 from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import forward, relative_difference, zeroed
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Training passes whose mean stands for the expected output where training is random.
 _DRAWS = 8
+#: Position of `training` among the arguments of `F.batch_norm`.
+_TRAINING = 5
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,39 @@ def training_without_noise(model: nn.Module) -> None:
             module.training = False
 
 
+class _FixedStatistics(NoDropout):
+    """Without dropout, and with the running statistics where a batch norm is called as a function: the flag is the caller's."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the call, dropout and statistics of the batch replaced."""
+        if kinds.canonical(getattr(func, "__name__", "")) == "batch_norm":
+            return _with_running_statistics(func)(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def _with_running_statistics(func: Callable[..., Any]) -> Callable[..., Any]:
+    """`F.batch_norm` with training=False wherever it is given running statistics."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        mean = args[1] if len(args) > 1 else kwargs.get("running_mean")
+        if func is not nn.functional.batch_norm or mean is None:
+            return func(*args, **kwargs)
+        given = list(args)
+        if len(given) > _TRAINING:
+            given[_TRAINING] = False
+        else:
+            kwargs["training"] = False
+        return func(*given, **kwargs)
+
+    return call
+
+
 def _draw(session: Session, number: int) -> list[torch.Tensor]:
     def run() -> list[torch.Tensor]:
         training_without_noise(session.setup.model)
-        with torch.no_grad(), NoDropout():
+        with torch.no_grad(), _FixedStatistics():
             found = forward(session.setup, session.batch_inputs, seed=session.plan.seed + number)
         return [zeroed(tensor.detach()) for tensor in found]
 
@@ -106,10 +138,11 @@ def _draw(session: Session, number: int) -> list[torch.Tensor]:
 
 def _where(session: Session, *, is_random: bool) -> Difference | None:
     """Where evaluation and training part, or two training passes with different seeds."""
-    from nnlint import kinds
     from nnlint.probes.evaluation.first_difference import Run, any_change, by_entries, first_difference
 
     def substitute(name: str) -> Callable[..., Any] | None:
+        if name == "batch_norm":
+            return _with_running_statistics(nn.functional.batch_norm)
         return (lambda value, *_, **__: value.clone()) if "dropout" in kinds.info(name).kinds else None
 
     def prepare() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,14 +73,25 @@ def expected_unexpected(model: nn.Module, name: str) -> bool:
 def huggingface_hints(model: nn.Module, samples: int) -> Iterator[Hint]:
     """Inputs to try, likeliest first: each with labels, so that the model computes its own loss, then without."""
     model = base_of(model)
-    # Spectrograms come with time or with bands first; only a trial tells.
-    for bands_first in (False, True):
-        guesser = _Guesser(model, samples, bands_first=bands_first)
+    # Only a trial tells how spectrograms and clips come, and whether a text has to end with its end token.
+    for guesser in _variants(model, samples):
         for names in guesser.combinations():
             for labelled in (True, False):
-                if (labelled and not guesser.takes_labels) or (bands_first and "input_features" not in names):
+                if (labelled and not guesser.takes_labels) or not guesser.differs(names):
                     continue
                 yield guesser.hint(names, labelled=labelled)
+
+
+def _variants(model: nn.Module, samples: int) -> Iterator[_Guesser]:
+    """The readings of a configuration, likeliest first."""
+    plain = _Guesser(model, samples)
+    frames = plain.setting("num_frames")
+    if isinstance(frames, int) and frames > 1:
+        yield replace(plain, frames=frames)
+    yield plain
+    yield replace(plain, bands_first=True)
+    if isinstance(plain.setting("eos_token_id"), int):
+        yield replace(plain, ended=True)
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,16 @@ class _Guesser:
     model: nn.Module
     samples: int
     bands_first: bool = False
+    frames: int = 0
+    ended: bool = False
+
+    def differs(self, names: tuple[str, ...]) -> bool:
+        """Whether these arguments look otherwise in this reading than in the plain one."""
+        if self.bands_first:
+            return "input_features" in names
+        if self.frames:
+            return "pixel_values" in names
+        return not self.ended or any(name.endswith("input_ids") for name in names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -126,8 +147,8 @@ class _Guesser:
         if name == "pixel_values":
             return torch.randn(self._image_shape(), generator=generator)
         if name == "input_features":
-            length = 2 * int(self._setting("max_source_positions") or 64)
-            bands = self._setting("num_mel_bins", "input_feat_per_channel", "feature_size")
+            length = 2 * int(self.setting("max_source_positions") or 64)
+            bands = self.setting("num_mel_bins", "input_feat_per_channel", "feature_size")
             shape = (int(bands or 80), length) if self.bands_first else (length, int(bands or 80))
             return torch.randn((self.samples, *shape), generator=generator)
         if name == "input_values":
@@ -137,36 +158,35 @@ class _Guesser:
         return torch.randn((self.samples, _LENGTH), generator=generator)
 
     def _token_ids(self, generator: torch.Generator) -> torch.Tensor:
-        size = int(self._setting("vocab_size") or 100)
+        size = int(self.setting("vocab_size") or 100)
         # The lowest ids are special tokens (padding, masks) in most vocabularies: some models treat them apart.
         ids = torch.randint(min(10, size // 2), size, (self.samples, _LENGTH), generator=generator)
-        end = self._setting("eos_token_id")
-        special = {self._setting(name) for name in ("pad_token_id", "eos_token_id", "image_token_id", "video_token_id")}
+        end = self.setting("eos_token_id")
+        special = {self.setting(name) for name in ("pad_token_id", "eos_token_id", "image_token_id", "video_token_id")}
         for token in special:
             if isinstance(token, int):
                 ids[ids == token] = size // 2 + (size // 2 in special)
-        if isinstance(end, int) and 0 <= end < size and "ForSequenceClassification" in type(self.model).__name__:
+        if self.ended and isinstance(end, int) and 0 <= end < size:
             ids[:, -1] = end
         return ids
 
     def _image_shape(self) -> tuple[int, ...]:
-        size = self._setting("image_size", "img_size", "input_size")
+        size = self.setting("image_size", "img_size", "input_size")
         if isinstance(size, Mapping):
             size = [size.get("height", 224), size.get("width", 224)]
         sides = list(size)[-2:] if isinstance(size, (tuple, list)) else [int(size or 224)] * 2
-        frames = self._setting("num_frames") if "video" in type(self.model).__module__.lower() else None
-        channels = int(self._setting("num_channels", "in_channels", "in_chans") or 3)
-        clip = (int(frames),) if frames else ()
+        channels = int(self.setting("num_channels", "in_channels", "in_chans") or 3)
+        clip = (self.frames,) if self.frames else ()
         return (self.samples, *clip, channels, *(int(side) for side in sides))
 
     def _audio_shape(self) -> tuple[int, ...]:
-        bands = self._setting("num_mel_bins")
-        length = self._setting("max_length")
+        bands = self.setting("num_mel_bins")
+        length = self.setting("max_length")
         return (int(length), int(bands)) if bands and length and length > bands else (_AUDIO_SAMPLES,)
 
     def _labels(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         name = type(self.model).__name__
-        classes = max(int(self._setting("num_labels") or 2), 2)
+        classes = max(int(self.setting("num_labels") or 2), 2)
 
         def integers(*shape: int, high: int = classes) -> torch.Tensor:
             return torch.randint(0, high, (self.samples, *shape), generator=generator)
@@ -174,9 +194,9 @@ class _Guesser:
         if "start_positions" in self.names:
             return {"start_positions": integers(high=_LENGTH), "end_positions": integers(high=_LENGTH)}
         if any(kind in name for kind in _PER_SAMPLE):
-            if self._setting("num_labels") == 1:
+            if self.setting("num_labels") == 1:
                 return {"labels": torch.randn(self.samples, generator=generator)}
-            if self._setting("problem_type") == "multi_label_classification":
+            if self.setting("problem_type") == "multi_label_classification":
                 return {"labels": integers(classes, high=2).float()}
             return {"labels": integers()}
         if any(kind in name for kind in _PER_TOKEN_VOCABULARY):
@@ -185,10 +205,10 @@ class _Guesser:
         if "SemanticSegmentation" in name and "pixel_values" in batch:
             return {"labels": integers(*batch["pixel_values"].shape[-2:])}
         if "CTC" in name:
-            return {"labels": 1 + integers(8, high=max(int(self._setting("vocab_size") or 32) - 1, 1))}
+            return {"labels": 1 + integers(8, high=max(int(self.setting("vocab_size") or 32) - 1, 1))}
         return {"labels": integers(_LENGTH)}
 
-    def _setting(self, *names: str) -> Any:
+    def setting(self, *names: str) -> Any:
         """The first of these settings in the configuration, or in those of its parts (text, vision, encoder)."""
         config = self.model.config
         parts = [value for value in vars(config).values() if callable(getattr(value, "to_dict", None))]

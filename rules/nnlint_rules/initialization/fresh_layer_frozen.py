@@ -12,7 +12,7 @@ from nnlint import Finding, Options, Skip, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model, Op, Parameters, ParameterView
+    from nnlint import Declared, Graph, Model, Op, Parameters, ParameterView, StepStats
 
 _KINDS = ("weight", "recurrent", "embedding")
 #: Fresh families that say no more than a shape occur among trained tensors too.
@@ -26,12 +26,18 @@ class FreshLayerFrozen(Options):
     """When the frozen part counts as trained; calibration: docs/evidence/calibration.md#fresh-weights."""
 
     trained_share: float = Field(0.5, description="share of trained tensors that makes the frozen part a trained one")
+    chance: float = Field(0.9, description="loss over that of a prediction that says nothing: below it the frozen head is a trained one")
     smallest: int = Field(1024, description="weights in the smallest tensor whose values tell inside a trained part")
 
 
 @rule("INI014", "fresh-layer-frozen", level="error", since="0.2")
 def check(
-    graph: Graph, parameters: Parameters, model: Model, declared: Declared, options: FreshLayerFrozen
+    graph: Graph,
+    parameters: Parameters,
+    model: Model,
+    declared: Declared,
+    steps: StepStats | None,
+    options: FreshLayerFrozen,
 ) -> Iterator[Finding]:
     """A layer with fresh random weights is frozen while other layers train.
 
@@ -39,9 +45,10 @@ def check(
     Looks for frozen weights whose values are still those of an initialization. Two cases prove a mistake: a fresh layer inside a
     frozen part that is otherwise trained (its checkpoint did not have it), and a frozen output layer that turns what trainable
     layers compute into the answer (a new head outside an adapter's `modules_to_save`, a head frozen by name or tied to a frozen
-    tensor). A frozen backbone without trained weights is not judged: it may stand for one. Neither is a frozen network after
-    the trained one (the critic of a generator), a head onto the vocabulary of a frozen language model, or what is declared frozen
-    (`frozen=("head",)`, `declared={"random-features"}`).
+    tensor) while the loss is no better than chance: a small trained head may look like a drawn one. A frozen backbone without
+    trained weights is not judged: it may stand for one. Neither is a frozen network after the trained one (the critic of a
+    generator), a head onto the vocabulary of a frozen language model, or what is declared frozen (`frozen=("head",)`,
+    `declared={"random-features"}`).
 
     ## Why is this bad?
     The layer stays a random projection. The layers before it learn to serve random numbers, and accuracy stays below what
@@ -65,9 +72,19 @@ def check(
     if not frozen or all(view.kind == "norm" for view in parameters.trainable):
         return  # ARC020
     frozen = [view for view in frozen if not _is_declared(view, declared)]
-    found = _missed(frozen, graph, options) or _heads(frozen, graph, model, parameters)
+    found = _missed(frozen, graph, options)
+    if not found and not _is_better_than_chance(steps, options):
+        known = steps is not None and steps.chance is not None
+        found = _heads(frozen, graph, model, parameters) or (_behind_trained(frozen, graph, options) if known else [])
     if found:
         yield _finding(found, model, parameters)
+
+
+def _is_better_than_chance(steps: StepStats | None, options: FreshLayerFrozen) -> bool:
+    """Whether the model knows something of the targets: a small trained head may look like a drawn one, and does not work like one."""
+    if steps is None or steps.chance is None or not steps.losses:
+        return False
+    return steps.losses[0] < options.chance * steps.chance
 
 
 def _missed(frozen: list[ParameterView], graph: Graph, options: FreshLayerFrozen) -> list[ParameterView]:
@@ -100,6 +117,24 @@ def _heads(frozen: list[ParameterView], graph: Graph, model: Model, parameters: 
         if trained or (adapted and not _is_of_vocabulary(view, parameters)):
             found[view.name] = view
     return list(found.values())
+
+
+def _behind_trained(frozen: list[ParameterView], graph: Graph, options: FreshLayerFrozen) -> list[ParameterView]:
+    """A drawn output layer that is frozen with a trained part (by its name, say), while something before that part trains.
+
+    Too small to tell by its values alone: the loss, which is no better than chance, has to agree.
+    """
+    large = [view for view in frozen if view.numel >= options.smallest and view.kind != "embedding"]
+    trained = [view for view in large if view.init is None]
+    if not trained or len(trained) < options.trained_share * len(large):
+        return []
+    names = {view.name: view for view in frozen if view not in large and _is_drawn(view) and _is_certain(view)}
+    return [
+        names[name]
+        for op in graph.calls("linear-map")
+        for name in op.parameters
+        if name in names and _gives_the_answer(op, graph) and any(above.requires_grad for above in op.activations)
+    ]
 
 
 def _is_drawn(view: ParameterView) -> bool:

@@ -10,7 +10,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model, ModuleView, TrainingModes
+    from nnlint import Declared, Graph, Model, ModuleView, Op, TrainingModes
 
 
 @rule("NRM010", "norm-left-in-eval", level="warning", since="0.1")
@@ -21,10 +21,12 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
     Reads the training flag of every module as training has it: after the model's own `train()`, overridden or not, and at the
     calls of the forward; and as passed, where only a part was put into eval mode. A part in eval mode that holds batch
     norms or dropout is reported when parameters of it are trainable, and a batch norm in training mode when its own parameters
-    are frozen, unless it is the momentum copy of one that trains. An info is a whole model in eval mode (most
-    training loops call `model.train()`), a frozen part that is in eval mode until `train()` is called, and all batch
-    norms of a model kept in eval mode by themselves. A frozen part that an overridden `train()` keeps in eval mode is
-    the usual way to fine-tune.
+    are frozen, unless it is the momentum copy of one that trains. So is a call of `F.batch_norm` with a trainable scale that
+    normalizes with running statistics in training (`training=False` is its default), and a dropout that `train()` leaves off while
+    the layers around it train. An info is a whole model in eval mode (most training loops call `model.train()`), a frozen part that
+    is in eval mode until `train()` is called, and all batch norms of a model kept in eval mode by themselves, as in fine-tuning with
+    small batches; a warning, if their statistics are still those of a fresh net. A frozen part that an overridden `train()` keeps
+    in eval mode is the usual way to fine-tune.
 
     ## Why is this bad?
     In eval mode a batch norm uses running statistics that training does not update, so the layers around it train
@@ -56,6 +58,8 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
             yield from _eval_part(model, view, evaluated, kept=view.module_path in stays | by_forward)
     moving = [view for view in views if view.module_path not in stays | by_forward]
     yield from _moving_statistics(model, moving)
+    if graph is not None:
+        yield from _functional(graph, modes)
 
 
 def _evaluated_in_forward(graph: Graph | None, model: Model) -> set[str]:
@@ -84,19 +88,24 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
     inside = [view for view in model.modules if _is_below(view, part)]
     affected = [view for view in inside if _depends_on_mode(view)]
     trainable = sum(_trainable(view) for view in inside)
+    if kept and affected == [part] and not part.parameters:
+        trainable = sum(_trainable(view) for view in _around(part, model))  # a dropout: what it is to regularize
     if not affected or not trainable:
         return
     norms = [view for view in model.modules if _has_running_statistics(view)]
     by_itself = part in norms and all(view.module_path in evaluated for view in norms)
     if by_itself and part is not norms[0]:
         return  # said once, at the first norm
+    is_fresh = kept and all(_is_at_its_start(view) for view in norms)
     yield Finding(
         at=part,
-        level=Level.INFO if by_itself else None,
-        message=f"{'stays in eval mode in training' if kept else 'is in eval mode'} while {trainable} of its parameters are "
+        level=Level.INFO if by_itself and not is_fresh else None,
+        message=f"{'stays in eval mode in training' if kept else 'is in eval mode'} while {trainable} {_whose(part)} are "
         "trainable: "
         + (
-            "all batch norms keep their running statistics, as in fine-tuning with small batches"
+            "all batch norms keep the running statistics that they start with, 0 and 1, and normalize nothing"
+            if by_itself and is_fresh
+            else "all batch norms keep their running statistics, as in fine-tuning with small batches"
             if by_itself
             else f"{listed(view.label for view in affected)} will behave differently from training"
         ),
@@ -106,6 +115,44 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
         else "call model.train(); or freeze the part: requires_grad_(False) on its parameters",
         modules=tuple(view.module_path for view in affected),
     )
+
+
+def _whose(part: ModuleView) -> str:
+    return "of its parameters" if part.parameters or part.children else "parameters of the layers around it"
+
+
+def _around(part: ModuleView, model: Model) -> list[ModuleView]:
+    """The modules of the one that the part is in."""
+    above = model.find(_parent(part) or "")
+    return [view for view in model.modules if above is not None and _is_below(view, above)]
+
+
+def _is_at_its_start(view: ModuleView) -> bool:
+    """Whether running statistics are those of a batch norm that has seen no data."""
+    mean, variance = view.attribute("running_mean"), view.attribute("running_var")
+    return bool((mean == 0.0).all()) and bool((variance == 1.0).all())
+
+
+def _functional(graph: Graph, modes: TrainingModes) -> Iterator[Finding]:
+    """Calls of `F.batch_norm` by modules in training mode that normalize with running statistics all the same."""
+    for norm in graph.calls("batch-norm"):
+        if norm.argument("training") or not modes.trains(norm.module_path) or _is_layer(norm):
+            continue
+        scale = norm.argument("weight")
+        if norm.argument("running_mean") is None or scale is None or not scale.requires_grad:
+            continue
+        yield Finding(
+            at=norm,
+            message=f"{norm.label} normalizes with running statistics in training (training=False, its default), which then never "
+            "change: its scale is trained on numbers that do not fit",
+            evidence={"layers": [norm.label], "trainable_parameters": 1},
+            fix="F.batch_norm(..., training=self.training), or nn.BatchNorm1d/2d/3d, which pass it themselves",
+        )
+
+
+def _is_layer(norm: Op) -> bool:
+    """Whether a layer of torch makes the call: the flag of the layer says whether it trains."""
+    return norm.label.endswith(f"({norm.module_type})")
 
 
 def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Finding]:
@@ -138,7 +185,8 @@ def _parent(view: ModuleView) -> str | None:
 
 
 def _is_below(view: ModuleView, part: ModuleView) -> bool:
-    return view.module_path == part.module_path or view.module_path.startswith(f"{part.module_path}.")
+    inside = f"{part.module_path}." if part.module_path else ""
+    return view.module_path == part.module_path or view.module_path.startswith(inside)
 
 
 def _has_running_statistics(view: ModuleView) -> bool:

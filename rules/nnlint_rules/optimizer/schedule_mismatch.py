@@ -25,6 +25,8 @@ class ScheduleMismatch(Options):
 
     factor: float = Field(3.0, description="how many times shorter or longer than the planned steps")
     spent: float = Field(1e-3, description="share of the largest rate at which a decay counts as spent")
+    low: float = Field(0.2, description="share of the largest rate that a few drops leave")
+    early: float = Field(20.0, description="how many times shorter than the planned steps all drops are")
     vanished: float = Field(1e-6, description="share of the learning rate that counts as none")
 
 
@@ -36,7 +38,8 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     Steps a twin of the scheduler: a rate that falls to zero at the first step, or that stays zero for 200 steps, is reported;
     so is a scheduler of another optimizer. With `planned_steps` given, a schedule whose own length is at least 3 times shorter
     (where it counts steps for certain) or 3 times longer than the training. With `interval="step"` (Lightning says so itself) every
-    scheduler counts steps: a decay that takes the rate to a thousandth in less than a third of them is meant for epochs.
+    scheduler counts steps: a decay that takes the rate to a thousandth in less than a third of them is meant for epochs, and so are
+    milestones that are all passed in a twentieth of them.
 
     ## Why is this bad?
     With a rate of zero nothing is learned from there on, without any error. A decay that is never reached leaves the model at
@@ -99,14 +102,19 @@ def _fault(
 def _spent(
     rates: tuple[float, ...], planned: int | None, options: ScheduleMismatch, *, per_step: bool
 ) -> tuple[str, str] | None:
-    """A decay in epochs that is stepped with every batch: the rate is spent long before the end."""
+    """A decay in epochs that is stepped with every batch: the rate is spent, or falls for the last time, long before the end."""
     if not per_step or planned is None or not rates or rates[0] <= 0.0:
         return None
-    last = next((step for step, rate in enumerate(rates) if rate <= options.spent * max(rates)), None)
+    top = max(rates)
+    last = next((step for step, rate in enumerate(rates) if rate <= options.spent * top), None)
     if last is None or last * options.factor >= planned:
-        return None
+        # Milestones: what is foreseen goes on far beyond the last of them, at a small part of the rate.
+        last = next(step for step in range(len(rates)) if all(rate == rates[-1] for rate in rates[step:]))
+        settled = len(rates) > 2 * last and rates[-1] <= options.low * top and last * options.early < planned
+        if not settled:
+            return None
     return (
-        f"takes the learning rate from {max(rates):g} to {rates[last]:.3g} within {last} of the {planned} planned steps",
+        f"takes the learning rate from {top:g} to {rates[last]:.3g} within {last} of the {planned} planned steps",
         "step it once an epoch (Lightning: interval='epoch'), or multiply its lengths by the steps of an epoch",
     )
 
