@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from nnlint.frames import format_trace, location_of_exception
+from nnlint.setup.adapters.manual import Turn, with_turns
 from nnlint.setup.adapters.training_step import TrainingStep
 from nnlint.setup.errors import SetupError
 from nnlint.setup.training_setup import TrainingSetup
@@ -88,7 +89,11 @@ def with_lightning(setup: TrainingSetup) -> TrainingSetup:
         optimizers, schedulers, interval = _optimizers(module) if setup.optimizer is None else ([], [], None)
     setup = setup.model_copy(update=changes)
     if not getattr(module, "automatic_optimization", True):
-        return setup.with_assumption(_MANUAL)
+        if isinstance(setup.own_loss, Turn):
+            return setup  # one of the players that this module was split into
+        kept = dict(added)
+        reason = with_turns(setup, optimizers, schedulers, lambda part, more: without_trainer(part, {**kept, **more}))
+        return setup.with_assumption(f"{_MANUAL} ({reason})")
     if setup.loss is None and setup.own_loss is None and _overrides(module, "training_step"):
         step = TrainingStep(around=partial(without_trainer, attributes=added))
         setup = setup.model_copy(update={"own_loss": step})

@@ -51,15 +51,19 @@ class TrainingStep:
         Raises:
             SetupError: RUN003, when training_step returns something that holds no loss.
         """
-        hook: Any = getattr(model, "training_step")  # noqa: B009 - not every module has one
-        batch = self._reassembled(inputs, targets)
         with self.around(model):
-            result = hook(batch, 0) if _takes_index(hook) else hook(batch)
+            result = self.run(model, inputs, targets)
         loss = result.get("loss") if isinstance(result, Mapping) else result
         if not isinstance(loss, torch.Tensor):
             missing = " (is `return loss` missing? The Trainer skips such a step)" if result is None else ""
             raise SetupError("RUN003", f"training_step returned {describe(result)}{missing}: no loss to differentiate")
         return loss
+
+    def run(self, model: nn.Module, inputs: Any, targets: Any) -> Any:
+        """What training_step returns for the batch that these inputs and targets make up."""
+        hook: Any = getattr(model, "training_step")  # noqa: B009 - not every module has one
+        batch = self._reassembled(inputs, targets)
+        return hook(batch, 0) if _takes_index(hook) else hook(batch)
 
     def _reassembled(self, inputs: Any, targets: Any) -> Any:
         if self.batch is _NOTHING:
