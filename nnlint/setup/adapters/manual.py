@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.training_setup import TrainingSetup
 
 #: Surrounds a call of the module's hooks, given the module: outside a Trainer, with these further attributes.
-Surrounding = Callable[[Any, Mapping[str, Any]], Any]
+Surrounding = Callable[[Any, Mapping[str, Any]], AbstractContextManager[Any]]
 
 
 class _TurnEnds(BaseException):
@@ -35,16 +35,21 @@ class _Ledger:
 
     Attributes:
         wanted: index of the optimizer whose loss ends the step; None to let it run to its end.
-        pending: losses differentiated since the last step.
+        pending: losses differentiated since the last step; one loss may be for several optimizers.
+        used: whether an optimizer has stepped since then.
         stepped: indices of the optimizers that stepped after a loss, in their order.
     """
 
     wanted: int | None
     pending: list[torch.Tensor] = field(default_factory=list)
+    used: bool = False
     stepped: list[int] = field(default_factory=list)
 
     def differentiate(self, loss: torch.Tensor, *_: Any, **__: Any) -> None:
         """`manual_backward`."""
+        if self.used:
+            self.pending.clear()
+            self.used = False
         self.pending.append(loss)
 
     def step(self, index: int) -> None:
@@ -53,7 +58,7 @@ class _Ledger:
             self.stepped.append(index)
         if index == self.wanted and self.pending:
             raise _TurnEnds
-        self.pending.clear()
+        self.used = True
 
 
 class _StandIn:
@@ -100,15 +105,21 @@ def _stand_ins(optimizers: Sequence[Any], schedulers: Sequence[Any], ledger: _Le
     }
 
 
+def _as_it_is(module: Any, _: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    return nullcontext(module)
+
+
 @dataclass(frozen=True, eq=False)
 class Turn(TrainingStep):
     """`own_loss` of one player: the loss that training_step differentiates before that player's optimizer steps.
 
     Attributes:
+        surrounding: lets hooks run outside a Trainer, with these further attributes.
         optimizers: all that configure_optimizers gave, and its schedulers.
         index: of the player's own.
     """
 
+    surrounding: Surrounding = field(default=_as_it_is, repr=False)
     optimizers: tuple[Any, ...] = ()
     schedulers: tuple[Any, ...] = ()
     index: int = 0
@@ -122,7 +133,7 @@ class Turn(TrainingStep):
         ledger = _Ledger(self.index)
         replaced = _stand_ins(self.optimizers, self.schedulers, ledger)
         try:
-            with self.around(model, replaced):  # type: ignore[call-arg]
+            with self.surrounding(model, replaced):
                 self.run(model, inputs, targets)
         except _TurnEnds:
             return torch.stack([loss.reshape(()) for loss in ledger.pending]).sum()
@@ -146,7 +157,7 @@ def with_turns(
     if batch is None:
         return "no batch of data"
     ledger = _Ledger(None)
-    whole = Turn(around=around, optimizers=tuple(optimizers), schedulers=tuple(schedulers))  # type: ignore[arg-type]
+    whole = Turn(surrounding=around, optimizers=tuple(optimizers), schedulers=tuple(schedulers))
     try:
         _rehearse(setup, whole, batch, ledger)
     except BaseException as error:
@@ -155,13 +166,14 @@ def with_turns(
         return f"training_step raised {type(error).__name__} outside a Trainer"
     if len(ledger.stepped) < 2:
         return "no two optimizers step after manual_backward(loss)"
+    turns = sorted(ledger.stepped)
+    names = _names(setup.model, [optimizers[index] for index in turns])
     raise SeveralPlayers(
         {
-            name: setup.model_copy(update={"optimizer": optimizers[index], "own_loss": Turn(
-                around=around, optimizers=whole.optimizers, schedulers=whole.schedulers, index=index)})  # type: ignore[arg-type]
-            for index, name in zip(sorted(ledger.stepped), _names(setup.model, [optimizers[i] for i in sorted(ledger.stepped)]), strict=True)
+            name: setup.model_copy(update={"optimizer": optimizers[index], "own_loss": replace(whole, index=index)})
+            for name, index in zip(names, turns, strict=True)
         }
-    )  # fmt: skip
+    )
 
 
 def _first_batch(setup: TrainingSetup) -> Any:
@@ -179,7 +191,7 @@ def _rehearse(setup: TrainingSetup, step: Turn, batch: Any, ledger: _Ledger) -> 
         stack.enter_context(torch.enable_grad())
         twin: Any = copy.deepcopy(setup.model).train()
         replaced = _stand_ins(step.optimizers, step.schedulers, ledger)
-        stack.enter_context(step.around(twin, replaced))  # type: ignore[call-arg]
+        stack.enter_context(step.surrounding(twin, replaced))
         step.of(batch, batch, None).run(twin, batch, None)
 
 

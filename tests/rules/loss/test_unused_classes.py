@@ -21,6 +21,11 @@ from nnlint.testing import Mlp, findings, mlp_setup, skipped
         (torch.arange(320) % 5, 30, {}, False),  # 6 times: no proof
         (torch.arange(40) % 5, 100, {}, False),  # too few labels
         (torch.arange(320), 4000, {}, False),  # each label once: more classes would turn up
+        (torch.arange(16) % 10, 1000, {}, True),  # chance would not put all of them among the first ten
+        (torch.arange(12) % 10, 1000, {}, False),
+        (torch.zeros(64, dtype=torch.int64), 1000, {}, False),  # one class: sorted data, or nothing to tell
+        (torch.arange(16) * 60, 1000, {}, False),
+        (torch.arange(16) % 4 * 5, 1000, {}, False),  # gaps: others will turn up between
         (torch.arange(40) % 5, 5, {"num_classes": 5}, False),
         (torch.where(torch.arange(320) % 2 == 0, -100, torch.arange(320) % 5), 100, {}, False),
     ],

@@ -1,4 +1,4 @@
-"""INI014 on heads that were really trained: small ones look like drawn ones, and do not work like them."""
+"""INI014 fresh-layer-frozen: heads that were really trained; small ones look like drawn ones, and do not work like them."""
 
 from __future__ import annotations
 
