@@ -340,7 +340,7 @@ def test_without_data_there_is_no_loss():
     setup = coerce(Classifier())
     assert setup.own_loss is None
     assert setup.inputs_assumed
-    assert any("no batch of data: training_step was not run" in text for text in setup.assumptions)
+    assert any("no batch of data, so training_step was not run" in text for text in setup.assumptions)
     assert isinstance(setup.optimizer, torch.optim.AdamW)
     assert loud(nnlint.check(Classifier())) == []
 
