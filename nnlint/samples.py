@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,13 @@ def _is_edge_index(tensor: torch.Tensor, samples: int) -> bool:
     return not tensor.is_floating_point() and tensor.dim() == 2 and tensor.shape[0] == 2 != samples
 
 
+def _are_offsets(tensor: torch.Tensor) -> bool:
+    """Whether these are the places where the samples begin in a longer list: they rise from zero, by more than one on average."""
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dim() != 1 or len(tensor) < 2:
+        return False
+    return bool(tensor[0] == 0 and (tensor.diff() >= 0).all() and tensor[-1] > len(tensor) - 1)
+
+
 def _is_of_edges(tensor: torch.Tensor, samples: int) -> bool:
     if tensor.layout is not torch.strided:
         return True
@@ -184,11 +192,16 @@ def _axis(tensor: torch.Tensor, samples: int, axis: int | None) -> int | None:
 def rolled(tensor: torch.Tensor, samples: int) -> torch.Tensor:
     """The tensor with its samples moved on by one; without a batch axis, or where they are equal, its last axis instead.
 
-    Of a list of edges only one row is moved: the edges in another order are the same graph.
+    Of a list of edges only one row is moved: the edges in another order are the same graph. Offsets say where the samples
+    begin and stay as they are.
     """
     if tensor.is_nested:
         parts = tensor.unbind()
-        return torch.nested.as_nested_tensor([*parts[-1:], *parts[:-1]], layout=tensor.layout)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nested tensors are a prototype is no news to who gave one
+            return torch.nested.as_nested_tensor([*parts[-1:], *parts[:-1]], layout=tensor.layout)
+    if _are_offsets(tensor):
+        return tensor
     if _is_edge_index(tensor, samples):
         return torch.stack([tensor[0].roll(1), tensor[1]])
     axis = batch_axis(tensor, samples)

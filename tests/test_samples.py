@@ -10,7 +10,7 @@ from torch import nn
 
 import nnlint
 from nnlint.probes.given.batch import Batch
-from nnlint.samples import batch_axis, batch_layout, first_samples, given_samples, sample_count
+from nnlint.samples import batch_axis, batch_layout, first_samples, given_samples, rolled, sample_count
 from nnlint.setup.training_setup import TrainingSetup
 
 TIME_MAJOR = torch.randn(12, 64, 8, generator=torch.Generator().manual_seed(0))
@@ -121,3 +121,19 @@ def test_first_samples() -> None:
     assert {name: tuple(value.shape) for name, value in few.items()} == {"x": (7, 4, 3), "lengths": (4,), "scale": ()}
     assert first_samples({**inputs, "table": torch.zeros(5, 5)}, 16, 4)["x"].shape == (7, 16, 3)
     assert batch_axis(torch.zeros(3, 3), 16) is None
+
+
+def test_offsets_of_bags_stay_where_the_samples_are_moved_on() -> None:
+    offsets = torch.tensor([0, 4, 4, 9])
+    assert rolled(offsets, 4) is offsets
+    ids = torch.tensor([0, 1, 2, 3])
+    assert rolled(ids, 4).tolist() == [3, 0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_samples_of_different_length_are_moved_on(layout: torch.layout) -> None:
+    parts = [torch.full((length, 2), float(length)) for length in (1, 2, 3)]
+    moved = rolled(torch.nested.nested_tensor(parts, layout=layout), 3)
+    assert [len(part) for part in moved.unbind()] == [3, 1, 2]
+    assert moved.layout is layout

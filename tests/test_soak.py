@@ -21,6 +21,8 @@ FOUND = {
     4062: "no class labels in an empty batch",
     4081: "nothing to fit in an empty batch",
     350: "a wrapper calls kernels to carry out a layer",
+    60049: "offsets of bags are no samples",
+    60121: "sparse gradients for the optimizer of a probe",
     50088: "a nested batch in the probe of input dependence",
     50133: "nested values in the search for the op that mixes samples",
     50240: "scripted parts take no hooks in the gradient check",

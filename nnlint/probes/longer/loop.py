@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -154,7 +154,7 @@ def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_
         clip(setup)
         return loss
 
-    clip(setup)
+    _prepare(optimizer, setup)
     step: Callable[..., Any] = optimizer.step
     with during("the optimizer's step", _IN_TRAINING):
         if needs_closure(optimizer):
@@ -166,6 +166,20 @@ def update(optimizer: torch.optim.Optimizer, setup: TrainingSetup, *, surrogate_
             if not _takes_closure(optimizer):
                 raise
             step(closure)  # it needs one, and says so only when it is called (sharpness-aware minimization)
+
+
+def _prepare(optimizer: torch.optim.Optimizer, setup: TrainingSetup) -> None:
+    """Make the gradients what the step takes: dense ones for an optimizer that a probe made, clipped as in training."""
+    if optimizer is not setup.optimizer:  # nobody chose it for sparse gradients, which Adam refuses
+        dense_gradients(setup.model.parameters())
+    clip(setup)
+
+
+def dense_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Fill up sparse gradients with zeros; a parameter that is sparse itself can have no other and stands still."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.layout is not torch.strided:
+            parameter.grad = parameter.grad.to_dense() if parameter.layout is torch.strided else None
 
 
 def clip(setup: TrainingSetup) -> None:
@@ -184,7 +198,7 @@ def update_in_parts(
     (momentum) takes the place of those it has seen.
     """
     if _treats_each_alone(optimizer):
-        clip(setup)
+        _prepare(optimizer, setup)
         _step_in_parts(optimizer)
     else:
         update(optimizer, setup, surrogate_seed=surrogate_seed)

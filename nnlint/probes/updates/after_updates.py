@@ -9,7 +9,7 @@ import torch
 
 from nnlint.finding import Skip
 from nnlint.probes.longer.forward_loss import forward_loss
-from nnlint.probes.longer.loop import stepping, trainable
+from nnlint.probes.longer.loop import dense_gradients, stepping, trainable
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def _update(setup: TrainingSetup, *, seed: int) -> None:
     with stepping(setup), torch.enable_grad():
         loss = forward_loss(setup, surrogate_seed=seed)
         loss.backward()
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.to_dense()
+    dense_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_NORM)
     if not bool(norm.isfinite()):
         raise Skip("a gradient was not finite in the step before the second measurement")
