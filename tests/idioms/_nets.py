@@ -40,7 +40,7 @@ class Acoustic(nn.Module):
     def __init__(self, n=8, stride=1):
         super().__init__()
         self.conv, self.rnn, self.fc = (
-            nn.Conv1d(12, 24, 5, stride, 2),
+            nn.Conv1d(12, 24, 9, stride, 4),
             nn.GRU(24, 24, batch_first=True),
             nn.Linear(24, n),
         )

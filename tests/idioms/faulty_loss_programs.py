@@ -224,7 +224,8 @@ def build_hand_ce_summed():  # expect: LOS021
         lp = F.log_softmax(o, -1)
         return -(lp * F.one_hot(y, 5)).sum()  # <- LOS021
 
-    return setup(net(), torch.randn(256, 20), labels(256), loss)
+    model = net()
+    return setup(model, torch.randn(256, 20), labels(256), loss, optimizer=torch.optim.SGD(model.parameters(), lr=0.01))
 
 
 def build_hand_ce_over_batch_axis():  # expect: LOS008
