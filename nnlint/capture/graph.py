@@ -71,11 +71,6 @@ class Op:
         return str(self._meta("module_type", ""))
 
     @property
-    def module_call(self) -> int:
-        """Which call of its module made the op: 0 for the first."""
-        return int(self._meta("module_call", 0))
-
-    @property
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules being called, outermost first."""
         return tuple(self._meta("modules", ()))

@@ -87,13 +87,8 @@ class Events:
 
     @cached_property
     def backwards(self) -> tuple[Backward, ...]:
-        """The backwards that fill `.grad`; `autograd.grad` calls are in `gradient_calls`."""
+        """The backwards that fill `.grad`: no calls of `autograd.grad`."""
         return tuple(event for event in self.of(Backward) if event.accumulates)
-
-    @cached_property
-    def gradient_calls(self) -> tuple[Backward, ...]:
-        """Calls of `autograd.grad`."""
-        return tuple(event for event in self.of(Backward) if not event.accumulates)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -141,11 +136,6 @@ class Events:
     def backwards_of(self, optimizer: str) -> tuple[Backward, ...]:
         """The backwards that filled a gradient of any of its parameters."""
         return tuple(event for event in self.backwards if optimizer in event.optimizers)
-
-    def clears_of(self, optimizer: str) -> tuple[Clear, ...]:
-        """The clearings of any of its parameters."""
-        own = self.optimizers[optimizer].parameters
-        return tuple(event for event in self.clears if own & event.parameters)
 
     def schedules_of(self, optimizer: str) -> tuple[Schedule, ...]:
         """The scheduler calls that set its rates."""

@@ -84,7 +84,7 @@ def test_calls_are_counted_and_numbered():
     net = Net(lambda net, x: net.a(net.a(x)), a=nn.Linear(2, 2))
     graph = recorded(net, torch.ones(1, 2))
     assert graph.module_calls == {"": 1, "a": 2}
-    assert [op.module_call for op in graph.calls("linear")] == [0, 1]
+    assert [op.node.meta["module_call"] for op in graph.calls("linear")] == [0, 1]
 
 
 def test_names_and_lines_of_a_run():

@@ -98,24 +98,6 @@ class Unregistered:
 
 
 @dataclass(frozen=True)
-class PlainTensor:
-    """A tensor attribute that is neither parameter nor buffer: not saved, not moved by `to()`, not trained."""
-
-    module_path: str
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
-    requires_grad: bool
-    is_leaf: bool
-    location: Location | None
-
-    @property
-    def label(self) -> str:
-        """`encoder.mask`."""
-        return _join(self.module_path, self.path)
-
-
-@dataclass(frozen=True)
 class ModuleFlag:
     """An attribute set on a module as if modules had it: it has no effect there.
 
@@ -196,20 +178,6 @@ class Model:
             values = sum(_numel(parameter) for parameter in own)
             name = type(value).__name__
             found.append(Unregistered(view.module_path, path, kind, name, len(own), values, view.location))
-        return tuple(found)
-
-    @cached_property
-    def plain_tensors(self) -> tuple[PlainTensor, ...]:
-        """Tensor attributes (also in lists and dicts) that are neither parameters nor buffers."""
-        known = {id(tensor) for tensor in (*self._model.parameters(), *self._model.buffers())}
-        found = []
-        for view, path, value in self._held():
-            if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or id(value) in known:
-                continue
-            known.add(id(value))
-            shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
-            flags = bool(value.requires_grad), bool(value.is_leaf)
-            found.append(PlainTensor(view.module_path, path, shape, dtype, *flags, view.location))
         return tuple(found)
 
     @cached_property

@@ -75,8 +75,6 @@ class ScheduleInfo:
 
     Attributes:
         class_name: its class.
-        last_epoch: steps it has taken.
-        last_lr: the learning rates it set last.
         settings: its plain attributes (`T_max`, `step_size`, `total_steps`, `gamma`, ...).
         matches: whether it drives this optimizer; None where that cannot be seen.
         rates: learning rate of the first group now and after each of the next steps; empty where it cannot be foreseen.
@@ -84,8 +82,6 @@ class ScheduleInfo:
     """
 
     class_name: str
-    last_epoch: int | None
-    last_lr: tuple[float, ...]
     settings: Mapping[str, Any]
     matches: bool | None
     rates: tuple[float, ...] = ()
@@ -101,7 +97,6 @@ class Optimizer:
         missing: the model's trainable parameters that are in no group.
         foreign: tensors that are not the model's (nor the loss module's).
         frozen: tensors in a group that require no gradient.
-        duplicated: parameters that are in more than one place.
         steps: optimizer steps already taken, as far as its state tells.
         grad_scaler: whether a gradient scaler is used, as the setup says.
     """
@@ -112,7 +107,6 @@ class Optimizer:
     missing: tuple[str, ...]
     foreign: tuple[OptimizedTensor, ...]
     frozen: tuple[OptimizedTensor, ...]
-    duplicated: tuple[str, ...]
     scheduler: ScheduleInfo | None
     steps: int
     module_path: str = ""
@@ -127,10 +121,6 @@ class Optimizer:
     def learning_rates(self) -> tuple[float, ...]:
         """The learning rate of every group that has one."""
         return tuple(group.lr for group in self.groups if group.lr is not None)
-
-    def group_of(self, name: str) -> ParameterGroup | None:
-        """The group that holds a parameter of the model."""
-        return next((group for group in self.groups if name in group.names), None)
 
     @classmethod
     def from_setup(cls, setup: TrainingSetup) -> Optimizer:
@@ -168,7 +158,6 @@ class Optimizer:
             missing=tuple(name for name, key in trainable.items() if key not in times),
             foreign=tuple(view for key, view in held if view.name is None and key not in others),
             frozen=tuple(view for _, view in held if not view.requires_grad),
-            duplicated=tuple(names[key] for key, count in times.items() if count > 1 and key in names),
             scheduler=_schedule(scheduler, optimizer, inner),
             steps=_steps(inner),
         )
@@ -245,13 +234,10 @@ def _schedule(scheduler: Any, *optimizers: Any) -> ScheduleInfo | None:
         for name, value in held.items()
         if not name.startswith("_") and isinstance(value, (bool, int, float, str, list, tuple, Tensor))
     }
-    last = held.get("_last_lr") or ()
     rates, ended = future_rates(scheduler, _FORESEEN_STEPS)
     drives = held.get("optimizer")
     return ScheduleInfo(
         class_name=type(scheduler).__name__,
-        last_epoch=held.get("last_epoch"),
-        last_lr=tuple(float(rate) for rate in last),
         settings=settings,
         matches=None if drives is None else any(_is_same(drives, optimizer) for optimizer in optimizers),
         rates=rates,

@@ -180,13 +180,6 @@ class ParameterView:
             if len(rows) > 1 and all(torch.equal(matrix[rows[0]], matrix[row]) for row in rows[1:])
         )
 
-    @property
-    def unique_rows(self) -> float:
-        """Share of distinct rows: 1.0 for any random initialization."""
-        if not self.shape or self.shape[0] == 0:
-            return 1.0
-        return 1.0 - sum(len(rows) - 1 for rows in self.duplicate_rows) / self.shape[0]
-
     def row_is_zero(self, index: int) -> bool:
         """Whether one row (the embedding of one token) is all zero."""
         return not bool(self._values[index].any())

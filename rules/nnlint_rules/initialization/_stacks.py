@@ -16,35 +16,6 @@ if TYPE_CHECKING:
 #: Between two layers of a plain stack: no normalization, no sum, no product, no concatenation.
 _PLAIN = VALUE_PRESERVING | {"activation", "pool", "clamp"}
 
-#: What is seen of a network whose weights have the wrong scale: signal, gradient, loss and training rules.
-SYMPTOMS = [
-    "ARC010",
-    "ARC024",
-    "GRD001",
-    "GRD002",
-    "GRD003",
-    "GRD004",
-    "GRD005",
-    "LOS018",
-    "LOS024",
-    "OPT003",
-    "OPT004",
-    "OPT009",
-    "SIG001",
-    "SIG002",
-    "SIG003",
-    "SIG004",
-    "SIG005",
-    "SIG006",
-    "SIG008",
-    "SIG009",
-    "SIG010",
-    "TRN001",
-    "TRN002",
-    "TRN004",
-    "TRN005",
-]
-
 
 @dataclass(frozen=True)
 class Layer:

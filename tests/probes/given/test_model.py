@@ -89,7 +89,6 @@ def test_registered_lists_hold_nothing_unregistered() -> None:
     net.layers = nn.ModuleList([nn.Linear(2, 2), nn.LSTM(2, 2)])
     net.order = [net.layers[1], net.layers[0]]
     assert Model(net).unregistered == ()
-    assert Model(net).plain_tensors == ()
 
 
 def test_containers_that_hold_themselves_end() -> None:
@@ -99,16 +98,6 @@ def test_containers_that_hold_themselves_end() -> None:
     net.loop = loop
     assert [one.path for one in Model(net).unregistered] == ["loop[0]"]
     assert Model(net).unregistered[0].parameters == 0
-
-
-def test_plain_tensors_are_neither_parameters_nor_buffers() -> None:
-    net = tree()
-    net[0].trained = torch.ones(2, requires_grad=True)
-    found = Model(net).plain_tensors
-    assert [(one.label, one.shape, one.requires_grad, one.is_leaf) for one in found] == [
-        ("0.mask", (4, 4), False, True),
-        ("0.trained", (2,), True, True),
-    ]
 
 
 def test_requires_grad_set_on_a_module_is_seen() -> None:

@@ -38,8 +38,6 @@ def test_groups_and_their_settings() -> None:
     assert (first.betas, first.eps, first.momentum, first.maximize) == ((0.8, 0.95), 1e-7, None, False)
     assert first.decoupled
     assert seen.learning_rates == (1e-3, 0.5)
-    assert seen.group_of("0.bias") is second
-    assert seen.group_of("2.bias") is None
 
 
 def test_decay_of_adam_is_not_decoupled() -> None:
@@ -94,7 +92,7 @@ def test_scheduler_and_whether_it_drives_this_optimizer() -> None:
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=5, gamma=0.2)
     seen = Optimizer.from_setup(TrainingSetup(model=model, optimizer=optimizer, scheduler=scheduler)).scheduler
     assert seen is not None
-    assert (seen.class_name, seen.last_epoch, seen.last_lr, seen.matches) == ("StepLR", 0, (0.1,), True)
+    assert (seen.class_name, seen.matches) == ("StepLR", True)
     assert (seen.settings["step_size"], seen.settings["gamma"]) == (5, 0.2)
     stale = Optimizer.read(other, model, scheduler=scheduler).scheduler
     assert stale is not None
