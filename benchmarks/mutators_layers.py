@@ -21,6 +21,7 @@ from benchmarks.mutation_tools import (
     float_inputs,
     gradients,
     is_classification,
+    labels_of,
     mixes,
     renew,
     replace,
@@ -211,6 +212,17 @@ def few_samples(fields: Fields) -> Mutant | None:
     if inputs is None or not isinstance(targets, torch.Tensor) or not calls or len(inputs) != len(targets):
         return None
     return Mutant({**fields, "inputs": inputs[:4], "targets": targets[:4]}, tuple(call.path for call in calls))
+
+
+@operator("batch norm before the head over four samples", "NRM009")
+def few_samples_before_the_head(fields: Fields) -> Mutant | None:
+    inputs, labels, head = float_inputs(fields), labels_of(fields), trace(fields).head()
+    if inputs is None or labels is None or head is None or not isinstance(head.given, torch.Tensor) or head.given.dim() != 2:
+        return None
+    if type(head.module) is not nn.Linear or len(head.given) != len(inputs) or len(labels) != len(inputs):
+        return None
+    replace(fields["model"], head.path, nn.Sequential(nn.BatchNorm1d(head.module.in_features), head.module))
+    return Mutant(renew({**fields, "inputs": inputs[:4], "targets": labels[:4]}), (f"{head.path}.0",))
 
 
 @operator("everything dropped", "NRM005")

@@ -237,7 +237,9 @@ class Measurement:
 
 def measure(arguments: argparse.Namespace, rules: list[Rule]) -> list[Judgement]:
     """Judge the faulty models, then the healthy ones."""
-    measurement = Measurement(arguments.out, resume=arguments.resume)
+    measurement = Measurement(arguments.out, resume=arguments.resume or arguments.tables)
+    if arguments.tables:
+        return measurement.judgements
     for name, build, codes in faulty():
         measurement.judge(name, build, [rule for rule in rules if rule.code in codes], faulty=True)
     models = healthy_models()
@@ -247,7 +249,7 @@ def measure(arguments: argparse.Namespace, rules: list[Rule]) -> list[Judgement]
                 break
             measurement.judge(name, lambda fields=fields: coerce(fields, SetupOptions()), [rule], faulty=True)
         print(f"{rule.code}: {measurement.evaluated(rule.code)} faulty", flush=True)
-    for name, build, _ in healthy(arguments):
+    for name, build, _ in () if arguments.faulty else healthy(arguments):
         measurement.judge(name, build, rules, faulty=False)
     return measurement.judgements
 
@@ -260,6 +262,8 @@ def main() -> None:
     parser.add_argument("--rules", default="", help="codes or families, comma separated; all by default")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "thresholds.jsonl")
     parser.add_argument("--resume", action="store_true", help="keep what --out holds and measure the rest")
+    parser.add_argument("--tables", action="store_true", help="make the tables of what --out holds, and measure nothing")
+    parser.add_argument("--faulty", action="store_true", help="measure faulty models only")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -11,12 +11,14 @@ from typing import Any
 import grid
 import torch
 
-from benchmarks.mutation import idioms
+from benchmarks.mutation import ZOO, idioms, zoo_models
 from benchmarks.mutation_operators import OPERATORS, Operator
 from benchmarks.mutation_tools import NotApplicable
 
 #: Faulty models that each rule is to be evaluated on.
 WANTED = 20
+#: Batches with which each net of grid.py is taken: its data differ as well.
+BATCHES = (32, 16, 8, 64)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,13 @@ class Healthy:
 
 
 def healthy_models() -> tuple[Healthy, ...]:
-    """The nets of grid.py and the healthy idioms."""
-    nets = [Healthy(f"grid/{name}", lambda make=make: grid.with_adamw(make(32))) for name, make in grid.MODELS.items()]
-    return (*nets, *(Healthy(subject.name, subject.build) for subject in idioms()))
+    """The nets of grid.py with batches of several sizes, the healthy idioms, and the models of the zoo that are mutated."""
+    nets = [
+        Healthy(f"grid/{name} of {batch}", lambda make=make, batch=batch: grid.with_adamw(make(batch)))
+        for batch in BATCHES
+        for name, make in grid.MODELS.items()
+    ]
+    return (*nets, *(Healthy(subject.name, subject.build) for subject in (*idioms(), *zoo_models())))
 
 
 def operators_of(code: str) -> list[Operator]:
@@ -47,7 +53,8 @@ def variants(code: str, models: tuple[Healthy, ...]) -> Iterator[tuple[str, dict
 
 
 def _mutants(operator: Operator, models: tuple[Healthy, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for model in sorted(models, key=lambda model: zlib.crc32(f"{model.name} {operator.name}".encode())):
+    # Those of the zoo last: they take seconds.
+    for model in sorted(models, key=lambda model: (model.name in ZOO, zlib.crc32(f"{model.name} {operator.name}".encode()))):
         torch.manual_seed(0)
         try:
             fields = model.build()
