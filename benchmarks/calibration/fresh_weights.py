@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
 from benchmarks import zoo  # noqa: E402
+from benchmarks.calibration.sections import put_section  # noqa: E402
 from benchmarks.zoo.listed import is_listed  # noqa: E402
 from nnlint.probes.given.parameters import Parameters  # noqa: E402
 
-PAGE = ROOT / "docs" / "evidence" / "calibration.md"
 HEADING = "## Fresh weights"
 STEPS = (100, 300, 1000)
 FEATURES, CLASSES = 64, 10
@@ -258,15 +257,6 @@ def page(rows: list[Row]) -> str:
     return "\n".join([HEADING, TEXT, table(rows), "", f"Judged wrongly: {len(wrong)} of {len(rows)}.", "", *listed, ""])
 
 
-def write(section: str) -> None:
-    """Replace the section in the page, or add it."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Calibration\n\n"
-    pattern = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    section = section.rstrip() + "\n\n"
-    text = pattern.sub(lambda _: section, text) if pattern.search(text) else text.rstrip() + "\n\n" + section
-    PAGE.write_text(text.rstrip() + "\n", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=14, help="public models of each library; 0: only nets built here are judged")
@@ -284,7 +274,7 @@ def main() -> None:
             )
     section = page(rows)
     if options.write:
-        write(section)
+        put_section(HEADING, section)
     print(section)
 
 

@@ -1,6 +1,6 @@
 """Distributions of the evaluation and independence probes on healthy models and on the fixtures.
 
-Usage: python benchmarks/calibration/independence.py --zoo ../shared/zoo [--lib nn,timm] [--every 4] [--out rows.jsonl] [--write]
+Usage: python benchmarks/calibration/independence.py [--lib nn,timm] [--every 4] [--out rows.jsonl] [--write]
 
 Each model is measured in a process of its own, in training mode with a batch of eight. `--out` keeps the rows (those that are
 there are not measured again); `--write` puts the table into docs/evidence/calibration.md.
@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
 from benchmarks import sweep  # noqa: E402 - needs the path
+from benchmarks.calibration.sections import put_section  # noqa: E402
 
-PAGE = ROOT / "docs" / "evidence" / "calibration.md"
 HEADING = "## Independence"
 CAUSAL = re.compile(r"(CausalLM|LMHeadModel)$")
 #: The rules that rest on these measurements.
@@ -193,15 +193,6 @@ scaled ones 0.23 to 0.25. Attention between channels (DaViT) legitimately reache
 """
 
 
-def write(section: str) -> None:
-    """Replace the section in the page, or add it."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Calibration\n\n"
-    pattern = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    section = section.rstrip() + "\n\n"
-    text = pattern.sub(lambda _: section, text) if pattern.search(text) else text.rstrip() + "\n\n" + section
-    PAGE.write_text(text.rstrip() + "\n", encoding="utf-8")
-
-
 def kept_rows(out: Path | None) -> list[dict[str, Any]]:
     if out is None or not out.exists():
         return []
@@ -240,7 +231,7 @@ def main() -> None:
     if rows:
         print(page(rows))
         if options.write:
-            write(page(rows))
+            put_section(HEADING, page(rows))
 
 
 if __name__ == "__main__":

@@ -16,3 +16,12 @@ def put(name: str, text: str) -> bool:
         return False
     PAGE.write_text(pattern.sub(lambda found: f"{found[1]}\n{text.strip()}\n\n{found[2]}", page), encoding="utf-8")
     return True
+
+
+def put_section(heading: str, text: str) -> None:
+    """Replace the section under `heading` (`## Fresh weights`) with `text`, which begins with it; add it where there is none."""
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Calibration\n\n"
+    pattern = re.compile(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    section = text.rstrip() + "\n\n"
+    page = pattern.sub(lambda _: section, page) if pattern.search(page) else page.rstrip() + "\n\n" + section
+    PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from nnlint.guard.process import WarningFilters, settings
 from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach
 from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
 from nnlint.guard.surroundings import surroundings
-from nnlint.guard.tensors import TensorStore
+from nnlint.guard.tensors import TensorStore, attempt
 from nnlint.seeding import RandomStates
 from nnlint.tensors import named_tensors
 
@@ -147,24 +147,16 @@ class StateGuard:
         failures: list[Exception] = []
         self._owed = after_reading
         for restorer in self._restorers:
-            _attempt(restorer, failures)
+            attempt(restorer, failures)
         for name, tensor in self._data:
             if name not in self._changed and self._tensors.differs(tensor):
                 self._changed[name] = None
         for module, kind in self._types:
             if type(module) is not kind:
-                _attempt(lambda module=module, kind=kind: _set_type(module, kind), failures)
+                attempt(lambda module=module, kind=kind: _set_type(module, kind), failures)
         failures += self._tensors.restore(after_reading=after_reading)
         if failures:
             raise RestoreError(f"could not restore the model's state: {failures[0]}") from failures[0]
-
-
-def _attempt(step: Callable[..., None], failures: list[Exception]) -> None:
-    """Run one step; the others must run whatever becomes of it."""
-    try:
-        step()
-    except Exception as failure:
-        failures.append(failure)
 
 
 def _set_type(module: Any, kind: type) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -295,13 +295,13 @@ class TensorStore:
                     storage.resize_(size)
             for region in self._regions:
                 if not (after_reading and region.seems_unchanged()):
-                    _attempt(region.restore, failures)
+                    attempt(region.restore, failures)
             for record in self.records:
-                _attempt(record.restore_geometry, failures)
+                attempt(record.restore_geometry, failures)
                 if record.copy is not None:
-                    _attempt(lambda record=record: _restore_copy(record), failures)
-                _attempt(record.restore_flags, failures)
-            _attempt(self._restore_versions, failures)
+                    attempt(lambda record=record: _restore_copy(record), failures)
+                attempt(record.restore_flags, failures)
+            attempt(self._restore_versions, failures)
         return failures
 
     def _restore_versions(self) -> None:
@@ -311,7 +311,8 @@ class TensorStore:
         set_versions([record.tensor for record in written], [record.version or 0 for record in written])
 
 
-def _attempt(step: Any, failures: list[Exception]) -> None:
+def attempt(step: Callable[..., None], failures: list[Exception]) -> None:
+    """Run one step of a restoration; the others must run whatever becomes of it."""
     try:
         step()
     except Exception as failure:

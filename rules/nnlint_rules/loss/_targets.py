@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnlint import Place
 from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
-    from nnlint import MeasuredLoss
+    from nnlint import Graph, Located, MeasuredLoss
 
 _TOLERANCE = 0.01
 
@@ -79,3 +80,11 @@ def rows_of(values: Any, dim: int) -> TargetRows | None:
         distinct=int(rows.argmax(1).unique().numel()),
         highest=float(rows.max()),
     )
+
+
+def place_of_loss(graph: Graph) -> Located:
+    """The line of the loss; where a loss module of torch has none, what it was given."""
+    call = next(iter(graph.loss_calls), None)
+    if call is None:
+        return Place()
+    return call.prediction if call.location is None and call.prediction is not None else call

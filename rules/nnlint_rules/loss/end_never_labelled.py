@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Place, rule
+from nnlint import Finding, Options, rule
+from nnlint_rules.loss._targets import place_of_loss
 
 if TYPE_CHECKING:
-    from nnlint import CopiedLabels, Declared, Graph, Located, PaddingStats, SequenceLabels
+    from nnlint import CopiedLabels, Declared, Graph, PaddingStats, SequenceLabels
 
 
 class EndLabels(Options):
@@ -53,7 +54,7 @@ def check(
             continue
         token, origin, samples = found
         yield Finding(
-            at=_place(graph),
+            at=place_of_loss(graph),
             message=f"the end token {token} ({origin}) is in {samples} of {len(copy.given)} samples of {copy.input} and never among "
             "the labels that count: the model does not learn to stop",
             evidence={"token": token, "samples": samples, "limit": options.samples, "input": copy.input},
@@ -86,11 +87,3 @@ def _common_last(copy: CopiedLabels, padding: PaddingStats) -> Iterator[tuple[in
         # The longest sample has lost its end where inputs and targets are cut from one row.
         if bool((last >= 0).all()) and int((ends != common).sum()) <= len(ends) // 10:
             yield int(common), "that the samples end with"
-
-
-def _place(graph: Graph) -> Located:
-    """The line of the loss; where a loss module of torch has none, what it was given."""
-    call = next(iter(graph.loss_calls), None)
-    if call is None:
-        return Place()
-    return call.prediction if call.location is None and call.prediction is not None else call

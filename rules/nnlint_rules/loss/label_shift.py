@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Place, rule
+from nnlint import Finding, rule
+from nnlint_rules.loss._targets import place_of_loss
 
 if TYPE_CHECKING:
-    from nnlint import CopiedLabels, Declared, Graph, Located, SequenceLabels
+    from nnlint import CopiedLabels, Declared, Graph, SequenceLabels
 
 _LIMIT = 1e-5
 
@@ -48,7 +49,7 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
         message = _fault(copy)
         if message is not None:
             yield Finding(
-                at=_place(graph),
+                at=place_of_loss(graph),
                 message=message,
                 evidence={
                     "shift": copy.shift,
@@ -86,11 +87,3 @@ def _fix(copy: CopiedLabels) -> str:
         "shift in one place only: give labels=input_ids (with -100 at padding) to a model that shifts them itself, or compare "
         "logits[:, :-1] with unshifted ids[:, 1:]"
     )
-
-
-def _place(graph: Graph) -> Located:
-    """The line of the loss; where a loss module of torch has none, what it was given."""
-    call = next(iter(graph.loss_calls), None)
-    if call is None:
-        return Place()
-    return call.prediction if call.location is None and call.prediction is not None else call
