@@ -167,7 +167,8 @@ def zoo_models(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], An
         import transformers.modeling_utils  # noqa: F401 - the library loads lazily, and these take seconds
     models = in_turns(list(zoo.zoo(arguments.lib, arguments.timm_per_family))[:: arguments.every])
     if arguments.only:
-        models = [(name, build) for name, build in models if arguments.only in name]
+        wanted = arguments.only.split(",")
+        models = [(name, build) for name, build in models if any(text in name for text in wanted)]
     return models[: arguments.limit]
 
 
@@ -192,7 +193,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lib", type=lambda text: tuple(text.split(",")), default=LIBRARIES)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th model")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N models")
-    parser.add_argument("--only", metavar="TEXT", help="models whose name holds TEXT")
+    parser.add_argument("--only", metavar="TEXT", help="models whose name holds TEXT; several with commas")
     parser.add_argument("--timm-per-family", type=int, default=1, metavar="N")
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--deep", action="store_true")
