@@ -22,7 +22,7 @@ an order that a checksum of the names draws.
 
 Written by `python benchmarks/loops.py --page`; the scripts are in benchmarks/scripts, the operators in benchmarks/loop_operators*.py.
 
-*Found*: the rule that the fault belongs to fires, at warning or above unless it is a note by itself. *Diagnosed*: it also names a line
+*Found*: the rule that the fault belongs to fires, at warning or above unless its own level is info. *Diagnosed*: it also names a line
 of the fault: the changed line itself, or, where something was deleted or moved, a line that took part (stated for each operator
 in its code). *Alone*: diagnosed, and nothing else is reported at warning or above. The codes and lines of a mutant are fixed when it is made.
 

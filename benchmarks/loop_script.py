@@ -111,7 +111,7 @@ class Script:
         raise AssertionError(f"{self.name}: a statement in no block")
 
     def after(self, statement: Statement, test: Callable[[Statement], bool]) -> Statement | None:
-        """The first statement behind it in its block that passes."""
+        """The first statement after it in its block that passes."""
         block = self.block(statement)
         return next((other for other in block[block.index(statement) + 1 :] if test(other)), None)
 

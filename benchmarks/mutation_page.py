@@ -180,7 +180,7 @@ def _head(rows: list[Row], rules: Rules, share: float, zoo_models: int) -> list[
         f"Written by `python benchmarks/mutation.py --share {share:g} --zoo-models {zoo_models}`; the operators are in",
         "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and small ones of the zoo.",
         "",
-        "*Found*: a rule that the fault belongs to fires, at warning or above unless it is a note by itself. *Diagnosed*: it fires",
+        "*Found*: a rule that the fault belongs to fires, at warning or above unless its own level is info. *Diagnosed*: it fires",
         "at its own level and names the layer that was changed. *False alarms*: unmutated models on which the rule fires at",
         "warning or above.",
         "",

@@ -85,7 +85,7 @@ def on_head(fields: Fields, change: Callable[[nn.Module], nn.Module], **more: An
 
 
 def inner_layer(fields: Fields, *kinds: type[nn.Module]) -> Call | None:
-    """A trained linear map in front of the head."""
+    """A trained linear map before the head."""
     found = trace(fields)
     head = found.head()
     if head is None:

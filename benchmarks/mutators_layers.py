@@ -105,7 +105,7 @@ def _first_layer(fields: Fields) -> Call | None:
 # -------------------------------------------------------------------- structure
 
 
-@operator("a second squashing behind the first", "ARC006")
+@operator("a second squashing after the first", "ARC006")
 def squashed_twice(fields: Fields) -> Mutant | None:
     call = chosen(trace(fields).of(*SQUASHING))
     if call is None:
@@ -282,7 +282,7 @@ def needless_bias(fields: Fields) -> Mutant | None:
 # -------------------------------------------------------------------- weights and signal
 
 
-@operator("weights all negative behind a relu", "SIG001")
+@operator("weights all negative before a relu", "SIG001")
 def all_negative(fields: Fields) -> Mutant | None:
     found = trace(fields)
     layers = [found.before(call) for call in found.of(nn.ReLU)]

@@ -27,7 +27,7 @@ def _narrowed(head: nn.Module) -> nn.Module:
 
 
 def _one_unit(fields: Fields, last: nn.Module, **more: Any) -> Mutant | None:
-    """A classifier whose head is a linear layer of one unit, and something behind it."""
+    """A classifier whose head is a linear layer of one unit, and something after it."""
     head, labels = trace(fields).head(), _labels(fields)
     if head is None or labels is None or not isinstance(head.module, nn.Linear):
         return None

@@ -48,7 +48,7 @@ def _numel(fields: Fields) -> int:
 
 
 def _deepened(fields: Fields, activation: type[nn.Module], factor: float | None, depth: int = 20) -> Mutant | None:
-    """A dense layer between two others with `depth` more behind it, drawn at `factor` times the He scale or torch's default."""
+    """A dense layer between two others with `depth` more after it, drawn at `factor` times the He scale or torch's default."""
     found = trace(fields)
     calls = [call for call in found.of(nn.Linear) if isinstance(call.given, torch.Tensor) and _is_wide(call)]
     head = found.head()
@@ -100,7 +100,7 @@ def selu_by_default(fields: Fields) -> Mutant | None:
     return Mutant(fields, tuple(call.path for pair in pairs for call in pair))
 
 
-@operator("plain dropout behind SELU", "INI008")
+@operator("plain dropout after SELU", "INI008")
 def selu_with_dropout(fields: Fields) -> Mutant | None:
     pairs = _before_activations(trace(fields))
     if len(pairs) < 2:
@@ -208,7 +208,7 @@ def foreign_statistics(fields: Fields) -> Mutant | None:
 
 @operator("a larger picture flattened into a dense layer", "ARC015")
 def flattened(fields: Fields) -> Mutant | None:
-    """What fitted small pictures, taken over to larger ones: the dense layer behind the flattening grows with them."""
+    """What fitted small pictures, taken over to larger ones: the dense layer after the flattening grows with them."""
     found, given, labels = trace(fields), float_inputs(fields), labels_of(fields)
     flats = [(found.before(call), call) for call in found.of(nn.Linear)]
     calls = [

@@ -2,7 +2,7 @@
 
     python -m benchmarks.calibration.deep [input-dependence precision validation-gap effort] [--samples 32] [--seeds 2]
 
-Tables: docs/evidence/calibration.md#input-dependence and the sections behind it.
+Tables: docs/evidence/calibration.md#input-dependence and the sections after it.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def extreme_dropout() -> str:
         train_loss, loss = (sorted(pair[index] for pair in reached)[SEEDS // 2] for index in (0, 1))
         lines.append(f"| {p:g} | {train_loss:.2f} | {loss:.2f} | {math.sqrt(p / (1 - p)):.1f} |")
     return (
-        f"A net of two hidden layers of 64 units with dropout behind each, median of {SEEDS} (chance: {math.log(CLASSES):.2f}):\n\n"
+        f"A net of two hidden layers of 64 units with dropout after each, median of {SEEDS} (chance: {math.log(CLASSES):.2f}):\n\n"
         + "\n".join(lines)
     )
 

@@ -31,7 +31,7 @@ _MACHINE = ("json", "jsonl", "sarif", "junit", "github", "html", "markdown")
 def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> None:
     """Run SCRIPT (with -m: a module) and judge its training by its first iterations.
 
-    Options of nnlint stand before the script, the script's own behind it. By default the script is stopped once enough was
+    Options of nnlint stand before the script, the script's own after it. By default the script is stopped once enough was
     seen; its standard output stays its own and the report goes to standard error, or with a --format to standard output.
 
     Exit status: 0 nothing at or above --fail-on; 1 findings; 2 something could not be judged.

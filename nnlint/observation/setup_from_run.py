@@ -71,7 +71,7 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
     things = [thing for optimizer in material.optimizers if (thing := state.things.find(optimizer)) is not None]
     found = Reconstructed(" + ".join(dict.fromkeys(names[thing.ref].partition("#")[0] for thing in things)))
     first = material.losses[0]
-    # A loss behind another player's step cannot be had again: the state is kept as it was before all steps.
+    # A loss after another player's step cannot be had again: the state is kept as it was before all steps.
     found.expected = first.value if len(material.losses) == 1 and first.at_step == 0 else None
     try:
         own = _own_parameters(state, material)

@@ -25,7 +25,7 @@ def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_tor
         target: path of the script, or name of the module.
         arguments: the script's own, for `sys.argv`.
         as_module: whether `target` is a module, as in `python -m`.
-        on_torch: called once torch has been imported, before the line behind the import runs.
+        on_torch: called once torch has been imported, before the line after the import runs.
 
     Returns:
         The script's global names; they keep alive what it has.

@@ -23,7 +23,7 @@ from nnlint.tensors import describe, is_scalar
 def take_first_batch(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     """`setup` with inputs and targets from the first batch of its data, if it has data and no inputs.
 
-    A one-shot iterator is advanced once; the batch taken is put back in front of what `data` then yields. The random
+    A one-shot iterator is advanced once; the batch taken is put back before what `data` then yields. The random
     generators, a DataLoader's own included, are as before afterwards.
 
     Raises:

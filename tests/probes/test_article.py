@@ -70,7 +70,7 @@ def test_the_regression_net_breaks_at_a_step_that_the_finding_names(seed):
 
 
 class Clipped(torch.optim.SGD):
-    """SGD behind clip_grad_norm_(..., 4.0), as the article's second training has it."""
+    """SGD after clip_grad_norm_(..., 4.0), as the article's second training has it."""
 
     def step(self, closure=None):
         torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 4.0)

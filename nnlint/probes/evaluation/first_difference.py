@@ -152,7 +152,7 @@ def beyond_first_sample(samples: int) -> Judge:
     """Entries that belong to other samples than the first, wherever the axis of the samples went.
 
     A sample's entries stay together along an axis whose size is a multiple of the batch: in blocks where another axis was
-    folded in behind it (batch x heads), in steps where it was folded in before it (time x batch).
+    folded in after it (batch x heads), in steps where it was folded in before it (time x batch).
     """
 
     def judge(changed: torch.Tensor) -> bool:
@@ -171,7 +171,7 @@ def before_time(cut: int, length: int) -> Judge:
     """Entries all of whose times are before `cut`, wherever the axes of time went.
 
     A score of a later key is no leak yet, so one later time of several is enough. A few positions may have been put before
-    the sequence (a class token), and another axis may have been folded in before or behind that of time.
+    the sequence (a class token), and another axis may have been folded in before or after that of time.
     """
 
     def judge(changed: torch.Tensor) -> bool:

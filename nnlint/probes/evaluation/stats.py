@@ -112,7 +112,7 @@ class EvalStats:
         return plain if plain is not None and plain.op.name == op.name else None
 
     def variance_ratio(self, op: Op) -> float | None:
-        """Var(op's output with dropout) / Var(without): the shift a batch norm behind it meets in evaluation.
+        """Var(op's output with dropout) / Var(without): the shift a batch norm after it meets in evaluation.
 
         None where the op was not measured. Inverted dropout with keep probability q gives
         1/q + (1/q - 1) mean^2 / var (Li, Chen, Hu and Yang, 2019, arXiv:1801.05134).

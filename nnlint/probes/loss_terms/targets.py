@@ -86,7 +86,7 @@ def _target_of(one: Op, other: Op) -> Op | None:
 
 
 def _mixes_data(side: Op) -> bool:
-    """Whether real numbers of the batch are added to the side behind its layers."""
+    """Whether real numbers of the batch are added to the side after its layers."""
     sums = (op for op in _tail(side) if op.name in ("add", "sub", "rsub", "addcmul", "where"))
     return any(
         any(part.requires_grad for part in op.inputs)

@@ -1,4 +1,4 @@
-"""Where a gradient that stays zero is lost: one more forward and backward, with a hook on every op behind the parameter.
+"""Where a gradient that stays zero is lost: one more forward and backward, with a hook on every op after the parameter.
 
 Run only where the updates left a parameter without a gradient. A zero says nothing by itself: rows that no sample looks up, experts
 that get no token and positions that the loss leaves out have one for good reasons. What tells them apart is the op at which the

@@ -30,7 +30,7 @@ class Target:
     """A target string taken apart.
 
     Attributes:
-        where: the module or file; for a prefixed target, the name behind the prefix.
+        where: the module or file; for a prefixed target, the name after the prefix.
         attribute: the dotted attribute; None where it has to be discovered.
         args: literal positional arguments; None where there was no call.
         kwargs: literal keyword arguments.

@@ -141,7 +141,7 @@ class Depth:
         return max(inputs, key=lambda above: self._nearest(above) or 0.0)
 
     def _nearest(self, op: Op) -> float | None:
-        """What was measured at the op or at the nearest op before it; None behind an op that scales, which hides it."""
+        """What was measured at the op or at the nearest op before it; None after an op that scales, which hides it."""
         for current in self._graph.chain_back(op):
             found = self._measure(current)
             if found is not None:
@@ -151,7 +151,7 @@ class Depth:
         return None
 
     def links(self, ops: Sequence[Op]) -> Iterator[Link]:
-        """Layers with their numbers; a sum right behind a linear map (a bias added by hand) stands for both."""
+        """Layers with their numbers; a sum right after a linear map (a bias added by hand) stands for both."""
         for position, op in enumerate(ops):
             following = ops[position + 1] if position + 1 < len(ops) else None
             if (

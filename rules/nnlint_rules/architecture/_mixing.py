@@ -40,7 +40,7 @@ def legitimate_reason(found: SampleMixing, traits: frozenset[str]) -> str:
 
 
 def _is_routed(op: Op, found: SampleMixing) -> bool:
-    """Whether a choice made from gate probabilities is upstream: a top-k or a running count behind a softmax."""
+    """Whether a choice made from gate probabilities is upstream: a top-k or a running count after a softmax."""
     assert found.graph is not None  # checked by the caller
     above = found.graph.ancestors(op) | {op}
     routers = [other for other in above if other.name in _ROUTERS]

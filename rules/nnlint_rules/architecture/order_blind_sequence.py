@@ -86,7 +86,7 @@ def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
 
 
 def _depth(op: Op) -> int:
-    """Linear maps one behind the other on the longest way from an input to `op`."""
+    """Linear maps one after the other on the longest way from an input to `op`."""
     depths: dict[Op, int] = {}
     for current in _in_order(op):
         above = max((depths[source] for source in current.activations if source in depths), default=0)

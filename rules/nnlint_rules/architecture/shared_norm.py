@@ -47,16 +47,16 @@ def check(graph: Graph) -> Iterator[Finding]:
 def _finding(norms: list[Op], graph: Graph) -> Finding:
     sources = dict.fromkeys(_source(op, graph) for op in norms)
     steps = len(sources) == 1 or _is_repeated_part(norms, graph)
-    behind = ", ".join(sources)
+    after = ", ".join(sources)
     return Finding(
         at=norms[0],
-        message=f"{norms[0].label} is applied {len(norms)} times in one forward, after {behind}: "
+        message=f"{norms[0].label} is applied {len(norms)} times in one forward, after {after}: "
         + (
             "its running statistics are those of all these calls together"
             if steps
             else "one set of running statistics for different activations"
         ),
-        evidence={"calls": len(norms), "behind": list(sources)},
+        evidence={"calls": len(norms), "after": list(sources)},
         fix="give each place a batch norm of its own"
         if not steps
         else "one batch norm for each step, or LayerNorm, where the calls' statistics differ",

@@ -33,7 +33,7 @@ def check(
     operations (a custom autograd function that returns None), parameters of a reentrant checkpoint none of whose inputs requires a
     gradient, and parameters whose gradient is exactly zero at every one of
     several steps with real updates between, and names the operation at which it ends: a gate that normalizes a single entry
-    (softmax or division over one), a factor of zero, an activation in its flat part. One step is not enough: behind a branch or
+    (softmax or division over one), a factor of zero, an activation in its flat part. One step is not enough: after a branch or
     head that starts at zero every gradient is zero until the first update. Where every way to the loss ends at an operation that
     chooses among its inputs, the zero comes of the data: rows of embeddings that are not in the batch, experts that it gives no
     token, layers whose input is zero, positions that the loss does not look at. A parameter that the forward never reads, or whose

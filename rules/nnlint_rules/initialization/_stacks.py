@@ -19,7 +19,7 @@ _PLAIN = VALUE_PRESERVING | {"activation", "pool", "clamp"}
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear map of the graph that reads its weight directly, with the activation behind it.
+    """A linear map of the graph that reads its weight directly, with the activation after it.
 
     Attributes:
         op: the call.
@@ -127,5 +127,5 @@ def input_rms(forward: ForwardStats, op: Op) -> float | None:
 
 
 def covered(found: Iterable[Layer]) -> tuple[str, ...]:
-    """The module paths of layers and of the activations behind them, where dead or saturated units show."""
+    """The module paths of layers and of the activations after them, where dead or saturated units show."""
     return paths(op for layer in found for op in (layer.op, layer.activation) if op is not None)

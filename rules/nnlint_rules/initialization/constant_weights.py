@@ -106,14 +106,14 @@ def _is_suspect(layer: Layer) -> bool:
 
 
 def _has_equal_neighbour(layer: Layer, values: dict[Op, float | None]) -> bool:
-    """Whether the layer before or behind it is constant too, so that nothing sets the units apart."""
+    """Whether the layer before or after it is constant too, so that nothing sets the units apart."""
     if any(values.get(op) for op in layers_below(layer.op)):
         return True
     return any(value and layer.op in layers_below(op) for op, value in values.items())
 
 
 def _is_dead(layer: Layer, values: dict[Op, float | None], parameters: Parameters) -> bool:
-    """Whether a zero layer gets no gradient: a rectifier is flat at 0, and zeros behind send nothing back."""
+    """Whether a zero layer gets no gradient: a rectifier is flat at 0, and zeros after it send nothing back."""
     bias = bias_of(layer, parameters)
     if bias is not None and bias.value != 0.0:
         return False

@@ -103,7 +103,7 @@ def _is_certain(view: ParameterView) -> bool:
 
 
 def _heads(frozen: list[ParameterView], graph: Graph, model: Model, parameters: Parameters) -> list[ParameterView]:
-    """Frozen fresh output layers behind layers that train and that belong to the same network."""
+    """Frozen fresh output layers after layers that train and that belong to the same network."""
     names = {name: view for view in frozen if _is_drawn(view) for name in (view.name, *view.tied_to)}
     mixed = _mixed_modules(model, parameters)
     found: dict[str, ParameterView] = {}

@@ -30,7 +30,7 @@ class LogitSink:
 
     Attributes:
         value: the op whose output is taken as logits.
-        op: the op that takes them (the loss function, or a log_softmax in front of it).
+        op: the op that takes them (the loss function, or a log_softmax before it).
         label: what to call the taker in a message.
     """
 

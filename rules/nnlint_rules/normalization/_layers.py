@@ -62,7 +62,7 @@ def tracks_statistics(norm: Op) -> bool:
 
 
 def last_layers(graph: Graph) -> Iterable[tuple[LossCall, Op]]:
-    """For every loss on the model's answer, the op behind it: what is left after views, casts and squashing functions.
+    """For every loss on the model's answer, the op before it: what is left after views, casts and squashing functions.
 
     A loss whose target the model computed itself compares features, not answers, and is left out.
     """

@@ -17,7 +17,7 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
     """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached.
 
     Left out are branches that end in a gate (squeeze-excite: they look at pooled values, and their scale is not the
-    signal's), and what stands behind frozen norms: their statistics come with the weights that are loaded next.
+    signal's), and what stands after frozen norms: their statistics come with the weights that are loaded next.
     """
 
     def std(op: Op) -> float | None:
@@ -85,7 +85,7 @@ def finite_part(chain: Chain) -> Chain:
 def up_to(chain: Chain, extreme: Callable[[Iterable[float]], float]) -> Chain:
     """The chain up to its smallest (`min`) or largest (`max`) scale.
 
-    Behind the smallest, biases may have set a floor that hides a decay; behind the largest, a small head a growth.
+    After the smallest, biases may have set a floor that hides a decay; after the largest, a small head a growth.
     """
     if not chain.links:
         return chain

@@ -53,7 +53,7 @@ def check(forward: ForwardStats, options: DeadUnits) -> Iterator[Finding]:
             continue
         before = forward.before(layer)
         if before is not None and before.norm == 0.0:
-            continue  # exactly zero: a branch that starts at zero, or one behind a layer that is reported itself
+            continue  # exactly zero: a branch that starts at zero, or one after a layer that is reported itself
         source = f" of {before.label}" if before is not None else ""
         scale = f" (pre-activation mean {before.mean:.3g}, std {before.std:.3g})" if before is not None else ""
         dead = layer.never_active / layer.units

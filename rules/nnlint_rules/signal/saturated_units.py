@@ -49,7 +49,7 @@ def check(forward: ForwardStats, options: SaturatedUnits) -> Iterator[Finding]:
             continue
         if is_gate(layer.op) or _is_rare_event_head(layer, forward.graph) or not _has_unit_range(layer.op):
             continue
-        # Only where nothing between changes the numbers: a factor in front of the activation is not measured.
+        # Only where nothing between changes the numbers: a factor before the activation is not measured.
         given = layer.op.input
         before = forward.of(forward.graph.producer(given)) if given is not None else None
         scale = (

@@ -72,7 +72,7 @@ def _samples(events: Events, backward: Backward) -> int:
 
 
 def _factor(events: Events, backward: Backward) -> float | None:
-    """The numbers in front of the reduction, without the averaging of an accumulation and without the scaler's."""
+    """The numbers before the reduction, without the averaging of an accumulation and without the scaler's."""
     steps = [step for step in events.steps if backward.index in step.backwards]
     window = max((len(step.backwards) for step in steps), default=1)
     factors = [

@@ -43,7 +43,7 @@ class Regression(nn.Module):
 
 
 class Clipped(torch.optim.SGD):
-    """SGD behind clip_grad_norm_, as the article cures its net."""
+    """SGD after clip_grad_norm_, as the article cures its net."""
 
     def step(self, closure=None):
         torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 4.0)
@@ -87,7 +87,7 @@ def test_a_small_net_gets_more_steps_than_a_large_one():
 
 
 class Wide(nn.Module):
-    """Too large for more than the fewest steps: a head that starts at zero, a branch behind it, one behind a factor of zero."""
+    """Too large for more than the fewest steps: a head that starts at zero, a branch after it, one after a factor of zero."""
 
     def __init__(self, factor):
         super().__init__()
