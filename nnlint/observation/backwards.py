@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from nnlint.guard.tensors import is_strided
-from nnlint.observation.content import is_single, norm_of
+from nnlint.observation.content import is_single, norm_of, value_contents
 from nnlint.observation.events import Backward, Clear
-from nnlint.observation.graphs import composition_of, is_leaf_loss, terms_of, walk
+from nnlint.observation.graphs import composition_of, is_leaf_loss, targets_of, terms_of, walk
 from nnlint.observation.journal import Draft, DraftTerm, Held, Keys
 from nnlint.observation.state import State, autocast_of
 
@@ -125,6 +125,7 @@ class Backwards:
             draft.fields["reached"] = Keys(parameters)
         if len(roots) == 1:
             made = composition_of(roots[0])
+            draft.fields["targets"] = self._targets(roots[0], sorted(forwards))
             draft.fields |= {"factors": made.factors, "operation": made.operation, "reduction": made.reduction}
             if nodes <= _LARGE:
                 whole = DraftTerm(made.summands[0].name(), Keys(parameters), tuple(sorted(forwards)))
@@ -132,6 +133,15 @@ class Backwards:
                 draft.fields["terms"] = (whole,) if one else terms_of(made, state.things, state.forwards)
         if state.taker is not None:
             state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
+
+    def _targets(self, root: Any, forwards: list[int]) -> tuple[tuple[int, ...], ...]:
+        """Hashes of the targets by sample, where all forwards that the loss reaches have as many."""
+        drafts = self._state.journal.drafts
+        samples = {drafts[index].fields["samples"] for index in forwards}
+        if len(samples) != 1:
+            return ()
+        count = samples.pop()
+        return tuple(found for tensor in targets_of(root) if (found := value_contents(tensor, count)))
 
     def _made_anew(self, place: Any, strangers: list[Tensor]) -> int:
         """How many of these parameters the last backward of the line did not have; none at the first."""

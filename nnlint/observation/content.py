@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnlint.capture.torch_private import norms
 from nnlint.guard.tensors import is_strided
-from nnlint.observation.events import Leaf
+from nnlint.observation.events import Leaf, RandomState
 from nnlint.tensors import tensor_leaves
 
 #: A batch of more samples is hashed whole, not sample by sample.
@@ -23,16 +23,18 @@ _ROWS = 4096
 #: Entries of a tensor that are compared to tell whether a step changed it.
 _SAMPLED = 1024
 _LEAVES = 32
+#: Values of targets that are compared between a batch and its loss.
+_VALUES = 1 << 20
 
 
-def digest_of_random_states() -> int:
-    """A number that is equal when the generators of torch, numpy and python are in the same state."""
-    value = _crc(torch.get_rng_state())
+def digest_of_random_states() -> RandomState:
+    """Numbers for the generators of torch, NumPy and Python, each equal when that generator is in the same state."""
+    value = 0
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "random"):
         state = numpy.random.get_state()
-        value = zlib.crc32(state[1].tobytes(), value) ^ int(state[2])
-    return hash((value, hash(random.getstate())))
+        value = zlib.crc32(state[1].tobytes()) ^ int(state[2])
+    return _crc(torch.get_rng_state()), value, hash(random.getstate())
 
 
 def leaves_of(batch: Any) -> list[tuple[str, Tensor]]:
@@ -62,6 +64,12 @@ def sample_contents(tensor: Tensor) -> tuple[int, ...]:
     width = plain.numel() * plain.element_size() // len(plain)
     start = plain.data_ptr()
     return tuple(zlib.crc32(_bytes(start + index * width, width)) for index in range(len(plain)))
+
+
+def value_contents(tensor: Tensor, samples: int) -> tuple[int, ...]:
+    """A hash of the values of each of `samples` samples, the same for every dtype and shape; empty where there are too many."""
+    whole = samples and is_strided(tensor) and 0 < tensor.numel() <= _VALUES and not tensor.numel() % samples
+    return sample_contents(tensor.detach().double().reshape(samples, -1)) if whole and not tensor.is_complex() else ()
 
 
 def _crc(tensor: Tensor) -> int:

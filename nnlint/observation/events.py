@@ -27,6 +27,8 @@ from typing import Any, ClassVar
 from nnlint.finding import Location
 
 Names = frozenset[str]
+#: Digests of the states of the random generators of torch, NumPy and Python.
+RandomState = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class Forward(Event):
         backwards: indices of the `Backward` events whose graph reached it.
         buffers_changed: names of buffers that the call wrote to (batch-norm statistics).
         unoptimized: its trainable parameters that no optimizer held at that time.
-        random_state: digest of the random generators (torch, numpy, python) as the call began.
+        random_state: digests of the random generators (torch, numpy, python) as the call began.
         error: the exception that it raised.
     """
 
@@ -102,7 +104,7 @@ class Forward(Event):
     backwards: tuple[int, ...] = ()
     buffers_changed: tuple[str, ...] = ()
     unoptimized: Names = frozenset()
-    random_state: int = 0
+    random_state: RandomState = (0, 0, 0)
     error: str | None = None
 
 
@@ -145,7 +147,7 @@ class Backward(Event):
         create_graph: as passed.
         autocast: "float16" or "bfloat16" where backward ran inside autocast.
         scale: the gradient scaler's factor on the loss, or None.
-        reads: indices of the `Read` events whose tensors the loss compares with (targets), where the iteration was taped.
+        targets: what torch's loss functions compared with: for each such tensor a hash of the values of each sample of the forward.
         gradient_norm: 2-norm over the gradients of `filled` afterwards.
         zero_share: share of exact zeros among them; measured under float16 autocast only.
         error: the exception that it raised.
@@ -170,7 +172,7 @@ class Backward(Event):
     create_graph: bool = False
     autocast: str | None = None
     scale: float | None = None
-    reads: tuple[int, ...] = ()
+    targets: tuple[tuple[int, ...], ...] = ()
     gradient_norm: float | None = None
     zero_share: float | None = None
     error: str | None = None
@@ -233,7 +235,7 @@ class Step(Event):
         alive: indices of the backwards whose graph something still referred to after the step; the last one is among them while
             the script's `loss` holds it.
         alive_forwards: the same for the graphs of forward outputs.
-        random_state: digest of the random generators as the step began.
+        random_state: digests of the random generators as the step began.
     """
 
     verb: ClassVar[str] = "step"
@@ -249,7 +251,7 @@ class Step(Event):
     scale: float | None = None
     alive: tuple[int, ...] = ()
     alive_forwards: tuple[int, ...] = ()
-    random_state: int = 0
+    random_state: RandomState = (0, 0, 0)
 
     @property
     def backwards(self) -> tuple[int, ...]:

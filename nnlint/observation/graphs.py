@@ -20,6 +20,8 @@ from nnlint.observation.torch_private import saved, saved_names, sequence_number
 #: Nodes of a graph that are walked at most.
 MOST_NODES = 20_000
 _TERMS = 8
+#: Nodes from the loss on among which the loss functions are.
+_NEAR = 200
 _SCALINGS = 6
 _REDUCTIONS = ("none", "mean", "sum")
 _ENTRY = "nnlint"
@@ -99,8 +101,9 @@ def composition_of(root: Any) -> Composition:
         made.factors = (*made.factors, factor)
         node = next(above for above, _ in node.next_functions if above is not None)
     made.operation = node.name()
-    made.reduction = _reduction(node)
     made.summands = _summands(node)
+    reductions = {_reduction(summand) for summand in made.summands}
+    made.reduction = _reduction(node) or (reductions.pop() if len(reductions) == 1 else None)
     return made
 
 
@@ -154,6 +157,17 @@ def terms_of(made: Composition, things: Things, forwards: dict[int, int]) -> tup
         reached = walk(node, things, forwards)
         terms.append(DraftTerm(node.name(), Keys(reached.parameters), tuple(sorted(reached.forwards))))
     return tuple(terms)
+
+
+def targets_of(root: Any) -> list[Tensor]:
+    """What the loss functions near the end of a graph compare with."""
+    found = []
+    for node in nodes_below(root, _NEAR):
+        # A cross-entropy by hand picks the targets' logits.
+        value = saved(node, "index" if node.name().startswith("GatherBackward") else "target")
+        if isinstance(value, Tensor) and not value.is_meta and value.numel() > 1:
+            found.append(value)
+    return found
 
 
 def sequence_numbers(tensors: Iterator[Tensor]) -> list[int]:

@@ -21,6 +21,7 @@ from nnlint.observation.forwards import Forwards
 from nnlint.observation.patches import Patches
 from nnlint.observation.rest import Rest, own_state
 from nnlint.observation.saving import Keeper
+from nnlint.observation.seeds import watch_seeds
 from nnlint.observation.state import State
 from nnlint.observation.steps import Steps, rates_of
 from nnlint.observation.torch_private import DRAW, ENGINE, LOADER_ITERATOR, RESTART
@@ -72,8 +73,7 @@ class Hooks:
         self._scalers()
         self._loaders()
         self._replace(torch, "save", self._save)
-        self._replace(torch, "manual_seed", self._seed)
-        self._replace(torch.random, "manual_seed", self._seed)
+        watch_seeds(self._replace, self._seeded)
         self._patches.rebind()
         self._state.active = True
 
@@ -384,13 +384,9 @@ class Hooks:
 
         return _next_index
 
-    def _seed(self, original: Any) -> Any:
-        def manual_seed(seed: Any) -> Any:
-            if self._state.listens():
-                self._tell(self.rest.seeded, "torch", seed)
-            return original(seed)
-
-        return manual_seed
+    def _seeded(self, what: str, seed: Any) -> None:
+        if self._state.listens():
+            self._tell(self.rest.seeded, what, seed)
 
     def _save(self, original: Any) -> Any:
         return self.keeper.saving(original, self._saved, lambda: self._state.active and self._host.has_folded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnlint.observation.events import Event, Leaf
+from nnlint.observation.events import Event, Leaf, RandomState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,10 @@ class Read(Event):
         number: position of the batch in this pass, from 0.
         leaves: the tensors of the batch.
         samples: a hash of each sample of its first tensor (`EVL003`, `DST002`).
+        others: a hash of the values of each sample of its other tensors.
         labels: the numbers of its last tensor where that is one integer for each sample.
         indices: what the sampler drew for this batch; empty where the loader has none.
-        random_state: digest of the random generators before the batch was made.
+        random_state: digests of the random generators before the batch was made.
     """
 
     verb: ClassVar[str] = "read"
@@ -29,9 +30,10 @@ class Read(Event):
     number: int = 0
     leaves: tuple[Leaf, ...] = ()
     samples: tuple[int, ...] = ()
+    others: tuple[tuple[int, ...], ...] = ()
     labels: tuple[int, ...] = ()
     indices: tuple[int, ...] = ()
-    random_state: int = 0
+    random_state: RandomState = (0, 0, 0)
 
     @property
     def content(self) -> tuple[int, ...]:
@@ -50,7 +52,7 @@ class Pass(Event):
         batches: how many were read, where it ends.
         folded: nnlint ended it early; the script saw an exhausted loader.
         sampler_epoch: the epoch that a DistributedSampler was set to.
-        random_state: digest of the random generators.
+        random_state: digests of the random generators.
     """
 
     verb: ClassVar[str] = "loader pass"
@@ -60,4 +62,4 @@ class Pass(Event):
     batches: int = 0
     folded: bool = False
     sampler_epoch: int | None = None
-    random_state: int = 0
+    random_state: RandomState = (0, 0, 0)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
 
-from nnlint.observation.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents
-from nnlint.observation.events import Made, Mode, Seed, StateKept, Step
+from nnlint.observation.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents, value_contents
+from nnlint.observation.events import Made, Mode, RandomState, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.reads import Pass, Read
@@ -41,7 +41,7 @@ class Reading:
     batches: int = 0
     folded: bool = False
     indices: list[tuple[int, ...]] = field(default_factory=list)
-    random_state: int = 0
+    random_state: RandomState = (0, 0, 0)
     loader: weakref.ref[Any] | None = None
 
 
@@ -132,6 +132,7 @@ class Rest:
             number=position,
             leaves=leaves,
             samples=sample_contents(named[0][1]) if named else (),
+            others=tuple(value_contents(tensor, len(named[0][1])) for _, tensor in named[1:] if named[0][1].dim()),
             labels=labels_of(named),
             indices=reading.indices[position] if position < len(reading.indices) else (),
             random_state=reading.random_state,

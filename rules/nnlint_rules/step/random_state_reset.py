@@ -12,6 +12,10 @@ from nnlint_rules.step._steps import at, stepped
 if TYPE_CHECKING:
     from nnlint import Event, Events, LoaderFacts, Loaders
 
+    _Points = list[tuple[Event, tuple[int, int, int]]]
+
+#: The generators, in the order of the digests; what a `Seed` calls them.
+_KINDS = ("torch", "numpy", "random")
 #: Samples of a first batch in the same random order that are no accident.
 _SAMPLES = 4
 
@@ -44,12 +48,12 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
     """
     list(stepped(events))
     points = _points(events, loaders)
-    rewound = _returned(events, points) or _seeded_again(events, points)
+    rewound = next((found for kind in _KINDS if (found := _rewound(events, points, kind)) is not None), None)
     if rewound is not None:
-        seed, before, after = rewound
+        seed, before, after = rewound[:3]
         yield Finding(
             at=at(seed or after),
-            message="training draws the same random numbers again: "
+            message=f"training draws the same {rewound[3]} random numbers again: "
             + (
                 f"the seed {seed.value} is set again"
                 if seed and seed.value is not None
@@ -73,10 +77,17 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
             )
 
 
-def _points(events: Events, loaders: Loaders) -> list[tuple[Event, int]]:
+def _rewound(events: Events, points: _Points, kind: str) -> tuple[Seed | None, Event, Event, str] | None:
+    """How one of the generators was set back, and its name in a message."""
+    own = [(event, states[_KINDS.index(kind)]) for event, states in points]
+    found = _returned(events, own, kind) or _seeded_again(events, own, kind)
+    return (*found, {"torch": "torch", "numpy": "NumPy", "random": "Python"}[kind]) if found is not None else None
+
+
+def _points(events: Events, loaders: Loaders) -> _Points:
     """The moments of training with the digest of the generators: passes and reads of its loaders, its forwards and steps."""
     trained = {loader.name for loader in loaders.training}
-    found: list[tuple[Event, int]] = []
+    found: _Points = []
     for event in events:
         of_training = (isinstance(event, (Pass, Read)) and event.loader in trained) or isinstance(event, Step)
         if of_training or (isinstance(event, Forward) and event.backwards):
@@ -84,7 +95,7 @@ def _points(events: Events, loaders: Loaders) -> list[tuple[Event, int]]:
     return found
 
 
-def _returned(events: Events, points: list[tuple[Event, int]]) -> tuple[Seed | None, Event, Event] | None:
+def _returned(events: Events, points: list[tuple[Event, int]], kind: str) -> tuple[Seed | None, Event, Event] | None:
     """A state that comes back after training drew from it, with an update in between and the same optimizer after."""
     seen: dict[int, int] = {}
     for position, (event, state) in enumerate(points):
@@ -92,16 +103,16 @@ def _returned(events: Events, points: list[tuple[Event, int]]) -> tuple[Seed | N
         before = points[first][0]
         left = any(other != state for _, other in points[first:position])
         if left and event.iteration > before.iteration and not _begins_anew(events, before, event):
-            seeds = events.between(before, event, Seed)
+            seeds = [seed for seed in events.between(before, event, Seed) if seed.what == kind]
             return (seeds[-1] if seeds else None), before, event
     return None
 
 
-def _seeded_again(events: Events, points: list[tuple[Event, int]]) -> tuple[Seed, Event, Event] | None:
+def _seeded_again(events: Events, points: list[tuple[Event, int]], kind: str) -> tuple[Seed, Event, Event] | None:
     """A seed that has been set to this value before, and that training goes on from."""
-    seeds = [seed for seed in events.seeds if seed.value is not None]
+    seeds = [seed for seed in events.seeds if seed.value is not None and seed.what == kind]
     for number, seed in enumerate(seeds):
-        first = next((old for old in seeds[:number] if (old.what, old.value) == (seed.what, seed.value)), None)
+        first = next((old for old in seeds[:number] if old.value == seed.value), None)
         before = [point for point in points if point[0].index < seed.index]
         after = [point for point in points if point[0].index > seed.index]
         if (
