@@ -62,6 +62,9 @@ class Course:
     failure: Exception | None = None
     _folding_since: int | None = None
     _folded: dict[Any, None] = field(default_factory=dict)
+    _folds: int = 0
+    #: The pass that is going on is to end early although one before it did.
+    _folds_again: bool = False
 
     def stepped(self) -> None:
         """After an outermost step: end where enough was seen."""
@@ -83,6 +86,10 @@ class Course:
             return
         state = self.state
         if state.unanswered >= self._patience():
+            if self._folds == self._updates() < self.plan.iterations and self._can_fold():
+                # The step may come once an epoch, at its end.
+                self._folding_since, self._folds_again, state.unanswered = self._updates(), True, 0
+                return
             self.end("no updates")
         elif state.updates.get(None, 0) >= self.plan.iterations and len(state.updates) == 1:
             self.end("enough")
@@ -93,7 +100,7 @@ class Course:
         if self._folding_since is None or reading is None or reading.folded:
             return False
         is_training = bool(reading.thing.facts.get("training"))
-        if is_training and self._folded and reading.thing.ref in self._folded:
+        if is_training and not self._folds_again and reading.thing.ref in self._folded:
             if any(draft.kind is Backward for draft in self.state.journal.drafts[reading.begun :]):
                 return False  # the first iterations of the next epoch
             is_training = False  # the training data are evaluated
@@ -101,6 +108,7 @@ class Course:
             return False  # `next(iter(loader))` is no loop that could end
         if is_training:
             self._folded[reading.thing.ref] = None
+            self._folds, self._folds_again = self._folds + 1, False
             self._folding_since = self._updates()
         reading.folded = True
         return True

@@ -299,6 +299,7 @@ class Hooks:
 
     def _scalers(self) -> None:
         scaler = torch.amp.GradScaler
+        self._replace(scaler, "__init__", self._after_init(self.steps.scaler_made))
         for name in ("scale", "unscale_", "step", "update"):
             self._replace(scaler, name, self._scaler)
 

@@ -192,6 +192,10 @@ class Steps:
             Schedule, scheduler=thing.ref, optimizer=optimizer, number=number, lr_before=before, lr_after=rates
         )
 
+    def scaler_made(self, scaler: Any) -> None:
+        """A scaler was made."""
+        self.state.things.of("scaler", scaler, made=len(self.state.journal.drafts), location=script_line())
+
     def scaler_called(self, scaler: Any, call: str, optimizer: Any, factor: float) -> Draft:
         """A scaler's method begins."""
         state = self.state

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, rule
+from nnlint import Backward, Finding, Level, rule
 from nnlint_rules.step._steps import at, named, share, stepped
 
 if TYPE_CHECKING:
-    from nnlint import Backward, Events, Step, Term
+    from nnlint import Events, Step, Term
 
 
 @rule("STP006", "backward-without-loss-path", level="error", since="0.1")
@@ -69,14 +69,13 @@ def check(events: Events) -> Iterator[Finding]:
 def _blind(events: Events, before: Step | None, step: Step) -> Backward | None:
     """The last backward before a step without gradients, where none of them filled anything that the step should apply."""
     own = events.optimizers[step.optimizer].parameters
-    if step.gradients or step.closure or not events.took_part(step.optimizer):
+    if step.gradients or not events.took_part(step.optimizer):
         return None
-    made = events.backwards_between(before, step)
+    made = events.inside(step, Backward) if step.closure else events.backwards_between(before, step)
     if not made or any(own & event.filled for event in made) or any(event.error for event in made):
         return None
-    if any(event.index in events.used_backwards for event in made):
-        return None  # they belong to another player
-    return made[-1]
+    alone = [event for event in made if event.index not in events.used_backwards]
+    return alone[-1] if alone else None  # the others belong to another player
 
 
 def _why(events: Events, backward: Backward) -> str:

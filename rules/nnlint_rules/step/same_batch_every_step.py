@@ -26,7 +26,8 @@ class _Use:
 
     @property
     def content(self) -> frozenset[tuple[object, ...]]:
-        return frozenset((*read.content, *read.indices) for read in self.reads)
+        """By the sampler's indices where it has some: a dataset may draw an augmentation, or partners, anew for the same samples."""
+        return frozenset((read.loader, *(read.indices or read.content)) for read in self.reads)
 
 
 @rule("STP014", "same-batch-every-step", level="error", since="0.1")

@@ -75,7 +75,7 @@ def _bare_step(events: Events) -> Iterator[Finding]:
     for name, optimizer in events.optimizers.items():
         scaled = [step for step in events.steps_of(name) if step.scale is not None and step.scale != 1.0]
         by_scaler = [call for call in events.scaler_calls_of(name) if call.call == "step"]
-        if len(scaled) < 2 or by_scaler:
+        if len(scaled) < (1 if _raised_by_scaler(events) else 2) or by_scaler:
             continue
         yield Finding(
             at=at(scaled[-1]),
@@ -84,6 +84,11 @@ def _bare_step(events: Events) -> Iterator[Finding]:
             evidence={"scale": scaled[-1].scale, "steps": len(scaled)},
             fix=f"replace `{name}.step()` by `scaler.step({name})` and `scaler.update()`",
         )
+
+
+def _raised_by_scaler(events: Events) -> bool:
+    """Whether `scaler.update()` found that no step went through the scaler."""
+    return any(call.call == "update" and call.error for call in events.of(ScalerCall))
 
 
 def _misused(events: Events, calls: tuple[ScalerCall, ...]) -> Iterator[Finding]:
