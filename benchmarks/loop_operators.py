@@ -241,13 +241,19 @@ def forward_without_grad(script: Script) -> Iterator[Mutant]:
     for backward in script.calls("backward"):
         assigned = script.before(backward, _assigns(script, script.receiver(backward)))
         call = call_of(assigned) if assigned is not None else None
-        if call is None or not call.args or not isinstance(call.args[0], ast.Call) or script.calls("autograd.grad"):
+        models = [argument for argument in call.args if isinstance(argument, ast.Call)] if call is not None else []
+        if call is None or len(models) != 1 or models[0] is not call.args[0] or not _is_model(script, models[0]):
             continue
         edit = Edit(script)
         inner = script.text(call.args[0])
         whole = script.text(assigned).replace(inner, "predicted", 1)
         edit.replace(assigned, f"with torch.no_grad():\n    predicted = {inner}\npredicted.requires_grad_()\n{whole}")
         yield edit.expecting(backward)
+
+
+def _is_model(script: Script, call: ast.Call) -> bool:
+    """Whether what is called is what the script trains."""
+    return f"{script.text(call.func)}.parameters()" in script.source and not script.calls("first_step")
 
 
 def _assigns(script: Script, name: str) -> Callable[[Statement], bool]:

@@ -116,15 +116,23 @@ def _loader_in(script: Script, loop: ast.For) -> str | None:
     return found.group(0) if found else None
 
 
-@operator("STP014", name="the first batch at every step")
-def first_batch(script: Script) -> Iterator[Mutant]:
+@operator("STP014", name="the loop's batch is not the one that is used")
+def stale_batch(script: Script) -> Iterator[Mutant]:
+    """A batch that was read before the loop goes into the model while the loop reads on. (One batch, read once and repeated with no
+    other read, is how people overfit one batch on purpose: the rule is to be silent on it.)
+    """
     for loop in _training_loops(script):
         name = _loader_in(script, loop)
+        target = loop.target
         if name is None or "phase" in script.text(loop.iter):
             continue
+        counted = "enumerate(" in script.text(loop.iter) and isinstance(target, ast.Tuple)
+        taken = script.text(target.elts[1]) if counted else script.text(target)  # type: ignore[attr-defined]
         edit = Edit(script)
-        made = edit.substitute(loop, name, f"[next(iter({name}))] * len({name})")
-        yield edit.expecting(made, *loop.body)
+        made = edit.insert_before(loop, f"{taken} = next(iter({name}))")
+        head = script.text(target)
+        edit.substitute(loop, f"for {head} in", f"for {head.replace(taken, '_other') if counted else '_other'} in")
+        yield edit.expecting(made, loop, *loop.body)
 
 
 @operator("STP014", name="next(iter(loader)) in the loop")
@@ -168,7 +176,8 @@ def _pair(loop: ast.For) -> tuple[str, str] | None:
     if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
         return None
     names = [one.id for one in target.elts if isinstance(one, ast.Name)]
-    return (names[0], names[1]) if len(names) == 2 and names[0] not in ("i", "step", "batch_idx") and names[1] != "_" else None
+    counters = ("i", "step", "batch", "batch_idx")
+    return (names[0], names[1]) if len(names) == 2 and names[0] not in counters and names[1] != "_" else None
 
 
 @operator("STP016", name="targets permuted")
@@ -293,8 +302,8 @@ def _weighted(script: Script, text: str) -> Iterator[Mutant]:
         name, loss = _batch_name(script, script.loop(backward)), script.receiver(backward)
         if name is None or not loss.isidentifier() or "reduction=\"sum\"" in script.source.split("def test")[0]:
             continue
-        if script.calls("unscale_") or "ACCUMULATE" in script.source:
-            continue
+        if script.calls("unscale_") or "ACCUMULATE" in script.source or "first_step" in script.source:
+            continue  # the gradient of SAM's first backward is normalized: its size has no effect
         edit = Edit(script)
         yield edit.expecting(edit.insert_before(backward, text.format(loss=loss, name=name)), backward)
 

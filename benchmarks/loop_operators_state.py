@@ -62,8 +62,8 @@ def _forwards(script: Script, *methods: str) -> list[ast.AST]:
 @operator("EVL001", name="eval() deleted")
 def no_eval(script: Script) -> Iterator[Mutant]:
     for statement in script.calls("eval"):
-        if not _trained(script, statement) and not script.function(statement):
-            continue
+        if (not _trained(script, statement) and not script.function(statement)) or "netG" in script.receiver(statement):
+            continue  # a generator may well sample in training mode: the rule is to be silent on it
         yield Edit(script).delete(statement).expecting(*_evaluation(script, statement))
 
 
@@ -245,7 +245,7 @@ def layer_replaced(script: Script) -> Iterator[Mutant]:
 
 def _last_layer(script: Script, name: str) -> str | None:
     """`model.head`, `model[-1]` of a model that the script makes."""
-    for one in script.made(name):
+    for one in (found for found in script.made(name) if script.text(found.targets[0]) == name):
         text = script.text(one.value)
         if text.startswith("nn.Sequential") and text.rstrip(")\n ,").split("nn.")[-1].startswith("Linear"):
             return f"{name}[-1]"
@@ -258,11 +258,12 @@ def _last_layer(script: Script, name: str) -> str | None:
     return None
 
 
-@operator("STP020", name="optimizer made before the new head")
+@operator("STP020", "STP005", name="optimizer made before the new head")
 def optimizer_before_head(script: Script) -> Iterator[Mutant]:
     for made in script.optimizers():
         match = re.search(r"\(([\w.]+)\.parameters\(\)", script.text(made))
-        heads = [one for one in script.made(match.group(1)) if match and "." in match.group(1)] if match else []
+        name = match.group(1) if match is not None else ""
+        heads = [one for one in script.made(name) if "." in name and script.text(one.targets[0]) == name]
         for head in heads:
             edit = Edit(script).delete(made)
             line = edit.insert_before(head, script.text(made))
@@ -311,7 +312,8 @@ def wrong_direction(script: Script) -> Iterator[Mutant]:
             edit = Edit(script)
             one, two = match.group(1), match.group(2)
             edit.substitute(statement, match.group(0), f"zip({two}.parameters(), {one}.parameters())")
-            yield edit.expecting(statement, *_following(script), *_callers(script, statement))
+            called = (*_forwards(script, "backward"), *_evaluating(script))
+            yield edit.expecting(statement, *_following(script), *_callers(script, statement), *called)
 
 
 def _callers(script: Script, statement: Statement) -> list[ast.AST]:

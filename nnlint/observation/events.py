@@ -324,7 +324,7 @@ class Update(Event):
 
     Attributes:
         parameters: those whose values changed.
-        by: "load_state_dict", or "hand" where only the effect was seen.
+        by: "load_state_dict", "hand" where only the effect was seen, or "rewriting": they were written to and hold the same values.
         module: for load_state_dict: the module; else None.
         own_state: for load_state_dict: the state that was loaded is the module's own.
     """

@@ -75,6 +75,7 @@ class ModuleFacts:
         dropouts: paths of its dropout layers.
         batch_norms: paths of its batch-norm layers that keep running statistics.
         own_train: it defines a `train` of its own.
+        statistics_moved: the running statistics of its batch norms are other ones than at its first call.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ModuleFacts:
     dropouts: tuple[str, ...] = ()
     batch_norms: tuple[str, ...] = ()
     own_train: bool = False
+    statistics_moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class SchedulerFacts:
         settings: its numbers (T_max, step_size, gamma, milestones, total_steps, ...).
         base_lrs: the base rate of each group.
         factors: for a scheduler by function: the factor of each group at its first three positions.
+        peaks: for a scheduler by function: the largest factor of each group, over its first positions.
+        ends_at: for a scheduler by function: the position at which the rate of the first group reaches 0, where that is near.
         part_of: name of the scheduler that holds and steps it (SequentialLR, a warm-up around another), or None.
     """
 
@@ -110,6 +114,8 @@ class SchedulerFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     base_lrs: tuple[float, ...] = ()
     factors: tuple[tuple[float, ...], ...] = ()
+    peaks: tuple[float, ...] = ()
+    ends_at: int | None = None
     part_of: str | None = None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nnlint.capture.torch_private import version
 from nnlint.guard.tensors import is_fake
-from nnlint.observation.content import digest_of_random_states, leaf_of
+from nnlint.observation.content import content_of, digest_of_random_states, leaf_of
 from nnlint.observation.events import Forward, Leaf, Update
 from nnlint.observation.graphs import saved_bytes, sequence_numbers
 from nnlint.observation.journal import Draft, Keys
@@ -119,6 +119,9 @@ class Forwards:
         changed = state.values.changed()
         if changed:
             self.updated(changed, by="hand")
+        elif rewritten := state.rewritten():
+            state.journal.note(Update, None, parameters=Keys(rewritten), by="rewriting")
+            state.note_values()
         else:
             known = {known.key for known, _ in state.things.alive()}
             if known - state.values.keys:
@@ -146,6 +149,7 @@ class Forwards:
                 known.owner = (thing.ref, path)
         if "facts" not in thing.facts:
             thing.facts = {"facts": True, **_facts(module)}
+            thing.facts["statistics"] = statistics_of(module)
         thing.facts["parameters"] = Keys(known.key for _, known, _ in own)
         return thing
 
@@ -194,3 +198,9 @@ def _facts(module: nn.Module) -> dict[str, Any]:
         ),
         "own_train": type(module).train is not nn.Module.train,
     }
+
+
+def statistics_of(module: nn.Module) -> int:
+    """A hash of the running statistics of a module's batch norms."""
+    kept = (child.running_mean for child in module.modules() if is_batch_norm(child))
+    return hash(tuple(content_of(mean) for mean in kept if isinstance(mean, Tensor) and not is_fake(mean)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnlint.frames import location_of_exception
 from nnlint.observation.course import Course, ObservationEnded, Plan
-from nnlint.observation.events import Backward, Forward
+from nnlint.observation.events import Backward, Forward, Schedule
 from nnlint.observation.facts import (
     End,
     GroupFacts,
@@ -21,8 +21,9 @@ from nnlint.observation.facts import (
     ScalerFacts,
     SchedulerFacts,
 )
+from nnlint.observation.forwards import statistics_of
 from nnlint.observation.hooks import Hooks
-from nnlint.observation.journal import Draft, frozen
+from nnlint.observation.journal import Draft, Ref, frozen
 from nnlint.observation.loaders import fresh
 from nnlint.observation.log import Events, Loaders, Observation
 from nnlint.observation.players import Players
@@ -128,6 +129,9 @@ class Freezer:
         state = self._state
         drafts = state.journal.drafts
         _add_backwards(drafts)
+        for draft in drafts:
+            if draft.kind is Schedule:
+                draft.fields["optimizer"] = self._stepping(draft.fields["optimizer"])
         return Events(
             log=frozen(drafts, self._parameters, self._things),
             optimizers={facts.name: facts for facts in map(self._optimizer, self._all("optimizer"))},
@@ -201,6 +205,7 @@ class Freezer:
             dropouts=thing.facts.get("dropouts", ()),
             batch_norms=thing.facts.get("batch_norms", ()),
             own_train=thing.facts.get("own_train", False),
+            statistics_moved=_statistics_moved(thing),
         )
 
     def _parameter_facts(self) -> list[ParameterFacts]:
@@ -221,7 +226,7 @@ class Freezer:
 
     def _scheduler(self, thing: Thing) -> SchedulerFacts:
         facts = thing.facts
-        owner = facts.get("optimizer")
+        owner = self._stepping(facts.get("optimizer"))
         return SchedulerFacts(
             name=self._things[thing.ref],
             type=thing.type,
@@ -231,8 +236,22 @@ class Freezer:
             settings=facts.get("settings", {}),
             base_lrs=facts.get("base_lrs", ()),
             factors=facts.get("factors", ()),
+            peaks=facts.get("peaks", ()),
+            ends_at=facts.get("ends_at"),
             part_of=self._holder(thing),
         )
+
+    def _stepping(self, owner: Ref | None) -> Ref | None:
+        """The optimizer that a scheduler's rates are for: one inside it that shares its groups, where it makes no step itself (SAM)."""
+        outer = self._state.things.known[owner].object() if owner is not None else None
+        if outer is None or self._state.updates.get(owner):
+            return owner
+        groups = {id(group) for group in outer.param_groups}
+        for thing in self._all("optimizer"):
+            inner = thing.object()
+            if inner is not None and self._state.updates.get(thing.ref) and groups & {id(g) for g in inner.param_groups}:
+                return thing.ref
+        return owner
 
     def _holder(self, part: Thing) -> str | None:
         """The scheduler that holds another one."""
@@ -259,3 +278,8 @@ def _add_backwards(drafts: list[Draft]) -> None:
     for index, backwards in found.items():
         if drafts[index].kind is Forward:
             drafts[index].fields["backwards"] = tuple(backwards)
+
+
+def _statistics_moved(thing: Thing) -> bool:
+    module, before = thing.object(), thing.facts.get("statistics")
+    return module is not None and before is not None and statistics_of(module) != before

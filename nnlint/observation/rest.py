@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
 
-from nnlint.observation.content import digest_of_random_states, labels_of, leaf_of, leaves_of, sample_contents, value_contents
+from nnlint.observation.content import (
+    digest_of_random_states,
+    labels_of,
+    leaf_of,
+    leaves_of,
+    sample_contents,
+    value_contents,
+)
 from nnlint.observation.events import Made, Mode, RandomState, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys

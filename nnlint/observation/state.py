@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
+from nnlint.capture.torch_private import version
 from nnlint.observation.content import Sample
 from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
@@ -62,6 +63,7 @@ class State:
         forwards: sequence number of the autograd node of an output -> index of the forward that made it.
         taker: the tape, while setups are still wanted.
         values: the parameters as they were when they were last looked at, to see changes outside of steps.
+        versions: how often each had been written to by then.
         depth: module calls, backwards and steps that are running.
         updates: updates of each optimizer (by number), and those by hand under None.
         unanswered: backwards since the last update.
@@ -79,6 +81,7 @@ class State:
     forwards: dict[int, int] = field(default_factory=dict)
     taker: Taker | None = None
     values: Sample | None = None
+    versions: dict[int, int | None] = field(default_factory=dict)
     in_forward: int = 0
     in_backward: int = 0
     in_schedule: int = 0
@@ -133,7 +136,16 @@ class State:
 
     def note_values(self) -> None:
         """Remember the parameters as they are: what differs later was changed outside of steps."""
-        self.values = Sample({known.key: parameter for known, parameter in self.things.alive()})
+        alive = {known.key: parameter for known, parameter in self.things.alive()}
+        self.values = Sample(alive)
+        self.versions = {key: version(parameter) for key, parameter in alive.items()}
+
+    def rewritten(self) -> frozenset[int]:
+        """The parameters that were written to since then and hold the same values; to be asked where none has changed."""
+        alive = self.things.alive()
+        return frozenset(
+            known.key for known, tensor in alive if self.versions.get(known.key, version(tensor)) != version(tensor)
+        )
 
     def note_update(self, player: int | None) -> None:
         """An optimizer (by number) has stepped, or (None) the script has updated by hand."""

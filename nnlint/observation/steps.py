@@ -16,6 +16,7 @@ from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.group import Group
 from nnlint.observation.journal import Draft, Held, Keys, Measured
+from nnlint.observation.schedules import settings_of
 from nnlint.observation.state import State
 from nnlint.observation.things import script_line
 
@@ -161,7 +162,7 @@ class Steps:
         thing = self.state.things.of("scheduler", scheduler, made=len(self.state.journal.drafts))
         thing.location = script_line()
         is_known = "optimizer" in thing.facts
-        thing.facts |= {**_settings(scheduler), "optimizer": self._optimizer_of(scheduler)}
+        thing.facts |= {**settings_of(scheduler), "optimizer": self._optimizer_of(scheduler)}
         self.state.kept[thing.ref] = scheduler
         if is_known:
             return
@@ -184,7 +185,7 @@ class Steps:
         thing = self.state.things.of("scheduler", scheduler, made=len(self.state.journal.drafts))
         self.state.things.named(thing, scheduler)
         if "optimizer" not in thing.facts:
-            thing.facts |= {**_settings(scheduler), "optimizer": self._optimizer_of(scheduler)}
+            thing.facts |= {**settings_of(scheduler), "optimizer": self._optimizer_of(scheduler)}
         number = self._schedules[thing.ref] = self._schedules.get(thing.ref, 0) + 1
         rates = rates_of(scheduler)
         optimizer = thing.facts["optimizer"]
@@ -256,27 +257,3 @@ def rates_of(scheduler: Any) -> tuple[float, ...]:
     """The rates of the groups that a scheduler sets."""
     optimizer = getattr(scheduler, "optimizer", None)
     return _rates(optimizer) if optimizer is not None else ()
-
-
-def _settings(scheduler: Any) -> dict[str, Any]:
-    """The numbers of a scheduler, its base rates, and the factors of one that is given by functions."""
-    plain = {
-        name: value if not isinstance(value, (list, tuple)) else tuple(value)
-        for name, value in vars(scheduler).items()
-        if not name.startswith("_") and _is_plain(value)
-    }
-    functions = [function for function in getattr(scheduler, "lr_lambdas", ()) if callable(function)]
-    factors = []
-    for function in functions:
-        try:
-            factors.append(tuple(float(function(position)) for position in range(3)))
-        except Exception:  # the script's own function: it may want more than a position
-            factors.append(())
-    base = tuple(float(rate) for rate in getattr(scheduler, "base_lrs", ()))
-    return {"settings": plain, "base_lrs": base, "factors": tuple(factors)}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(item, (int, float)) for item in value)
-    return isinstance(value, (int, float, bool, str))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Skip, Step, rule
+from nnlint import Finding, Level, Skip, Step, rule
 from nnlint_rules.step._steps import at
 
 if TYPE_CHECKING:
-    from nnlint import Events, ModuleFacts
+    from nnlint import Events, ModuleFacts, Update
 
 #: Updates by hand of the trained network while its twin stands still.
 _ENOUGH = 3
+#: Parameters from which on a part of a module may be a network of its own.
+_PARTS = 2
 
 
 @rule("STP023", "auxiliary-network-static", level="warning", since="0.1")
@@ -22,7 +25,8 @@ def check(events: Events) -> Iterator[Finding]:
     ## What it does
     Reports a network that loads its own state (a target that is the live network itself, or a synchronization with the wrong
     source), and an average in the wrong direction: the live network is changed by hand after its steps, while a network of the same
-    shape that no gradient trains stays as it is. A frozen teacher into which nothing is copied is not reported, nor is a target
+    shape that no gradient trains stays as it is; the two may be parts of one module. Reports a network that is averaged with itself and
+    gives the targets of its own training. An average that leaves out the running statistics of batch norms is an info. A frozen teacher into which nothing is copied is not reported, nor is a target
     whose first synchronization comes after the observed iterations.
 
     ## Why is this bad?
@@ -42,7 +46,9 @@ def check(events: Events) -> Iterator[Finding]:
     if not events.updates:
         raise Skip("no network was changed outside optimizer steps")
     yield from _own_state(events)
+    yield from _same_object(events)
     yield from _wrong_direction(events)
+    yield from _without_statistics(events)
 
 
 def _own_state(events: Events) -> Iterator[Finding]:
@@ -71,29 +77,94 @@ def _own_state(events: Events) -> Iterator[Finding]:
         )
 
 
+def _same_object(events: Events) -> Iterator[Finding]:
+    """A network that is averaged with itself, and gives the targets of its own training."""
+    for module in _trained(events):
+        written = [event for event in _after_steps(events) if event.by == "rewriting" and module.trainable <= event.parameters]
+        targets = [event for event in events.forwards if event.module == module.name and not event.records_graph]
+        iterations = {event.iteration for event in targets} & {event.iteration for event in events.training_forwards}
+        if len(written) < _ENOUGH or len(iterations) < _ENOUGH:
+            continue
+        yield Finding(
+            at=at(targets[-1]),
+            message=f"{module.name} is written to {len(written)} times after its steps and holds the same values, and it gives the targets "
+            "of its own training: the network to be followed and its copy are one object",
+            evidence={"rewritten": len(written), "target_forwards": len(targets)},
+            fix="make the target a copy first: `target = copy.deepcopy(net)`",
+        )
+
+
 def _wrong_direction(events: Events) -> Iterator[Finding]:
-    trained = [
-        module for module in events.modules.values() if any(module.parameters & step.changed for step in events.steps)
-    ]
-    for still in events.modules.values():
-        if not still.parameters or any(events.parameters[name].changed for name in still.parameters):
+    """A twin that stands still while the trained network is written to by hand after its steps."""
+    networks = [network for module in events.modules.values() for network in _networks(events, module)]
+    changed_by_steps = frozenset().union(*(step.changed for step in events.steps))
+    filled = frozenset().union(*(event.filled for event in events.backwards))
+    for still in networks:
+        if any(events.parameters[name].changed for name in still.parameters) or still.parameters & filled:
             continue
-        if any(event.filled & still.parameters for event in events.backwards):
-            continue
-        for live in trained:
-            by_hand = [event for event in events.updates if event.by == "hand" and live.parameters <= event.parameters]
-            if len(by_hand) >= _ENOUGH and _are_twins(events, still, live):
+        for live in networks:
+            if not live.parameters & changed_by_steps or still.shapes != live.shapes:
+                continue
+            by_hand = [event for event in _after_steps(events) if live.parameters <= event.parameters and event.by == "hand"]
+            if len(by_hand) >= _ENOUGH:
                 yield Finding(
-                    at=at(next(event for event in events.forwards if event.module == still.name)),
+                    at=at(next(event for event in events.forwards if event.module == still.module)),
                     message=f"{still.name} never changes, while {live.name}, its twin, is changed by hand {len(by_hand)} times "
                     "after its steps: the average is written into the wrong network",
                     evidence={"updates_by_hand": len(by_hand), "parameters": len(still.parameters)},
                     fix=f"write into the copy: `for t, s in zip({still.name}.parameters(), {live.name}.parameters()): t.lerp_(s, 0.01)`",
                 )
+                return
+
+
+def _without_statistics(events: Events) -> Iterator[Finding]:
+    """An average of the parameters that leaves the running statistics of batch norms where they were."""
+    for still in events.modules.values():
+        followed = [live for live in _trained(events) if live.statistics_moved and _are_twins(events, still, live)]
+        written = [event for event in _after_steps(events) if event.by == "hand" and still.parameters <= event.parameters]
+        stands = still.batch_norms and not still.statistics_moved
+        if stands and followed and len(written) >= _ENOUGH and still not in _trained(events):
+            yield Finding(
+                at=at(next(event for event in events.forwards if event.module == still.name)),
+                level=Level.INFO,
+                message=f"{still.name} follows the parameters of {followed[0].name} in {len(written)} updates, and not the running statistics "
+                f"of its {len(still.batch_norms)} batch norms",
+                evidence={"updates": len(written), "batch_norms": len(still.batch_norms)},
+                fix=f"copy the buffers as well: `for b, s in zip({still.name}.buffers(), {followed[0].name}.buffers()): b.copy_(s)`",
+            )
+
+
+def _trained(events: Events) -> list[ModuleFacts]:
+    return [module for module in events.modules.values() if any(module.parameters & step.changed for step in events.steps)]
+
+
+def _after_steps(events: Events) -> list[Update]:
+    first = events.steps[0].index if events.steps else len(events)
+    return [event for event in events.updates if event.index > first]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A called module, or a part of one that may be an average of another part."""
+
+    name: str
+    module: str
+    parameters: frozenset[str]
+    shapes: frozenset[tuple[str, tuple[int, ...]]]
+
+
+def _networks(events: Events, module: ModuleFacts) -> Iterator[_Network]:
+    """The module itself, and its direct children that have several parameters."""
+    known = [events.parameters[name] for name in sorted(module.parameters)]
+    children = {parameter.path.partition(".")[0] for parameter in known if "." in parameter.path}
+    for prefix in ("", *sorted(f"{child}." for child in children)):
+        own = [parameter for parameter in known if parameter.path.startswith(prefix)]
+        if len(own) >= _PARTS:
+            name = f"{module.name}.{prefix}".strip(".")
+            shapes = frozenset((parameter.path.removeprefix(prefix), parameter.shape) for parameter in own)
+            yield _Network(name, module.name, frozenset(parameter.name for parameter in own), shapes)
 
 
 def _are_twins(events: Events, one: ModuleFacts, two: ModuleFacts) -> bool:
-    def shapes(module: ModuleFacts) -> set[tuple[str, tuple[int, ...]]]:
-        return {(events.parameters[name].path, events.parameters[name].shape) for name in module.parameters}
-
-    return one.type == two.type and shapes(one) == shapes(two)
+    first, second = (next(_networks(events, module), None) for module in (one, two))
+    return first is not None and second is not None and first.shapes == second.shapes

@@ -26,8 +26,8 @@ def check(events: Events, options: RateFactorAbsolute) -> Iterator[Finding]:
     """A schedule that multiplies the base rate is given the rate itself.
 
     ## What it does
-    Evaluates the functions of `LambdaLR` and its like at their first positions. Reports one whose first factor is the base rate of
-    its group, and whose factors do not rise (those of a warm-up do).
+    Evaluates the functions of `LambdaLR` and its like at their first positions. Reports one whose largest factor is the base rate of
+    its group, and one whose first factor is and whose factors do not rise.
 
     ## Why is this bad?
     `LambdaLR` multiplies: a function that returns 0.001 on a base rate of 0.001 trains at 0.000001. The loss hardly moves.
@@ -46,18 +46,19 @@ def check(events: Events, options: RateFactorAbsolute) -> Iterator[Finding]:
     if not given:
         raise Skip("no scheduler was given functions")
     for scheduler in given:
-        for base, factors in zip(scheduler.base_lrs, scheduler.factors, strict=False):
+        for base, factors, peak in zip(scheduler.base_lrs, scheduler.factors, scheduler.peaks, strict=False):
             falls = all(two <= one for one, two in pairwise(factors))
-            if not factors or not falls or not 0 < base <= options.largest:
+            if not factors or not 0 < base <= options.largest:
                 continue
-            if abs(factors[0] - base) <= options.tolerance * base:
+            factor = factors[0] if falls else peak
+            if abs(factor - base) <= options.tolerance * base:
                 steps = events.steps_of(scheduler.optimizer or "")
-                rate = steps[0].lr[0] if steps and steps[0].lr else base * factors[0]
+                rate = base * factor if not falls or not steps or not steps[0].lr else steps[0].lr[0]
                 yield Finding(
                     at=Place("", scheduler.location),
-                    message=f"{scheduler.name} ({scheduler.type}) multiplies the base rate {base:g} by a factor of {factors[0]:g}, "
-                    f"the rate itself: the first step runs at {rate:.3g}",
-                    evidence={"base": base, "factor": factors[0], "rate": rate},
+                    message=f"{scheduler.name} ({scheduler.type}) multiplies the base rate {base:g} by a factor of {factor:g}, "
+                    f"the rate itself: the {'first step' if falls else 'peak of the schedule'} runs at {rate:.3g}",
+                    evidence={"base": base, "factor": factor, "rate": rate},
                     fix=f"return a factor: divide the function's value by {base:g}",
                 )
                 break

@@ -79,8 +79,8 @@ def _permuted(events: Events) -> Iterator[Finding]:
             backward, said = apart[-1]
             yield Finding(
                 at=at(backward),
-                message=f"the loss compares the outputs with {said}, in {len(apart)} of {len(found)} backwards: inputs and targets belong to "
-                "different samples",
+                message=f"the loss compares the outputs with {said}, in {len(apart)} of {len(found)} backwards: inputs and "
+                "targets belong to different samples",
                 evidence={"backwards": len(apart), "of": len(found)},
                 fix="take inputs and targets from one read: `for x, y in loader:`, and permute both with the same indices",
             )

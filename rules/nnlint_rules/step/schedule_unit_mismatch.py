@@ -94,7 +94,7 @@ def _by_epochs(
     """Stepped once an epoch, although its settings count updates."""
     steps = events.steps_of(scheduler.optimizer or "")
     before = [step for step in steps if step.index < calls[0].index]
-    horizon = scheduler.settings.get("total_steps") or scheduler.settings.get("T_max")
+    horizon = _whole_horizon(events, scheduler)
     ends = [event for event in events.of(Pass) if event.ends and event.index < calls[0].index]
     if not ends or len(before) < 2 or not isinstance(horizon, (int, float)) or updates < 4:
         return None
@@ -114,6 +114,17 @@ def _updates_an_epoch(events: Events, loaders: Loaders, scheduler: SchedulerFact
         return None
     window = max(1, *(len(step.backwards) for step in steps))
     return sizes[0] / window
+
+
+def _whole_horizon(events: Events, scheduler: SchedulerFacts) -> float | None:
+    """Where the schedule ends: by its settings, by its function, or by the last of the schedulers that it runs one after another."""
+    given = scheduler.settings.get("total_steps") or scheduler.settings.get("T_max") or scheduler.ends_at
+    parts = [part for part in events.schedulers.values() if part.part_of == scheduler.name]
+    milestones = scheduler.settings.get("milestones")
+    if given is None and parts and isinstance(milestones, tuple) and milestones:
+        last = _whole_horizon(events, parts[-1])
+        return milestones[-1] + last if last is not None else None
+    return float(given) if isinstance(given, (int, float)) else None
 
 
 def _horizon(settings: Mapping[str, Any]) -> float | None:
