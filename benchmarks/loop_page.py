@@ -128,10 +128,14 @@ def _healthy(rows: list[Row]) -> str:
 def _silent(rows: list[Row]) -> str:
     lines = ["| case | fault | expected | said |", "|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: row["script"]):
-        wanted = ", ".join(f"{code} at line {line}" for code, line in row["wanted"]) or "nothing (see the script)"
-        said = ", ".join(f"{item['code']} at line {item['line']}" for item in row["findings"] if item["level"] != "info") or "nothing"
+        wanted = ", ".join(_at(code, line) for code, line in row["wanted"]) or "nothing: no rule says it"
+        said = ", ".join(_at(item["code"], item["line"]) for item in loud(row)) or "nothing"
         lines.append(f"| {row['script']} | {row['title']} | {wanted} | {said} |")
     return "\n".join(lines)
+
+
+def _at(code: str, line: int | None) -> str:
+    return f"{code} at line {line}" if line is not None else f"{code} of the model"
 
 
 def _missed(made: list[Row], rules: Rules) -> str:

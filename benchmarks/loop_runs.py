@@ -13,6 +13,7 @@ import pkgutil
 import re
 import runpy
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -30,11 +31,19 @@ _LIMIT_S = 240
 
 @dataclass(frozen=True)
 class Job:
-    """A script to judge: `name` for the table, its source text, further options of `nnlint run`."""
+    """A script to judge.
+
+    Attributes:
+        name: for the table.
+        source: its text.
+        options: further options of `nnlint run`.
+        ranks: processes of a gloo group that run it, with the environment that torchrun gives them.
+    """
 
     name: str
     source: str
     options: tuple[str, ...] = ()
+    ranks: int = 1
 
 
 @dataclass(frozen=True)
@@ -139,11 +148,32 @@ def _start(job: Job, place: Path) -> int:
         return pid
     status = 3
     try:
-        status = _child(job, place)
+        status = _child(job, place) if job.ranks == 1 else _group(job, place)
     except BaseException:
         (place / "error").write_text(traceback.format_exc(), encoding="utf-8")
     finally:
         os._exit(status)
+
+
+def _group(job: Job, place: Path) -> int:
+    """Run the ranks of a group, each in a process of its own; the status of the first, which reports."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"WORLD_SIZE": str(job.ranks), "LOCAL_WORLD_SIZE": str(job.ranks), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    pids = []
+    for rank in range(job.ranks):
+        pid = os.fork()
+        if pid:
+            pids.append(pid)
+            continue
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        status = 3
+        try:
+            status = _child(job, place)
+        finally:
+            os._exit(status)
+    return next(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
 
 
 def _child(job: Job, place: Path) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 
-from benchmarks import loop_operators_data, loop_operators_state  # noqa: E402
+from benchmarks import loop_operators_data, loop_operators_ranks, loop_operators_state  # noqa: E402
 from benchmarks.loop_operators import OPERATORS, Operator  # noqa: E402
 from benchmarks.loop_page import page  # noqa: E402
 from benchmarks.loop_runs import Job, Result, effect, judged  # noqa: E402
@@ -80,25 +80,43 @@ def mutant_rows(given: list[Script], operators: Iterable[Operator], wanted: int,
             jobs[f"{operator.name} | {name}"] = (operator, mutant, name)
     for result in judged([Job(key, mutant.source) for key, (_, mutant, _) in jobs.items()], workers):
         operator, mutant, name = jobs[result.name]
-        yield {
-            "kind": "mutant",
-            "script": name,
-            "operator": operator.name,
-            "codes": list(operator.codes),
-            "lines": sorted(mutant.lines),
-            **_said(result),
-        }
+        yield _mutant_row(operator, mutant, name, result)
+
+
+def rank_rows(wanted: str, only: str, workers: int) -> Iterator[Row]:
+    """What is said of the scripts for two ranks, and of their mutants."""
+    given = [Script(file.stem, file.read_text(encoding="utf-8")) for file in sorted((SCRIPTS / "ranks").glob("*.py"))]
+    given = [script for script in given if re.search(only, script.name)]
+    for result in judged([Job(script.name, script.source, ranks=2) for script in given], workers):
+        yield {"kind": "healthy", "script": result.name, **_said(result)}
+    found = [
+        (operator, mutant, script)
+        for operator in loop_operators_ranks.OPERATORS
+        if re.search(wanted, f"{operator.codes[0]} {operator.name}")
+        for script in given
+        for mutant in operator.mutants(script)
+    ]
+    jobs = [Job(str(number), mutant.source, ranks=2) for number, (_, mutant, _) in enumerate(found)]
+    for result in judged(jobs, workers):
+        operator, mutant, script = found[int(result.name)]
+        yield _mutant_row(operator, mutant, script.name, result)
+
+
+def _mutant_row(operator: Operator, mutant: Mutant, name: str, result: Result) -> Row:
+    said = {"script": name, "operator": operator.name, "codes": list(operator.codes), "lines": sorted(mutant.lines)}
+    return {"kind": "mutant", **said, **_said(result)}
 
 
 def silent_rows(workers: int, only: str) -> Iterator[Row]:
     """What is said of the collected silent errors; each says in a comment what is expected of its line."""
     files = [file for file in sorted((SCRIPTS / "silent").glob("*.py")) if re.search(only, file.stem)]
     sources = {file.stem: file.read_text(encoding="utf-8") for file in files}
-    for result in judged([Job(name, source) for name, source in sources.items()], workers):
+    jobs = [Job(name, source, ranks=2 if name.endswith("_ranks") else 1) for name, source in sources.items()]
+    for result in judged(jobs, workers):
         wanted = [
-            (code, number)
+            (code, None if whole else number)
             for number, line in enumerate(sources[result.name].splitlines(), 1)
-            for code in re.findall(r"# expect: (\w+)", line)
+            for code, whole in re.findall(r"# expect: (\w+)( of the model)?", line)
         ]
         first = sources[result.name].splitlines()[0].strip('"')
         yield {"kind": "silent", "script": result.name, "title": first, "wanted": wanted, **_said(result)}
@@ -124,7 +142,7 @@ def main() -> int:
     parser.add_argument("--per-operator", type=int, default=8, help="scripts for each operator")
     parser.add_argument("--no-measure", dest="measure", action="store_false", help="keep mutants that may have no effect")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--parts", default="healthy,mutants,silent")
+    parser.add_argument("--parts", default="healthy,mutants,ranks,silent")
     parser.add_argument("--out", type=Path, default=Path("loops.jsonl"))
     parser.add_argument("--from", dest="given", type=Path, action="append", help="write the page from these rows; run nothing")
     parser.add_argument("--page", action="store_true", help="write docs/evidence/loops.md")
@@ -145,6 +163,7 @@ def _all_rows(asked: argparse.Namespace) -> Iterator[Row]:
     parts = {
         "healthy": lambda: healthy_rows(given, asked.workers),
         "mutants": lambda: mutant_rows(given, chosen, asked.per_operator, asked.workers, measure=asked.measure),
+        "ranks": lambda: rank_rows(asked.operator, asked.only.replace(",", "|"), asked.workers),
         "silent": lambda: silent_rows(asked.workers, asked.only.replace(",", "|")),
     }
     begun = time.monotonic()

@@ -26,7 +26,7 @@ def settings_of(scheduler: Any) -> dict[str, Any]:
         if (not name.startswith("_") or name == "_milestones") and _is_plain(value)
     }
     if "_milestones" in plain:  # of a SequentialLR
-        plain["milestones"] = plain.pop("_milestones")
+        plain["switches"] = plain.pop("_milestones")
     functions = [function for function in getattr(scheduler, "lr_lambdas", ()) if callable(function)]
     values = [_values(function) for function in functions]
     base = tuple(float(rate) for rate in getattr(scheduler, "base_lrs", ()))

@@ -24,10 +24,10 @@ def check(events: Events) -> Iterator[Finding]:
 
     ## What it does
     Reports a network that loads its own state (a target that is the live network itself, or a synchronization with the wrong
-    source), and an average in the wrong direction: the live network is changed by hand after its steps, while a network of the same
-    shape that no gradient trains stays as it is; the two may be parts of one module. Reports a network that is averaged with itself and
-    gives the targets of its own training. An average that leaves out the running statistics of batch norms is an info. A frozen teacher into which nothing is copied is not reported, nor is a target
-    whose first synchronization comes after the observed iterations.
+    source), one that is averaged with itself and gives the targets of its own training, and an average in the wrong direction: the
+    live network is changed by hand after its steps, while a network of the same shape that no gradient trains stays as it is (the two
+    may be parts of one module). An average that leaves out the running statistics of batch norms is an info. A frozen teacher into
+    which nothing is copied is not reported, nor is a target whose first synchronization comes after the observed iterations.
 
     ## Why is this bad?
     The targets never improve (or move with every step, where both are one object): Q-learning diverges, a mean teacher teaches its
@@ -127,8 +127,8 @@ def _without_statistics(events: Events) -> Iterator[Finding]:
             yield Finding(
                 at=at(next(event for event in events.forwards if event.module == still.name)),
                 level=Level.INFO,
-                message=f"{still.name} follows the parameters of {followed[0].name} in {len(written)} updates, and not the running statistics "
-                f"of its {len(still.batch_norms)} batch norms",
+                message=f"{still.name} follows the parameters of {followed[0].name} in {len(written)} updates, and not the "
+                f"running statistics of its {len(still.batch_norms)} batch norms",
                 evidence={"updates": len(written), "batch_norms": len(still.batch_norms)},
                 fix=f"copy the buffers as well: `for b, s in zip({still.name}.buffers(), {followed[0].name}.buffers()): b.copy_(s)`",
             )

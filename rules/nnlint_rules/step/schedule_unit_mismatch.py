@@ -120,10 +120,10 @@ def _whole_horizon(events: Events, scheduler: SchedulerFacts) -> float | None:
     """Where the schedule ends: by its settings, by its function, or by the last of the schedulers that it runs one after another."""
     given = scheduler.settings.get("total_steps") or scheduler.settings.get("T_max") or scheduler.ends_at
     parts = [part for part in events.schedulers.values() if part.part_of == scheduler.name]
-    milestones = scheduler.settings.get("milestones")
-    if given is None and parts and isinstance(milestones, tuple) and milestones:
+    switches = scheduler.settings.get("switches")  # of a SequentialLR: where one part ends and the next begins
+    if given is None and parts and isinstance(switches, tuple) and switches:
         last = _whole_horizon(events, parts[-1])
-        return milestones[-1] + last if last is not None else None
+        return switches[-1] + last if last is not None else None
     return float(given) if isinstance(given, (int, float)) else None
 
 
