@@ -61,7 +61,6 @@ LOOPS = {
 ELSEWHERE = {
     "ARC032": "tests/probes/dependence/test_padding.py",
     "GRD002": "tests/rules/gradient/test_flow.py",
-    "INI014": "tests/idioms/faulty_state.py",
     "LOS028": "tests/idioms/faulty_padding.py",
     "LOS029": "tests/probes/dependence/test_labels.py",
     "LOS030": "tests/idioms/faulty_labels.py",
