@@ -103,3 +103,34 @@ def build_rows_added_in_another_dtype():  # expect: SIG008
         return out
 
     return mixed(Around(scatter), table(), "bf16")
+
+
+def build_rows_assigned_in_another_dtype():  # expect: SIG008
+    def padded(h):
+        out = torch.zeros(h.shape[0] + 4, 32)
+        out[torch.arange(h.shape[0])] = h  # <- SIG008
+        return out[: h.shape[0]]
+
+    return mixed(Around(padded), table())
+
+
+def build_messages_scattered_in_another_dtype():  # expect: SIG008
+    def spread(h):
+        where = torch.arange(h.shape[0])[:, None].expand_as(h)
+        return torch.zeros(h.shape[0], 32).scatter_add_(0, where, h)  # <- SIG008
+
+    return mixed(Around(spread), table())
+
+
+def build_product_of_two_large_projections():  # expect: SIG008
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Linear(20, 32), nn.Linear(20, 32)
+            self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, 5)
+
+        def forward(self, x):
+            raised = 600 * self.one(x) * (600 * self.other(x))  # <- SIG008
+            return self.head(self.norm(raised))
+
+    return mixed(Gated(), table())

@@ -85,3 +85,18 @@ def build_encoder_of_torch():
             return self.head(self.encoder(self.embed(words) + self.places).mean(1))
 
     return mixed(Text(), precision="bf16")
+
+
+def build_rows_in_the_dtype_of_the_messages():
+    def spread(h):
+        return h.new_zeros(h.shape).index_add_(0, torch.arange(h.shape[0]), h)
+
+    return mixed(Around(spread), table())
+
+
+def build_norm_of_large_values_in_full_precision():
+    def squared(h):
+        wide = h.float() * 500
+        return (wide / wide.square().mean(-1, keepdim=True).add(1e-6).sqrt()).to(h.dtype)
+
+    return mixed(Around(squared), table())

@@ -79,3 +79,12 @@ class LossTerms:
     def shared(self, one: LossTerm, other: LossTerm) -> frozenset[str]:
         """Names of the parameters that both terms reach."""
         return frozenset(one.norms) & frozenset(other.norms)
+
+    def ratio(self, small: LossTerm, large: LossTerm) -> float:
+        """How many times as hard `large` pulls on what both train; a weight written before it to make it large does not count.
+
+        0.0 where `small` does not pull at all.
+        """
+        shared = self.shared(small, large)
+        least = small.pull(shared)
+        return large.pull(shared) / least / max(1.0, abs(large.factor)) if least > 0.0 else 0.0

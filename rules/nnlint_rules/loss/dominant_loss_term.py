@@ -49,10 +49,7 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
         if not _is_fit(terms.graph, small.op) or abs(small.factor) <= options.meant:
             continue
         for large in terms.terms:
-            shared = terms.shared(small, large)
-            least = small.pull(shared)
-            # A weight that is written before the large term is meant to make it large.
-            ratio = large.pull(shared) / least / max(1.0, abs(large.factor)) if least > 0.0 else 0.0
+            ratio = terms.ratio(small, large)
             if large is not small and ratio > options.ratio and ratio > found.get(small.op.index, (0.0,))[0]:
                 found[small.op.index] = ratio, small, large
     for ratio, small, large in found.values():
@@ -61,7 +58,7 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
             message=f"the gradient of {large.op.label} is {ratio:.3g}x that of {small.op.label} on the layers that both train "
             f"(limit {options.ratio:g}x): {small.op.label} has no effect",
             evidence={"ratio": ratio, "limit": options.ratio, "small": small.value, "large": large.value},
-            fix=_fix(small, large),
+            fix=_fix(small, large, ratio),
         )
 
 
@@ -71,10 +68,10 @@ def _is_fit(graph: Graph, op: Op) -> bool:
     return any(part.node.meta.get("is_target") or part.is_kind("loss") for part in before)
 
 
-def _fix(small: LossTerm, large: LossTerm) -> str:
+def _fix(small: LossTerm, large: LossTerm, ratio: float) -> str:
     if "sum" in (large.op.name, large.op.argument("reduction")):
         return (
             f"reduce both terms alike: {large.op.label} is a sum and {small.op.label} a mean, as in "
             "`reconstruction.sum() / len(x) + kl.sum() / len(x)`"
         )
-    return f"bring both terms to one scale: standardize the targets, or weigh {large.op.label} with about {1 / 1000:g}"
+    return f"bring both terms to one scale: standardize the targets, or weigh {large.op.label} with about {1 / ratio:.1g}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Skip, rule
+from nnlint import Finding, Level, Options, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import InputDependence, OverfitRun
+    from nnlint import InputDependence, LossTerms, OverfitRun
 
 
 class IgnoresInput(Options):
@@ -21,16 +21,22 @@ class IgnoresInput(Options):
     least_blind: float = Field(
         0.1, description="of the initial loss: below it a constant prediction is good enough to fit"
     )
+    dominance: float = Field(
+        1000.0, description="of the gradients of two terms of the loss: from here on the loss is the cause (LOS036)"
+    )
 
 
 @rule("TRN005", "ignores-input", level="error", since="0.1")
-def check(dependence: InputDependence, overfit: OverfitRun, options: IgnoresInput) -> Iterator[Finding]:
+def check(
+    dependence: InputDependence, overfit: OverfitRun, terms: LossTerms | None, options: IgnoresInput
+) -> Iterator[Finding]:
     """Training on inputs without information does as well as training on the real ones.
 
     ## What it does
     Trains for a few steps on the batch, and on one in which every sample has the same input (the mean of the batch). It is an
     error where the real inputs gain nothing, where the model that was trained on them does not mind having them shuffled among
-    the samples, and where the overfit probe could not fit either. Silent where a constant prediction is nearly as good as any
+    the samples, and where the overfit probe could not fit either; a warning where one term of the loss drowns another, which is
+    the cause then (LOS036). Silent where a constant prediction is nearly as good as any
     (all targets alike), and skipped on batches of fewer than 8 samples, which can be memorized by a bias.
 
     ## Why is this bad?
@@ -54,8 +60,12 @@ def check(dependence: InputDependence, overfit: OverfitRun, options: IgnoresInpu
     changed = abs(dependence.shuffled - dependence.trained) / max(abs(dependence.trained), 1e-12)
     if gained >= options.advantage or changed >= options.change:
         return
+    drowned = terms is not None and any(
+        terms.ratio(small, large) > options.dominance for small in terms.terms for large in terms.terms if small is not large
+    )
     yield Finding(
         at=None,
+        level=Level.WARNING if drowned else None,
         message=f"after {dependence.steps} steps the loss is {dependence.real:.4g} with the real inputs and {dependence.blind:.4g} with "
         f"the same input for all {dependence.samples} samples (from {dependence.initial:.4g}), and shuffling the real inputs changes "
         f"it by {changed:.1g} (limit {options.change:g}): what is learned does not come from the input",

@@ -90,3 +90,29 @@ def test_a_batch_without_targets_in_another_order_is_the_same_batch(kind: str) -
     report = nnlint.check(setup, select=["TRN005"], deep=True).results[0]
     assert report.status == "ok"
     assert report.findings == []
+
+
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.kind, self.price = nn.Sequential(nn.Linear(20, 64), nn.ReLU()), nn.Linear(64, 5), nn.Linear(64, 1)
+
+    def forward(self, x):
+        h = self.trunk(x)
+        return self.kind(h), self.price(h)
+
+
+def test_a_term_that_drowns_another_is_the_cause() -> None:
+    """The price is a hundred thousand: all that training learns is that number, whatever the inputs are."""
+    torch.manual_seed(0)
+    model, prices = Heads(), torch.randn(64, 1) * 3e3 + 1e5
+    setup = {
+        "model": model,
+        "inputs": torch.randn(64, 20),
+        "targets": (torch.arange(64) % 5, prices),
+        "loss": lambda out, y: F.cross_entropy(out[0], y[0]) + F.mse_loss(out[1], y[1]),
+        "optimizer": torch.optim.Adam(model.parameters(), lr=1e-3),
+    }
+    found = nnlint.check(setup, select=["TRN005", "LOS036"], deep=True).results[0].findings
+    assert [(item.code, item.level.value) for item in found] == [("LOS036", "warning")]
+    assert [item.code for item in found[0].symptoms] == ["TRN005"]
