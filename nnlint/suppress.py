@@ -6,7 +6,9 @@ A suppressed finding leaves a line in the report's assumptions, so that a clean 
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +164,33 @@ def _unexplained(finding: ReportedFinding) -> str:
     assert finding.location is not None
     place = f"{finding.location.file}:{finding.location.line}"
     return f"{place}: `# nnlint: disable={finding.code}` gives no reason: write it after the code"
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment that accepts findings on its line."""
+
+    line: int
+    selectors: tuple[str, ...]
+
+    def names(self, code: str, name: str) -> bool:
+        """Whether it names the rule."""
+        return any(names(selector, code, name) for selector in self.selectors)
+
+
+def comments_in(source: str) -> Iterator[Comment]:
+    """The comments of a Python source that accept findings.
+
+    Raises:
+        SyntaxError: the source is no Python.
+    """
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            match = _COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
+            if match is not None:
+                yield Comment(token.start[0], tuple(part.strip() for part in match[1].split(",")))
+    except tokenize.TokenError as error:
+        raise SyntaxError(str(error)) from error
 
 
 def _source_line(location: SourceLocation) -> str:

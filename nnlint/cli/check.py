@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnlint.cli import completion
-from nnlint.cli.checking import accepted, answered, prepared, report_options, why
+from nnlint.cli.checking import accepted, answered, prepared, report_options, warn, why
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import check_options
 
@@ -73,10 +73,13 @@ def _checked(run: Run, options: Mapping[str, Any], files: Sequence[Destination])
 
 
 def _reported(checked: Checked, run: Run, options: Mapping[str, Any], files: Sequence[Destination] = ()) -> int:
+    from nnlint.cli.comments import unused_comments
     from nnlint.cli.output import write
 
     report = accepted(checked.results, run, torch=checked.torch)
     write(report, options["style"], files, report_options(run, options, files))
+    for warning in unused_comments(run, checked):
+        warn(warning)
     status = run.status(report) if run.tasks else 0  # nothing to check: standard error says why
     if status:
         click.echo(f"nnlint: exit status {status}: {why(report, run)}", err=True)

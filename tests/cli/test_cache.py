@@ -77,7 +77,7 @@ def runs() -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-STYLES = ("text", "json", "sarif", "github", "gitlab", "junit", "markdown", "jsonl", "statistics")
+STYLES = ("text", "json", "sarif", "github", "gitlab", "junit", "markdown", "jsonl", "statistics", "html")
 
 
 def test_an_unchanged_target_is_answered_from_the_cache_the_same_in_every_format(project: Path) -> None:
@@ -445,3 +445,36 @@ def test_the_real_engine_is_answered_without_torch(tmp_path: Path) -> None:
     changed, told = call()
     assert "answered" not in told
     assert json.loads(changed)["results"][0]["subject"]["parameters"] == 6 * 9 + 9 + 9 * 3 + 3
+
+
+COMMENTED = """import helper  # nnlint: disable=LOS001 {reason}
+TEXT = "# nnlint: disable=SIG001 in a string"
+value = 1  # nnlint: disable=dead-units the past
+def build():
+    return "{words}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments", "unused"),
+    [
+        ("grave", [], ["dead-units at net.py:3"]),
+        ("clean", [], ["LOS001 at net.py:1", "dead-units at net.py:3"]),
+        ("clean skips", [], ["LOS001 at net.py:1"]),
+        ("clean", ["--ignore", "LOS001,SIG"], []),
+        ("clean failed", [], []),
+    ],
+)
+def test_comments_that_accept_nothing_are_told(project: Path, words: str, arguments: list[str], unused: list[str]) -> None:
+    write(project / "net.py", COMMENTED.format(words=words, reason="known"))
+    told = [f"nnlint: warning: unused suppression: # nnlint: disable={place}" for place in unused]
+    for _ in range(2):  # the second time from the cache
+        done = check(*arguments)
+        assert [line for line in done.stderr.splitlines() if "unused" in line] == told
+    assert done.exit_code == (2 if "failed" in words else 0)
+
+
+def test_a_comment_that_one_of_two_targets_needs_is_used(project: Path) -> None:
+    write(project / "pyproject.toml", '[tool.nnlint]\ntargets = ["net.py:build", "net.py:other"]\n')
+    write(project / "net.py", COMMENTED.format(words="grave", reason="known") + "def other():\n    return 'clean'\n")
+    assert "LOS001 at" not in check().stderr
