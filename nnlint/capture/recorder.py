@@ -221,6 +221,8 @@ class Recorder(TorchFunctionMode):
         results = [*(tensor for _, tensor in outputs), *(changed or ())]
         self._describe(node, results[0] if results else None, name=canonical)
         self._place(node)
+        if len(results) > 1:  # of `broadcast_tensors(labels, scores)` the second output carries the gradient
+            node.meta["requires_grad"] = any(tensor.requires_grad for tensor in results)
         node.meta.update(meta or {}, in_place=bool(changed))
         for tensor in changed or ():
             self._bindings.wrote(tensor, node)
@@ -281,8 +283,7 @@ class Recorder(TorchFunctionMode):
 
     def bind_alias(self, tensor: torch.Tensor) -> None:
         """Say that a tensor that nobody knows holds what was last computed into its memory: no mode sees `as_subclass`."""
-        node = self._bindings.last_of_memory(tensor) if self._bindings.maker(tensor) is None else None
-        if node is not None:
+        if self._bindings.maker(tensor) is None and (node := self._bindings.last_of_memory(tensor)) is not None:
             self._bindings.bind(tensor, node)
 
     def _state_node(self, tensor: torch.Tensor) -> fx.Node | None:

@@ -9,6 +9,7 @@ from healthy_strangers import (
     Convolutions,
     Detached,
     Latent,
+    Plane,
     Ranking,
     Residual,
     Style,
@@ -189,3 +190,7 @@ def build_sentence_that_is_not_read():  # expect: ARC011
             return self.head(torch.relu(self.embed(premise)).mean(1))
 
     return setup(One(), (torch.randint(0, 60, (32, 10)), torch.randint(0, 60, (32, 8))), labels(32, 3), nn.CrossEntropyLoss())
+
+
+def build_plane_behind_a_rectifier():  # expect: ARC028 at body.2
+    return classifier(Plane(nn.ReLU()), table(), classes=10)

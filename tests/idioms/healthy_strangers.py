@@ -474,3 +474,94 @@ def build_large_first_updates_that_come_back():
     x = images(8, size=16)
     model.append(nn.Upsample(scale_factor=2))
     return setup(model, x, x, nn.MSELoss(), optimizer=torch.optim.Adam(model.parameters(), lr=5e-3))
+
+
+# -------------------------------------------------------------------- distributions inside the model: labels are broadcast beside scores
+
+
+class Actor(nn.Module):
+    """Returns what a policy gradient needs of the actions taken, as an agent's `get_action_and_value` does."""
+
+    def __init__(self, outputs, distribution):
+        super().__init__()
+        self.actor = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, outputs))
+        self.critic = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 1))
+        self.distribution = distribution
+
+    def forward(self, x, action):
+        drawn = self.distribution(self.actor(x))
+        return drawn.log_prob(action), self.critic(x)
+
+
+def _agent(outputs, action, distribution):
+    def loss(output, batch):
+        log_prob, value = output
+        log_prob = log_prob if log_prob.dim() == 1 else log_prob.sum(-1)
+        return -(log_prob * batch["advantage"]).mean() + 0.5 * F.mse_loss(value.squeeze(1), batch["return"])
+
+    x = table()
+    return setup(Actor(outputs, distribution), (x, action), {"advantage": torch.randn(64), "return": x[:, 0]}, loss)
+
+
+def build_actor_of_categories():
+    return _agent(4, torch.randint(0, 4, (64,)), lambda scores: torch.distributions.Categorical(logits=scores))
+
+
+def build_actor_of_categories_by_probability():
+    return _agent(4, torch.randint(0, 4, (64,)), lambda scores: torch.distributions.Categorical(probs=scores.softmax(-1)))
+
+
+def build_actor_of_bits():
+    return _agent(4, torch.randint(0, 2, (64, 4)).float(), lambda scores: torch.distributions.Bernoulli(logits=scores))
+
+
+def build_actor_of_counts():
+    return _agent(4, torch.randint(0, 5, (64, 4)).float(), lambda scores: torch.distributions.Poisson(scores.exp()))
+
+
+def build_actor_of_numbers():
+    return _agent(4, torch.randn(64, 4), lambda scores: torch.distributions.Normal(scores, torch.ones(4)))
+
+
+def build_scores_broadcast_by_hand():
+    class Chosen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
+
+        def forward(self, x, label):
+            label, scores = torch.broadcast_tensors(label[:, None], self.head(torch.relu(self.body(x))).log_softmax(-1))
+            return scores.gather(1, label[:, :1])
+
+    return setup(Chosen(), (table(), labels(64)), loss=lambda chosen: -chosen.mean())
+
+
+# -------------------------------------------------------------------- embeddings into the plane
+
+
+class Plane(nn.Module):
+    def __init__(self, between, *, shown=False):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(20, 64), nn.PReLU(), nn.Linear(64, 2))
+        self.between, self.head, self.shown = between, nn.Linear(2, 10), shown
+
+    def forward(self, x):
+        x = self.between(self.body(x))
+        return (x, self.head(x)) if self.shown else self.head(x)
+
+
+def build_embedding_into_the_plane_with_a_parametric_rectifier():
+    return classifier(Plane(nn.PReLU()), table(), classes=10)
+
+
+def build_embedding_into_the_plane_with_a_leaky_rectifier():
+    return classifier(Plane(nn.LeakyReLU(0.2)), table(), classes=10)
+
+
+def build_embedding_that_a_center_loss_reads():
+    centers = torch.randn(10, 2)
+
+    def loss(output, target):
+        return F.cross_entropy(output[1], target) + 0.01 * (output[0] - centers[target]).pow(2).sum(1).mean()
+
+    return setup(Plane(nn.PReLU(), shown=True), table(), labels(64, 10), loss)

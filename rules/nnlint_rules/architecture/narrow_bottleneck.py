@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Skip, rule
+from nnlint import Finding, Level, Options, Skip, rule
+from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -30,7 +31,8 @@ def check(graph: Graph, options: NarrowBottleneck) -> Iterator[Finding]:
     number), or a single one, and at most a quarter of what they take, where every path from the inputs to the output passes the
     layer and another layer follows.
     Squeeze-and-excitation, gates and residual bottlenecks have a way around; autoencoders give back the shape of their input;
-    both are left alone.
+    both are left alone. Where the values reach the next layer with both signs (an embedding into the plane, to be drawn), it is an
+    info: classes that lie around a point can be told apart.
 
     ## Why is this bad?
     The log-odds of C classes span C - 1 dimensions. Through fewer, classes cannot be told apart independently of each other, however
@@ -71,7 +73,14 @@ def check(graph: Graph, options: NarrowBottleneck) -> Iterator[Finding]:
                 message=f"everything passes {op.label}, which is {width} wide ({before} before it): {needs}",
                 evidence={"width": width, "input_width": before, "classes": classes, "limit": limit},
                 fix=f"a width of at least {max(limit, 8)}",
+                level=Level.INFO if width > 1 and _is_embedding(op, graph) else None,
             )
+
+
+def _is_embedding(op: Op, graph: Graph) -> bool:
+    """Whether the values go on into layers, past no activation but a leaky one."""
+    after = [user for user in graph.consumers(op, through=(*VALUE_PRESERVING, "leaky", "dropout")) if not user.in_loss]
+    return bool(after) and all(user.is_kind("linear-map") for user in after)
 
 
 def _classes(graph: Graph) -> int | None:
