@@ -19,6 +19,7 @@ from nnlint.observation.observed import Observed
 from nnlint.observation.setup_from_run import Reconstructed, reconstruct
 from nnlint.probes.torch_errors import likely_cause, one_line
 from nnlint.report import TargetReport
+from nnlint.seeding import RandomStates
 from nnlint.timeline import timeline_of
 
 if TYPE_CHECKING:
@@ -185,14 +186,17 @@ class Judge:
     def _unanswered(self, observation: Observation) -> Iterator[Failure]:
         end = observation.events.end
         if end.steps == 0 and end.reason != "raised" and self.observer.course.failure is None:
-            seen = (
-                f"{_count(end.backwards, 'backward')} and no update" if end.backwards else "no backward and no update"
-            )
-            yield Failure(
-                "RUN011",
-                f"the script made {seen} while it was observed",
-                "start the script so that it reaches its training loop (fewer samples, no resumed state, the training command)",
-            )
+            backwards = _count(end.backwards, "backward") if end.backwards else "no backward"
+            seen = f"{backwards} and no update while it was observed"
+            started = self.observer.processes.started
+            fix = "start the script so that it reaches its training loop (fewer samples, no resumed state, the training command)"
+            if started is not None:
+                seen += "; it started processes of its own, which nnlint does not watch"
+                fix = (
+                    "call the training function in this process (rank 0 of 1), or let torchrun start the processes: "
+                    "torchrun --nproc-per-node 2 -m nnlint run train.py"
+                )
+            yield Failure("RUN011", f"the script made {seen}", fix, location=started)
 
 
 def _timeline(observation: Observation) -> dict[str, Any]:
@@ -209,12 +213,14 @@ def _replay_of(player: Reconstructed) -> Iterator[str]:
     assert player.setup is not None
     if player.expected is None:
         return
+    states = RandomStates()
     try:
-        with torch.random.fork_rng(devices=[]):
-            got = player.replay()
+        got = player.replay()
     except Exception as error:
-        yield f"replaying the script's first loss raised {type(error).__name__}: {error}"
+        yield f"replaying the script's first loss raised {one_line(error)}"
         return
+    finally:
+        states.restore()
     if abs(got - player.expected) > _SAME * max(1.0, abs(player.expected)):
         yield f"replaying the script's first loss gives {got:.6g}; the script had {player.expected:.6g}"
 

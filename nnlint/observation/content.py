@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnlint.capture.torch_private import norms
+from nnlint.capture.torch_private import is_wrapper, norms
+from nnlint.guard.parts import inner_tensors
 from nnlint.guard.tensors import is_strided
 from nnlint.observation.events import Leaf, RandomState
 from nnlint.tensors import tensor_leaves
@@ -94,7 +95,8 @@ class Sample:
     """
 
     def __init__(self, tensors: Mapping[int, Tensor], gradients: Mapping[int, Tensor | None] | None = None) -> None:
-        self._tensors = {key: tensor for key, tensor in tensors.items() if is_strided(tensor) and tensor.numel()}
+        held = {key: held_part(tensor) for key, tensor in tensors.items()}
+        self._tensors = {key: tensor for key, tensor in held.items() if is_strided(tensor) and tensor.numel()}
         chosen = gradients or {}
         self._rows = {key: _touched(chosen.get(key)) for key in self._tensors}
         self._groups: dict[Any, list[int]] = {}
@@ -148,6 +150,14 @@ class Sample:
         return view
 
 
+def held_part(tensor: Tensor) -> Tensor:
+    """The tensor that has the memory: of one that is sharded over processes, this process's part."""
+    if type(tensor) in (Tensor, torch.nn.Parameter) or is_strided(tensor) or not is_wrapper(tensor):
+        return tensor
+    inner = [part for _, part in inner_tensors(tensor)]
+    return inner[0] if len(inner) == 1 else tensor
+
+
 def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
     flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor.flatten()
     if rows is not None and rows.numel() and int(rows[-1]) < flat.numel():
@@ -158,7 +168,8 @@ def _some(tensor: Tensor, rows: Tensor | None) -> Tensor:
 def needs_gradients(gradients: Mapping[int, Tensor | None]) -> bool:
     """Whether evenly spread entries would miss the ones with a gradient (an embedding's rows)."""
     large: dict[Any, list[Tensor]] = {}
-    for gradient in gradients.values():
+    for given in gradients.values():
+        gradient = given if given is None else held_part(given)
         if gradient is not None and gradient.is_sparse:
             return True
         if gradient is not None and is_strided(gradient) and gradient.numel() > _SAMPLED:
@@ -170,6 +181,7 @@ def _touched(gradient: Tensor | None) -> Tensor | None:
     """Positions with a gradient, where the evenly spread ones have none."""
     if gradient is None:
         return None
+    gradient = held_part(gradient)
     if gradient.is_sparse:
         gradient = gradient.to_dense()
     if not is_strided(gradient) or gradient.numel() <= _SAMPLED:
@@ -182,7 +194,8 @@ def _touched(gradient: Tensor | None) -> Tensor | None:
 
 def norm_of(tensors: Iterable[Tensor]) -> float:
     """The 2-norm over all of them; NaN where torch cannot tell."""
-    plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in tensors if is_strided(tensor)]
+    held = map(held_part, tensors)
+    plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in held if is_strided(tensor)]
     if not plain:
         return 0.0
     groups: dict[Any, list[Tensor]] = {}

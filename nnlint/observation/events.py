@@ -8,9 +8,10 @@ A rule asks for evidence by type: `events: Events`, `loaders: Loaders`, `ranks: 
         events.backwards_between(previous, step)       # Backward events that began between two events
         events.order(first, last)                      # "forward:30 -> backward:31 -> step:32", for a message
 
-Identities are names, never objects. An optimizer, module, loader, scheduler or scaler has the name of the script's variable (`optimizer_d`,
-`self.optim`), else its class, with `#2` where a name is taken. A parameter is `<module>.<path>` (`net.fc.weight`); `<module>` names the
-outermost module that the script called. Facts about each are in `events.optimizers[name]`, `events.modules[name]`, ...
+Identities are names, never objects. An optimizer, module, loader, scheduler or scaler has the name of the script's variable
+(`optimizer_d`, `optimizers[1]`), else its class; where several have that name, with the line that made it (`opt (train.py:31)`). A
+parameter is `<module>.<path>` (`net.fc.weight`); `<module>` names the outermost module that the script called. Facts about each are in
+`events.optimizers[name]`, `events.modules[name]`, ...
 
 Everything is decided by values, not by calls: `Step.gradients` and `Clear.lost` hold whatever way the script has of clearing gradients.
 `event.location` is the script's line: the innermost frame outside the standard library and installed packages (for a Trainer: the line

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from nnlint.capture.torch_private import norms, version
 from nnlint.guard.tensors import is_strided
+from nnlint.observation.content import held_part
 from nnlint.observation.journal import Held, Keys
 from nnlint.observation.things import Known, Things
 
 
 def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int | None]:
     """What tells another gradient or another content: torch counts the writes of every in-place operation, `foreach` included."""
-    return weakref.ref(gradient), version(gradient)
+    return weakref.ref(gradient), version(held_part(gradient))
 
 
 def _is_seen(known: Known, gradient: Tensor) -> bool:
@@ -22,7 +23,7 @@ def _is_seen(known: Known, gradient: Tensor) -> bool:
     if known.seen is None:
         return False
     reference, count = known.seen
-    return reference() is gradient and count == version(gradient)
+    return reference() is gradient and count == version(held_part(gradient))
 
 
 class Gradients:

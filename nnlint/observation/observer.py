@@ -27,6 +27,7 @@ from nnlint.observation.journal import Draft, Ref, frozen
 from nnlint.observation.loaders import fresh
 from nnlint.observation.log import Events, Loaders, Observation
 from nnlint.observation.players import Players
+from nnlint.observation.processes import Processes
 from nnlint.observation.reads import Pass, Read
 from nnlint.observation.rest import Reading
 from nnlint.observation.state import State
@@ -47,6 +48,7 @@ class Observer:
         self.course = Course(self.state, plan or Plan(), self._ended, self._reading)
         self.hooks = Hooks(self.state, self.course)
         self.players = Players(self.state)
+        self.processes = Processes()
         self.end = End()
 
     def start(self) -> None:
@@ -54,6 +56,7 @@ class Observer:
         self.state.thread, self.state.process = threading.get_ident(), os.getpid()
         self.state.taker = self.players
         self.hooks.install()
+        self.processes.install()
 
     def stop(self, error: BaseException | None = None) -> None:
         """Take the hooks off; `error` is what ended the script, if anything did."""
@@ -61,6 +64,7 @@ class Observer:
             self.hooks.look_at_last()
         self.players.stop()
         self.hooks.remove()
+        self.processes.remove()
         self.course.mark_training_loaders()
         if self.end.steps == 0 and self.end.backwards == 0:
             self.end = self._how(error)

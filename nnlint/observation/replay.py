@@ -42,7 +42,7 @@ class Player:
 
     Args:
         tape: where the calls are.
-        restores_randomness: set torch's generator before each module as it was, to get the script's own values.
+        restores_randomness: set the generators before each module as they were, to get the script's own values.
     """
 
     def __init__(self, tape: Tape, *, restores_randomness: bool = False) -> None:
@@ -72,7 +72,7 @@ class Player:
             if not call.circumstances.records:
                 stack.enter_context(torch.no_grad())
             if call.random_state is not None and self._restores:
-                torch.set_rng_state(call.random_state)
+                call.random_state.restore()
             caller = _caller(call.location) if call.location is not None else _call
             return caller(call.function, args, kwargs)
 

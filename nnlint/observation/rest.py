@@ -21,7 +21,7 @@ from nnlint.observation.content import (
     sample_contents,
     value_contents,
 )
-from nnlint.observation.events import Made, Mode, RandomState, Seed, StateKept, Step
+from nnlint.observation.events import Backward, Made, Mode, RandomState, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.reads import Pass, Read
@@ -70,6 +70,8 @@ class Rest:
         self._forwards = forwards
         self._readings: weakref.WeakKeyDictionary[Any, Reading] = weakref.WeakKeyDictionary()
         self._kept: list[_Kept] = []
+        #: Passes over the training loaders that each line made.
+        self._epochs: Counter[Any] = Counter()
         self.in_mode = 0
         self.in_state = 0
 
@@ -152,8 +154,10 @@ class Rest:
         reading = self._readings.get(iterator)
         if reading is None:
             return
-        if reading.thing.facts.get("training"):
-            self._state.journal.epoch += 1
+        if reading.thing.facts.get("training") or self._has_trained(reading):
+            line = reading.thing.location or reading.thing.ref
+            self._epochs[line] += 1
+            self._state.journal.epoch = max(self._epochs.values())
         self._state.note(
             Pass,
             loader=reading.thing.ref,
@@ -163,6 +167,14 @@ class Rest:
             folded=folded,
             random_state=digest_of_random_states(),
         )
+
+    def _has_trained(self, reading: Reading) -> bool:
+        """Whether a batch of this pass came into a forward that a backward reached."""
+        drafts = self._state.journal.drafts
+        since = drafts[reading.begun :]
+        forwards = (drafts[index] for draft in since if draft.kind is Backward for index in draft.fields["forwards"])
+        reads = (drafts[index] for forward in forwards for index in forward.fields.get("reads", ()))
+        return any(read.fields["loader"] == reading.thing.ref for read in reads)
 
     # ---------------------------------------------------------------- modes, seeds, states
 

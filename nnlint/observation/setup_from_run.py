@@ -64,12 +64,11 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
     Args:
         players: the taker, with its tape.
         material: the player's losses.
-        state: knows the names.
+        state: knows the optimizers' names.
         loaders: `data`, `val_data` and `scheduler` for the setup, where they are known.
     """
-    names = state.things.names()
     things = [thing for optimizer in material.optimizers if (thing := state.things.find(optimizer)) is not None]
-    found = Reconstructed(" + ".join(dict.fromkeys(names[thing.ref].partition("#")[0] for thing in things)))
+    found = Reconstructed(" + ".join(dict.fromkeys(thing.called for thing in things)))
     first = material.losses[0]
     # A loss after another player's step cannot be had again: the state is kept as it was before all steps.
     found.expected = first.value if len(material.losses) == 1 and first.at_step == 0 else None

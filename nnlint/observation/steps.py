@@ -100,7 +100,10 @@ class Steps:
         ran_backward = any(found.kind is Backward for found in state.journal.drafts[draft.index :])
         if draft.fields["closure"] or ran_backward:
             self._look_again(draft, optimizer)
-        changed = running.before.changed() & self.state.parameters_of(optimizer).keys()
+        own = self.state.parameters_of(optimizer).keys()
+        # Those whose memory cannot be read are taken to follow their gradients.
+        unread = frozenset(draft.fields["gradients"]) - running.before.keys
+        changed = (running.before.changed() & own) | unread
         draft.fields["changed"] = Keys(changed)
         state.mark_changed(changed)
         if state.is_grouped:

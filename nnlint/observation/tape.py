@@ -21,6 +21,7 @@ from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
 from nnlint.observation.things import script_line
 from nnlint.observation.torch_private import insert_function_mode, remove_function_mode
+from nnlint.seeding import RandomStates
 from nnlint.tensors import map_tensors, tensors_in
 
 #: More calls than this are not replayed.
@@ -62,7 +63,7 @@ class Call:
         outputs: numbers of the tensors in the result, in order.
         location: the script's line.
         circumstances: autocast and grad mode.
-        random_state: torch's, for a module.
+        random_state: of all generators as a module was called.
         training: the training flag of a module.
         loss_in_output: a module put the loss into its output, as those of transformers do.
         swapped: a module ran with other parameters than its own.
@@ -74,7 +75,7 @@ class Call:
     outputs: tuple[int, ...]
     location: Location | None
     circumstances: Circumstances
-    random_state: Tensor | None = None
+    random_state: RandomStates | None = None
     training: bool = True
     loss_in_output: bool = False
     swapped: bool = False
@@ -122,7 +123,7 @@ class Tape:
     values: list[Value] = field(default_factory=list)
     failure: tuple[Call, str] | None = None
     _by_id: dict[int, int] = field(default_factory=dict)
-    _entered: tuple[tuple[Any, ...], dict[str, Any], Circumstances, Tensor, Location | None] | None = None
+    _entered: tuple[tuple[Any, ...], dict[str, Any], Circumstances, RandomStates, Location | None] | None = None
 
     def number_of(self, tensor: Tensor) -> int | None:
         """The number of a tensor that is on the tape."""
@@ -178,7 +179,7 @@ class Tape:
         """A module is called: its inputs are kept before it can change them."""
         now = Circumstances(Circumstances.now().autocast, records)
         kept = self.kept(args, is_input=True), self.kept(kwargs, is_input=True)
-        self._entered = (*kept, now, torch.get_rng_state(), script_line())
+        self._entered = (*kept, now, RandomStates(), script_line())
 
     def leave(self, module: nn.Module, output: Any) -> None:
         """The module returned."""

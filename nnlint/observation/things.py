@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nnlint.finding import Location
@@ -20,6 +21,10 @@ from nnlint.provenance import Owner, is_installed, owner_of
 
 #: How often the variable of a thing is looked for; afterwards it goes by its class.
 _TRIES = 4
+#: Members of a list or dict that are looked through for a thing.
+_MEMBERS = 64
+#: Of the ordinal numbers.
+_ENDINGS = {2: "nd", 3: "rd"}
 
 
 @dataclass
@@ -35,6 +40,11 @@ class Thing:
     variable: str | None = None
     tries: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """Its variable, else its class: others may have the same."""
+        return self.variable or self.type
 
 
 @dataclass
@@ -111,8 +121,12 @@ class Things:
                 yield known, tensor
 
     def names(self) -> dict[int, str]:
-        """A name of its own for each thing: its variable, else its class."""
-        return dict(enumerate(_distinct(thing.variable or thing.type for thing in self.known)))
+        """A name of its own for each thing: its variable, else its class; with its line where several have that name."""
+        shared: dict[str, list[Thing]] = {}
+        for thing in self.known:
+            shared.setdefault(thing.called, []).append(thing)
+        names = {thing.ref: _called(thing, shared[thing.called]) for thing in self.known}
+        return dict(enumerate(_distinct(names[thing.ref] for thing in self.known)))
 
     def parameter_names(self) -> dict[int, str]:
         """A name of its own for each parameter."""
@@ -124,12 +138,24 @@ class Things:
         return dict(enumerate(_distinct(raw)))
 
 
+def _called(thing: Thing, namesakes: list[Thing]) -> str:
+    """A thing among those of its name: told apart by the lines that made them, else by what they are."""
+    if len({other.location for other in namesakes}) == 1:
+        return f"{thing.called} ({thing.type})" if len({other.type for other in namesakes}) > 1 else thing.called
+    if thing.location is not None:
+        return f"{thing.called} ({thing.location.file.rpartition('/')[2]}:{thing.location.line})"
+    return thing.called
+
+
 def _distinct(names: Iterable[str]) -> list[str]:
+    """Each name once: the second of its kind is `opt (2nd)`."""
     seen: Counter[str] = Counter()
     made = []
     for name in names:
         seen[name] += 1
-        made.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        count = f"{seen[name]}{_ENDINGS.get(seen[name], 'th')}"
+        again = f"{name[:-1]}, {count})" if name.endswith(")") else f"{name} ({count})"
+        made.append(name if seen[name] == 1 else again)
     return made
 
 
@@ -158,6 +184,9 @@ def variable_of(value: object) -> str | None:
         for name, held in frame.f_locals.items():
             if held is value and name != "self":
                 return name
+        member = _member_of(frame.f_locals, value) or _wrapped_in(frame.f_locals, value)
+        if member is not None:
+            return member
         owner = frame.f_locals.get("self")
         table = getattr(owner, "__dict__", None)
         if isinstance(table, dict):
@@ -171,4 +200,35 @@ def _held_by(table: dict[str, Any], value: object) -> str | None:
     for name, held in table.items():
         if held is value:
             return name
-    return next((name for name, held in children_of(table).items() if held is value), None)
+    member = _member_of(table, value)
+    return member or next((name for name, held in children_of(table).items() if held is value), None)
+
+
+def _member_of(table: Mapping[str, Any], value: object) -> str | None:
+    """The place of an object in a plain list, tuple or dict of these variables: `optimizers[1]`."""
+    for name, held in table.items():
+        if name.startswith("_"):
+            continue
+        if type(held) is dict and len(held) <= _MEMBERS:
+            found = next((repr(key) for key, item in held.items() if item is value and isinstance(key, (str, int))), None)
+        elif type(held) in (list, tuple) and len(held) <= _MEMBERS:
+            found = next((str(index) for index, item in enumerate(held) if item is value), None)
+        else:
+            continue
+        if found is not None:
+            return f"{name}[{found}]"
+    return None
+
+
+def _wrapped_in(table: Mapping[str, Any], value: object) -> str | None:
+    """The variable whose object holds this one: an optimizer by its wrapper's name, `trainer.optimizer` by the way to it."""
+    for name, held in table.items():
+        if name.startswith("_") or isinstance(held, (type, ModuleType)):
+            continue
+        inner = getattr(held, "__dict__", None)
+        if type(inner) is not dict or len(inner) > _MEMBERS:
+            continue
+        found = next((key for key, item in inner.items() if item is value), None)
+        if found is not None:
+            return name if isinstance(held, torch.optim.Optimizer) else f"{name}.{found.lstrip('_')}"
+    return None

@@ -222,3 +222,46 @@ for epoch in range(6):
     assert len(steps) == 4
     assert all(len(step.changed) == 2 for step in steps)
     assert seen.events.of(Forward)[0].graph_bytes
+
+
+NAMESAKES = f"""{scripts.HEAD}
+def train(opt, loader):
+    for xb, yb in loader:
+        opt.zero_grad()
+        F.cross_entropy(model(xb), yb).backward()
+        opt.step()
+first = [DataLoader(TensorDataset(x[:16], y[:16]), batch_size=8), DataLoader(TensorDataset(x[16:], y[16:]), batch_size=8)]
+opt = torch.optim.Adam(model.parameters())
+train(opt, first[0])
+opt = torch.optim.SGD(model.parameters(), lr=0.01)
+train(opt, first[1])
+"""
+
+
+def test_namesakes_are_told_apart_by_their_lines() -> None:
+    seen = observe_source(NAMESAKES, iterations=3)
+    assert {step.optimizer for step in seen.events.of(Step)} == {"opt (train.py:20)", "opt (train.py:22)"}
+    assert not [name for name in seen.events.optimizers if "#" in name]
+
+
+def test_members_of_lists_and_dicts_have_their_places_as_names() -> None:
+    source = """
+import torch
+from torch import nn
+nets = {"g": nn.Linear(3, 2), "d": nn.Linear(2, 1)}
+optimizers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets.values()]
+for step in range(5):
+    for number in range(2):
+        optimizers[number].zero_grad()
+    nets["d"](nets["g"](torch.ones(4, 3))).mean().backward()
+    optimizers[0].step()
+    optimizers[1].step()
+"""
+    seen = observe_source(source)
+    assert {step.optimizer for step in seen.events.of(Step)} == {"optimizers[0]", "optimizers[1]"}
+    assert {forward.module for forward in seen.events.of(Forward)} == {"nets['g']", "nets['d']"}
+
+
+def test_events_know_their_epoch() -> None:
+    steps = observe_source(scripts.PLAIN, iterations=10, fold=False).events.of(Step)
+    assert [step.epoch for step in steps] == [0] * 6 + [1] * 4

@@ -47,7 +47,7 @@ def quiet(reports: list[TargetReport], name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "players"),
-    [("vae", 1), ("lm", 1), ("ac", 1), ("ppo", 1), ("sam", 1), ("reg", 1), ("wgan", 2), ("compile", 1)],
+    [("vae", 1), ("lm", 1), ("ac", 1), ("ppo", 1), ("sam", 1), ("reg", 1), ("wgan", 2), ("cgan", 2), ("aae", 2), ("compile", 1)],
 )
 def test_setups_are_what_the_script_trained(name: str, players: int) -> None:
     reports = judged(name)
