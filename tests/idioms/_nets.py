@@ -178,3 +178,36 @@ def halves(n=64):
 def xy(k=1):
     x = torch.randn(64, 20)
     return x, x[:, :k] + 0.1 * torch.randn(64, k)
+
+
+class Experts(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.gate = how, nn.Linear(20, 4)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(20, 24), nn.ReLU()) for _ in range(4))
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, x):
+        s = self.gate(x)
+        if self.how == "sum":
+            v, i = s.softmax(-1).topk(1, dim=-1)
+            v = v / v.sum(-1, keepdim=True)
+        elif self.how == "max":
+            v, i = s.max(-1, keepdim=True)
+            v = F.softmax(v, dim=-1)
+        elif self.how == "scatter":
+            i = s.argmax(-1, keepdim=True)
+            m = torch.full_like(s, float("-inf")).scatter(-1, i, s.gather(-1, i))
+            p = m.softmax(-1)
+            return self.head(torch.einsum("ne,neh->nh", p, torch.stack([e(x) for e in self.experts], 1)))
+        elif self.how == "hard":
+            i = s.argmax(-1, keepdim=True)
+            v = F.one_hot(i.squeeze(-1), 4).float().gather(1, i)
+        else:
+            v, i = s.softmax(-1).topk(1, dim=-1)
+        out = torch.zeros(len(x), 24)
+        for k, e in enumerate(self.experts):
+            rows = (i[:, 0] == k).nonzero()[:, 0]
+            if len(rows):
+                out[rows] = v[rows] * e(x[rows])
+        return self.head(out)

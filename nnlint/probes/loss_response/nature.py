@@ -26,10 +26,11 @@ def nature(made: LossResponse, caller: LossCaller, found: Sequence[Form], first:
         return made
     invariant = _shift_invariant(caller, found[0]) if found else None
     made = replace(made, shift_invariant=invariant, couples_samples=_couples(caller, leaf, made.samples))
-    made = replace(made, weights=class_weights(caller, found[0]) if found and made.prefers_right else ())
-    return replace(
-        made, takes="logits" if invariant else _takes(caller, found), kind=_kind(made, caller, found, leaf, first)
-    )
+    takes = "logits" if invariant else _takes(caller, found)
+    # Probabilities given to a loss that takes logits are not even for it where they are one half.
+    even = bool(found) and (found[0].axis is not None or found[0].name in (takes, "logits"))
+    weights = class_weights(caller, found[0]) if even and made.prefers_right else ()
+    return replace(made, weights=weights, takes=takes, kind=_kind(made, caller, found, leaf, first))
 
 
 def _main_leaf(caller: LossCaller) -> int | None:

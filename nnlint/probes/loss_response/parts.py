@@ -45,6 +45,15 @@ def parts(caller: LossCaller) -> tuple[LossCaller, list[Form]]:
     return (made, found) if found else (caller, [])
 
 
+def compared(caller: LossCaller, found: list[Form]) -> list[Form]:
+    """Of several tensors of the output that all have the shape of the targets, those that the loss compares with them."""
+    values = [form for form in found if form.axis is None and form.name == "values"]
+    if len({form.leaf for form in values}) < 2:
+        return found
+    still = [form for form in values if _is_still(caller, form)]
+    return [form for form in found if form not in values or form in still] if still else found
+
+
 def _count(leaf: Tensor, targets: Sequence[Tensor]) -> int:
     """Of how many parts of the shape of a target an output is made."""
     if leaf.dim() < 2 or not leaf.is_floating_point() or not leaf.requires_grad:

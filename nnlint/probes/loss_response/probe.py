@@ -13,7 +13,7 @@ from torch import Tensor
 from nnlint.probes.loss_response.answers import Form, forms
 from nnlint.probes.loss_response.caller import LossCaller, Refused
 from nnlint.probes.loss_response.nature import nature
-from nnlint.probes.loss_response.parts import parts
+from nnlint.probes.loss_response.parts import compared, parts
 from nnlint.probes.loss_response.stats import LossResponse, Preference
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def measure_response(
     except Refused as refused:
         return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
     found = forms(caller.leaves, caller.targets, bounded)
-    if not found and not brief:
-        caller, found = parts(caller)
+    if not brief:
+        caller, found = (caller, compared(caller, found)) if found else parts(caller)
     preferences: list[Preference] = []
     for form in found:
         preferences += _preferences(caller, form, first, brief=brief)

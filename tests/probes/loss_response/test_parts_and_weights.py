@@ -83,3 +83,30 @@ def test_weights_of_samples_are_no_weights_of_classes() -> None:
     own = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(2)) + 0.1
     found = response(lambda out, y: (F.cross_entropy(out, y, reduction="none") * own).mean(), CLASSES, 2)
     assert found.weights == ()
+
+
+def test_of_two_outputs_of_one_shape_the_mean_is_the_answer() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean, self.log_variance = nn.Linear(12, 2), nn.Linear(12, 2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.mean(x), self.log_variance(x)
+
+    def likelihood(out: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+        return -(out[1] + (y - out[0]) ** 2 / out[1].exp()).mean()
+
+    torch.manual_seed(0)
+    made = session(Heads(), torch.randn(SAMPLES, 12), targets=NUMBERS, loss=likelihood)
+    assert made.evidence("LossResponse").prefers_right is False
+    made.close()
+
+
+def test_probabilities_given_to_a_loss_of_logits_say_nothing_of_its_weights() -> None:
+    targets = torch.cat([RARE, 1 - RARE, RARE], 1)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 3), nn.Softmax(-1))
+    made = session(model, torch.randn(SAMPLES, 12), targets=targets, loss=nn.MultiLabelSoftMarginLoss())
+    assert made.evidence("LossResponse").weights == ()
+    made.close()
