@@ -191,8 +191,14 @@ def replace(model: nn.Module, path: str, new: nn.Module) -> None:
 
 
 def renew(fields: Fields, **changes: Any) -> Fields:
-    """The fields with an optimizer of the same kind over the model's trainable parameters as they are now."""
+    """The fields with an optimizer of the same kind over the model's trainable parameters as they are now.
+
+    Raises:
+        NotApplicable: the optimizer is none of torch's kind.
+    """
     old = fields.get("optimizer")
+    if old is not None and not isinstance(old, torch.optim.Optimizer):
+        raise NotApplicable  # a wrapper, which is made of the optimizer in it
     kind = type(old) if old is not None else torch.optim.AdamW
     given = {"lr": 1e-3} if old is None else {key: old.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in old.defaults}
     return optimized(fields, kind, **{**given, **changes})

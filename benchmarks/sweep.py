@@ -226,7 +226,8 @@ def main() -> int:
     if arguments.resume:
         rows = _read(arguments.out)
     done = {row["model"] for row in rows}
-    models = [(name, build) for name, build in zoo_models(arguments) if name not in done]
+    every = zoo_models(argparse.Namespace(**{**vars(arguments), "limit": None}))
+    models = [(name, build) for name, build in every if name not in done][: arguments.limit]
     names = {} if arguments.build_only else preload()
     settings = {"static": arguments.static, "deep": arguments.deep, "budget": arguments.budget}
     plan = Plan(arguments.build_only, settings, _commit())
@@ -242,7 +243,9 @@ def main() -> int:
     if not (arguments.build_only or arguments.no_page):
         from benchmarks.sweep_page import page
 
-        arguments.page.write_text(page(rows, names, plan.settings), encoding="utf-8")
+        known = {row["model"] for row in rows}
+        left = sum(name not in known for name, _ in every)
+        arguments.page.write_text(page(rows, names, plan.settings, left=left), encoding="utf-8")
         print(f"wrote {arguments.page}")
     return 0
 

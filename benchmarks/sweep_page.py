@@ -18,8 +18,8 @@ Row = dict[str, Any]
 _DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
 
 
-def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> str:
-    """The whole page; `names` are the rules' names by code."""
+def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any], *, left: int = 0) -> str:
+    """The whole page; `names` are the rules' names by code, `left` how many models the sweep did not reach."""
     from nnlint._version import __version__
 
     checked = [row for row in rows if "findings" in row]
@@ -38,6 +38,11 @@ def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any]) -> st
     figures = [("as a user of the libraries", *_figures(checked))]
     if strict:
         figures.append(("as if you had written the models", *_figures(strict)))
+    if left:
+        summary += (
+            f" **The sweep was stopped: {left} models were not reached.** The libraries take turns, so that each has its share; "
+            "`--resume` goes on with the rest."
+        )
     parts = [
         "<!-- Written by benchmarks/sweep.py. -->",
         "# False alarms",

@@ -32,6 +32,7 @@ from sections import put  # noqa: E402
 from variants import WANTED, healthy_models, variants  # noqa: E402
 
 from benchmarks import zoo  # noqa: E402
+from benchmarks.zoo.torchvision_ops import complete_torchvision  # noqa: E402
 from benchmarks.zoo_setup import training_setup  # noqa: E402
 from nnlint import registry  # noqa: E402
 from nnlint.finding import Level, Skip  # noqa: E402
@@ -173,6 +174,9 @@ def table(rules: list[Rule], counts: dict[str, Counts]) -> str:
     for rule in rules:
         for name, value in thresholds(rule).items():
             count = counts[f"{rule.code} {name}"]
+            if not (count.healthy or count.faulty):
+                lines.append(f"| {rule.code} {name} (not measured) | {value:g} |{' |' * len(SHOWN)}")
+                continue
             cells = []
             for factor in SHOWN:
                 still = rule.options is not None and moved(rule.options, name, value, factor) is None
@@ -237,6 +241,7 @@ class Measurement:
 
 def measure(arguments: argparse.Namespace, rules: list[Rule]) -> list[Judgement]:
     """Judge the faulty models, then the healthy ones."""
+    complete_torchvision()  # transformers and peft import torchvision where it is installed, and fail with it
     measurement = Measurement(arguments.out, resume=arguments.resume or arguments.tables)
     if arguments.tables:
         return measurement.judgements
@@ -252,6 +257,10 @@ def measure(arguments: argparse.Namespace, rules: list[Rule]) -> list[Judgement]
     for name, build, _ in () if arguments.faulty else healthy(arguments):
         measurement.judge(name, build, rules, faulty=False)
     return measurement.judgements
+
+
+def _of_the_zoo(names: set[str]) -> int:
+    return sum(name.partition("/")[0] in zoo.LIBRARIES for name in names)
 
 
 def main() -> None:
@@ -272,9 +281,9 @@ def main() -> None:
     rules = [rule for rule in registry.load().rules if thresholds(rule) and (not chosen or rule.code.startswith(chosen))]
     judgements = measure(arguments, rules)
     counts = counted(judgements)
-    models = len({judgement.subject for judgement in judgements if not judgement.faulty})
+    models = {judgement.subject for judgement in judgements if not judgement.faulty}
     if arguments.write and not chosen:
-        put("thresholds", f"{TEXT} Of {models} healthy models, the zoo's {arguments.lib} (every {arguments.every}th) among them.")
+        put("thresholds", f"{TEXT} {len(models)} healthy models were judged, {_of_the_zoo(models)} of them of the zoo.")
     for anchor, members in by_anchor(rules).items():
         text = table(members, counts)
         kept = bool(anchor) and arguments.write and put(f"thresholds {anchor}", text)
