@@ -21,6 +21,16 @@ _PAGES = (
     "reference/report",
     "reference/configuration",
     "explanation/capture",
+    "how-to/accelerate",
+    "how-to/baseline",
+    "how-to/hugging-face",
+    "how-to/html-report",
+    "how-to/lightning",
+    "how-to/notebook",
+    "how-to/pytest",
+    "how-to/run",
+    "how-to/trackers",
+    "how-to/training-loop",
 )
 _FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\s+# exit (\d)$")
@@ -52,13 +62,13 @@ def test_snippets_do_what_the_page_says(page: str, tmp_path: Path) -> None:
 
 
 def _session(text: str, folder: Path, environment: dict[str, str]) -> None:
-    """Run the `$ nnlint ...` line; the lines below it have to appear in what it prints."""
+    """Run the `$ ...` line (nnlint, pytest or python); the lines below it have to appear in what it prints."""
     command, *expected = text.strip().splitlines()
     declared = _EXIT.search(command)
     words = shlex.split(_EXIT.sub("", command).removeprefix("$ "))
-    assert words[0] == "nnlint"
+    program = {"nnlint": ["-m", "nnlint"], "pytest": ["-m", "pytest"], "python": []}[words[0]]
     status = int(declared[1]) if declared else 0
-    output = _run([sys.executable, "-m", "nnlint", *words[1:]], folder, environment, status=status)
+    output = _run([sys.executable, *program, *words[1:]], folder, environment, status=status)
     shown = " ".join(output.split())  # where a line breaks depends on what stands before it
     for line in expected:
         assert " ".join(line.split()) in shown, f"{command}: {line!r} is not in\n{output}"
