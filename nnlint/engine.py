@@ -17,6 +17,7 @@ from nnlint.evidence import PROBES, cost_of, runs_by_default
 from nnlint.failure import Failure, Failures, not_restored, out_of_budget
 from nnlint.finding import Finding, Level, OutOfBudget, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user
+from nnlint.observation.quiet import unwatched
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
 from nnlint.suppress import accepted_by_modules
@@ -89,7 +90,7 @@ def check(
     running = _Check(
         observed.target if observed else called, settings, rules, on_progress or _ignore, observed=observed
     )
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), unwatched():
         if target is None and observed is not None:
             _judge_log(running)
         elif (setup := _resolve(target, running)) is not None:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,7 @@ def _blocks(page: str) -> list[_Block]:
 
 @pytest.mark.parametrize("page", _PAGES)
 def test_snippets_do_what_the_page_says(page: str, tmp_path: Path) -> None:
-    root = _DOCS.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "rules")]), "NO_COLOR": "1"}
+    environment = _environment(tmp_path / "shim")
     for block in _blocks(page):
         if block.file is not None:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
@@ -59,6 +59,36 @@ def test_snippets_do_what_the_page_says(page: str, tmp_path: Path) -> None:
             _run([sys.executable, "-c", block.text], tmp_path, environment, status=0)
         elif block.language == "console":
             _session(block.text, tmp_path, environment)
+
+
+_SHIM = """
+import sys
+
+
+class Completed:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torchvision":
+            sys.meta_path.remove(self)
+            from tests.libraries import library
+
+            library("torchvision")
+
+
+sys.meta_path.insert(0, Completed())
+"""
+
+
+def _environment(shim: Path) -> dict[str, str]:
+    """The sources; torchvision as in other tests, since transformers imports it; pytest's plugin where it is not installed."""
+    root = _DOCS.parent
+    shim.mkdir()
+    (shim / "sitecustomize.py").write_text(_SHIM, encoding="utf-8")
+    paths = [str(shim), str(root), str(root / "rules")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "WANDB_SILENT": "true"}
+    plugin = "nnlint.integrations.pytest_plugin"
+    if all(entry.value != plugin for entry in entry_points(group="pytest11")):
+        environment["PYTEST_PLUGINS"] = plugin
+    return environment
 
 
 def _session(text: str, folder: Path, environment: dict[str, str]) -> None:

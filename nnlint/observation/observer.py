@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from nnlint.frames import location_of_exception
+from nnlint.observation import quiet
 from nnlint.observation.course import Course, ObservationEnded, Plan
 from nnlint.observation.events import Backward, Forward, Schedule
 from nnlint.observation.facts import (
@@ -57,9 +58,11 @@ class Observer:
         self.state.taker = self.players
         self.hooks.install()
         self.processes.install()
+        quiet.begin(self.state)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Take the hooks off; `error` is what ended the script, if anything did."""
+        quiet.end(self.state)
         if self.state.active:
             self.hooks.look_at_last()
         self.players.stop()

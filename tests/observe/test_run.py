@@ -215,3 +215,13 @@ def test_a_loss_after_another_player_s_step_is_not_compared_with_a_replay(script
     result = run("--format", "json", script(scripts.GAN.replace("lr=1e-3", "lr=0.5")))
     targets = json.loads(result.stdout)["results"]
     assert not [line for target in targets for line in target["assumptions"] if "replaying" in line]
+
+
+def test_a_check_inside_the_script_is_no_part_of_it(script) -> None:
+    made = "preflight(model, opt, nn.CrossEntropyLoss(), (x, y))\nfor epoch"
+    checked = scripts.PLAIN.replace("\nfor epoch", f"\nfrom nnlint import preflight\n{made}", 1)
+    found = [run("--format", "json", script(source)) for source in (checked, scripts.PLAIN)]
+    assert [result.exit_code for result in found] == [0, 0], found[0].stderr
+    events = [json.loads(result.stdout)["results"][0]["measurements"]["timeline"]["events"] for result in found]
+    with_check, without = ([event["kind"] for event in told] for told in events)
+    assert with_check == without

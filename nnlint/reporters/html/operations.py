@@ -27,16 +27,13 @@ def neighbourhood(finding: ReportedFinding, operations: _Operations) -> View | N
     columns = _columns(shown, operations)
     rows = _rows(shown, columns, center, operations)
     place = {index: (columns[index] * _COLUMN, rows[index] * _ROW) for index in shown}
+    joined = [(source, index) for index in shown for source in dict.fromkeys(operations[index]["inputs"]) if source in place]
+    passes = any(columns[index] - columns[source] > 1 for source, index in joined)
     return {
         "width": max(columns.values()) * _COLUMN + _WIDTH,
-        "height": max(rows.values()) * _ROW + _HEIGHT + _BELOW,
+        "height": max(rows.values()) * _ROW + _HEIGHT + (_BELOW if passes else 2),
         "boxes": [_box(operations[index], place[index], is_center=index == center) for index in shown],
-        "paths": [
-            _path(place[source], place[index])
-            for index in shown
-            for source in dict.fromkeys(operations[index]["inputs"])
-            if source in place
-        ],
+        "paths": [_path(place[source], place[index]) for source, index in joined],
     }
 
 
