@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,24 +75,62 @@ def judged(jobs: Sequence[Job], workers: int = 2) -> Iterator[Result]:
             yield _next(running)
 
 
-def effect(source: str) -> str:
-    """A digest of what a script does, run to its end without nnlint in a process of its own: what it prints and every loss handed
-    to a backward, times left out; the exception where it raises one.
+def effects(sources: Mapping[str, str], workers: int = 2) -> dict[str, str]:
+    """For each script a digest of what it does, run to its end without nnlint in a process of its own.
+
+    It holds what the script prints and every loss handed to a backward, times left out; the exception where it raises one.
     """
+    return {
+        name: hashlib.sha256(seen.encode()).hexdigest() if seen else "ended" for name, seen in _each(sources, _trace, workers)
+    }
+
+
+def observed(sources: Mapping[str, str], measure: Callable[[Any], str], workers: int = 2) -> Iterator[tuple[str, Any]]:
+    """For each script what `measure` says of its log (an `Observation`), watched in a process of its own; JSON, decoded."""
+
+    def watch(place: Path) -> None:
+        from nnlint.testing import observe_source
+
+        os.chdir(place)
+        signal.alarm(_LIMIT_S)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        (place / "seen").write_text(measure(observe_source((place / "train.py").read_text())))
+
+    return ((name, json.loads(seen)) for name, seen in _each(sources, watch, workers) if seen)
+
+
+def _each(sources: Mapping[str, str], run: Callable[[Path], None], workers: int) -> Iterator[tuple[str, str]]:
+    """What `run` leaves in the file `seen` of each script's folder, empty where it leaves none."""
     _import_everything()
+    waiting, running = list(sources.items()), {}
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "train.py").write_text(source, encoding="utf-8")
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _trace(place)
-            finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
-        seen = place / "seen"
-        return hashlib.sha256(seen.read_bytes()).hexdigest() if seen.exists() else "ended"
+        while waiting or running:
+            while waiting and len(running) < workers:
+                name, source = waiting.pop()
+                place = Path(folder) / f"{len(waiting)}"
+                place.mkdir()
+                (place / "train.py").write_text(source, encoding="utf-8")
+                running[_forked(run, place)] = (name, place)
+            pid, _ = os.wait()
+            if pid in running:
+                name, place = running.pop(pid)
+                seen = place / "seen"
+                yield name, seen.read_text() if seen.exists() else ""
+
+
+def _forked(run: Callable[[Path], None], place: Path) -> int:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run(place)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    return pid
 
 
 def _trace(place: Path) -> None:

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules")]
 from benchmarks import loop_operators_data, loop_operators_ranks, loop_operators_state  # noqa: E402
 from benchmarks.loop_operators import OPERATORS, Operator  # noqa: E402
 from benchmarks.loop_page import page  # noqa: E402
-from benchmarks.loop_runs import Job, Result, effect, judged  # noqa: E402
+from benchmarks.loop_runs import Job, Result, effects, judged  # noqa: E402
 from benchmarks.loop_script import Mutant, Script  # noqa: E402
 
 assert loop_operators_data
@@ -66,20 +66,21 @@ def healthy_rows(given: Iterable[Script], workers: int) -> Iterator[Row]:
 
 def mutant_rows(given: list[Script], operators: Iterable[Operator], wanted: int, workers: int, *, measure: bool) -> Iterator[Row]:
     """What is said of the mutants; with `measure`, of those alone that do what their script does not."""
-    jobs: dict[str, tuple[Operator, Mutant, str]] = {}
-    healthy = {script.name: "" for script in given}
-    sources = {script.name: script.source for script in given}
-    for operator in operators:
-        for name, mutant in mutants(given, operator, wanted):
-            base = name.split("#")[0]
-            if measure and operator.codes[0] not in UNPRINTED:
-                healthy[base] = healthy[base] or effect(sources[base])
-                if effect(mutant.source) == healthy[base]:
-                    yield {"kind": "without effect", "script": name, "operator": operator.name, "codes": list(operator.codes)}
-                    continue
-            jobs[f"{operator.name} | {name}"] = (operator, mutant, name)
-    for result in judged([Job(key, mutant.source) for key, (_, mutant, _) in jobs.items()], workers):
-        operator, mutant, name = jobs[result.name]
+    made = {
+        f"{operator.name} | {name}": (operator, mutant, name)
+        for operator in operators
+        for name, mutant in mutants(given, operator, wanted)
+    }
+    printed = {key: mutant.source for key, (operator, mutant, _) in made.items() if operator.codes[0] not in UNPRINTED}
+    does = effects({script.name: script.source for script in given} | printed, workers) if measure else {}
+    jobs = []
+    for key, (operator, mutant, name) in made.items():
+        if key in does and does[key] == does[name.split("#")[0]]:
+            yield {"kind": "without effect", "script": name, "operator": operator.name, "codes": list(operator.codes)}
+        else:
+            jobs.append(Job(key, mutant.source))
+    for result in judged(jobs, workers):
+        operator, mutant, name = made[result.name]
         yield _mutant_row(operator, mutant, name, result)
 
 

@@ -138,7 +138,16 @@ class State:
         """Remember the parameters as they are: what differs later was changed outside of steps."""
         alive = {known.key: parameter for known, parameter in self.things.alive()}
         self.values = Sample(alive)
-        self.versions = {key: version(parameter) for key, parameter in alive.items()}
+        self._note_versions(alive)
+
+    def renew_values(self) -> None:
+        """The same for the parameters that were looked at last: they are what they are now."""
+        if self.values is not None:
+            self.values.renew()
+        self._note_versions({known.key: parameter for known, parameter in self.things.alive()})
+
+    def _note_versions(self, tensors: dict[int, torch.Tensor]) -> None:
+        self.versions = {key: version(tensor) for key, tensor in tensors.items()}
 
     def rewritten(self) -> frozenset[int]:
         """The parameters that were written to since then and hold the same values; to be asked where none has changed."""

@@ -113,7 +113,7 @@ class Steps:
         state.things.known[draft.fields["optimizer"]].facts["keeps_state"] = _keeps_state(optimizer)
         state.journal.close(draft)
         if running.before is state.values:
-            state.values.renew()
+            state.renew_values()
         else:
             state.note_values()
         if self._running:

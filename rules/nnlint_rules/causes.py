@@ -212,5 +212,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
 }
 # fmt: on
 
-#: What each rule explains, by its code: read by the registry.
-CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType(_CAUSES)
+#: What each rule explains, by its code: read by the registry. Whatever makes gradients zero makes steps without effect.
+CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {code: (*known, "STP005") if "GRD003" in known or code == "GRD003" else known for code, known in _CAUSES.items()}
+)

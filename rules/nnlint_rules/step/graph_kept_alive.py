@@ -38,8 +38,9 @@ def check(events: Events) -> Iterator[Finding]:
     """
     if len(events.steps) <= _ENOUGH:
         raise Skip(f"STP018 needs {_ENOUGH + 1} steps, got {len(events.steps)}")
-    last = events.steps[-1]
-    found = _alive(events, last, last.alive) or _alive(events, last, last.alive_forwards)
+    # A sum that is printed and begun anew every hundred batches has been begun anew at some steps.
+    looks = ((step, _alive(events, step, step.alive) or _alive(events, step, step.alive_forwards)) for step in reversed(events.steps))
+    last, found = next(((step, kept) for step, kept in looks if kept), (events.steps[-1], []))
     for kept in found:
         newest = kept[-1]
         what = "losses" if isinstance(newest, Backward) else "outputs"

@@ -18,8 +18,8 @@ def check(events: Events) -> Iterator[Finding]:
 
     ## What it does
     Compares the parameters before and after each step. Reports an optimizer none of whose observed steps changed anything, and
-    says why: its learning rate is 0, its parameters are not those that the forward reads (it was made for a copy, or before the model
-    was moved, cast or rebuilt), or the gradient scaler skips every step.
+    says why: its learning rate is 0, its gradients are zero, its parameters are not those that the forward reads (it was made for a
+    copy, or before the model was moved, cast or rebuilt), or the gradient scaler skips every step.
 
     ## Why is this bad?
     The model does not train, and nothing raises.
@@ -64,6 +64,11 @@ def _cause(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -
     applied = [step for step in steps if step.gradients]
     if len(applied) < 2:
         return None  # no gradients at all: STP002, STP003 or STP006 name the cause
+    if all(step.gradient_norm == 0.0 for step in applied):
+        return (
+            "all gradients are exactly zero",
+            "find what stops the gradient: an operation without derivative, a factor of 0, units that are all off",
+        )
     tiny = max(rate for step in steps for rate in step.lr)
     return (
         f"updates with the learning rate {tiny:g} are lost in rounding" if tiny else "its learning rate is 0",
