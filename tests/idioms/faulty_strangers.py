@@ -194,3 +194,16 @@ def build_sentence_that_is_not_read():  # expect: ARC011
 
 def build_plane_behind_a_rectifier():  # expect: ARC028 at body.2
     return classifier(Plane(nn.ReLU()), table(), classes=10)
+
+
+def build_signature_shared_by_models_that_read_more():  # expect: ARC011
+    class Forecast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
+
+        def forward(self, x, marks, decoder_input, decoder_marks):
+            return self.head(torch.relu(self.body(x)))
+
+    inputs = table(), torch.randn(64, 4), torch.randn(64, 20), torch.randn(64, 4)
+    return setup(Forecast(), inputs, labels(64), nn.CrossEntropyLoss())

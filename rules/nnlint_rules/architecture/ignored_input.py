@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, Skip, rule
+from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
@@ -59,20 +61,22 @@ def check(
     """
     if "unused-inputs" in declared.traits:
         return
-    unknown = []
+    unknown, unread = [], []
     for found in mixing.inputs:
         if found.unknown:
             unknown.append(f"{found.name}: {found.unknown}")
         place = _place(graph, found.name)
         if found.constant:
             continue
-        if not found.matters and not _tells_padding(padding, found.name):
+        if found.matters or _tells_padding(padding, found.name):
+            pass
+        elif place == Place() and not found.is_mask:
+            unread.append(found)
+        else:
             yield _whole(found, place, as_codes=arrive_as_codes(_named(graph, found.name), graph.outputs))
-        border = [features for features in found.ignored if _is_border(features, options)]
-        inner = [features for features in found.ignored if features not in border]
-        for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
-            if group:
-                yield _features(found, group, place, reason)
+        yield from _slices(found, place, graph, options)
+    if unread:
+        yield _unread(unread)
     if unknown:
         raise Skip("; ".join(unknown))
 
@@ -98,6 +102,30 @@ def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Findi
         fix=f"pass {found.name} on to the layers that need it (attn_mask, key_padding_mask, lengths), or drop the argument"
         if found.is_mask
         else f"use {found.name} in forward, or drop the argument",
+    )
+
+
+def _slices(found: InputInfluence, place: Op | Place, graph: Graph, options: IgnoredInput) -> Iterator[Finding]:
+    border = [features for features in found.ignored if _is_border(features, options)]
+    inner = [features for features in found.ignored if features not in border]
+    for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
+        if group:
+            yield _features(found, group, place, reason)
+
+
+def _unread(inputs: list[InputInfluence]) -> Finding:
+    """Arguments that no operation reads: one finding, since it is one signature that has too many of them."""
+    finding = _whole(inputs[0], Place(), as_codes=False)
+    if len(inputs) == 1:
+        return finding
+    names = [found.name for found in inputs]
+    return replace(
+        finding,
+        message=f"no operation reads the inputs {listed(names)}: giving them to the wrong samples changes neither the outputs nor "
+        "the training loss",
+        evidence={"inputs": names, "influence": 0.0},
+        fix="use them in forward, or drop the arguments; where models share one signature, declare "
+        '`declared={"unused-inputs"}`',
     )
 
 
