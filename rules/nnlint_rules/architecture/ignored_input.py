@@ -123,7 +123,7 @@ def _unread(inputs: list[InputInfluence]) -> Finding:
         finding,
         message=f"no operation reads the inputs {listed(names)}: giving them to the wrong samples changes neither the outputs nor "
         "the training loss",
-        evidence={"inputs": names, "influence": 0.0},
+        evidence={"inputs": [found.name for found in inputs], "influence": 0.0},
         fix="use them in forward, or drop the arguments; where models share one signature, declare "
         '`declared={"unused-inputs"}`',
     )
