@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.setup.inputs.fake_run import Trial
 from nnlint.setup.inputs.model_hints import Hint
 from nnlint.setup.inputs.signature import ForwardSignature, base_of
 from nnlint.setup.training_setup import TrainingSetup
 
 _LENGTH = 16
 _AUDIO_SAMPLES = 16000
-_PER_SAMPLE = ("SequenceClassification", "ImageClassification", "AudioClassification", "VideoClassification")
-_PER_TOKEN_VOCABULARY = ("CausalLM", "MaskedLM", "LMHead", "ConditionalGeneration", "Seq2SeqLM", "SpeechSeq2Seq")
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
@@ -185,7 +184,7 @@ class _Guesser:
         return (int(length), int(bands)) if bands and length and length > bands else (_AUDIO_SAMPLES,)
 
     def _labels(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        name = type(self.model).__name__
+        """Labels of the form that the logits ask for: of samples, tokens, positions or pixels."""
         classes = max(int(self.setting("num_labels") or 2), 2)
 
         def integers(*shape: int, high: int = classes) -> torch.Tensor:
@@ -193,20 +192,31 @@ class _Guesser:
 
         if "start_positions" in self.names:
             return {"start_positions": integers(high=_LENGTH), "end_positions": integers(high=_LENGTH)}
-        if any(kind in name for kind in _PER_SAMPLE):
+        shape = self._logits(batch)
+        if len(shape) == 2:
             if self.setting("num_labels") == 1:
                 return {"labels": torch.randn(self.samples, generator=generator)}
             if self.setting("problem_type") == "multi_label_classification":
                 return {"labels": integers(classes, high=2).float()}
             return {"labels": integers()}
-        if any(kind in name for kind in _PER_TOKEN_VOCABULARY):
-            ids = batch.get("input_ids")
+        ids, size = batch.get("input_ids"), int(self.setting("vocab_size") or 0)
+        # A decoder without ids of its own takes them from the labels, and gives no logits without.
+        if (len(shape) == 3 and shape[-1] == size) or (not shape and "decoder_input_ids" in self.names):
+            if ids is None and self.setting("ctc_loss_reduction") is not None:
+                return {"labels": 1 + integers(8, high=max(size - 1, 1))}
             return {"labels": self._token_ids(generator) if ids is None else ids.clone()}
-        if "SemanticSegmentation" in name and "pixel_values" in batch:
+        if len(shape) == 4 and "pixel_values" in batch:
             return {"labels": integers(*batch["pixel_values"].shape[-2:])}
-        if "CTC" in name:
-            return {"labels": 1 + integers(8, high=max(int(self.setting("vocab_size") or 32) - 1, 1))}
         return {"labels": integers(_LENGTH)}
+
+    def _logits(self, batch: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
+        """Shape of the logits that the model gives for these inputs; empty where it gives none."""
+        try:
+            output = Trial(self.model).run(dict(batch)).output
+        except Exception:  # the model's own deep copy raises: nothing can be tried
+            return ()
+        found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        return tuple(found.shape) if isinstance(found, torch.Tensor) else ()
 
     def setting(self, *names: str) -> Any:
         """The first of these settings in the configuration, or in those of its parts (text, vision, encoder)."""
