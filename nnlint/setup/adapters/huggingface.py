@@ -210,13 +210,18 @@ class _Guesser:
         return {"labels": integers(_LENGTH)}
 
     def _logits(self, batch: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
-        """Shape of the logits that the model gives for these inputs; empty where it gives none."""
+        """Shape of the logits that the model gives for these inputs, with some labels where it gives none without; empty if neither."""
+        guesses = [tensor for tensor in (batch.get("input_ids"), torch.zeros(self.samples, dtype=torch.int64)) if tensor is not None]
         try:
-            output = Trial(self.model).run(dict(batch)).output
+            trial = Trial(self.model)
         except Exception:  # the model's own deep copy raises: nothing can be tried
             return ()
-        found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        return tuple(found.shape) if isinstance(found, torch.Tensor) else ()
+        for labels in ({}, *({"labels": guess} for guess in guesses)):
+            output = trial.run({**batch, **labels}).output
+            found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+            if isinstance(found, torch.Tensor):
+                return tuple(found.shape)
+        return ()
 
     def setting(self, *names: str) -> Any:
         """The first of these settings in the configuration, or in those of its parts (text, vision, encoder)."""
