@@ -99,6 +99,7 @@ class Judge:
             "Loaders": observation.loaders,
             "Ranks": observation.ranks or Skip("one process trained: there is no process group"),
         }
+        ended = tuple(self._ended_by(error))
         observed = Observed(
             target=self.target if alone else f"{self.target}:{player.name if player else ''}",
             evidence=evidence,
@@ -107,10 +108,10 @@ class Judge:
             assumptions=tuple(self._said(observation, players or [])) if alone else (),
             no_setup=self._why_no_setup(players or []),
             failed=(*self._failed(), *self._lost(observation)) if alone else (),
-            unless_explained=tuple(self._unanswered(observation)) if alone else (),
+            unless_explained=tuple(self._unanswered(observation)) if alone and not ended else (),
             measured=_timeline(observation) if alone else {},
             raised=one_line(error) if error is not None else "",
-            unless_repeated=tuple(self._ended_by(error)) if alone else (),
+            unless_repeated=ended if alone else (),
         )
         if player is None or player.setup is None:
             return engine.check(None, self.settings, registry=self.registry, observed=observed)

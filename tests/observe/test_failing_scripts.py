@@ -157,3 +157,11 @@ raise FileNotFoundError("weights.pt")
     target = judged(source, tmp_path, monkeypatch)
     assert [finding["code"] for finding in target["findings"]] == ["RUN012"]
     assert target["subject"] == {}
+
+
+@pytest.mark.parametrize(
+    "end", ["raise SystemExit(3)", "import argparse; argparse.ArgumentParser().parse_args(['--lr'])"]
+)
+def test_a_script_that_ends_itself_is_told_once(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = judged(f"{HEAD}\n{end}\n", tmp_path, monkeypatch)
+    assert [finding["code"] for finding in target["findings"]] == ["RUN012"]
