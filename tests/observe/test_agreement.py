@@ -49,6 +49,22 @@ SAME = [
     "gradient/half_precision_underflow",
 ]
 
+#: A random sample of the other fixtures with a loss and targets.
+SAMPLE = [
+    "architecture/causal_leak",
+    "architecture/discarded_result",
+    "gradient/vanishing_gradient",
+    "initialization/gain_mismatch",
+    "initialization/undersized_weights",
+    "loss/label_shift",
+    "loss/rectified_logits",
+    "loss/regression_loss_for_classes",
+    "normalization/inverted_momentum",
+    "normalization/norm_on_output",
+    "normalization/wrong_dropout_rank",
+    "optimizer/learning_rate_too_high",
+]
+
 
 def run(file: Path, function: str, folder: Path) -> list[TargetReport]:
     script = folder / "train.py"
@@ -74,3 +90,12 @@ def test_a_script_gets_what_its_build_function_gets(folder: str, twin: str, tmp_
     checked = engine.check(f"{file}:build", CheckSettings())
     (observed,) = run(file, "build", tmp_path)
     assert grave(observed) == grave(checked)
+
+
+@pytest.mark.parametrize("folder", SAMPLE)
+def test_a_script_gets_the_codes_of_its_build_function(folder: str, tmp_path: Path) -> None:
+    file = FIXTURES / folder / "bad.py"
+    checked = engine.check(f"{file}:build", CheckSettings())
+    (observed,) = run(file, "build", tmp_path)
+    # Places may differ: a loss that a script calls has a line, one that a build function returns has none.
+    assert {code for code, _ in grave(observed)} == {code for code, _ in grave(checked)} != set()
