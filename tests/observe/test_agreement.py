@@ -99,3 +99,9 @@ def test_a_script_gets_the_codes_of_its_build_function(folder: str, tmp_path: Pa
     (observed,) = run(file, "build", tmp_path)
     # Places may differ: a loss that a script calls has a line, one that a build function returns has none.
     assert {code for code, _ in grave(observed)} == {code for code, _ in grave(checked)} != set()
+
+
+def test_a_rate_of_zero_is_told_once(tmp_path: Path) -> None:
+    (observed,) = run(FIXTURES / "optimizer/zero_learning_rate/bad.py", "build", tmp_path)
+    assert {code for code, _ in grave(observed)} == {"STP005"}
+    assert "OPT005" in {symptom.code for finding in observed.findings for symptom in finding.symptoms}
