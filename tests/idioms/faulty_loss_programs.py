@@ -219,6 +219,14 @@ def build_several_labels_by_einsum():  # expect: LOS013 warning
     return setup(net(o=6), torch.randn(64, 20), (torch.rand(64, 6) < 0.5).float(), loss)
 
 
+def build_several_labels_by_matmul():  # expect: LOS013 warning
+    def loss(o, y):
+        lp = o - o.logsumexp(-1, keepdim=True)
+        return -(lp[:, None, :] @ y[:, :, None]).mean()  # <- LOS013
+
+    return setup(net(o=6), torch.randn(64, 20), (torch.rand(64, 6) < 0.5).float(), loss)
+
+
 def build_hand_ce_summed():  # expect: LOS021
     def loss(o, y):
         lp = F.log_softmax(o, -1)

@@ -302,3 +302,10 @@ def build_packed_masked_attention():
 
     x, n = series(30)
     return classifier(C(), (x, n))
+
+
+def build_one_label_by_matmul():
+    def loss(o, y):
+        return -torch.bmm(o.log_softmax(1).unsqueeze(1), y.unsqueeze(2)).mean()
+
+    return setup(net(o=6), torch.randn(64, 20), F.one_hot(labels(64, 6), 6).float(), loss)

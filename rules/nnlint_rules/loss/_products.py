@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: What leaves the rows of targets and of log-probabilities as they are, but for a sign.
 _PLAIN = ("identity", "cast", "integer-cast", "neg", "detach")
+#: Products of rows with columns, whose factors were given an axis more.
+_MATRIX = ("matmul", "bmm", "vecdot", "linalg_vecdot")
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ def written_out(losses: LossCalls, batch: Batch) -> Iterator[WrittenOut]:
     """
     graph, upstream = losses.graph, loss_path(losses)
     given = _given(graph, batch)
-    for op in graph.calls("mul", "einsum"):
+    for op in graph.calls("mul", "einsum", *_MATRIX):
         if op not in upstream or len(op.activations) != 2:
             continue
-        ends = [graph.producer(part, through=_PLAIN) for part in op.activations]
+        ends = [graph.producer(part, through=_through(op)) for part in op.activations]
         dims = [_log_softmax_dim(graph, end) for end in ends]
         target, dim = (ends[1], dims[0]) if dims[0] is not None else (ends[0], dims[1])
         tensor = given.get(target.index)
@@ -50,6 +53,11 @@ def written_out(losses: LossCalls, batch: Batch) -> Iterator[WrittenOut]:
         rows = rows_of(tensor.tensor, dim)
         if rows is not None:
             yield WrittenOut(op, rows, _has_set(batch, tensor))
+
+
+def _through(product: Op) -> tuple[str, ...]:
+    """What leaves the factors of a product as they are."""
+    return (*_PLAIN, "view", "index") if product.name in _MATRIX else _PLAIN
 
 
 def _given(graph: Graph, batch: Batch) -> dict[int, BatchTensor]:
@@ -80,6 +88,10 @@ def _is_product(op: Op, target: BatchTensor) -> bool:
     """Whether each entry of the targets is multiplied with one log-probability."""
     if op.name == "mul":
         return target.shape == op.shape
+    if op.name in _MATRIX:
+        # One number for each row: every factor is met once.
+        rows = math.prod(target.shape[:-1])
+        return math.prod(op.shape or ()) == rows and all(math.prod(part.shape or ()) == math.prod(target.shape) for part in op.activations)
     shapes = {part.shape for part in op.activations}
     return shapes == {target.shape} and op.shape is not None and len(op.shape) < len(target.shape)
 
@@ -87,8 +99,8 @@ def _is_product(op: Op, target: BatchTensor) -> bool:
 def _only_summed(graph: Graph, product: Op, target: Op, upstream: frozenset[Op]) -> bool:
     """Whether the product is summed or averaged at once, and the loss reads the targets nowhere else."""
     takers = [op for op in graph.consumers(product, through=_PLAIN) if op in upstream]
-    readers = {op for op in graph.consumers(target, through=_PLAIN) if op in upstream}
-    summed = product.name == "einsum" or (bool(takers) and all(op.name in ("sum", "mean") for op in takers))
+    readers = {op for op in graph.consumers(target, through=_through(product)) if op in upstream}
+    summed = product.name == "einsum" or product.name in _MATRIX or (bool(takers) and all(op.name in ("sum", "mean") for op in takers))
     return summed and readers == {product}
 
 
