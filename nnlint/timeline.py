@@ -146,6 +146,4 @@ def _facts_of_the_rest(event: Event) -> dict[str, Any]:
         return {"what": event.what, "name": event.name}
     if isinstance(event, Seed):
         return {"what": event.what, "value": event.value}
-    if isinstance(event, Clear):
-        return {"by": event.by}
-    return {}
+    return {"by": event.by} if isinstance(event, (Clear, Update)) else {}

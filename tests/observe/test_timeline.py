@@ -78,7 +78,7 @@ def test_each_player_has_a_lane() -> None:
 def test_a_script_without_an_optimizer_has_events_and_no_lane() -> None:
     found = timeline(scripts.BY_HAND.replace("opt = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)\n", ""))
     assert found["lanes"] == []
-    assert of_kind(found, "update")
+    assert {update["by"] for update in of_kind(found, "update")} == {"hand"}
     assert {event["kind"] for event in found["events"]} >= {"read", "forward", "backward", "zero_grad"}
 
 
