@@ -153,9 +153,9 @@ class Recording:
         return any(file.startswith((f"{_PACKAGE}{os.sep}", *self._sources)) for file in _files_of(module))
 
     def _is_asked_by_tool(self, frame: FrameType | None) -> bool:
-        """Whether a package that every check needs asks on its own behalf."""
+        """Whether a package that every check needs asks on its own behalf; nnlint looks at files on the target's."""
         package = places.package_of(_asker(frame))
-        return package is not None and package in self._tools
+        return package in self._tools and package != "nnlint"
 
     def _is_asked_by_nnlint(self, frame: FrameType | None) -> bool:
         return _asker(frame).startswith(f"{_PACKAGE}{os.sep}")

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nnlint.cache import surroundings
+from nnlint.cache.recording import Recording
 from nnlint.cli import main
 from nnlint.registry import Registry
 
@@ -315,6 +316,13 @@ def test_what_compiled_code_opens_counts(project: Path) -> None:
     write(project / "samples/tensors.bin", "2")
     check()
     assert runs() == (2 if sys.platform == "linux" else 1), "other systems do not tell of it"
+
+
+@pytest.mark.parametrize(("package", "is_tool"), [("nnlint", False), ("numpy", True), ("somebodys", False)])
+def test_an_installed_nnlint_looks_at_files_on_the_targets_behalf(tmp_path: Path, package: str, is_tool: bool) -> None:
+    scope: dict = {}
+    exec(compile("import sys; frame = sys._getframe()", f"/x/site-packages/{package}/a.py", "exec"), scope)
+    assert Recording(tmp_path / "used", tmp_path)._is_asked_by_tool(scope["frame"]) is is_tool
 
 
 LOADED = """
