@@ -403,7 +403,7 @@ def test_several_optimizers_are_not_judged(lists):
 
     setup = coerce((changed(configure_optimizers=configure_optimizers), loader()))
     assert setup.optimizer is None
-    assert any("configure_optimizers gave 2 optimizers" in text for text in setup.assumptions)
+    assert any("configure_optimizers returned 2 optimizers" in text for text in setup.assumptions)
 
 
 @pytest.mark.parametrize("wrong", [lambda self: 3, lambda self: {"optim": sgd(self)}, lambda self: [None, 1e-3]])
