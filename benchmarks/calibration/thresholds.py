@@ -52,7 +52,7 @@ TEXT = """The tables with `x` columns are by `benchmarks/calibration/thresholds.
 by the factor above, on healthy models and on its faulty fixtures and idioms. A cell counts the healthy models accused (by any
 finding, an info as well; options that make an error of a warning count errors) and the faulty ones found; beside the option, how
 many of both the rule was evaluated on. Faulty models are the fixtures, the idioms that expect the rule, and healthy models with
-one fault of the mutation operators (`benchmarks/mutators*.py`)."""
+one fault of the mutation operators (`benchmarks/mutators*.py`): 20 of them together, fewer where few models have a place for the fault."""
 Subject = tuple[str, Callable[[], Any], frozenset[str]]  # name, build, codes that are expected
 
 
