@@ -208,7 +208,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     # STP
     "STP003": ("STP002", "STP006"),  # step-before-backward
     "STP004": ("STP011",),  # missing-step
-    "STP005": ("OPT005", "STP004", "STP006"),  # update-without-effect
+    "STP005": ("STP004", "STP006"),  # update-without-effect
 }
 # fmt: on
 

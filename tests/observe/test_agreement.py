@@ -101,7 +101,11 @@ def test_a_script_gets_the_codes_of_its_build_function(folder: str, tmp_path: Pa
     assert {code for code, _ in grave(observed)} == {code for code, _ in grave(checked)} != set()
 
 
-def test_a_rate_of_zero_is_told_once(tmp_path: Path) -> None:
-    (observed,) = run(FIXTURES / "optimizer/zero_learning_rate/bad.py", "build", tmp_path)
-    assert {code for code, _ in grave(observed)} == {"STP005"}
-    assert "OPT005" in {symptom.code for finding in observed.findings for symptom in finding.symptoms}
+@pytest.mark.parametrize(
+    ("folder", "told", "symptom"),
+    [("optimizer/zero_learning_rate", "OPT005", "STP005"), ("loss/one_logit_cross_entropy", "LOS011", "STP005")],
+)
+def test_updates_without_effect_are_told_once(folder: str, told: str, symptom: str, tmp_path: Path) -> None:
+    (observed,) = run(FIXTURES / folder / "bad.py", "build", tmp_path)
+    assert {code for code, _ in grave(observed)} == {told}
+    assert symptom in {seen.code for finding in observed.findings for seen in finding.symptoms}
