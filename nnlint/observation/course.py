@@ -197,7 +197,7 @@ class Course:
         drafts = self.state.journal.drafts
         backwards = [draft for draft in drafts if draft.kind is Backward]
         trained = {index for draft in backwards for index in draft.fields.get("forwards", ())}
-        if not backwards:  # a script that raised before its first one
+        if not trained:  # a script that raised before its first backward, or whose losses are detached
             trained = {draft.index for draft in self.state.journal.of(Forward) if draft.fields["grad_enabled"]}
         for index in trained:
             for read in drafts[index].fields.get("reads", ()):

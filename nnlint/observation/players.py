@@ -60,6 +60,8 @@ class Players:
     losses: list[Loss] = field(default_factory=list)
     #: Why the tape could not be used, where it could not.
     reason: str | None = None
+    #: The number of the last loss whose graph holds no parameter.
+    unreached: int | None = None
     _mode: TapeMode = field(init=False)
     _steps: int = 0
     _compiled: bool = False
@@ -92,7 +94,10 @@ class Players:
 
     def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
         """The engine is about to run from these tensors."""
-        if len(self.losses) >= _LOSSES or len(losses) != 1 or not reached:
+        if len(self.losses) >= _LOSSES or len(losses) != 1:
+            return
+        if not reached:
+            self.unreached = self.tape.number_of(losses[0])
             return
         calls = self.tape.slice_to(losses[0])
         if calls is None:
@@ -171,9 +176,11 @@ class Players:
         return list({loss.location: loss for loss in reversed(newest)}.values())[::-1]
 
     def _of_failure(self, error: BaseException) -> list[PlayerMaterial]:
-        """The player whose first forward or first loss raised."""
+        """The player whose first forward, loss or backward raised."""
         number = self.tape.end_at_failure(error)
         if number is None:
+            number = self.unreached
+        if number is None or self.tape.values[number].made_by is None:
             return []
         calls = self.tape.slice_of(number)
         modules = [call.function for call in (self.tape.calls[position] for position in calls) if call.is_module]

@@ -76,7 +76,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "DAT010", "GRD001", "LOS019"),  # target-out-of-range
     "LOS017": (*LEARNS_NOTHING, *UNITS_STUCK, "GRD003", "LOS018", "TRN004"),  # rectified-logits
     "LOS018": ("TRN002",),  # initial-loss
-    "LOS020": (*TRAINING_FAILS, "ARC002", "ARC011", "OPT004"),  # loss-detached
+    "LOS020": ("RUN012", *TRAINING_FAILS, "ARC002", "ARC011", "OPT004"),  # loss-detached
     "LOS021": (*GRADIENT_GROWS, "OPT003"),  # sum-reduction
     "LOS022": (*TRAINING_FAILS, *LOSS_AT_START, "SIG003"),  # kl-div-domain
     "LOS023": (*LEARNS_NOTHING, "LOS008", "LOS009", "LOS013", "LOS018"),  # logits-layout
