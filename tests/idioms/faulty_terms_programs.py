@@ -94,7 +94,10 @@ def build_blank_default_alphabet_from_zero():  # expect: LOS033
     ctc = nn.CTCLoss()
     y, ylen = torch.randint(0, 8, (16, 6)), torch.randint(3, 7, (16,))
     return setup(
-        Acoustic(), torch.randn(16, 12, 40), (y, ylen), lambda lp, t: ctc(lp, t[0], torch.full((16,), lp.size(0)), t[1])  # <- LOS033
+        Acoustic(),
+        torch.randn(16, 12, 40),
+        (y, ylen),
+        lambda lp, t: ctc(lp, t[0], torch.full((16,), lp.size(0)), t[1]),  # <- LOS033
     )
 
 
@@ -352,7 +355,9 @@ def build_units_that_are_counted():  # expect: LOS035
             return self.d(h), h
 
     x = torch.randn(64, 20)
-    return setup(AE(), x, x, lambda o, t: F.mse_loss(o[0], t) + 0.1 * torch.count_nonzero(o[1], dim=1).float().mean())  # <- LOS035
+    return setup(
+        AE(), x, x, lambda o, t: F.mse_loss(o[0], t) + 0.1 * torch.count_nonzero(o[1], dim=1).float().mean()
+    )  # <- LOS035
 
 
 def build_physics_term_without_graph():  # expect: LOS035
@@ -377,6 +382,36 @@ def build_physics_term_without_graph():  # expect: LOS035
 
 
 # -------------------------------------------------------------------- LOS036
+
+
+def build_summed_divergence_beside_mean_pixels():  # expect: LOS036
+    class ConvVAE(nn.Module):
+        def __init__(self, z=16):
+            super().__init__()
+            self.enc = nn.Sequential(
+                nn.Conv2d(3, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten()
+            )
+            self.mu, self.lv = nn.Linear(32 * 16, z), nn.Linear(32 * 16, z)
+            self.dec = nn.Sequential(
+                nn.Linear(z, 32 * 16),
+                nn.ReLU(),
+                nn.Unflatten(1, (32, 4, 4)),
+                nn.ConvTranspose2d(32, 3, 4, 4),
+                nn.Sigmoid(),
+            )
+
+        def forward(self, x):
+            h = self.enc(x)
+            mu, lv = self.mu(h), self.lv(h)
+            return self.dec(mu + torch.randn_like(mu) * torch.exp(0.5 * lv)), mu, lv
+
+    def loss(out, x):
+        r, mu, lv = out
+        kl = -0.5 * torch.sum(1 + lv - mu.pow(2) - lv.exp())
+        return F.binary_cross_entropy(r, x, reduction="mean") + kl  # <- LOS036
+
+    x = torch.sigmoid(images(64, 3, 16))
+    return setup(ConvVAE(), x, x, loss)
 
 
 def build_multitask_unscaled_regression():  # expect: LOS036
@@ -542,7 +577,9 @@ def build_focal_bce_segmentation_mean():  # expect: LOS037
 
 def build_sample_weights_on_mean():  # expect: LOS037
     ce = nn.CrossEntropyLoss()
-    return setup(net(), torch.randn(64, 20), (labels(64), torch.rand(64) * 2), lambda o, t: (ce(o, t[0]) * t[1]).mean())  # <- LOS037
+    return setup(
+        net(), torch.randn(64, 20), (labels(64), torch.rand(64) * 2), lambda o, t: (ce(o, t[0]) * t[1]).mean()
+    )  # <- LOS037
 
 
 def build_masked_mean_of_mean():  # expect: LOS037
