@@ -61,10 +61,10 @@ def _forwards(script: Script, *methods: str) -> list[ast.AST]:
 
 @operator("EVL001", name="eval() deleted")
 def no_eval(script: Script) -> Iterator[Mutant]:
-    for statement in script.calls("eval"):
+    for statement in (one for one in script.calls("eval") if isinstance(one, ast.Expr)):
         if (not _trained(script, statement) and not script.function(statement)) or "netG" in script.receiver(statement):
             continue  # a generator may well sample in training mode: the rule is to be silent on it
-        yield Edit(script).delete(statement).expecting(*_evaluation(script, statement))
+        yield Edit(script).delete(statement).expecting(*_evaluation(script, statement), *_evaluating(script))
 
 
 @operator("EVL002", name="no_grad deleted")

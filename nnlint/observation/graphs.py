@@ -102,7 +102,9 @@ def composition_of(root: Any) -> Composition:
         node = next(above for above, _ in node.next_functions if above is not None)
     made.operation = node.name()
     made.summands = _summands(node)
-    reductions = {_reduction(summand) for summand in made.summands}
+    # A label-smoothed cross-entropy adds a sum that it divides itself: the loss functions of torch say what the whole is.
+    functions = {_reduction(summand) for summand in made.summands if isinstance(saved(summand, "reduction"), int)}
+    reductions = functions or {_reduction(summand) for summand in made.summands}
     made.reduction = _reduction(node) or (reductions.pop() if len(reductions) == 1 else None)
     return made
 

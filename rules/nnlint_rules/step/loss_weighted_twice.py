@@ -66,8 +66,8 @@ def check(events: Events) -> Iterator[Finding]:
 
 
 def _samples(events: Events, backward: Backward) -> int:
-    """Samples of the forward, where all that the loss reaches agree."""
-    found = {event.samples for event in events.at(backward.forwards) if isinstance(event, Forward)}
+    """Samples of the forward, where all that the loss reaches agree; a hidden state (layers, batch, ...) has one layer first."""
+    found = {event.samples for event in events.at(backward.forwards) if isinstance(event, Forward)} - {1}
     return found.pop() if len(found) == 1 else 0
 
 

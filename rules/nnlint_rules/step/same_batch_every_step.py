@@ -58,26 +58,52 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
     if not loaders.training:
         raise Skip("no batch of a DataLoader was trained on")
     for optimizer, steps in stepped(events, least=_ENOUGH):
-        uses = [_use(events, step) for step in steps]
-        if not all(use.reads for use in uses):
+        found = _run(events, [(step, _use(events, step)) for step in steps])
+        if found is None:
             continue
+        again, run = found
+        uses = [use for _, use in run]
         first = uses[0].reads[0]
         facts = loaders[first.loader]
-        reads = {read.index for use in uses for read in use.reads}
-        again = len(reads) >= _ENOUGH and all(use.content == uses[0].content for use in uses)
-        if facts.batches == 1 or not (again or _is_left_over(events, uses, steps)):
+        if facts.batches == 1:
             continue
+        reads = {read.index for use in uses for read in use.reads}
         size = first.leaves[0].shape[0] if first.leaves and first.leaves[0].shape else 1
         yield Finding(
-            at=at(uses[-1].reads[0] if again else events[max(_forwards(events, steps[-1]))]),
-            message=f"all {len(steps)} observed steps of {named(optimizer)} use the same batch of {size} samples, although {first.loader} "
+            at=at(uses[-1].reads[0] if again else events[max(_forwards(events, run[-1][0]))]),
+            message=f"{_count(len(run), len(steps))} of {named(optimizer)} use the same batch of {size} samples, although {first.loader} "
             f"has {facts.batches or 'more'} batches: "
             + ("each iteration begins a new pass over it" if again else "the batches read since are not used"),
-            evidence={"steps": len(steps), "batch": size, "batches": facts.batches, "reads": len(reads)},
+            evidence={"steps": len(run), "of": len(steps), "batch": size, "batches": facts.batches, "reads": len(reads)},
             fix=f"iterate over the loader: `for batch in {first.loader}:`"
             if again
             else "pass the loop's batch to the model",
         )
+
+
+def _count(run: int, steps: int) -> str:
+    return f"all {steps} observed steps" if run == steps else f"{run} of {steps} observed steps, one after the other,"
+
+
+def _run(events: Events, used: list[tuple[Step, _Use]]) -> tuple[bool, list[tuple[Step, _Use]]] | None:
+    """Successive steps that use one batch, most of all (an epoch's first batch may be another), and whether it is read anew each time."""
+    for again in (True, False):
+        runs: list[list[tuple[Step, _Use]]] = []
+        for step, use in used:
+            last = runs[-1][-1][1] if runs else None
+            same = last is not None and (use.content == last.content if again else use.inputs == last.inputs)
+            if use.reads and same:
+                runs[-1].append((step, use))
+            elif use.reads:
+                runs.append([(step, use)])
+        longest = max(runs, key=len, default=[])
+        if len(longest) < _ENOUGH or 2 * len(longest) <= len(used):
+            continue
+        uses, steps = [use for _, use in longest], tuple(step for step, _ in longest)
+        reads = {read.index for use in uses for read in use.reads}
+        if (again and len(reads) >= _ENOUGH) or (not again and _is_left_over(events, uses, steps)):
+            return again, longest
+    return None
 
 
 def _forwards(events: Events, step: Step) -> set[int]:

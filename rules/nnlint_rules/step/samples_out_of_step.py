@@ -105,7 +105,10 @@ def _against_pairs(events: Events, backward: Backward) -> str | None:
 
 def _is_relabelled(values: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """Whether equal values always became equal ones: the same targets, or other names for them (a label flipped on purpose)."""
-    return len(values) == len(target) and len(set(zip(values, target, strict=True))) == len(set(values))
+    if len(values) != len(target) or values == target:
+        return values == target
+    classes = len(set(values))
+    return 2 * classes <= len(values) and len(set(zip(values, target, strict=True))) == classes
 
 
 def _exact(events: Events, forward: Event) -> list[Read]:

@@ -106,6 +106,7 @@ def _misused(events: Events, calls: tuple[ScalerCall, ...]) -> Iterator[Finding]
     if (
         steps
         and not any(call.call == "update" for call in calls)
+        and "inf checks" not in (steps[-1].error or "")  # no gradient came to the optimizer: another rule says why
         and (len(steps) > 1 or steps[-1].error or events.end.error)
     ):
         yield Finding(

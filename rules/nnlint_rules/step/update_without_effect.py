@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from nnlint import Events, OptimizerFacts, Step
 
 
+#: What is said, and done, where the forward reads other parameters than the optimizer holds.
+_NOT_READ = (
+    "no forward reads its parameters",
+    "make `{name}` from the parameters of the model that is trained, after it was moved, cast or rebuilt",
+)
+
+
 @rule("STP005", "update-without-effect", level="error", since="0.1")
 def check(events: Events) -> Iterator[Finding]:
     """Optimizer steps after which no parameter of the forward has changed.
@@ -55,10 +62,7 @@ def _cause(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -
     if len(steps) < 2 or any(step.changed for step in steps):
         return None
     if not events.took_part(optimizer.name):
-        return (
-            "no forward reads its parameters",
-            f"make `{optimizer.name}` from the parameters of the model that is trained, after it was moved, cast or rebuilt",
-        )
+        return _NOT_READ[0], _NOT_READ[1].format(name=optimizer.name)
     if all(rate == 0.0 for step in steps for rate in step.lr):
         return "its learning rate is 0", "set a learning rate above 0, or let the schedule start above 0"
     applied = [step for step in steps if step.gradients]
@@ -79,6 +83,8 @@ def _cause(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -
 def _skipped_by_scaler(events: Events, optimizer: OptimizerFacts) -> tuple[str, str] | None:
     """More skips in a row than a scaler needs to find its factor: 2^16 halves to 1 in sixteen steps."""
     calls = [call for call in events.scaler_calls_of(optimizer.name) if call.call == "step"]
+    if calls and "inf checks" in (calls[-1].error or "") and not events.took_part(optimizer.name):
+        return _NOT_READ[0], _NOT_READ[1].format(name=optimizer.name)
     factors = [call.factor for call in calls]
     if len(calls) < 4 or not all(call.skipped for call in calls) or factors[-1] < factors[0]:
         return None
