@@ -20,8 +20,8 @@ from nnlint import registry
 assert loop_operators_data
 assert loop_operators_state
 
-#: One script of plain functions with a schedule an epoch, and one with two optimizers.
-CHOSEN = ("multi_eval", "seq2seq")
+#: One script of plain functions, and one whose trainer is a class.
+CHOSEN = ("multi_eval", "trainer_class")
 FAULTS = "STP00[1-6]|STP016|STP018|EVL00[134]"
 
 

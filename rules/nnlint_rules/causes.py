@@ -208,11 +208,15 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     # STP
     "STP003": ("STP002", "STP006"),  # step-before-backward
     "STP004": ("STP011",),  # missing-step
-    "STP005": ("STP004", "STP006"),  # update-without-effect
+    "STP005": ("OPT005", "STP004", "STP006"),  # update-without-effect
 }
 # fmt: on
 
-#: What each rule explains, by its code: read by the registry. Whatever makes gradients zero makes steps without effect.
+#: What each rule explains, by its code: read by the registry. Whatever makes gradients zero makes steps without effect; a learning
+#: rate of 0 does so by itself, and the observed steps name its line.
 CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {code: (*known, "STP005") if "GRD003" in known or code == "GRD003" else known for code, known in _CAUSES.items()}
+    {
+        code: (*known, "STP005") if code == "GRD003" or ("GRD003" in known and code != "OPT005") else known
+        for code, known in _CAUSES.items()
+    }
 )
