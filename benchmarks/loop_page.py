@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +17,12 @@ LEVELS = ("error", "warning", "info")
 HEAD = """# Faults in training loops
 
 {operators} operators each put one fault into {scripts} healthy training scripts, where the script offers a place for it: {mutants} mutants.
-The scripts were written for this project in the style of public examples ({names}).
+The scripts were written for this project in the style of public examples:
+{names}.
 Each mutant is run by `nnlint run train.py` with no option, in a process of its own. Of each operator the first scripts are taken in
 an order that a checksum of the names draws.
 
-Written by `python benchmarks/loops.py --page`; the scripts are in benchmarks/scripts, the operators in benchmarks/loop_operators*.py.
+Written by `python benchmarks/loops.py --per-operator 6 --page`; the scripts are in benchmarks/scripts, the operators in benchmarks/loop_operators*.py.
 
 *Found*: the rule that the fault belongs to fires, at warning or above unless its own level is info. *Diagnosed*: it also names a line
 of the fault: the changed line itself, or, where something was deleted or moved, a line that took part (stated for each operator
@@ -67,7 +69,7 @@ def page(rows: list[Row], rules: Rules) -> str:
             operators=len({(row["codes"][0], row["operator"]) for row in made}),
             scripts=len(healthy),
             mutants=len(made),
-            names=", ".join(row["script"] for row in healthy),
+            names=textwrap.fill(", ".join(row["script"] for row in healthy), 140),
             without=len(without),
         ),
         _levels(made, rules),
@@ -125,13 +127,19 @@ def _healthy(rows: list[Row]) -> str:
     return "\n".join([said, "", *alarms, *failed])
 
 
+#: Of the research tool's errors, those that no script here can show.
+_NOT_SHOWN = """Not reproduced: pytorch-115607 (a skipped step under dynamo) and stackoverflow-67180955 in its first form do not happen any more with
+torch 2.13; pytorch-84803, pytorch-96600 and baichuan2-86 are faulty transfers between devices; transformers-17877, -23723 and -34204,
+lightning-thunder-725 and deepspeed-5794 need old versions, a GPU, or are no faults of a training loop."""
+
+
 def _silent(rows: list[Row]) -> str:
     lines = ["| case | fault | expected | said |", "|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: row["script"]):
         wanted = ", ".join(_at(code, line) for code, line in row["wanted"]) or "nothing: no rule says it"
         said = ", ".join(_at(item["code"], item["line"]) for item in loud(row)) or "nothing"
         lines.append(f"| {row['script']} | {row['title']} | {wanted} | {said} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _NOT_SHOWN])
 
 
 def _at(code: str, line: int | None) -> str:
