@@ -85,7 +85,7 @@ def _environment(shim: Path) -> dict[str, str]:
     (shim / "sitecustomize.py").write_text(_SHIM, encoding="utf-8")
     paths = [str(shim), str(root), str(root / "rules")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "WANDB_SILENT": "true"}
-    environment |= {"MLFLOW_TRACKING_URI": (shim.parent / "runs").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
+    environment |= {"MLFLOW_TRACKING_URI": (shim.parent / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     plugin = "nnlint.integrations.pytest_plugin"
     if all(entry.value != plugin for entry in entry_points(group="pytest11")):
         environment["PYTEST_PLUGINS"] = plugin
