@@ -137,6 +137,7 @@ def _trace(place: Path) -> None:
     import torch
 
     os.chdir(place)
+    sys.argv = ["train.py"]
     signal.alarm(_LIMIT_S)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     losses: list[str] = []
