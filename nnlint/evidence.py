@@ -163,6 +163,13 @@ _ROWS = (
         "evaluation",
         parts=("LossTerm", "TargetPath"),
     ),
+    Source(
+        "FewerSamples",
+        "graph",
+        "probes.evaluation.fewer_samples",
+        "probes.evaluation.fewer_samples:provide",
+        "evaluation",
+    ),
     Source("EvalCalls", "eval", "probes.evaluation.calls", "probes.evaluation.calls:provide", "evaluation"),
     Source(
         "Mixing",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from nnlint.capture.facts import run_facts
 from nnlint.capture.graph import Graph, Op
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.probes.dependence.outputs import zeroed
@@ -123,7 +124,7 @@ def first_difference(setup: TrainingSetup, one: Run, other: Run, differs: Differ
     return Difference(graph.of(found), graph, found is second.parted) if found is not None else None
 
 
-def recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:
+def recorded(setup: TrainingSetup, run: Run, observer: Observer | None = None) -> Graph:
     """Record one forward without gradients; the caller holds the state guard, and an exception of the model passes."""
     recorder = Recorder(setup.model, stop=recorded.__code__, observer=observer, substitute=run.substitute)
     recorder.add_inputs(named_inputs(setup.with_inputs(run.inputs)))
@@ -137,6 +138,7 @@ def recorded(setup: TrainingSetup, run: Run, observer: Observer) -> Graph:
         method="recorded",
         constructions=dict(setup.construction),
         called_modules=dict(recorder.tracker.calls),
+        facts=run_facts(setup.with_inputs(run.inputs), recorder),
     )
 
 

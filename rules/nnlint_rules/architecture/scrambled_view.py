@@ -9,13 +9,13 @@ from nnlint import Finding, Level, Skip, rule
 from nnlint_rules.architecture._repair import reordering
 
 if TYPE_CHECKING:
-    from nnlint import Cut, Graph, Op
+    from nnlint import Cut, FewerSamples, Graph, Op
 
 _VIEWS = ("view", "identity", "cast", "detach")
 
 
 @rule("ARC029", "scrambled-view", level="warning", since="0.2")
-def check(graph: Graph) -> Iterator[Finding]:
+def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
     """A view or reshape where a permute is needed.
 
     ## What it does
@@ -23,7 +23,8 @@ def check(graph: Graph) -> Iterator[Finding]:
     dimension holds pieces of both in an order that neither has: (N, C, H, W) viewed as (N, H*W, C), heads made by
     `view(N, heads, time, width)` from (N, time, heads * width), batch and time swapped by `view`. It is an error where a layer
     or a product then sums or steps over such a dimension, and where samples are mixed. Views that merge or split neighbours are
-    left alone, as are those that a later view undoes, and views of padded values (the shift of relative positions).
+    left alone, as are those that a later view undoes, and views of padded values (the shift of relative positions). Where the sizes
+    only happen to agree (a batch of 8 merged with heads of width 8), the forward on one sample fewer tells.
 
     ## Why is this bad?
     `view` keeps the order of memory and only counts it out anew: no value moves. What is called a position afterwards holds values
@@ -45,10 +46,16 @@ def check(graph: Graph) -> Iterator[Finding]:
     for op, axes in graph.axis_flow.values():
         reader = _reader(graph, op) if axes.cuts else None
         place = op.call_location or op.index
-        if reader is None or place in places:
+        if reader is None or place in places or _agrees_by_chance(graph, fewer, op):
             continue
         places.add(place)  # one line that runs for every layer is one fault
         yield _finding(graph, op, axes.cuts[0], reader)
+
+
+def _agrees_by_chance(graph: Graph, fewer: FewerSamples, op: Op) -> bool:
+    """Whether the same view of fewer samples cuts nothing."""
+    there = fewer.counterpart(op, graph)
+    return there is not None and not there.cuts
 
 
 def _finding(graph: Graph, op: Op, cut: Cut, reader: Op) -> Finding:

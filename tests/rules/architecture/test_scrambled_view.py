@@ -380,11 +380,11 @@ def test_class_scores_of_pixels_for_the_loss():
     model = Net(lambda net, x: net.conv(x), conv=nn.Conv2d(3, 5, 1))
     inputs, targets = torch.randn(2, 3, 8, 6), torch.randint(0, 5, (2, 8, 6))
     (finding,) = findings("ARC029", model, inputs, loss=loss, targets=targets)
-    assert finding.level.value == "warning"
+    assert finding.level.value == "error"
     assert "permute(0, 2, 3, 1).reshape(96, 5)" in finding.fix
 
 
-def test_a_mixture_that_only_the_loss_sees_is_a_warning():
+def test_samples_mixed_for_the_loss_alone_are_an_error():
     def swapped(net, x):
         return net.head(x).view(6, 4, 3)
 
@@ -393,4 +393,46 @@ def test_a_mixture_that_only_the_loss_sees_is_a_warning():
 
     inputs, targets = SEQUENCES, torch.arange(24).view(6, 4) % 3
     (finding,) = findings("ARC029", Net(swapped, head=nn.Linear(15, 3)), inputs, loss=loss, targets=targets)
-    assert finding.level.value == "warning"
+    assert finding.level.value == "error"
+
+
+class HeadsInBatch(nn.Module):
+    """Attention whose heads are merged with the batch by one view; `swapped` is the fault that has the same shapes."""
+
+    def __init__(self, order, *, swapped=False):
+        super().__init__()
+        self.order, self.swapped = order, swapped
+        self.embed, self.qkv, self.out = nn.Linear(15, 32), nn.Linear(32, 96), nn.Linear(32, 3)
+
+    def split(self, x):
+        n, length, width = x.shape
+        if self.order == "time-major":
+            x = x.transpose(0, 1).contiguous()
+            return (x.view(length, width, n) if self.swapped else x.view(length, n * 4, 8)).transpose(0, 1)
+        x = x.transpose(1, 2)
+        x = x.reshape(width, n, length) if self.swapped else x.reshape(n * 4, 8, length)
+        return x.transpose(1, 2)
+
+    def merge(self, x, n):
+        if self.order == "time-major":
+            return x.transpose(0, 1).contiguous().view(-1, n, 32).transpose(0, 1)
+        return x.transpose(1, 2).reshape(n, 32, -1).transpose(1, 2)
+
+    def forward(self, x):
+        q, k, v = (self.split(part) for part in self.qkv(self.embed(x)).chunk(3, -1))
+        mixed = (q @ k.transpose(1, 2) / 3).softmax(-1) @ v
+        return self.out(self.merge(mixed, len(x)).mean(1))
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("order", ["time-major", "channels-first"])
+def test_a_batch_as_large_as_a_head_is_wide_is_not_mixed(order, *, static):
+    setup = {"model": HeadsInBatch(order), "inputs": torch.randn(8, 6, 15)}
+    assert findings("ARC029", setup, static=static) == []
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("order", ["time-major", "channels-first"])
+def test_a_swap_of_the_same_shapes_is_found(order, *, static):
+    setup = {"model": HeadsInBatch(order, swapped=True), "inputs": torch.randn(8, 6, 15)}
+    assert findings("ARC029", setup, static=static)
