@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from nnlint.probes.dependence.positions import OrderInfluence
     from nnlint.probes.dependence.samples import Mixing, SampleMixing
     from nnlint.probes.evaluation.calls import EvalCalls
+    from nnlint.probes.evaluation.fewer_samples import FewerSamples
     from nnlint.probes.evaluation.stats import EvalStats, NonFiniteEvaluation, Randomness
     from nnlint.probes.given.batch import Batch, BatchTensor
     from nnlint.probes.given.declared import Declared
@@ -137,6 +138,7 @@ __all__ = [
     "Events",
     "Evidence",
     "Failures",
+    "FewerSamples",
     "Finding",
     "FindingsError",
     "Forward",
