@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from nnlint import Batch, Graph, LossCalls, MeasuredLoss, Op, Parameters
 
 
+#: What `kaiming_normal_`, `xavier_normal_` and their uniform forms give by default; other gains and fans are chosen for one layer.
+_STANDARD = frozenset(
+    {*(f"kaiming {kind} (relu, fan_in)" for kind in ("normal", "uniform")), "xavier normal", "xavier uniform"}
+)
+
+
 class InitialLoss(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#initial-loss."""
 
@@ -94,7 +100,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
 def _of_standard_families(parameters: Parameters) -> set[str]:
     """Weights that start as every layer of many nets does: of a head a common choice, whose logits a few updates calm."""
     views = parameters.of_kind("weight")
-    return {view.name for view in views if view.init is not None and view.init.name.startswith(("kaiming", "xavier"))}
+    return {view.name for view in views if view.init is not None and view.init.name in _STANDARD}
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:
