@@ -39,6 +39,7 @@ class Bindings:
     def bind(self, tensor: torch.Tensor, node: fx.Node, path: tuple[Any, ...] = ()) -> None:
         """Say that `tensor` is output `path` of `node` (empty path: the whole output)."""
         entry = _Entry(weakref.ref(tensor), node, path, version(tensor), storage_key(tensor))
+        self._entries.pop(id(tensor), None)  # an identity that is used again: the order is that of the bindings
         self._entries[id(tensor)] = entry
 
     def wrote(self, tensor: torch.Tensor, node: fx.Node) -> None:

@@ -355,9 +355,11 @@ def build_units_that_are_counted():  # expect: LOS035
             return self.d(h), h
 
     x = torch.randn(64, 20)
-    return setup(
-        AE(), x, x, lambda o, t: F.mse_loss(o[0], t) + 0.1 * torch.count_nonzero(o[1], dim=1).float().mean()
-    )  # <- LOS035
+
+    def loss(o, t):
+        return F.mse_loss(o[0], t) + 0.1 * torch.count_nonzero(o[1], dim=1).float().mean()  # <- LOS035
+
+    return setup(AE(), x, x, loss)
 
 
 def build_physics_term_without_graph():  # expect: LOS035
@@ -577,9 +579,8 @@ def build_focal_bce_segmentation_mean():  # expect: LOS037
 
 def build_sample_weights_on_mean():  # expect: LOS037
     ce = nn.CrossEntropyLoss()
-    return setup(
-        net(), torch.randn(64, 20), (labels(64), torch.rand(64) * 2), lambda o, t: (ce(o, t[0]) * t[1]).mean()
-    )  # <- LOS037
+    loss = lambda o, t: (ce(o, t[0]) * t[1]).mean()  # <- LOS037
+    return setup(net(), torch.randn(64, 20), (labels(64), torch.rand(64) * 2), loss)
 
 
 def build_masked_mean_of_mean():  # expect: LOS037

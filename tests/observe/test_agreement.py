@@ -103,7 +103,7 @@ def test_a_script_gets_the_codes_of_its_build_function(folder: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("folder", "told", "symptom"),
-    [("optimizer/zero_learning_rate", "OPT005", "STP005"), ("loss/one_logit_cross_entropy", "LOS011", "STP005")],
+    [("optimizer/zero_learning_rate", "STP005", "OPT005"), ("loss/one_logit_cross_entropy", "LOS011", "STP005")],
 )
 def test_updates_without_effect_are_told_once(folder: str, told: str, symptom: str, tmp_path: Path) -> None:
     (observed,) = run(FIXTURES / folder / "bad.py", "build", tmp_path)

@@ -83,7 +83,9 @@ def test_experts_that_were_not_chosen_are_an_info():
         return net.experts[chosen](x)
 
     net = Net(forward, gate=nn.Linear(8, 8), experts=nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)]))
-    assert levels("ARC001", net) == {"experts.1": "info", "experts.2": "info"}
+    (finding,) = findings("ARC001", net)
+    assert finding.level.value == "info"
+    assert (finding.module, finding.modules) == ("experts.1", ["experts.2"])
 
 
 def test_inputs_made_up_by_nnlint_prove_little():

@@ -50,4 +50,4 @@ def test_targets_of_one_value_have_no_wrong_answers() -> None:
 def test_weights_of_a_closure_decide_what_is_right() -> None:
     advantage = -torch.rand(40) - 0.1
     policy = lambda o, action: -(o.log_softmax(1).gather(1, action[:, None])[:, 0] * advantage).mean()  # noqa: E731
-    assert "weighs each sample" in skipped(CODE, mlp_setup(None, policy))
+    assert "weights each sample" in skipped(CODE, mlp_setup(None, policy))
