@@ -74,4 +74,12 @@ def _folders(root: Path) -> Iterator[str]:
         except OSError:
             continue
         names = (name for name in below if not name.startswith(".") and name not in _PASSED_OVER)
-        waiting += [f"{folder}{os.sep}{name}" for name in names if not Path(folder, name, "pyvenv.cfg").exists()]
+        inside = (f"{folder}{os.sep}{name}" for name in names)
+        waiting += [found for found in inside if not _is_environment(found)]
+
+
+def _is_environment(folder: str) -> bool:
+    try:
+        return Path(folder, "pyvenv.cfg").exists()
+    except OSError:  # nobody may look into it
+        return False

@@ -64,10 +64,7 @@ def run(request: Request) -> None:
     _write_stack_at_the_end(Path(request.stack), request.limit)
     limit_memory(request.memory)
     settings = CheckSettings.model_validate_json(request.settings)
-    recording = None
-    if request.record:
-        recording = Recording(Path(f"{request.frames}.used"), settings.directory or Path.cwd())
-        recording.begin()
+    recording = _recording(request, settings) if request.record else None
 
     def send(partial: TargetReport) -> None:
         frames.append(file, _frame(partial, final=False))
@@ -76,10 +73,27 @@ def run(request: Request) -> None:
     for report in guarded(request.target, settings, request.engine, send):
         frames.append(file, _frame(report, final=True))
         count += 1
-    frames.append(file, {"reports": count, "used": recording.used().as_json() if recording is not None else None})
+    frames.append(file, {"reports": count, "used": _used(recording)})
     faulthandler.cancel_dump_traceback_later()
     # The process of a fork never comes back to the interpreter's own end: exit handlers of user code run here.
     atexit._run_exitfuncs()  # noqa: SLF001 - the only way to it
+
+
+def _recording(request: Request, settings: CheckSettings) -> Recording | None:
+    """What records the target's dependencies; None where it cannot: the result is told then, and not kept."""
+    try:
+        recording = Recording(Path(f"{request.frames}.used"), settings.directory or Path.cwd())
+        recording.begin()
+    except Exception:
+        return None
+    return recording
+
+
+def _used(recording: Recording | None) -> dict[str, Any] | None:
+    try:
+        return recording.used().as_json() if recording is not None else None
+    except Exception:  # the target may have changed anything that the recording looks at
+        return None
 
 
 def _quiet_descriptors() -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nnlint.cache import surroundings
+from nnlint.cache import opened, surroundings
 from nnlint.cache.recording import Recording
 from nnlint.cli import main
+from nnlint.config import CheckSettings
 from nnlint.registry import Registry
+from nnlint.worker import job
 
 NET = """
 import os
@@ -488,3 +490,33 @@ def test_a_comment_that_one_of_two_targets_needs_is_used(project: Path) -> None:
     write(project / "pyproject.toml", '[tool.nnlint]\ntargets = ["net.py:build", "net.py:other"]\n')
     write(project / "net.py", COMMENTED.format(words="grave", reason="known") + "def other():\n    return 'clean'\n")
     assert "LOS001 at" not in check().stderr
+
+
+def test_a_folder_that_nobody_may_look_into_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open" / "below").mkdir(parents=True)
+    (tmp_path / "closed").mkdir()
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:
+        if "closed" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    found = [Path(folder).name for folder in opened._folders(tmp_path)]
+    assert found == [tmp_path.name, "closed", "open", "below"]
+
+
+def test_a_target_that_cannot_be_followed_is_checked_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def begin(self) -> None:
+            raise OSError(24, "Too many open files")
+
+        def used(self) -> None:
+            raise RuntimeError("os.environ is gone")
+
+    monkeypatch.setattr(job, "Recording", lambda *_: Broken())
+    request = job.Request("net.py:build", "{}", "nnlint.engine", "frames", "stack", 60.0, record=True)
+    assert job._recording(request, CheckSettings()) is None
+    assert job._used(Broken()) is None
+    assert job._used(None) is None
