@@ -289,21 +289,25 @@ class TapeMode(TorchFunctionMode):
     def on(self) -> None:
         """Begin."""
         if not self.is_on:
+            remove_function_mode(self)  # torch may have put it back since: see `off`
             insert_function_mode(self)
             self.is_on = True
 
     def off(self) -> None:
-        """End; may be called again."""
-        if self.is_on:
-            remove_function_mode(self)
-            self.is_on = False
+        """End; may be called again.
+
+        While one of the script's calls of torch runs (a step in a hook of its backward), the mode is off the stack and torch puts it
+        back when the call ends: it notes nothing any more, and the next `off` takes it away.
+        """
+        remove_function_mode(self)
+        self.is_on = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the call; note it where the script itself made it."""
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling() or self.paused or getattr(func, "__name__", "") in _QUIET:
+        if not self.is_on or torch.compiler.is_compiling() or self.paused or getattr(func, "__name__", "") in _QUIET:
             return func(*args, **kwargs)
         now = Circumstances.now()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nnlint.observation.torch_private import function_modes
 from tests.loops.running import codes, findings
 from tests.observe import scripts
 
@@ -341,6 +342,7 @@ def test_fault_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_loop_is_silent(name: str) -> None:
     assert [item for item in findings(HEALTHY[name]) if item.level.value != "info"] == []
+    assert function_modes() == [], "the observation may end inside a call of torch, which puts its mode back"
 
 
 def test_the_observed_order_is_told() -> None:
