@@ -16,6 +16,7 @@ import math
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 PAGE = ROOT / "docs" / "evidence" / "html-report.md"
-MARKS = ("<!-- libraries: start -->", "<!-- libraries: end -->")
 LAYERS = 100
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 PACKAGES = ("uplot@1.6.32", "plotly.js-basic-dist-min@4.1.1", "vega@6.4.0", "vega-lite@6.4.3", "vega-embed@7.3.0")
@@ -193,9 +194,9 @@ def main() -> int:
     found = table(folder, arguments.rounds)
     print(found)
     if arguments.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{found}\n{MARKS[1]}{after}", encoding="utf-8")
+        from benchmarks.marked import write_between
+
+        write_between(PAGE, "libraries", found)
     return 0
 
 

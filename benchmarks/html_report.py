@@ -23,7 +23,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: one thread
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 PAGE = ROOT / "docs" / "evidence" / "html-report.md"
-MARKS = ("<!-- page: start -->", "<!-- page: end -->")
 LAYERS = (10, 100, 300)
 #: Set by the page when all is drawn; the marks of the browser's own clock.
 READY = "html[data-ready]"
@@ -111,9 +110,9 @@ def main() -> int:
     found = table(arguments.rounds)
     print(found)
     if arguments.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{found}\n{MARKS[1]}{after}", encoding="utf-8")
+        from benchmarks.marked import write_between
+
+        write_between(PAGE, "page", found)
     return 0
 
 

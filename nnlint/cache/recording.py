@@ -301,12 +301,13 @@ def _watch_environment(on_name: Callable[[str], None]) -> None:
     class Watched(os._Environ):  # type: ignore[type-arg]  # noqa: SLF001 - the type of os.environ
         def __getitem__(self, key: str) -> str:
             if isinstance(key, str):
-                on_name(key)
+                with contextlib.suppress(Exception):  # it would end what is watched
+                    on_name(key)
             return str(super().__getitem__(key))
 
         def __iter__(self) -> Iterator[str]:
-            on_name("*")
+            with contextlib.suppress(Exception):
+                on_name("*")
             return super().__iter__()
 
-    vars(Watched)  # the class has no slots: the layout is that of os.environ
     os.environ.__class__ = Watched

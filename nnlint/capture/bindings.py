@@ -73,7 +73,7 @@ class Bindings:
         Only for a tensor that is known to come from a recorded call: a storage made elsewhere may have taken a dead one's place.
         """
         key = storage_key(tensor)
-        found = next((entry for entry in reversed(list(self._entries.values())) if entry.storage == key), None)
+        found = next((entry for entry in reversed(self._entries.values()) if entry.storage == key), None)
         return found.node if found is not None else None
 
     def find(self, tensor: torch.Tensor) -> fx.Node | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from nnlint.capture.calls import QUIET
 from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
+from nnlint.frames import text_of
 from nnlint.observation.things import script_line
 from nnlint.observation.torch_private import insert_function_mode, remove_function_mode
 from nnlint.seeding import RandomStates
@@ -208,8 +210,13 @@ class Tape:
     def failed(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException, now: Circumstances
     ) -> None:
-        """A torch function raised; nothing is kept where it has nothing to do with the modules."""
-        if any(map(self._depends, tensors_in((args, kwargs)))):
+        """A torch function raised; nothing is kept where it has nothing to do with the modules.
+
+        Never raises: the script's own exception is on its way.
+        """
+        with suppress(Exception):
+            if not any(map(self._depends, tensors_in((args, kwargs)))):
+                return
             self.failure = Call(function, self.kept(args), self.kept(kwargs), (), script_line(), now), said_by(error)
 
     def end_at_failure(self, error: BaseException) -> int | None:
@@ -257,7 +264,7 @@ class Tape:
 
 def said_by(error: BaseException) -> str:
     """What tells an exception from another; the exception itself would keep its frames alive."""
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {text_of(error)}"
 
 
 def _version(tensor: Tensor) -> int:

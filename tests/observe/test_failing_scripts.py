@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from nnlint.cli import main
+from nnlint.observation import tape
 
 HEAD = """
 import numpy as np
@@ -168,3 +170,17 @@ raise FileNotFoundError("weights.pt")
 def test_a_script_that_ends_itself_is_told_once(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = judged(f"{HEAD}\n{end}\n", tmp_path, monkeypatch)
     assert [finding["code"] for finding in target["findings"]] == ["RUN012"]
+
+
+def test_an_exception_without_words_stays_the_script_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    noted = tape.Tape()
+    monkeypatch.setattr(noted, "_depends", lambda _: True)
+    noted.failed(torch.add, (torch.ones(2),), {}, Mute(), tape.Circumstances.now())
+    assert noted.failure is not None
+    assert noted.failure[1].startswith("Mute: (no text")
+    monkeypatch.setattr(noted, "kept", lambda *_: 1 / 0)
+    noted.failed(torch.add, (torch.ones(2),), {}, KeyError("x"), tape.Circumstances.now())

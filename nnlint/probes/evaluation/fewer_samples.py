@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from nnlint.probes.session import Session
     from nnlint.setup.training_setup import TrainingSetup
 
-
-#: With two samples or more, axes of one entry are no samples.
+#: A batch of two leaves one sample, and any axis of one entry looks like that.
 _FEWEST = 3
 #: Samples that are enough for this.
 _MOST = 13
