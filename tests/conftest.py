@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,10 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Before torch is imported anywhere: two test processes on two cores must not fight for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hugging Face's libraries ask the network for nothing and keep their advice to themselves, in the tests' children too.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 # What runs the tests in the background may have them ignored, by the tests' children too: Ctrl-C and a hang-up are tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,6 +36,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The root of the repository."""
     return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """The variables that libraries set (MLflow its experiment, W&B its run) would reach the programs that a later test starts."""
+    kept = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(kept) - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in kept.items() if name != "PYTEST_CURRENT_TEST"})
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 import warnings
 from functools import cache
@@ -23,14 +22,12 @@ _COMPILED = (
 
 @cache
 def library(name: str) -> ModuleType:
-    """The library, imported without its warnings and without network; the calling test is skipped where it is absent.
+    """The library, imported without its warnings; the calling test is skipped where it is absent.
 
     Only absence skips: a library that is installed and cannot be imported fails the test.
     """
     if importlib.util.find_spec(name.partition(".")[0]) is None:
         pytest.skip(f"{name} is not installed", allow_module_level=True)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _complete_torchvision()

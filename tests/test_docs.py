@@ -84,7 +84,8 @@ def _environment(shim: Path) -> dict[str, str]:
     shim.mkdir()
     (shim / "sitecustomize.py").write_text(_SHIM, encoding="utf-8")
     paths = [str(shim), str(root), str(root / "rules")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "WANDB_SILENT": "true"}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "WANDB_"))}
+    environment = {**own, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "WANDB_SILENT": "true"}
     environment |= {"MLFLOW_TRACKING_URI": (shim.parent / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     plugin = "nnlint.integrations.pytest_plugin"
     if all(entry.value != plugin for entry in entry_points(group="pytest11")):
