@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from nnlint.capture.axes.flow import AxisFlow
     from nnlint.capture.axes.regroup import Cut
     from nnlint.capture.facts import UnregisteredModule
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
     from nnlint.capture.lookups import RefusedLookup
     from nnlint.capture.loss_call import LossCall
+    from nnlint.capture.op import Op
     from nnlint.capture.refused_norms import RefusedNorm
     from nnlint.failure import Failures
     from nnlint.finding import Evidence, Finding, Level, Located, Location, Place, Skip

@@ -15,7 +15,7 @@ from nnlint.probes.updates.stats import StepStats
 from nnlint.report import SourceLocation
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats
 

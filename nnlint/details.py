@@ -10,7 +10,8 @@ from nnlint.finding import Skip
 from nnlint.probes.updates.stats import StepStats
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
     from nnlint.probes.training_pass.losses import LossCalls
 

@@ -121,7 +121,7 @@ _ROWS = (
         f"{_RUN}.provide:graph",
         "training pass",
         parts=(
-            "Op",
+            "capture.op:Op",
             "capture.facts:UnregisteredModule",
             "capture.loss_call:LossCall",
             *(f"capture.axes.{part}" for part in _AXES),

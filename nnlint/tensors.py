@@ -117,6 +117,26 @@ def is_dense(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
 
 
+def is_fake(tensor: torch.Tensor) -> bool:
+    """Whether the tensor has no values: on the meta device, or a fake tensor."""
+    return bool(tensor.is_meta) or type(tensor).__name__ == "FakeTensor"
+
+
+def is_strided(tensor: torch.Tensor) -> bool:
+    """Whether the tensor lies in a storage of its own: not sparse, nested, fake, or a wrapper around others.
+
+    A wrapper subclass claims a storage of its size where no memory is; reading it would end the process.
+    """
+    if tensor.layout is not torch.strided or is_fake(tensor) or tensor.is_nested or tensor.is_quantized:
+        return False
+    try:
+        storage = tensor.untyped_storage()
+        has_memory = storage.nbytes() == 0 or storage.data_ptr() != 0
+        return has_memory and tensor.storage_offset() >= 0
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
 def is_scalar(value: Any) -> TypeGuard[torch.Tensor]:
     """Whether `value` is a tensor with a single element."""
     return isinstance(value, torch.Tensor) and value.numel() == 1

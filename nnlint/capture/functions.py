@@ -71,7 +71,7 @@ def _checkpointed(
     result = bound(*args, **kwargs)
     inside = list(recorder.graph.nodes)[before:]
     for _, tensor in tensor_leaves(result):
-        recorder.bind_alias(tensor)
+        recorder.nodes.bind_alias(tensor)
     if not torch.is_grad_enabled():
         return result
     if any(tensor.requires_grad for _, tensor in tensor_leaves(result)):

@@ -2,12 +2,11 @@
 
 A `torch.overrides.TorchFunctionMode` sees every torch function, method and operator the user's code calls; composite functions
 (`F.interpolate`, `F.multi_head_attention_forward`) stay one node, because the mode is off inside its own handler. Tensors are
-linked by identity; what the mode cannot see (scripted functions, C++ extensions) is linked through the autograd graph.
+linked by identity; what the mode cannot see (scripted functions, C++ extensions) is linked through the autograd graph (`nodes.py`).
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import CodeType
@@ -19,25 +18,21 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
-from nnlint.capture.bindings import Bindings, version
+from nnlint.capture.bindings import version
 from nnlint.capture.calls import (
-    INHERITED,
-    KEPT,
     QUIET,
     TENSOR_PROPERTIES,
-    after_write,
     canonical_of,
     eager,
-    gained_gradient,
-    unknown_tensor,
 )
 from nnlint.capture.functions import recorded_functions, scripted
 from nnlint.capture.lookups import RefusedLookup, refused_lookup
 from nnlint.capture.modules import ModuleTracker, noted_parameters, tracked_calls
+from nnlint.capture.nodes import Nodes
 from nnlint.capture.refused_norms import RefusedNorm, refused_norm
-from nnlint.capture.torch_private import custom_function_of, grad_fn_of, is_transformed, untransformed
+from nnlint.capture.torch_private import is_transformed
 from nnlint.frames import call_lines
-from nnlint.tensors import shape_of, tensor_leaves
+from nnlint.tensors import tensor_leaves
 
 #: Called after an op with its node, its (first) output and the call's arguments; the statistics of a probe hang here.
 Observer = Callable[[fx.Node, torch.Tensor, tuple[Any, ...], dict[str, Any]], None]
@@ -67,9 +62,9 @@ class Recorder(TorchFunctionMode):
         substitute: Substitute | None = None,
     ) -> None:
         super().__init__()
-        self.graph = fx.Graph()
         self.tracker = ModuleTracker.of(model, *extra)
-        self.in_loss = False
+        self.nodes = Nodes((*extra, model), self.tracker, stop)
+        self.graph = self.nodes.graph
         self.last: fx.Node | None = None
         self.refused_loss: tuple[fx.Node, tuple[Any, ...], dict[str, Any]] | None = None
         self.refused_lookup: RefusedLookup | None = None
@@ -81,16 +76,8 @@ class Recorder(TorchFunctionMode):
         # A call that is being recorded: what a tensor subclass calls to carry it out is no call of the user's.
         self._inside = False
         self._paused: list[dict[fx.Node, None]] = []
-        self._bindings = Bindings(after_write=self._make_after_write, get_item=self._make_get_item)
         self._given: list[tuple[str, torch.Tensor, int]] = []
         self._targets_too: list[tuple[torch.Tensor, fx.Node]] = []
-        self._grad_nodes: dict[Any, fx.Node] = {}
-        self._states: dict[int, tuple[str, torch.Tensor, str]] = {}
-        for root in (*extra, model):
-            for name, parameter in root.named_parameters():
-                self._states[id(parameter)] = (name, parameter, "parameter")
-            for name, buffer in root.named_buffers():
-                self._states[id(buffer)] = (name, buffer, "buffer")
 
     # ---------------------------------------------------------------- the run
 
@@ -109,22 +96,22 @@ class Recorder(TorchFunctionMode):
         """Make placeholders for the tensors given to the model (or, with `is_target`, to the loss)."""
         for name, tensor in named:
             node = self.graph.placeholder(name.replace(".", "_") if name.isidentifier() else "input")
-            self._describe(node, tensor, name=name, kind="input")
+            self.nodes.describe(node, tensor, name=name, kind="input")
             node.meta.update(label=name, is_target=is_target)
-            if is_target and self._bindings.maker(tensor) is not None:
+            if is_target and self.nodes.bindings.maker(tensor) is not None:
                 self._targets_too.append((tensor, node))  # an autoencoder's: the model reads the input
                 continue
-            self._bindings.bind(tensor, node)
+            self.nodes.bindings.bind(tensor, node)
             if not is_target:
                 self._given.append((name, tensor, version(tensor)))
 
     def enter_loss(self) -> None:
         """What follows belongs to the loss: an input that is the target as well is the target from now on."""
-        self.in_loss = True
+        self.nodes.in_loss = True
         for tensor, node in self._targets_too:
-            maker = self._bindings.maker(tensor)
+            maker = self.nodes.bindings.maker(tensor)
             if maker is not None and maker.op == "placeholder":  # not written to since
-                self._bindings.bind(tensor, node)
+                self.nodes.bindings.bind(tensor, node)
 
     def modified_inputs(self) -> Iterator[str]:
         """Names of the inputs that were written to in place since they were added."""
@@ -136,9 +123,8 @@ class Recorder(TorchFunctionMode):
         for _, tensor in tensor_leaves(output):
             nodes[self.node_of(tensor)] = None
         self.graph.output(tuple(nodes))
-        # First, since autograd's functions hold the tensors they saved.
-        self._grad_nodes.clear()
-        for node in self._bindings.alive():
+        self.nodes.forget_functions()  # first: they hold tensors, which are not the user's to hold
+        for node in self.nodes.bindings.alive():
             node.meta["kept"] = True
 
     @contextmanager
@@ -172,9 +158,7 @@ class Recorder(TorchFunctionMode):
             name = attribute
         inputs = [tensor for _, tensor in tensor_leaves((args, kwargs), depth=4)]
         if self._paused:
-            known = [
-                tensor for tensor in inputs if self._bindings.maker(tensor) is not None or id(tensor) in self._states
-            ]
+            known = filter(self.nodes.knows, inputs)
             self._paused[-1].update(dict.fromkeys(map(self.node_of, known)))
             return func(*args, **kwargs)
         before = [version(tensor) for tensor in inputs]
@@ -194,8 +178,8 @@ class Recorder(TorchFunctionMode):
     def _property(self, func: Any, written: str, args: tuple[Any, ...]) -> Any:
         """Access of an attribute that is no operation; `x.data = y` makes x hold y's value from there on."""
         result = func(*args)
-        if written == "data" and not self._paused and id(args[0]) not in self._states:
-            self._bindings.bind(args[0], self.node_of(args[1]))
+        if written == "data" and not self._paused and self.nodes.name_of_state(args[0]) is None:
+            self.nodes.bindings.bind(args[0], self.node_of(args[1]))
         return result
 
     def record(
@@ -217,22 +201,21 @@ class Recorder(TorchFunctionMode):
         outputs = list(tensor_leaves(result, depth=3))
         if not outputs and not changed and "escape" not in known.kinds:
             return None
-        node = self._node(func, name, args, kwargs)
+        node = self.nodes.add(func, name, args, kwargs)
         results = [*(tensor for _, tensor in outputs), *(changed or ())]
-        self._describe(node, results[0] if results else None, name=canonical)
-        self._place(node)
+        self.nodes.describe(node, results[0] if results else None, name=canonical)
+        self.nodes.place(node)
         if len(results) > 1:  # of `broadcast_tensors(labels, scores)` the second output carries the gradient
             node.meta["requires_grad"] = any(tensor.requires_grad for tensor in results)
         node.meta.update(meta or {}, in_place=bool(changed))
         for tensor in changed or ():
-            self._bindings.wrote(tensor, node)
+            self.nodes.bindings.wrote(tensor, node)
         mutated = {id(tensor) for tensor in changed or ()}
         for path, tensor in outputs:
             if id(tensor) not in mutated:
                 # An op may hand its input back unchanged (eval-mode dropout, contiguous): the newest op owns the value.
-                self._bindings.bind(tensor, node, path)
-            if (function := grad_fn_of(tensor)) is not None:
-                self._grad_nodes[function] = node
+                self.nodes.bindings.bind(tensor, node, path)
+            self.nodes.note_function(tensor, node)
         if outputs:
             self.last = node
             if self._observer is not None and not is_transformed(outputs[0][1]):
@@ -246,9 +229,9 @@ class Recorder(TorchFunctionMode):
         self.refused_lookup, self.refused_norm = refused_lookup(*of_call), refused_norm(*of_call)
         if "loss" not in kinds.info(self.refused).kinds:
             return
-        node = self._node(func, name, args, kwargs)
-        self._describe(node, None, name=kinds.canonical(name))
-        self._place(node)
+        node = self.nodes.add(func, name, args, kwargs)
+        self.nodes.describe(node, None, name=kinds.canonical(name))
+        self.nodes.place(node)
         node.meta["refused"] = True
         self.refused_loss = (node, args, kwargs)
 
@@ -257,144 +240,14 @@ class Recorder(TorchFunctionMode):
         if self.is_paused:
             return
         if isinstance(module, torch.jit.ScriptModule):
-            reads = tuple(self._states[id(p)][0] for p in module.parameters() if id(p) in self._states)
+            reads = tuple(filter(None, map(self.nodes.name_of_state, module.parameters())))
             self.record(scripted, "scripted", args, kwargs, result, meta={"reads": reads, "kind": "scripted"})
         elif not isinstance(result, torch.Tensor):
-            made = [node for _, tensor in tensor_leaves(result) if (node := self._bindings.maker(tensor)) is not None]
+            made = [node for _, tensor in tensor_leaves(result) if (node := self.nodes.bindings.maker(tensor)) is not None]
             if len(set(made)) > 1:
                 for node in made:
                     node.meta["one_of_several"] = True
 
-    # ---------------------------------------------------------------- nodes
-
     def node_of(self, tensor: torch.Tensor) -> fx.Node:
         """The node whose value the tensor holds; parameters, buffers and strangers get one when they are first read."""
-        found = self._bindings.find(tensor)
-        if found is None or gained_gradient(tensor, found):
-            found = self._state_node(tensor) or self._stranger(tensor)
-            self._bindings.bind(tensor, found)
-        elif found.target in (operator.getitem, after_write) and found.meta["name"] in ("getitem", "after"):
-            self._describe(found, tensor, name=found.meta["name"])
-        return found
-
-    def known_node(self, tensor: torch.Tensor) -> fx.Node | None:
-        """The node of a tensor that was bound before, or None."""
-        return self._bindings.find(tensor)
-
-    def bind_alias(self, tensor: torch.Tensor) -> None:
-        """Say that a tensor that nobody knows holds what was last computed into its memory: no mode sees `as_subclass`."""
-        if self._bindings.maker(tensor) is None and (node := self._bindings.last_of_memory(tensor)) is not None:
-            self._bindings.bind(tensor, node)
-
-    def _state_node(self, tensor: torch.Tensor) -> fx.Node | None:
-        state = self._states.get(id(tensor))
-        if state is None or state[1] is not tensor:
-            return None
-        name, _, kind = state
-        node = self.graph.create_node("get_attr", name.replace("-", "_"))
-        self._describe(node, tensor, name=name, kind=kind)
-        node.meta.update(label=name, module_path=name.rpartition(".")[0])
-        return node
-
-    def _stranger(self, tensor: torch.Tensor) -> fx.Node:
-        """A node for a tensor the mode did not see being made, linked to what autograd says it came from."""
-        sources = list(dict.fromkeys([*self._aliased(tensor), *self._autograd_sources(tensor)]))
-        node = self.graph.call_function(unknown_tensor, tuple(sources))
-        leaf_parameter = isinstance(tensor, nn.Parameter)
-        self._describe(node, tensor, name="unknown", kind="unregistered-parameter" if leaf_parameter else "unknown")
-        self._place(node)
-        node.meta["is_leaf"] = tensor.is_leaf
-        custom = custom_function_of(tensor)
-        if custom is not None:
-            node.meta["custom_function"] = custom.__name__
-        node.meta["created"] = id(tensor) in self.tracker.created
-        return node
-
-    def _aliased(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
-        """The node of a known tensor that shares the stranger's memory (`from_numpy`, `torch.Tensor(x)`, a C++ view)."""
-        if is_transformed(tensor):
-            inner = self._bindings.find(untransformed(tensor))
-        else:
-            inner = self._bindings.sharing_memory(tensor)
-        if inner is not None:
-            yield inner
-
-    def _autograd_sources(self, tensor: torch.Tensor) -> Iterator[fx.Node]:
-        waiting, seen = [grad_fn_of(tensor)], set()
-        while waiting:
-            function = waiting.pop()
-            if function is None or function in seen:
-                continue
-            seen.add(function)
-            if function in self._grad_nodes:
-                yield self._grad_nodes[function]
-                continue
-            variable = getattr(function, "variable", None)
-            if (
-                variable is not None
-                and (state := self._bindings.find(variable) or self._state_node(variable)) is not None
-            ):
-                self._bindings.bind(variable, state)
-                yield state
-            waiting.extend(above for above, _ in function.next_functions)
-
-    def _node(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
-        converted = tuple(self._argument(value) for value in args)
-        keywords = {key: self._argument(value) for key, value in kwargs.items()}
-        if type(func).__name__ in ("method_descriptor", "wrapper_descriptor"):
-            return self.graph.create_node("call_method", name, converted, keywords)
-        return self.graph.create_node(
-            "call_function", func, converted, keywords, name=f"{kinds.canonical(name)}_{len(self.graph.nodes)}"
-        )
-
-    def _argument(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return self.node_of(value)
-        if isinstance(value, fx.Node):
-            return value
-        if isinstance(value, torch.Size):
-            return tuple(value)
-        if isinstance(value, KEPT):
-            return value
-        if isinstance(value, (list, tuple)):
-            return (
-                [self._argument(child) for child in value]
-                if isinstance(value, list)
-                else tuple(map(self._argument, value))
-            )
-        if isinstance(value, dict):
-            return {str(key): self._argument(child) for key, child in value.items()}
-        nodes = [self.node_of(tensor) for _, tensor in tensor_leaves(value, depth=4)]
-        return nodes or type(value).__name__
-
-    def _make_get_item(self, node: fx.Node, path: tuple[Any, ...]) -> fx.Node:
-        item = self.graph.call_function(operator.getitem, (node, path[-1] if len(path) == 1 else tuple(map(str, path))))
-        item.meta.update({key: node.meta[key] for key in INHERITED if key in node.meta}, name="getitem", output=path)
-        return item
-
-    def _make_after_write(self, node: fx.Node, writer: fx.Node) -> fx.Node:
-        merged = self.graph.call_function(after_write, (node, writer))
-        merged.meta.update({key: node.meta[key] for key in INHERITED if key in node.meta}, name="after", in_place=True)
-        return merged
-
-    def _describe(self, node: fx.Node, tensor: torch.Tensor | None, *, name: str, kind: str | None = None) -> None:
-        node.meta["name"] = name
-        if kind is not None:
-            node.meta["kind"] = kind
-        if tensor is not None:
-            node.meta["shape"] = shape_of(tensor)
-            node.meta["dtype"] = str(tensor.dtype).removeprefix("torch.")
-            node.meta["requires_grad"] = tensor.requires_grad
-            node.meta["grad_enabled"] = torch.is_grad_enabled()
-
-    def _place(self, node: fx.Node) -> None:
-        call = self.tracker.current
-        if call is not None:
-            node.meta["module_path"] = call.path
-            node.meta["module_type"] = call.type_name
-            node.meta["module_call"] = call.number
-            node.meta["training"] = call.training
-            node.meta["own_module"] = call.is_torch_layer
-            node.meta["modules"] = tuple(above.path for above in self.tracker.stack)
-        node.meta["in_loss"] = self.in_loss
-        node.meta["code_location"], node.meta["location"] = call_lines(self._stop)
+        return self.nodes.node_of(tensor)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
 
 
 def reached(ops: Iterable[Op], step: Callable[[Op], Iterable[Op]]) -> frozenset[Op]:

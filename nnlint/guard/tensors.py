@@ -1,8 +1,7 @@
-"""Contents, geometry, gradients and flags of tensors: one copy, compared and restored bit for bit."""
+"""Tensors as they were: contents, geometry, gradients, flags and hooks, compared and restored bit for bit."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,92 +13,8 @@ from torch import Tensor
 from nnlint.capture.torch_private import hook_tables, set_versions, storage_identity, version, without_subclasses
 from nnlint.guard.parts import Parts, inner_tensors
 from nnlint.guard.reach import ContainerState
-
-#: Bytes from which a region is only compared by the version counters of its tensors when a probe has just read.
-_LARGE = 1 << 16
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How a tensor lies in its storage."""
-
-    dtype: torch.dtype
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Geometry:
-        """Read a tensor's geometry."""
-        return cls(tensor.dtype, int(tensor.storage_offset()), tuple(tensor.size()), tuple(tensor.stride()))
-
-    def byte_range(self) -> tuple[int, int]:
-        """First byte and one past the last byte that the tensor can reach in its storage."""
-        width = self.dtype.itemsize
-        if 0 in self.size:
-            return self.offset * width, self.offset * width
-        span = sum((length - 1) * step for length, step in zip(self.size, self.stride, strict=True))
-        return self.offset * width, (self.offset + span + 1) * width
-
-    def view_of(self, storage: torch.UntypedStorage) -> Tensor:
-        """A new tensor over `storage` with this geometry."""
-        made = torch.empty(0, dtype=self.dtype, device=storage.device)
-        return made.set_(cast(Any, storage), self.offset, self.size, self.stride)
-
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two strided tensors of the same dtype and shape are equal bit for bit, NaN payloads included."""
-    if one.is_complex():
-        one, other = torch.view_as_real(one.resolve_conj()), torch.view_as_real(other.resolve_conj())
-    integer = _INTEGERS.get(one.dtype.itemsize)
-    if integer is None:
-        return bool(torch.equal(one, other))
-    return bool(torch.equal(one.view(integer), other.view(integer)))
-
-
-@dataclass
-class Region:
-    """A stretch of a storage, shared by every tensor that lies in it, and the copy of its bytes."""
-
-    storage: torch.UntypedStorage
-    start: int
-    stop: int
-    saved: Tensor | None = None
-    tensors: tuple[Tensor, ...] = ()
-    versions: tuple[int, ...] | None = None
-
-    def live(self) -> Tensor:
-        """The bytes as they are now, as the widest integers that fit."""
-        length = self.stop - self.start
-        width = 8 if self.start % 8 == 0 and length % 8 == 0 else 1
-        geometry = Geometry(_INTEGERS[width], self.start // width, (length // width,), (1,))
-        return geometry.view_of(self.storage)
-
-    def save(self) -> None:
-        """Copy the bytes."""
-        self.saved = self.live().clone()
-        self.versions = _versions(self.tensors)
-
-    def seems_unchanged(self) -> bool:
-        """Whether nothing was written as far as torch counts: it misses writes through `.data` and to statistics of norms."""
-        if self.stop - self.start < _LARGE or self.versions is None:
-            return False
-        return _versions(self.tensors) == self.versions
-
-    def restore(self) -> None:
-        """Write the bytes back where they differ."""
-        if self.saved is None:
-            return
-        live = self.live()
-        if not torch.equal(live, self.saved):
-            live.copy_(self.saved)
-
-
-def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...] | None:
-    """How often each was written to; None where torch does not count."""
-    found = [version(tensor) for tensor in tensors]
-    return None if None in found else tuple(count for count in found if count is not None)
+from nnlint.guard.regions import Geometry, by_storage, regions_under, same_bits
+from nnlint.tensors import is_fake, is_strided
 
 
 @dataclass
@@ -193,26 +108,6 @@ class Record:
                 setattr(tensor, name, inner)
 
 
-def is_fake(tensor: Tensor) -> bool:
-    """Whether the tensor has no values: on the meta device, or a fake tensor."""
-    return bool(tensor.is_meta) or type(tensor).__name__ == "FakeTensor"
-
-
-def is_strided(tensor: Tensor) -> bool:
-    """Whether the tensor lies in a storage of its own: not sparse, nested, fake, or a wrapper around others.
-
-    A wrapper subclass claims a storage of its size where no memory is; reading it would end the process.
-    """
-    if tensor.layout is not torch.strided or is_fake(tensor) or tensor.is_nested or tensor.is_quantized:
-        return False
-    try:
-        storage = tensor.untyped_storage()
-        has_memory = storage.nbytes() == 0 or storage.data_ptr() != 0
-        return has_memory and tensor.storage_offset() >= 0
-    except (RuntimeError, NotImplementedError):
-        return False
-
-
 class TensorStore:
     """The tensors of a setup as they were."""
 
@@ -220,8 +115,8 @@ class TensorStore:
         with without_subclasses(), torch.no_grad():
             self.records = list(_records(tensors))
             self._by_identity = {id(record.tensor): record for record in self.records}
-            self._regions = _regions(self.records)
-            self._by_storage = _by_storage(self._regions)
+            self._regions = regions_under(_located(self.records))
+            self._by_storage = by_storage(self._regions)
             storages = [record.storage for record in self.records if record.storage is not None]
             self._sizes = {storage_identity(storage): (storage, storage.nbytes()) for storage in storages}
             if contents:
@@ -346,40 +241,8 @@ def _records(tensors: Iterable[Tensor]) -> Iterator[Record]:
         waiting += record.made_of
 
 
-def _by_storage(regions: list[Region]) -> dict[int, list[Region]]:
-    table: dict[int, list[Region]] = defaultdict(list)
-    for region in regions:
-        table[storage_identity(region.storage)].append(region)
-    return table
-
-
-def _regions(records: list[Record]) -> list[Region]:
-    """The stretches of storage under the records' tensors; overlapping ones (tied parameters, views) once."""
-    ranges: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)
-    storages: dict[int, torch.UntypedStorage] = {}
+def _located(records: Iterable[Record]) -> Iterator[tuple[Tensor, Geometry, torch.UntypedStorage]]:
+    """The tensors that lie in a storage of their own."""
     for record in records:
-        if record.geometry is None or record.storage is None:
-            continue
-        start, stop = record.geometry.byte_range()
-        size = record.storage.nbytes()
-        if start < min(stop, size):  # a storage may be freed while its tensor waits (sharded parameters)
-            # Rounded to eight bytes where the storage allows it: compared as long integers, five times as fast.
-            found = (start - start % 8, min(stop + -stop % 8, size), record.tensor)
-            ranges[storage_identity(record.storage)].append(found)
-            storages[storage_identity(record.storage)] = record.storage
-    return [region for key, found in ranges.items() for region in _joined(storages[key], found)]
-
-
-def _joined(storage: torch.UntypedStorage, ranges: list[tuple[int, int, Tensor]]) -> Iterator[Region]:
-    """The regions of one storage: ranges that overlap are one."""
-    current: Region | None = None
-    for start, stop, tensor in sorted(ranges, key=lambda found: found[:2]):
-        if current is not None and start < current.stop:
-            current.stop = max(current.stop, stop)
-            current.tensors += (tensor,)
-            continue
-        if current is not None:
-            yield current
-        current = Region(storage, start, stop, tensors=(tensor,))
-    if current is not None:
-        yield current
+        if record.geometry is not None and record.storage is not None:
+            yield record.tensor, record.geometry, record.storage

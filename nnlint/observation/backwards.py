@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from nnlint.guard.tensors import is_strided
 from nnlint.observation.content import is_single, norm_of, value_contents
 from nnlint.observation.events import Backward, Clear
 from nnlint.observation.graphs import composition_of, is_leaf_loss, targets_of, terms_of, walk
 from nnlint.observation.journal import Draft, DraftTerm, Held, Keys
 from nnlint.observation.state import State, autocast_of
+from nnlint.tensors import is_strided
 
 #: A graph of more nodes is walked for the first backwards of a line only.
 _LARGE = 5_000

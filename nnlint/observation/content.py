@@ -15,9 +15,8 @@ from torch import Tensor
 
 from nnlint.capture.torch_private import is_wrapper, norms
 from nnlint.guard.parts import inner_tensors
-from nnlint.guard.tensors import is_strided
 from nnlint.observation.events import Leaf, RandomState
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import is_strided, tensor_leaves
 
 #: A batch of more samples is hashed whole, not sample by sample.
 _ROWS = 4096

@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from nnlint.capture.torch_private import version
-from nnlint.guard.tensors import is_fake
 from nnlint.observation.content import content_of, digest_of_random_states, leaf_of
 from nnlint.observation.events import Forward, Leaf, Update
 from nnlint.observation.graphs import saved_bytes, sequence_numbers
@@ -18,7 +17,7 @@ from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.state import State, autocast_of, unwrapped
 from nnlint.observation.things import Thing, script_line
 from nnlint.observation.torch_private import is_batch_norm, is_dropout, next_sequence_number
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import is_fake, tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.
 _REMEMBERED = 8

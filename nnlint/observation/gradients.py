@@ -7,10 +7,10 @@ import weakref
 from torch import Tensor
 
 from nnlint.capture.torch_private import norms, version
-from nnlint.guard.tensors import is_strided
 from nnlint.observation.content import held_part
 from nnlint.observation.journal import Held, Keys
 from nnlint.observation.things import Known, Things
+from nnlint.tensors import is_strided
 
 
 def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int | None]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from nnlint.capture.torch_private import sparse_parts, storage_identity
-from nnlint.guard.tensors import is_strided
 from nnlint.observation.journal import DraftTerm, Keys
 from nnlint.observation.things import Things
 from nnlint.observation.torch_private import saved, saved_names, sequence_number
+from nnlint.tensors import is_strided
 
 #: Nodes of a graph that are walked at most.
 MOST_NODES = 20_000

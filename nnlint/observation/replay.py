@@ -187,14 +187,14 @@ class TapedStep:
 @contextmanager
 def _as_loss() -> Iterator[None]:
     """Let a recorder take what runs inside for the loss: the networks of other players are no part of the model."""
-    recorders = [mode for mode in function_modes() if isinstance(mode, Recorder) and not mode.in_loss]
+    recorders = [mode for mode in function_modes() if isinstance(mode, Recorder) and not mode.nodes.in_loss]
     for recorder in recorders:
-        recorder.in_loss = True
+        recorder.nodes.in_loss = True
     try:
         yield
     finally:
         for recorder in recorders:
-            recorder.in_loss = False
+            recorder.nodes.in_loss = False
 
 
 def make_model(owner: nn.Module, tape: Tape, calls: list[int], *, inputs: list[int], outputs: list[int]) -> nn.Module:

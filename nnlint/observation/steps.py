@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnlint.guard.tensors import is_strided
 from nnlint.observation.backwards import Backwards
 from nnlint.observation.content import Sample, digest_of_random_states, needs_gradients, norm_of
 from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule, Step
@@ -19,6 +18,7 @@ from nnlint.observation.journal import Draft, Held, Keys, Measured
 from nnlint.observation.schedules import settings_of
 from nnlint.observation.state import State
 from nnlint.observation.things import script_line
+from nnlint.tensors import is_strided
 
 
 @dataclass

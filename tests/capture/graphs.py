@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
+from nnlint.capture.op import Op
 
 
 def upstream(graph: Graph) -> set[Op]:

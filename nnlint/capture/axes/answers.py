@@ -10,7 +10,7 @@ from nnlint.capture.axes.axis import UNKNOWN, Dim, axes_in
 from nnlint.capture.axes.regroup import Cut
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from nnlint.capture.axes.axis import (
 from nnlint.capture.axes.regroup import regroup
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
 
 
 class Source(Protocol):

@@ -13,7 +13,8 @@ from nnlint.capture.axes.batch import Samples
 from nnlint.capture.axes.call import Call
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
 
 _RULES: Mapping[str, Callable[[Call], OpAxes]] = {
     **pointwise.RULES, **sequences.RULES, **products.RULES, **joins.RULES, **layouts.RULES,

@@ -18,13 +18,13 @@ from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves
 from nnlint.probes.torch_errors import one_line
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.samples import batch_axis, batch_layout
 from nnlint.seeding import seed_everything
+from nnlint.setup.inputs.names import named_inputs
 from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
     from nnlint.probes.evaluation.first_difference import Difference
     from nnlint.probes.session import Session
 

@@ -69,7 +69,7 @@ class PaddingStats:
     @measured
     def _leaves(self) -> tuple[Leaf, ...]:
         from nnlint.probes.dependence.padded import Leaf
-        from nnlint.probes.training_pass.run import named_inputs
+        from nnlint.setup.inputs.names import named_inputs
 
         return tuple(
             Leaf(name, index, tensor) for index, (name, tensor) in enumerate(named_inputs(self._session.setup))

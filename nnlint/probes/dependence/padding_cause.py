@@ -14,7 +14,8 @@ from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, rate, ref
 from nnlint.probes.evaluation.first_difference import Difference, Run, changed_entries, first_difference
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.dependence.padded import PaddedSequence
     from nnlint.setup.training_setup import TrainingSetup
 

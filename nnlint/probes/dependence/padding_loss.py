@@ -15,8 +15,8 @@ from nnlint.frames import is_fatal
 from nnlint.probes.dependence.loss_tape import LossTape
 from nnlint.probes.dependence.padded import Leaf, PaddedSequence, PadIds, find_padding
 from nnlint.probes.torch_errors import one_line
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
+from nnlint.setup.inputs.names import named_inputs
 from nnlint.setup.training_setup import LABEL_KEYS
 from nnlint.tensors import tensor_leaves
 

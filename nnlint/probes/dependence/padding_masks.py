@@ -13,7 +13,8 @@ from nnlint.frames import is_fatal
 from nnlint.probes.evaluation.first_difference import Difference, Run, recorded
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.dependence.padded import PaddedSequence
     from nnlint.probes.dependence.padding_runs import Chosen
     from nnlint.setup.training_setup import TrainingSetup

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.probes.updates.after_updates import second_look
+from nnlint.setup.inputs.names import named_inputs
 from nnlint.tensors import map_tensors
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
+from nnlint.capture.op import Op
 from nnlint.finding import Skip
 from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample_axes, shrinking_axes
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
@@ -22,7 +23,8 @@ from nnlint.tensors import tensors_in
 if TYPE_CHECKING:
     import torch
 
-    from nnlint.probes.dependence.inputs import InputGradients, InputInfluence
+    from nnlint.probes.dependence.input_gradients import InputGradients
+    from nnlint.probes.dependence.inputs import InputInfluence
     from nnlint.probes.dependence.positions import OrderInfluence
     from nnlint.probes.evaluation.first_difference import Difference, Judge
     from nnlint.probes.session import Session
@@ -245,7 +247,7 @@ class Mixing:
 
     @measured
     def _gradients(self) -> InputGradients | None:
-        from nnlint.probes.dependence.inputs import measured_gradients
+        from nnlint.probes.dependence.input_gradients import measured_gradients
 
         return measured_gradients(self._session, self._of_one_seed)
 
@@ -288,7 +290,7 @@ class Mixing:
 
     def _sequences(self) -> list[tuple[str, torch.Tensor]]:
         """Inputs along time: those of the decoder where there is one."""
-        from nnlint.probes.training_pass.run import named_inputs
+        from nnlint.setup.inputs.names import named_inputs
 
         session = self._session
         named = list(named_inputs(session.setup.with_inputs(session.batch_inputs)))

@@ -16,7 +16,7 @@ from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import evaluate, relative_difference
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
     from nnlint.probes.dependence.inputs import InputInfluence
     from nnlint.probes.session import Session
 

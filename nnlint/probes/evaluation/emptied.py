@@ -13,7 +13,8 @@ from nnlint.probes.evaluation.train_eval_gap import training_without_noise
 from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import fx
 
 from nnlint.capture.facts import run_facts
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
+from nnlint.capture.op import Op
 from nnlint.capture.recorder import Observer, Recorder, Substitute
 from nnlint.probes.dependence.outputs import zeroed
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
+from nnlint.setup.inputs.names import named_inputs
 from nnlint.setup.training_setup import call
 from nnlint.tensors import is_dense
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
+from nnlint.capture.op import Op
 from nnlint.finding import OutOfBudget, Skip
 from nnlint.probes.evaluation.noise import meets
 from nnlint.probes.measured import measured
@@ -96,7 +97,7 @@ class EvalStats:
 
     @measured
     def _without_dropout(self) -> ForwardStats:
-        from nnlint.probes.training_pass.run import run_without_dropout
+        from nnlint.probes.training_pass.reruns import run_without_dropout
 
         session = self._session
         found: ForwardStats = session.measure(

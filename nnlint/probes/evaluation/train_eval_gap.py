@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nnlint import kinds
-from nnlint.capture.graph import Op
+from nnlint.capture.op import Op
 from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import forward, relative_difference, zeroed
 from nnlint.probes.evaluation.noise import is_added, meets

@@ -15,12 +15,11 @@ from torch import Tensor
 from nnlint.dense import plain, stored
 from nnlint.finding import Location, Skip
 from nnlint.guard.reach import GeneratorState
-from nnlint.guard.tensors import is_fake
 from nnlint.probes.given.dataset import dataset_targets, is_shuffled
 from nnlint.samples import batch_axis, given_samples, sample_count
 from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
-from nnlint.tensors import is_dense, named_tensors, shape_of
+from nnlint.tensors import is_dense, is_fake, named_tensors, shape_of
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session

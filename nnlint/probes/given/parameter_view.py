@@ -12,8 +12,8 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from nnlint.dense import plain
 from nnlint.finding import Location, Skip
-from nnlint.guard.tensors import is_fake
 from nnlint.probes.given.init_families import Fans, InitFamily, Moments, block_of, kurtosis, recognize
+from nnlint.tensors import is_fake
 
 #: Weight tensors with fewer entries are consistent with nearly anything.
 TESTABLE = 64

@@ -15,7 +15,8 @@ from nnlint.finding import Skip
 if TYPE_CHECKING:
     from torch import nn
 
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
 
 #: What calling one operation costs besides its arithmetic, in multiply-adds (docs/evidence/calibration.md#effort).

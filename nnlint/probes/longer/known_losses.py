@@ -15,7 +15,8 @@ from nnlint.samples import batch_axis, sample_count
 from nnlint.tensors import tensor_leaves
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
     from nnlint.setup.training_setup import TrainingSetup
 

@@ -18,8 +18,9 @@ from nnlint.finding import Location, Skip
 from nnlint.frames import location_of_exception
 from nnlint.probes.longer.autocast import lowered
 from nnlint.probes.torch_errors import one_line
-from nnlint.probes.training_pass.run import named_inputs, without_dropout
+from nnlint.probes.training_pass.reruns import without_dropout
 from nnlint.seeding import seed_everything
+from nnlint.setup.inputs.names import named_inputs
 
 if TYPE_CHECKING:
     from nnlint.guard.state_guard import StateGuard

@@ -15,8 +15,8 @@ from nnlint.finding import Skip
 from nnlint.frames import is_fatal
 from nnlint.guard.scripted import is_scripted
 from nnlint.probes.torch_errors import one_line
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.seeding import seed_everything
+from nnlint.setup.inputs.names import named_inputs
 from nnlint.tensors import map_tensors, tensors_in
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from nnlint.probes.loss_response.parts import compared, parts
 from nnlint.probes.loss_response.stats import LossResponse, Preference
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
 
 #: Single decisions that are turned wrong one by one: all of them have to agree.
 _SINGLES = 8

@@ -14,7 +14,8 @@ from nnlint.probes.loss_response.stats import LossResponse
 from nnlint.samples import sample_count
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Op
+    from nnlint.capture.op import Op
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nnlint.finding import Skip
 from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
 from nnlint.probes.loss_terms.summands import Summand, summands
 from nnlint.probes.loss_terms.targets import Candidate, candidates, layers_of
-from nnlint.probes.training_pass.run import run_observed
+from nnlint.probes.training_pass.reruns import run_observed
 from nnlint.samples import sample_count
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nnlint.capture.loss_call import AtOp
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
 
 _LAYERS = ("linear-map", "recurrent", "attention", "embedding", "norm")
 _COMPARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")

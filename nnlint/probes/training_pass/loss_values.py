@@ -12,7 +12,8 @@ from nnlint.tensors import tensor_leaves
 if TYPE_CHECKING:
     from torch import fx
 
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.capture.recorder import Recorder
     from nnlint.probes.training_pass.collector import Collector
 
@@ -46,7 +47,7 @@ def measured_losses(
         return tuple(MeasuredLoss(call.op) for call in graph.loss_calls)
     kept = {found.node: found for found in collector.losses}
     tensors = (tensor for _, tensor in tensor_leaves(ends))
-    known = {node: tensor.detach() for tensor in tensors if (node := recorder.known_node(tensor)) is not None}
+    known = {node: tensor.detach() for tensor in tensors if (node := recorder.nodes.bindings.find(tensor)) is not None}
     made = []
     for call in graph.loss_calls:
         given = kept.get(call.op.node)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
 from nnlint.capture.loss_call import LossCall
+from nnlint.capture.op import Op
 from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nnlint.capture.symbolic import trace
 from nnlint.finding import Skip
 from nnlint.probes.fake import fake_setup
-from nnlint.probes.training_pass.run import TrainingPass, find_non_finite, find_non_finite_gradient, run_training_pass
+from nnlint.probes.training_pass.reruns import find_non_finite, find_non_finite_gradient
+from nnlint.probes.training_pass.run import TrainingPass, run_training_pass
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph

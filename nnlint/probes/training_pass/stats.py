@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
 from nnlint.capture.loss_call import AtOp
+from nnlint.capture.op import Op
 from nnlint.finding import Location, Skip
 
 

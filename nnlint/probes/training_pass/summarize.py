@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnlint.probes.training_pass.collector import Collector, standard_deviation
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_of
 from nnlint.probes.training_pass.histograms import magnitudes, settled
-from nnlint.probes.training_pass.stats import LayerGradient, LayerStats, ParameterGradient
+from nnlint.probes.training_pass.non_finite import all_finite
+from nnlint.probes.training_pass.stats import ForwardStats, LayerGradient, LayerStats, ParameterGradient
 
 if TYPE_CHECKING:
     from torch import fx
@@ -34,6 +35,30 @@ def layer_statistics(graph: Graph, collector: Collector) -> tuple[tuple[LayerSta
         if norm is not None
     )
     return layers, gradients
+
+
+def forward_statistics(
+    graph: Graph, collector: Collector, *, output: Any, loss: float | None, assumed: bool
+) -> tuple[ForwardStats, tuple[LayerGradient, ...]]:
+    """The statistics of a forward, and the gradients that came back to its layers.
+
+    Args:
+        graph: of the run.
+        collector: what observed it.
+        output: what the model returned.
+        loss: its value; None where there is none.
+        assumed: whether the inputs were made up.
+    """
+    layers, gradients = layer_statistics(graph, collector)
+    forward = ForwardStats(
+        layers=layers,
+        samples=collector.layout.samples,
+        loss=loss,
+        graph=graph,
+        assumed=assumed,
+        outputs_finite=all_finite(output),
+    )
+    return forward, gradients
 
 
 def _layer(graph: Graph, node: fx.Node, numel: int, units: int | None, found: dict[str, float]) -> LayerStats:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
 from nnlint.capture.loss_call import AtOp
-from nnlint.probes.training_pass.run import differentiated
+from nnlint.capture.op import Op
+from nnlint.probes.training_pass.reruns import differentiated
 from nnlint.tensors import tensors_in
 
 if TYPE_CHECKING:

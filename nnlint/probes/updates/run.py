@@ -22,7 +22,7 @@ from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import stepping, trainable, update, update_in_parts
 from nnlint.probes.torch_errors import during
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
-from nnlint.probes.training_pass.run import find_non_finite
+from nnlint.probes.training_pass.reruns import find_non_finite
 from nnlint.probes.updates.moved import dead_growth, moved_buffers, tracked, whole_norms
 from nnlint.probes.updates.stats import StepStats
 from nnlint.seeding import seed_everything

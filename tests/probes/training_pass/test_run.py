@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from nnlint.guard.state_guard import StateGuard
-from nnlint.probes.training_pass.run import TrainingPass, find_non_finite, run_training_pass
+from nnlint.probes.training_pass.reruns import find_non_finite
+from nnlint.probes.training_pass.run import TrainingPass, run_training_pass
 from nnlint.setup.training_setup import TrainingSetup
 
 
