@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Declared:
 
     Attributes:
         traits: free flags of `TrainingSetup.declared`.
-        frozen: globs of module paths frozen on purpose.
+        frozen: globs of paths of modules and parameters frozen on purpose; `is_frozen` reads them.
     """
 
     traits: frozenset[str]
@@ -45,6 +46,12 @@ class Declared:
             interval=setup.interval,
             grad_clip=setup.grad_clip,
         )
+
+    def is_frozen(self, path: str) -> bool:
+        """Whether the user declared this module or parameter frozen: a glob matches its path, or that of a module around it."""
+        parts = path.split(".")
+        around = [".".join(parts[: end + 1]) for end in range(len(parts))]
+        return any(fnmatchcase(name, glob) for glob in self.frozen for name in around)
 
 
 def provide(session: Session) -> Declared:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
@@ -57,7 +56,7 @@ def check(graph: Graph, declared: Declared, parameters: Parameters | None) -> It
         return  # LOS020: the model's answer carries a gradient, and the loss has none
     groups: dict[Op, list[str]] = defaultdict(list)
     for parameter in flow.without_gradient:
-        if not any(fnmatchcase(parameter.name, f"{glob}*") for glob in declared.frozen):
+        if not declared.is_frozen(parameter.name):
             cut = flow.cut_of(parameter)
             if cut is not None and not cut.in_cut_checkpoint:  # GRD003: the way to have it checkpointed is another
                 # All that runs without gradient is one cut, however many layers it holds.

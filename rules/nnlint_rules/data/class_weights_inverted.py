@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.data._labels import batch_labels
+from nnlint_rules.data._class_weights import GIVEN, MEASURED, class_counts, differ, is_permuted, rise_together
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nnlint import Batch, Graph, LossCalls, LossResponse, MeasuredLoss, Op
-
-
-#: So few classes have weights that rise by chance, unless they rise as a power of the frequencies between these.
-_FEW, _POWERS, _CERTAIN = 3, (0.4, 1.4), 0.97
-#: The same of weights that are measured: nobody said that these numbers are class weights (the alpha of a focal loss is 0.25).
-_MEASURED = (0.8, 1.25)
 
 
 class InvertedWeights(Options):
@@ -66,7 +60,7 @@ def check(
     for call in given:
         weight = call.others.get("weight")
         if call.kind in ("cross_entropy", "nll_loss") and weight is not None and weight.dim() == 1:
-            found = _of_classes(losses.graph, call, weight, _counts(call, batch, len(weight)), options)
+            found = _of_classes(losses.graph, call, weight, class_counts(call, batch, len(weight)), options)
             if found is not None:
                 yield found
         elif call.others.get("pos_weight") is not None:
@@ -76,12 +70,9 @@ def check(
 def _measured(response: LossResponse, options: InvertedWeights) -> Iterator[Finding]:
     """Weights of a loss that has them in its own code. Of few classes they have to be the frequencies, or nearly so."""
     weights, sizes = [found.weight for found in response.weights], [found.count for found in response.weights]
-    if len(weights) < 2 or not _differ(weights, sizes, options):
+    if len(weights) < 2 or not differ(weights, sizes, noise=options.noise, ratio=options.ratio):
         return
-    logs = [math.log(w) for w in weights], [math.log(n) for n in sizes]
-    power = (max(logs[0]) - min(logs[0])) / (max(logs[1]) - min(logs[1]))
-    few = len(weights) <= _FEW
-    if (few and not _MEASURED[0] <= power <= _MEASURED[1]) or _correlation(*logs) < (_CERTAIN if few else options.correlation):
+    if not rise_together(weights, sizes, powers=MEASURED, least=options.correlation):
         return
     rarest = min(response.weights, key=lambda found: found.count)
     total, weighed = sum(sizes), sum(w * n for w, n in zip(weights, sizes, strict=True))
@@ -97,25 +88,6 @@ def _measured(response: LossResponse, options: InvertedWeights) -> Iterator[Find
     )
 
 
-def _differ(weights: Sequence[float], sizes: Sequence[int], options: InvertedWeights) -> bool:
-    """Whether both the weights and the frequencies of the classes are apart by more than chance."""
-    by_count = max(sizes) - min(sizes) > options.noise * math.sqrt(max(sizes) + min(sizes))
-    return by_count and max(weights) / min(weights) >= options.ratio and max(sizes) / min(sizes) >= options.ratio
-
-
-def _counts(call: MeasuredLoss, batch: Batch | None, classes: int) -> list[int]:
-    """How many labels each class has: in the batches that can be read, at least in the one that the loss was given."""
-    import torch
-
-    found = batch_labels(batch) if batch is not None else []
-    given = call.target_value
-    labels = torch.cat(found) if found else given.reshape(-1) if given is not None and not given.is_floating_point() else None
-    if labels is None:
-        return []
-    valid = labels[(labels >= 0) & (labels < classes) & (labels != call.argument("ignore_index", -100))]
-    return [int(count) for count in torch.bincount(valid.long(), minlength=classes)]
-
-
 def _of_classes(
     graph: Graph, call: MeasuredLoss, weight: Tensor, counts: list[int], options: InvertedWeights
 ) -> Finding | None:
@@ -123,15 +95,10 @@ def _of_classes(
     if len(pairs) < 2:
         return None
     weights, sizes = [w for w, _ in pairs], [n for _, n in pairs]
-    if not _differ(weights, sizes, options):
+    if not differ(weights, sizes, noise=options.noise, ratio=options.ratio):
         return None
-    logs = [math.log(w) for w in weights], [math.log(n) for n in sizes]
-    # Of two or three weights any may rise by chance: made of the frequencies, they rise as these do, or as their roots.
-    power = (max(logs[0]) - min(logs[0])) / (max(logs[1]) - min(logs[1]))
-    made = len(weights) > _FEW or _POWERS[0] <= power <= _POWERS[1]
-    limit = options.correlation if len(weights) > _FEW else max(options.correlation, _CERTAIN)
-    rising = made and _correlation(*logs) >= limit
-    if not rising and not _is_permuted(weights, sizes, options):
+    rising = rise_together(weights, sizes, powers=GIVEN, least=options.correlation)
+    if not rising and not is_permuted(weights, sizes, deviation=options.deviation):
         return None
     rarest = min((n, place) for place, n in enumerate(counts) if n)[1]
     share = counts[rarest] / sum(counts)
@@ -155,22 +122,6 @@ def _place(graph: Graph, call: MeasuredLoss) -> MeasuredLoss | Op:
         return call
     layers = (op for op in graph.chain_back(call.prediction) if op.is_kind("linear-map"))
     return next(layers, call)
-
-
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    means = sum(one) / len(one), sum(other) / len(other)
-    a, b = [x - means[0] for x in one], [x - means[1] for x in other]
-    scale = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
-    return sum(x * y for x, y in zip(a, b, strict=True)) / scale if scale > 0 else 0.0
-
-
-def _is_permuted(weights: Sequence[float], sizes: Sequence[int], options: InvertedWeights) -> bool:
-    """Whether the weights are those of the inverse frequencies, but not each at its class."""
-    inverse = [1.0 / n for n in sizes]
-    scale = math.exp(sum(map(math.log, weights)) / len(weights) - sum(map(math.log, inverse)) / len(inverse))
-    wanted = [scale * value for value in inverse]
-    sorted_match = all(abs(w / v - 1) <= options.deviation for w, v in zip(sorted(weights), sorted(wanted), strict=True))
-    return len(weights) > 2 and sorted_match and any(w / v > 2 or v / w > 2 for w, v in zip(weights, wanted, strict=True))
 
 
 def _of_positives(call: MeasuredLoss, weight: Tensor, options: InvertedWeights) -> Iterator[Finding]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Place, Skip, rule
 from nnlint_rules._shared.words import listed
 from nnlint_rules.gradient._ends import blocked_exactly, blocking_end, words_of
+from nnlint_rules.gradient._ways import broken_backward, is_cut, reaches_loss, readers, shift_free
 
 if TYPE_CHECKING:
     from nnlint import BackwardStats, BlockedGradients, Declared, GradientEnd, Graph, Op, StepStats
-
-_CUTS = ("detach", "escape", "integer", "compare")
-_CUSTOM = ("custom_function", "unknown")
 
 
 @rule("GRD003", "no-gradient", level="error", since="0.1")
@@ -69,16 +66,16 @@ def check(
 def _missing(backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
     """Parameters to which autograd gives no gradient at all."""
     graph = backward.graph
-    names = [item.name for item in backward.parameters if item.norm is None and not _is_exempt(item.name, declared)]
+    names = [item.name for item in backward.parameters if item.norm is None and not declared.is_frozen(item.name)]
     lost: dict[Op, list[str]] = defaultdict(list)
     for name in names:
-        for op in _broken_backward(name, graph):
+        for op in broken_backward(name, graph):
             lost[op].append(name)
     for op, group in lost.items():
         yield _lost_in(op, group)
     explained = {name for group in lost.values() for name in group}
     unused = [
-        name for name in names if name not in explained and not _reaches_loss(name, graph) and not _is_cut(name, graph)
+        name for name in names if name not in explained and not reaches_loss(name, graph) and not is_cut(name, graph)
     ]
     yield from _unused(unused, backward, declared)
 
@@ -86,7 +83,7 @@ def _missing(backward: BackwardStats, declared: Declared) -> Iterator[Finding]:
 def _checkpoints(graph: Graph, declared: Declared) -> Iterator[Finding]:
     """One finding for all reentrant checkpoints whose inputs require no gradient."""
     inside = [op for op in graph.ops if op.in_cut_checkpoint]
-    trainable = {op.name for op in graph.calls("parameter") if op.requires_grad and not _is_exempt(op.name, declared)}
+    trainable = {op.name for op in graph.calls("parameter") if op.requires_grad and not declared.is_frozen(op.name)}
     names = list(dict.fromkeys(name for op in inside for name in op.parameters if name in trainable))
     if not names:
         return
@@ -118,13 +115,13 @@ def _always_zero(
 ) -> Iterator[Finding]:
     graph = backward.graph
     # Biases that a norm subtracts, and experts that were given no token.
-    excused = _shift_free(graph) | {name for op in graph.ops if op.shape is not None and 0 in op.shape for name in op.parameters}
+    excused = shift_free(graph) | {name for op in graph.ops if op.shape is not None and 0 in op.shape for name in op.parameters}
     tracked = {item.name: item for item in steps.parameters}
     starved: dict[str, GradientEnd] = {}
     for item in blocked.parameters:
         own = tracked[item.name]
         reason = blocking_end(item)
-        if reason is None or item.name in excused or own.sparse or not own.in_optimizer or _is_exempt(item.name, declared):
+        if reason is None or item.name in excused or own.sparse or not own.in_optimizer or declared.is_frozen(item.name):
             continue
         starved[item.name] = reason
     # Without any movement (a learning rate of zero) a zero gradient shows nothing, unless all of them are zero.
@@ -154,7 +151,7 @@ def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -
     for name in names:
         by_module[name.rpartition(".")[0]].append(name)
     for module, group in by_module.items():
-        used = any(_readers(name, backward.graph) for name in group)
+        used = any(readers(name, backward.graph) for name in group)
         if used and "unused-heads" in declared.traits:
             continue
         first = backward.parameter(group[0])
@@ -169,59 +166,3 @@ def _unused(names: Iterable[str], backward: BackwardStats, declared: Declared) -
         )
 
 
-def _readers(name: str, graph: Graph) -> list[Op]:
-    return [op for op in graph.ops if name in op.parameters]
-
-
-def _reaches_loss(name: str, graph: Graph) -> bool:
-    """Whether the loss (or an output, without a loss) depends on the parameter."""
-    ends = {graph.loss} if graph.loss is not None else set(graph.outputs)
-    return any(op in ends or not ends.isdisjoint(graph.descendants(op)) for op in _readers(name, graph))
-
-
-def _broken_backward(name: str, graph: Graph) -> list[Op]:
-    """The custom functions in which the gradient is lost: reached from the parameter past no op that cuts, and in use.
-
-    Torch's own differentiable operations do not lose one, so nothing else is accused.
-    """
-    ends = {graph.loss} if graph.loss is not None else set(graph.outputs)
-    waiting, seen = list(_readers(name, graph)), set()
-    found = []
-    while waiting:
-        op = waiting.pop()
-        if op in seen or _cuts(op):
-            continue
-        seen.add(op)
-        if op.name in _CUSTOM and op.requires_grad:
-            if not ends.isdisjoint({op, *graph.descendants(op)}):
-                found.append(op)
-            continue
-        waiting.extend(op.users)
-    return found
-
-
-def _cuts(op: Op) -> bool:
-    return op.is_kind(*_CUTS) or not op.grad_enabled
-
-
-def _is_cut(name: str, graph: Graph) -> bool:
-    """Whether every way on ends at a cut: gradient cuts are ARC007's, and often wanted (targets, teachers)."""
-    readers = _readers(name, graph)
-    return any(_cuts(op) for reader in readers for op in (reader, *graph.descendants(reader)))
-
-
-def _shift_free(graph: Graph) -> set[str]:
-    """Biases that a following norm subtracts: their gradient is zero up to rounding, and may be exactly zero."""
-    found: set[str] = set()
-    for op in graph.calls("linear-map"):
-        if any(user.is_kind("batch-norm", "instance-norm") for user in graph.consumers(op)):
-            found.update(name for name in op.parameters if name.endswith("bias"))
-    return found
-
-
-def _is_exempt(name: str, declared: Declared) -> bool:
-    module = name.rpartition(".")[0]
-    return any(
-        fnmatchcase(name, glob) or fnmatchcase(module, glob) or module.startswith(f"{glob}.")
-        for glob in declared.frozen
-    )

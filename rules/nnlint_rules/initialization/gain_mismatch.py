@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.initialization._stacks import Layer, covered, layers, sample_signal, stacks
+from nnlint_rules.initialization._gain import Course, course_of, distance_to_usual, is_sigmoid, scale_of, target_of
+from nnlint_rules.initialization._stacks import Layer, covered, layers, stacks
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, Graph, Op, Parameters
@@ -59,91 +59,33 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     reported: set[Op] = set()
     for stack in stacks(graph, layers(graph, parameters)):
         # An output layer may be small, or zero, on purpose.
-        judged = [layer for layer in stack if _target(layer) is not None]
-        small = [layer for layer in judged if _ratio(layer) < 1 / options.tolerance and not _is_sigmoid(layer)]
-        large = [layer for layer in judged if _ratio(layer) > options.tolerance]
-        course = _course(forward, judged)
+        judged = [layer for layer in stack if target_of(layer) is not None]
+        small = [layer for layer in judged if scale_of(layer) < 1 / options.tolerance and not is_sigmoid(layer)]
+        large = [layer for layer in judged if scale_of(layer) > options.tolerance]
+        course = course_of(forward, judged)
         if course is None or judged[0].op in reported:
             continue
         reported.add(judged[0].op)  # branches of one trunk are one stack
-        if course.decays(options) and len(small) * 2 > len(judged):
+        if _decays(course, options) and len(small) * 2 > len(judged):
             yield _harm(small, course, options, decays=True)
-        elif course.grows(options) and len(large) * 2 > len(judged):
+        elif _grows(course, options) and len(large) * 2 > len(judged):
             yield _harm(large, course, options, decays=False)
         elif not graph.calls("norm") and not any(len(op.activations) > 1 for op in graph.calls("add")):
             yield from _note(judged, options)
 
 
-@dataclass(frozen=True)
-class _Course:
-    """The signal along a stack: layers, deviation of last over first, and the same for what the samples contribute."""
-
-    depth: int
-    total: float
-    samples: float
-
-    @property
-    def rate(self) -> float:
-        return float(self.total ** (1 / self.depth))
-
-    def decays(self, options: GainMismatch) -> bool:
-        slow = self.depth >= options.depth and self.rate < options.slowest
-        return slow or self.total < 1 / options.total or self.samples < 1 / options.samples
-
-    def grows(self, options: GainMismatch) -> bool:
-        return (self.depth >= options.depth and self.rate > options.fastest) or self.total > options.total
+def _decays(course: Course, options: GainMismatch) -> bool:
+    slow = course.depth >= options.depth and course.rate < options.slowest
+    return slow or course.total < 1 / options.total or course.samples < 1 / options.samples
 
 
-def _course(forward: ForwardStats, stack: Sequence[Layer]) -> _Course | None:
-    if len(stack) < 3:
-        return None
-    first, last = forward.of(stack[0].op), forward.of(stack[-1].op)
-    if first is None or last is None or not first.std > 0.0:
-        return None
-    total = last.std / first.std if last.finite else math.inf
-    begin, end = sample_signal(forward, stack[0].op), sample_signal(forward, stack[-1].op)
-    samples = end / begin if begin and end is not None else total
-    return _Course(len(stack), total, samples)
+def _grows(course: Course, options: GainMismatch) -> bool:
+    return (course.depth >= options.depth and course.rate > options.fastest) or course.total > options.total
 
 
-def _target(layer: Layer) -> float | None:
-    """Deviation that the activation after the layer asks for; None where there is no such figure."""
-    activation = layer.activation
-    if activation is None or layer.weight.constant or not layer.weight.finite or layer.weight.fan_out is None:
-        return None
-    if activation.is_kind("rectifier", "leaky", "smooth-rectifier", "elu"):
-        return math.sqrt(2.0 / layer.fan_in)
-    if activation.is_kind("saturating"):
-        return math.sqrt(2.0 / (layer.fan_in + layer.weight.fan_out))
-    return None
-
-
-def _ratio(layer: Layer) -> float:
-    return layer.weight.std / (_target(layer) or math.inf)
-
-
-def _accepted(layer: Layer) -> float:
-    """How far the deviation is from the nearest usual one: fan-in or fan-out, Glorot with or without the tanh gain."""
-    fan_out = layer.weight.fan_out or layer.fan_in
-    glorot = math.sqrt(2.0 / (layer.fan_in + fan_out))
-    targets = [
-        math.sqrt(2.0 / layer.fan_in),
-        math.sqrt(2.0 / fan_out),
-        glorot,
-        glorot * 5 / 3,
-        1 / math.sqrt(layer.fan_in),
-    ]
-    return min(max(layer.weight.std / target, target / max(layer.weight.std, 1e-30)) for target in targets)
-
-
-def _is_sigmoid(layer: Layer) -> bool:
-    """A chain of sigmoids decays whatever the weights: that is the activation's fault, and another rule's."""
-    return layer.activation is not None and layer.activation.is_kind("sigmoid")
-
-
-def _harm(wrong: Sequence[Layer], course: _Course, options: GainMismatch, *, decays: bool) -> Finding:
+def _harm(wrong: Sequence[Layer], course: Course, options: GainMismatch, *, decays: bool) -> Finding:
     layer = wrong[0]
-    ratio = _ratio(layer)
+    ratio = scale_of(layer)
     return Finding(
         at=layer.op,
         message=f"{len(wrong)} of {course.depth} layers in sequence have weights at {ratio:.2g}x the scale that "
@@ -151,7 +93,7 @@ def _harm(wrong: Sequence[Layer], course: _Course, options: GainMismatch, *, dec
         f"(healthy: {options.slowest:g}x to {options.fastest:g}x; {course.total:.2g}x over all layers, "
         f"{course.samples:.2g}x in the differences between samples)",
         evidence={
-            "weight_scale": {one.weight.name: _ratio(one) for one in wrong},
+            "weight_scale": {one.weight.name: scale_of(one) for one in wrong},
             "layers": course.depth,
             "rate": course.rate if math.isfinite(course.rate) else None,
             "total": course.total if math.isfinite(course.total) else None,
@@ -167,7 +109,7 @@ def _note(judged: Sequence[Layer], options: GainMismatch) -> Iterator[Finding]:
     unusual = [
         layer
         for layer in judged
-        if _accepted(layer) > options.unusual
+        if distance_to_usual(layer) > options.unusual
         and not (layer.weight.init is not None and layer.weight.init.name == "torch default")
     ]
     if unusual:
@@ -175,9 +117,9 @@ def _note(judged: Sequence[Layer], options: GainMismatch) -> Iterator[Finding]:
         yield Finding(
             at=layer.op,
             level=Level.INFO,
-            message=f"the weights are at {_ratio(layer):.2g}x the scale that {_name(layer.activation)} needs "
+            message=f"the weights are at {scale_of(layer):.2g}x the scale that {_name(layer.activation)} needs "
             f"({len(unusual)} of {len(judged)} layers in sequence); no harm was measured at this depth",
-            evidence={"weight_scale": {one.weight.name: _ratio(one) for one in unusual}},
+            evidence={"weight_scale": {one.weight.name: scale_of(one) for one in unusual}},
             fix=_fix(layer),
             modules=covered(unusual),
         )

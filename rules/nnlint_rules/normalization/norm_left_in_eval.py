@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
+from nnlint_rules.normalization._modes import (
+    depends_on_mode,
+    evaluated_in_forward,
+    has_running_statistics,
+    has_trained_twin,
+    is_at_its_start,
+    is_frozen,
+    trainable_tensors,
+)
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Model, ModuleView, Op, TrainingModes
@@ -50,9 +58,9 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
         yield from _whole_model(model)
     stays = {view.module_path for view in model.modules if not modes.trains(view.module_path)}
     handed = {view.module_path for view in model.modules if not view.training} if model.root.training else set()
-    by_forward = _evaluated_in_forward(graph, model) - handed
+    by_forward = evaluated_in_forward(graph, model) - handed
     evaluated = stays | handed | by_forward
-    views = [view for view in model.modules if not _is_declared(view, declared)]
+    views = [view for view in model.modules if not declared.is_frozen(view.module_path)]
     for view in views:
         if view.module_path in evaluated and _parent(view) not in evaluated:
             yield from _eval_part(model, view, evaluated, kept=view.module_path in stays | by_forward)
@@ -62,17 +70,8 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
         yield from _functional(graph, modes)
 
 
-def _evaluated_in_forward(graph: Graph | None, model: Model) -> set[str]:
-    """Paths of the modules that the forward itself runs in eval mode, and of those all of whose parts it does."""
-    found = {op.module_path for op in graph.ops if not op.training and op.module_path} if graph is not None else set()
-    for view in reversed(model.modules):
-        if view.module_path and view.children and found.issuperset(view.children):
-            found.add(view.module_path)
-    return found
-
-
 def _whole_model(model: Model) -> Iterator[Finding]:
-    affected = [view for view in model.modules if _depends_on_mode(view)]
+    affected = [view for view in model.modules if depends_on_mode(view)]
     if affected:
         yield Finding(
             at=model.root,
@@ -86,17 +85,17 @@ def _whole_model(model: Model) -> Iterator[Finding]:
 
 def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: bool) -> Iterator[Finding]:
     inside = [view for view in model.modules if _is_below(view, part)]
-    affected = [view for view in inside if _depends_on_mode(view)]
-    trainable = sum(_trainable(view) for view in inside)
+    affected = [view for view in inside if depends_on_mode(view)]
+    trainable = sum(trainable_tensors(view) for view in inside)
     if kept and affected == [part] and not part.parameters:
-        trainable = sum(_trainable(view) for view in _around(part, model))  # a dropout: what it is to regularize
+        trainable = sum(trainable_tensors(view) for view in _around(part, model))  # a dropout: what it is to regularize
     if not affected or not trainable:
         return
-    norms = [view for view in model.modules if _has_running_statistics(view)]
+    norms = [view for view in model.modules if has_running_statistics(view)]
     by_itself = part in norms and all(view.module_path in evaluated for view in norms)
     if by_itself and part is not norms[0]:
         return  # said once, at the first norm
-    is_fresh = kept and all(_is_at_its_start(view) for view in norms)
+    is_fresh = kept and all(is_at_its_start(view) for view in norms)
     yield Finding(
         at=part,
         level=Level.INFO if by_itself and not is_fresh else None,
@@ -127,12 +126,6 @@ def _around(part: ModuleView, model: Model) -> list[ModuleView]:
     return [view for view in model.modules if above is not None and _is_below(view, above)]
 
 
-def _is_at_its_start(view: ModuleView) -> bool:
-    """Whether running statistics are those of a batch norm that has seen no data."""
-    mean, variance = view.attribute("running_mean"), view.attribute("running_var")
-    return bool((mean == 0.0).all()) and bool((variance == 1.0).all())
-
-
 def _functional(graph: Graph, modes: TrainingModes) -> Iterator[Finding]:
     """Calls of `F.batch_norm` by modules in training mode that normalize with running statistics all the same."""
     for norm in graph.calls("batch-norm"):
@@ -156,10 +149,10 @@ def _is_layer(norm: Op) -> bool:
 
 
 def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Finding]:
-    if not any(_trainable(view) for view in model.modules):
+    if not any(trainable_tensors(view) for view in model.modules):
         return
-    moving = [view for view in views if _has_running_statistics(view) and _is_frozen(view)]
-    moving = [view for view in moving if view.attribute("momentum") != 0.0 and not _has_trained_twin(view, views)]
+    moving = [view for view in views if has_running_statistics(view) and is_frozen(view)]
+    moving = [view for view in moving if view.attribute("momentum") != 0.0 and not has_trained_twin(view, views)]
     if moving:
         for_now = not any(view.training for view in moving)
         yield Finding(
@@ -175,11 +168,6 @@ def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Findin
         )
 
 
-def _is_declared(view: ModuleView, declared: Declared) -> bool:
-    path = view.module_path
-    return any(fnmatchcase(path, pattern) or path.startswith(f"{pattern}.") for pattern in declared.frozen)
-
-
 def _parent(view: ModuleView) -> str | None:
     return view.module_path.rpartition(".")[0] if view.module_path else None
 
@@ -189,44 +177,3 @@ def _is_below(view: ModuleView, part: ModuleView) -> bool:
     return view.module_path == part.module_path or view.module_path.startswith(inside)
 
 
-def _has_running_statistics(view: ModuleView) -> bool:
-    return view.is_type("_NormBase") and view.attribute("running_mean") is not None
-
-
-def _depends_on_mode(view: ModuleView) -> bool:
-    return _has_running_statistics(view) or (view.is_type("_DropoutNd") and bool(view.attribute("p")))
-
-
-def _trainable(view: ModuleView) -> int:
-    """How many parameter tensors of the module itself require a gradient."""
-    own = (view.attribute(name.rpartition(".")[2]) for name in view.parameters)
-    return sum(bool(getattr(parameter, "requires_grad", False)) for parameter in own)
-
-
-def _has_trained_twin(view: ModuleView, views: list[ModuleView]) -> bool:
-    """Whether it belongs to the momentum copy of a part that trains (BYOL, MoCo): all of its parameters are that part's.
-
-    The copy normalizes by its batch in training mode, as the trained one does, and follows its weights.
-    """
-    part = view.module_path.partition(".")[0]
-    own = _parameters_below(part, views)
-    others = {other.module_path.partition(".")[0] for other in views if _trainable(other)} - {part, ""}
-    return len(own) > 2 and any(_are_equal(own, _parameters_below(other, views)) for other in others)
-
-
-def _parameters_below(part: str, views: list[ModuleView]) -> dict[str, Any]:
-    """Every parameter of a part, by its name within it."""
-    inside = (view for view in views if view.module_path.partition(".")[0] == part)
-    return {
-        name.partition(".")[2]: view.attribute(name.rpartition(".")[2]) for view in inside for name in view.parameters
-    }
-
-
-def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.keys() == other.keys() and all(
-        value.shape == other[name].shape and bool((value == other[name]).all()) for name, value in one.items()
-    )
-
-
-def _is_frozen(view: ModuleView) -> bool:
-    return bool(view.parameters) and not _trainable(view)

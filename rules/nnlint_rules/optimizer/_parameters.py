@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Place
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model
+    from nnlint import Model
 
 
 def owner(name: str) -> str:
@@ -26,11 +25,3 @@ def place_of(name: str, model: Model) -> Place:
     """The module that owns a parameter, at the line that constructed it."""
     module = model.find(owner(name))
     return Place(owner(name), module.location if module is not None else None)
-
-
-def is_declared_frozen(name: str, declared: Declared) -> bool:
-    """Whether the user said that this parameter is frozen."""
-    module = owner(name)
-    return any(
-        fnmatchcase(name, glob) or fnmatchcase(module, glob) or name.startswith(f"{glob}.") for glob in declared.frozen
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
 from nnlint_rules._shared.words import listed
-from nnlint_rules.optimizer._parameters import is_declared_frozen, owners, place_of
+from nnlint_rules.optimizer._parameters import owners, place_of
 
 if TYPE_CHECKING:
     from nnlint import Declared, Model, Optimizer
@@ -34,7 +34,7 @@ def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Fi
     ## References
     - PyTorch: `torch.optim`, constructing it; `Optimizer.add_param_group`
     """
-    missing = [name for name in optimizer.missing if not is_declared_frozen(name, declared)]
+    missing = [name for name in optimizer.missing if not declared.is_frozen(name)]
     if not missing:
         return
     yield Finding(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, rule
@@ -36,7 +35,7 @@ def check(steps: StepStats, declared: Declared) -> Iterator[Finding]:
     - PyTorch: `torch.nn.Module.requires_grad_`
     """
     steps.require_own_optimizer()
-    moved = [item for item in steps.parameters if _is_declared(item.name, declared.frozen) and item.moved > 0.0]
+    moved = [item for item in steps.parameters if declared.is_frozen(item.name) and item.moved > 0.0]
     by_update = set(steps.frozen_moved)
     moved = [item for item in moved if item.requires_grad or item.name in by_update]
     shared = [item for item in steps.parameters if item.name in by_update and item not in moved]
@@ -54,12 +53,6 @@ def check(steps: StepStats, declared: Declared) -> Iterator[Finding]:
             reason="with requires_grad=False, written by an update: it shares its memory with a trainable tensor, or has an old gradient",
             fix="give it memory of its own (`.detach().clone()`), keep it out of the optimizer, and clear its gradient",
         )
-
-
-def _is_declared(name: str, globs: tuple[str, ...]) -> bool:
-    parts = name.split(".")
-    paths = [".".join(parts[: end + 1]) for end in range(len(parts))]
-    return any(fnmatchcase(path, glob) for glob in globs for path in paths)
 
 
 def _finding(moved: list[TrackedParameter], steps: StepStats, *, reason: str, fix: str) -> Finding:
