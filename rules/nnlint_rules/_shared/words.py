@@ -29,3 +29,15 @@ def listed(names: Iterable[str], *, limit: int = 4) -> str:
 def paths(found: Iterable[HasPath]) -> tuple[str, ...]:
     """The module paths, each once, in order."""
     return tuple(dict.fromkeys(item.module_path for item in found if item.module_path))
+
+
+def ranges_text(indices: tuple[int, ...]) -> str:
+    """`3, 7-9, 20` of sorted positions; the first few ranges."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    shown = [f"{low}" if low == high else f"{low}-{high}" for low, high in ranges[:5]]
+    return ", ".join(shown) + (", ..." if len(ranges) > 5 else "")

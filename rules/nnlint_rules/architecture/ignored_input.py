@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, Skip, rule
-from nnlint_rules._shared.words import listed
+from nnlint_rules._shared.words import listed, ranges_text
 from nnlint_rules.architecture._flow import arrive_as_codes
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _is_border(features: IgnoredFeatures, options: IgnoredInput) -> bool:
 
 
 def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, reason: str) -> Finding:
-    shown = ", ".join(f"{_ranges(item.indices)} of {item.size} along axis {item.axis}" for item in group)
+    shown = ", ".join(f"{ranges_text(item.indices)} of {item.size} along axis {item.axis}" for item in group)
     return Finding(
         at=place,
         level=Level.INFO if reason else None,
@@ -163,15 +163,3 @@ def _place(graph: Graph, name: str) -> Op | Place:
 def _named(graph: Graph, name: str) -> list[Op]:
     """The input of this name; none where it is no tensor of its own in the graph."""
     return [op for op in graph.inputs if op.label == name]
-
-
-def _ranges(indices: tuple[int, ...]) -> str:
-    """`3, 7-9, 20` of sorted positions; the first few ranges."""
-    ranges: list[list[int]] = []
-    for index in indices:
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    shown = [f"{low}" if low == high else f"{low}-{high}" for low, high in ranges[:5]]
-    return ", ".join(shown) + (", ..." if len(ranges) > 5 else "")

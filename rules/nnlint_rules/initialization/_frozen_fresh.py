@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nnlint_rules.initialization._fresh import is_certain
+
 if TYPE_CHECKING:
     from nnlint import Graph, Model, Op, Parameters, ParameterView
 
 
 KINDS = ("weight", "recurrent", "embedding")
-
-
-#: Fresh families that say no more than a shape occur among trained tensors too.
-_UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "orthogonal", "identity"})
 
 
 #: Fewer numbers than these are consistent with anything.
@@ -25,7 +23,7 @@ def missed_in_trained_part(frozen: list[ParameterView], graph: Graph, *, smalles
     trained = [view for view in judged if view.init is None]
     if not trained or len(trained) < trained_share * len(judged):
         return []
-    return [view for view in judged if view.name in graph.parameters_read and _is_certain(view)]
+    return [view for view in judged if view.name in graph.parameters_read and is_certain(view)]
 
 
 def heads_after_trained_layers(frozen: list[ParameterView], graph: Graph, model: Model, parameters: Parameters) -> list[ParameterView]:
@@ -54,19 +52,13 @@ def heads_of_trained_part(frozen: list[ParameterView], graph: Graph, *, smallest
     trained = [view for view in large if view.init is None]
     if not trained or len(trained) < trained_share * len(large):
         return []
-    names = {view.name: view for view in frozen if view not in large and _is_drawn(view) and _is_certain(view)}
+    names = {view.name: view for view in frozen if view not in large and _is_drawn(view) and is_certain(view)}
     return [
         names[name]
         for op in graph.calls("linear-map")
         for name in op.parameters
         if name in names and _gives_the_answer(op, graph) and any(above.requires_grad for above in op.activations)
     ]
-
-
-def _is_certain(view: ParameterView) -> bool:
-    """Whether the values are those of one certain initialization, scale included."""
-    family = view.init
-    return family is not None and family.name not in _UNSPECIFIC and family.shape != "constant"
 
 
 def _is_drawn(view: ParameterView) -> bool:

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules._shared.words import listed
+from nnlint_rules.initialization._fresh import feeds, is_certain, is_fed, readers_of
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LoadedWeights, Located, Op, Parameters, ParameterView
+    from nnlint import Graph, LoadedWeights, Located, Parameters, ParameterView
 
 #: Components of a path that call a layer the head: new for a new task.
 _HEADS = frozenset(
@@ -21,8 +22,6 @@ _HEADS = frozenset(
 )
 #: Parts of a component by which small trainable additions to a trained model are called.
 _ADDITIONS = ("lora", "adapter", "prompt", "prefix", "ia3", "new")
-#: Fresh families that say no more than a shape occur among trained tensors too.
-_UNSPECIFIC = frozenset({"uniform", "normal", "truncated-normal", "constant", "orthogonal", "identity"})
 
 
 class PartialLoad(Options):
@@ -134,34 +133,12 @@ def _fresh_layers(graph: Graph, parameters: Parameters, options: PartialLoad) ->
     trained = {view.name for view in judged if view.init is None}
     if not trained or len(trained) < options.trained_share * len(judged):
         return []
-    fresh = [view for view in judged if view.name not in trained and _is_certain(view) and not _is_new(view.name)]
-    readers = _readers(graph)
-    below = [view for view in fresh if any(_feeds(graph, op, trained) for op in readers.get(view.name, ()))]
-    if len(below) == 1 and not any(_is_fed(graph, op, trained) for op in readers[below[0].name]):
+    fresh = [view for view in judged if view.name not in trained and is_certain(view) and not _is_new(view.name)]
+    readers = readers_of(graph)
+    below = [view for view in fresh if any(feeds(graph, op, trained) for op in readers.get(view.name, ()))]
+    if len(below) == 1 and not any(is_fed(graph, op, trained) for op in readers[below[0].name]):
         return []  # one new input layer: for images of another number of channels
     return below
-
-
-def _is_certain(view: ParameterView) -> bool:
-    """Whether the values are those of one certain initialization, scale included."""
-    family = view.init
-    return family is not None and family.name not in _UNSPECIFIC and family.shape != "constant"
-
-
-def _readers(graph: Graph) -> dict[str, list[Op]]:
-    found: dict[str, list[Op]] = {}
-    for op in graph.ops:
-        for name in op.parameters:
-            found.setdefault(name, []).append(op)
-    return found
-
-
-def _feeds(graph: Graph, op: Op, trained: set[str]) -> bool:
-    return any(not trained.isdisjoint(below.parameters) for below in graph.descendants(op))
-
-
-def _is_fed(graph: Graph, op: Op, trained: set[str]) -> bool:
-    return any(not trained.isdisjoint(above.parameters) for above in graph.ancestors(op))
 
 
 def _family(view: ParameterView) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint_rules.loss._heads import loss_path
+from nnlint_rules.loss._sinks import loss_path
 
 if TYPE_CHECKING:
     from nnlint import AxisFlow, Dim, Graph, LossCalls, Op

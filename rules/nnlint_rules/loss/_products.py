@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlint_rules.loss._heads import loss_path, softmax_dim
+from nnlint_rules.loss._heads import softmax_dim
+from nnlint_rules.loss._sinks import loss_path
 from nnlint_rules.loss._targets import TargetRows, rows_of
 
 if TYPE_CHECKING:

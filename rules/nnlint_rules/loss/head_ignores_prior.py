@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnlint import Finding, Options, Skip, rule
-from nnlint_rules.loss._heads import class_count, counted_targets, is_cosine, last_layer
+from nnlint_rules.loss._heads import is_cosine, last_layer
+from nnlint_rules.loss._prior import BINARY, Prior, best_bias
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss, PaddingStats, Parameters
+    from nnlint import LossCalls, PaddingStats, Parameters
 
-_BINARY = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 _SHOWN = 10  # classes up to which the bias is written out
 
 
@@ -23,14 +21,6 @@ class PriorBias(Options):
     saving: float = 0.25  # nats of the first loss that the bias would save
     offset: float = 2.0  # regression: mean of the targets, in their standard deviations
     samples: int = 64  # labels needed to know the frequencies
-
-
-@dataclass(frozen=True)
-class _Prior:
-    bias: list[float]
-    now: float
-    then: float
-    why: str
 
 
 @rule("LOS019", "head-ignores-prior", level="info", since="0.1")
@@ -61,13 +51,13 @@ def check(
     """
     losses.require_targets()
     parameters.require_fresh()
-    for call in losses.of("cross_entropy", *_BINARY, "mse_loss"):
+    for call in losses.of("cross_entropy", *BINARY, "mse_loss"):
         if call.prediction is None or call.prediction_value is None or call.target_value is None:
             continue
         if is_cosine(call.prediction) or _is_constant(call.target_value):
             continue
-        prior = _prior(call, _padding_label(padding), options)
-        if prior is None:
+        prior = best_bias(call, _padding_label(padding), samples=options.samples)
+        if prior is None or not _is_worth_it(prior, options):
             continue
         layer = last_layer(losses.graph, call.prediction)
         shown = ", ".join(f"{value:.2f}" for value in prior.bias[:_SHOWN]) + (
@@ -86,6 +76,12 @@ def check(
         )
 
 
+def _is_worth_it(prior: Prior, options: PriorBias) -> bool:
+    if prior.offset is not None:
+        return prior.offset > options.offset
+    return prior.now - prior.then > options.saving
+
+
 def _is_constant(targets: Any) -> bool:
     """Whether the labels are all the same: of frequencies they say nothing (a discriminator's real and generated samples)."""
     return targets.numel() == 0 or bool((targets == targets.reshape(-1)[0]).all())
@@ -101,79 +97,3 @@ def _padding_label(padding: PaddingStats | None) -> float | None:
         return None
 
 
-def _prior(call: MeasuredLoss, padded: float | None, options: PriorBias) -> _Prior | None:
-    if call.kind == "cross_entropy":
-        return _classes(call, padded, options)
-    return _binary(call, options) if call.kind in _BINARY else _mean(call, options)
-
-
-def _classes(call: MeasuredLoss, padded: float | None, options: PriorBias) -> _Prior | None:
-    import torch
-
-    labels, classes, logits = counted_targets(call), class_count(call), call.prediction_value
-    if labels is not None and padded is not None:
-        labels = labels[labels != padded]
-    if labels is None or logits is None or classes is None or logits.dim() < 2 or call.argument("weight") is not None:
-        return None
-    if labels.numel() < max(options.samples, 4 * classes) or int(labels.max()) >= classes or int(labels.min()) < 0:
-        return None
-    counts = torch.bincount(labels, minlength=classes).double()
-    frequencies = (counts + 1) / (counts + 1).sum()
-    common = logits.double().movedim(1, -1).reshape(-1, classes).mean(0)
-    now = float(torch.logsumexp(common, 0) - (common * frequencies).sum())
-    then = float(-(frequencies * frequencies.log()).sum())
-    if not now - then > options.saving:
-        return None
-    why = f"the classes take {float(counts.max()) / labels.numel():.0%} to {float(counts.min()) / labels.numel():.1%} of the labels"
-    return _Prior([float(value) for value in frequencies.log()], now, then, why)
-
-
-def _binary(call: MeasuredLoss, options: PriorBias) -> _Prior | None:
-    from torch.nn import functional
-
-    logits, targets = call.prediction_value, call.target_value
-    if logits is None or targets is None or logits.shape != targets.shape or len(targets) < options.samples:
-        return None
-    if call.argument("pos_weight") is not None or call.argument("weight") is not None:
-        return None
-    units = (len(targets), -1) if targets.dim() == 2 else (-1, 1)
-    shares = targets.double().reshape(units).mean(0)
-    common = logits.double().reshape(units).mean(0)
-    if not bool(((shares >= 0) & (shares <= 1)).all()):
-        return None
-    shares = (shares * len(targets) + 0.5) / (len(targets) + 1)
-    now = float((functional.softplus(common) - shares * common).mean())
-    then = float(-(shares * shares.log() + (1 - shares) * (1 - shares).log()).mean())
-    if not now - then > options.saving:
-        return None
-    bias = [math.log(share / (1 - share)) for share in shares.tolist()]
-    return _Prior(bias, now, then, f"{float(shares.mean()):.1%} of the labels are positive")
-
-
-def _mean(call: MeasuredLoss, options: PriorBias) -> _Prior | None:
-    outputs, targets = call.prediction_value, call.target_value
-    if (
-        outputs is None
-        or targets is None
-        or outputs.shape != targets.shape
-        or len(targets) < options.samples
-        or targets.dim() > 2
-    ):
-        return None
-    mean, std = _moments(targets)
-    offset = float((outputs.double().mean() - mean.mean()).abs())
-    if not offset > options.offset * std or std == 0:
-        return None
-    now, then = offset**2 + std**2, std**2
-    return _Prior(
-        [float(value) for value in mean.reshape(-1)],
-        now,
-        then,
-        f"the targets lie around {float(mean.mean()):.3g} +- {std:.3g}",
-    )
-
-
-def _moments(targets: Any) -> tuple[Any, float]:
-    values = targets.double()
-    mean = values.mean(0)
-    return mean, float((values - mean).square().mean().sqrt())

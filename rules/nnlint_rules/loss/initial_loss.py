@@ -7,20 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Level, Options, Place, rule
+from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
-from nnlint_rules.loss._heads import compares_samples, is_cosine, is_made_by_model, last_layer
-from nnlint_rules.loss._initial import Reading, read
+from nnlint_rules.loss._departure import too_high, too_low
+from nnlint_rules.loss._heads import compares_samples, last_layer
+from nnlint_rules.loss._initial import read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
+from nnlint_rules.loss._reading import Reading
+from nnlint_rules.loss._scale import is_own_scale, is_similarity, of_standard_families
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Graph, LossCalls, MeasuredLoss, Op, Parameters
-
-
-#: What `kaiming_normal_`, `xavier_normal_` and their uniform forms give by default; other gains and fans are chosen for one layer.
-_STANDARD = frozenset(
-    {*(f"kaiming {kind} (relu, fan_in)" for kind in ("normal", "uniform")), "xavier normal", "xavier uniform"}
-)
+    from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters
 
 
 class InitialLoss(Options):
@@ -68,19 +65,19 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     """
     losses.require_result()
     parameters.require_fresh()
-    standard = _of_standard_families(parameters)
+    standard = of_standard_families(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
     for call in losses:
         reading = read(call, trusted=trusted) if call.prediction is not None else None
-        if reading is None or call.prediction is None or _is_own_scale(losses.graph, call, reading):
+        if reading is None or call.prediction is None or is_own_scale(losses.graph, call, reading):
             continue
         layer = last_layer(losses.graph, call.prediction)
-        judged = _too_high(call, layer, reading, options)
+        judged = _judged_high(call, layer, reading, options)
         if judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters):
             judged = judged[0], replace(judged[1], level=Level.INFO)
         if judged is None and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
-            judged = _too_low(call, layer, reading, options)
+            judged = _judged_low(call, layer, reading, options)
         scale = input_scale(batch, losses.graph, call.prediction)
         if (
             judged is not None
@@ -97,70 +94,32 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     yield from (finding for _, finding in found.values())
 
 
-def _of_standard_families(parameters: Parameters) -> set[str]:
-    """Weights that start as every layer of many nets does: of a head a common choice, whose logits a few updates calm."""
-    views = parameters.of_kind("weight")
-    return {view.name for view in views if view.init is not None and view.init.name in _STANDARD}
-
-
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:
     """Whether nothing is left of a high loss: its cause is elsewhere, and that finding is no error."""
     reading = read(call, trusted=trusted)
-    return reading is not None and _too_high(call, layer, reading, options) is None
+    return reading is not None and _judged_high(call, layer, reading, options) is None
 
 
-def _is_own_scale(graph: Graph, call: MeasuredLoss, reading: Reading) -> bool:
-    """Whether the loss has a scale of its own: cosines under a temperature, or two outputs of the model compared."""
-    if reading.excess is not None:
-        return call.prediction is not None and is_cosine(call.prediction)
-    return is_made_by_model(graph, call.target)
-
-
-def _too_high(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
+def _judged_high(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
     gross = reading.excess is not None and reading.measured is not None
     if gross and reading.measured is not None and reading.measured > options.gross * reading.expected:
-        return _high(
+        return too_high(
             layer, call, reading, Level.ERROR, reading.measured - reading.expected, options.gross * reading.expected
         )
     if reading.excess is not None:
         informed = reading.measured is not None and reading.measured <= reading.expected + reading.excess / 4
-        limit = options.grave_excess if _is_similarity(layer) else options.excess
+        limit = options.grave_excess if is_similarity(layer) else options.excess
         if reading.excess <= limit or informed:
             return None
-        grave = reading.excess > options.grave_excess and not _is_similarity(layer)
-        return _high(layer, call, reading, Level.ERROR if grave else None, reading.excess, limit)
+        grave = reading.excess > options.grave_excess and not is_similarity(layer)
+        return too_high(layer, call, reading, Level.ERROR if grave else None, reading.excess, limit)
     if reading.ratio is None or not math.isfinite(reading.ratio) or reading.ratio <= options.ratio:
         return None
     level = Level.ERROR if reading.ratio > options.grave_ratio else None
-    return _high(layer, call, reading, level, reading.ratio, options.ratio)
+    return too_high(layer, call, reading, level, reading.ratio, options.ratio)
 
 
-def _is_similarity(layer: Op) -> bool:
-    """Whether the logits are products of two computed things: a contrastive loss sharpens them on purpose."""
-    return layer.is_kind("matmul") and not layer.parameters
-
-
-def _high(
-    layer: Op, call: MeasuredLoss, reading: Reading, level: Level | None, amount: float, limit: float
-) -> tuple[float, Finding]:
-    if reading.excess is not None:
-        measured = f"the logits of {layer.label} alone make it {reading.excess:.2f} higher (limit {limit:.2g})"
-        fix = f"initialize {layer.label} smaller (its logits should have a standard deviation well below 1), or normalize its input"
-    else:
-        measured = f"it is {reading.measured:.3g}, {reading.ratio:.3g} times that (limit {limit:g})"
-        fix = f"bring outputs and targets to one scale: standardize the targets, or initialize {layer.label} smaller"
-    finding = Finding(
-        at=Place("", layer.location or call.location),
-        level=level,
-        message=f"{call.label} at initialization should be about {reading.words}; {measured}",
-        evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
-        fix=fix,
-        modules=(layer.module_path,),
-    )
-    return amount, finding
-
-
-def _too_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
+def _judged_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLoss) -> tuple[float, Finding] | None:
     if reading.measured is None or reading.constant is None:
         return None
     if reading.excess is None:
@@ -171,22 +130,6 @@ def _too_low(call: MeasuredLoss, layer: Op, reading: Reading, options: InitialLo
         limit = min(min(reading.expected, reading.constant) - options.shortfall, random)
     if reading.measured >= limit:
         return None
-    finding = Finding(
-        at=Place("", layer.location or call.location),
-        message=f"{call.label} is {reading.measured:.3g} before any training, where an uninformed prediction has about "
-        f"{reading.words} (limit {limit:.3g}): the targets leak into the output of {layer.label}",
-        evidence={**_evidence(reading), "limit": limit, "layer": layer.label},
-        fix="look for the target in the input (a label column, an unshifted sequence, a skip connection from input to output)",
-        modules=(layer.module_path,),
-    )
-    return limit - reading.measured, finding
+    return limit - reading.measured, too_low(layer, call, reading, limit)
 
 
-def _evidence(reading: Reading) -> dict[str, float | None]:
-    return {
-        "expected": reading.expected,
-        "measured": reading.measured,
-        "excess": reading.excess,
-        "ratio": reading.ratio,
-        "constant_prediction": reading.constant,
-    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.loss._heads import sigmoid_sinks, softmax_sinks
+from nnlint_rules.loss._sinks import sigmoid_sinks, softmax_sinks
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCalls, Op

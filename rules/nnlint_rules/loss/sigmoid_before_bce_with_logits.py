@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.loss._heads import sigmoid_sinks, squashed_heads
+from nnlint_rules.loss._sinks import sigmoid_sinks, squashed_heads
 
 if TYPE_CHECKING:
     from nnlint import LossCalls
-    from nnlint_rules.loss._heads import LogitSink
+    from nnlint_rules.loss._sinks import LogitSink
 
 #: Smallest loss of a negative and of a positive label when the "logit" is held between 0 and 1.
 _FLOOR_NEGATIVE = math.log(2.0)

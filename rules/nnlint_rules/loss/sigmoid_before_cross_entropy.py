@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
-from nnlint_rules.loss._heads import class_dim, softmax_sinks, squashed_heads
+from nnlint_rules.loss._heads import class_dim
+from nnlint_rules.loss._sinks import softmax_sinks, squashed_heads
 
 if TYPE_CHECKING:
     from nnlint import LossCalls

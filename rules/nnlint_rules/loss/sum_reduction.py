@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint.kinds import VALUE_PRESERVING
+from nnlint_rules.loss._sums import DIVIDING, is_bound, is_divided, ops_between, shrinks, summed_calls, sums
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, LossCalls, LossResponse, Op, Optimizer
+    from nnlint import Declared, Graph, LossCalls, LossResponse, Optimizer
 
 #: A learning rate for a loss that is averaged, with plain gradient descent.
 _USUAL_RATE = 0.5
 #: Optimizers that divide a gradient by its size.
 _ADAPTIVE = ("adam", "rmsprop", "adagrad", "adafactor", "lion", "rprop")
-#: Ops before the loss among which a division is looked for.
-_BEFORE = 6
-_DIVIDING = ("div", "mean")
-_WALKED = VALUE_PRESERVING | {"elementwise", "loss"}
 
 
 @rule("LOS021", "sum-reduction", level="warning", since="0.1")
@@ -52,9 +47,9 @@ def check(
     if end is None:
         return
     samples, found = graph.facts.samples, False
-    for op, label in (*_summed_calls(losses), *_sums(graph, end, samples)):
-        path = _path(graph, op, end)
-        if samples < 2 or any(step.is_kind(*_DIVIDING) or _shrinks(step) for step in path):
+    for op, label in (*summed_calls(losses), *sums(graph, end, samples)):
+        path = ops_between(graph, op, end)
+        if samples < 2 or any(step.is_kind(*DIVIDING) or shrinks(step) for step in path):
             continue
         # A sum of terms is a bound by definition; how a library's model adds up is not the user's to change.
         meant = (losses.graph.facts.library and not op.in_loss) or any(
@@ -68,11 +63,9 @@ def check(
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',
         )
-
-
-    measured = response is not None and response.reduction == "sum" and not (graph.facts.library or _is_divided(graph, end))
+    measured = response is not None and response.reduction == "sum" and not (graph.facts.library or is_divided(graph, end))
     if not found and measured and response is not None and samples > 1:
-        meant = _is_bound(end, samples) or (_is_adaptive(optimizer) and declared.grad_clip is None)
+        meant = is_bound(end, samples) or (_is_adaptive(optimizer) and declared.grad_clip is None)
         yield Finding(
             at=response,
             level=Level.INFO if meant or _is_scaled(optimizer, samples) or _is_of_tables(graph) else None,
@@ -81,28 +74,6 @@ def check(
             evidence={"samples": samples, "value": response.whole, "halves": response.half},
             fix="divide by the number of samples, or take the mean over them",
         )
-
-
-def _is_divided(graph: Graph, end: Op) -> bool:
-    """Whether the sum is divided by a number that is the count of the samples, or weighed with numbers that may be."""
-    for op in itertools.islice(graph.chain_back(end), _BEFORE):
-        numbers = [value for value in op.leading if isinstance(value, (int, float))]
-        weights = [part for part in op.inputs if not part.requires_grad and not part.is_kind("input") and part.dtype.startswith("float")]
-        if op.is_kind(*_DIVIDING) or (op.is_kind("mul") and (weights or any(abs(number) < 1 for number in numbers))):
-            return True
-    return False
-
-
-def _is_bound(end: Op, samples: int) -> bool:
-    """Whether the loss adds up terms of several kinds, not one for each sample."""
-    terms, waiting = 0, [end]
-    while waiting:
-        op = waiting.pop()
-        if op.name in ("add", "sub") and len(op.activations) > 1:
-            waiting.extend(op.activations)
-        else:
-            terms += 1
-    return 1 < terms < samples
 
 
 def _is_scaled(optimizer: Optimizer | None, samples: int) -> bool:
@@ -123,50 +94,3 @@ def _is_of_tables(graph: Graph) -> bool:
     return bool(readers) and all(op.is_kind("embedding") for op in readers)
 
 
-def _summed_calls(losses: LossCalls) -> Iterator[tuple[Op, str]]:
-    for call in losses:
-        if call.argument("reduction") == "sum" or call.argument("size_average") is False:
-            yield call.op, call.label
-
-
-def _sums(graph: Graph, end: Op, samples: int) -> Iterator[tuple[Op, str]]:
-    """Full sums of what has one entry for each sample: of a loss without reduction, or of squares and differences."""
-    for op in graph.calls("sum"):
-        source = op.activations[0] if op.activations else None
-        if (
-            source is None
-            or op.shape != ()
-            or not source.shape
-            or source.shape[0] != samples
-            or not graph.reaches(op, end)
-        ):
-            continue
-        if op.argument("dim") is None and _is_plain_error(source):
-            yield op, op.label
-
-
-def _is_plain_error(op: Op) -> bool:
-    """Whether the values are errors as they are: nothing was divided or weighted on the way from a loss or a difference."""
-    for _ in range(6):
-        if op.is_kind("loss") or op.name == "sub":
-            return True
-        if not op.is_kind(*_WALKED) or op.is_kind("mul", "div") or not op.activations:
-            return False
-        op = op.activations[0]
-    return False
-
-
-def _path(graph: Graph, op: Op, end: Op) -> tuple[Op, ...]:
-    """Ops between `op` and the final loss, in order."""
-    if op is end:
-        return ()
-    upstream = graph.ancestors(end) | {end}
-    return tuple(sorted((step for step in graph.descendants(op) if step in upstream), key=lambda step: step.index))
-
-
-def _shrinks(op: Op) -> bool:
-    """Whether the op multiplies with a number below 1, or with a tensor that may hold one over the count."""
-    if op.name != "mul":
-        return False
-    numbers = [value for value in op.leading if isinstance(value, (int, float))]
-    return not numbers or any(abs(number) < 1 for number in numbers)

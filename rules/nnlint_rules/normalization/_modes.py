@@ -67,3 +67,25 @@ def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all(
         value.shape == other[name].shape and bool((value == other[name]).all()) for name, value in one.items()
     )
+
+
+def parent(view: ModuleView) -> str | None:
+    """The path of the module around it; None for the model itself."""
+    return view.module_path.rpartition(".")[0] if view.module_path else None
+
+
+def is_below(view: ModuleView, part: ModuleView) -> bool:
+    """Whether a module is the part, or inside it."""
+    inside = f"{part.module_path}." if part.module_path else ""
+    return view.module_path == part.module_path or view.module_path.startswith(inside)
+
+
+def around(part: ModuleView, model: Model) -> list[ModuleView]:
+    """The modules of the one that the part is in."""
+    above = model.find(parent(part) or "")
+    return [view for view in model.modules if above is not None and is_below(view, above)]
+
+
+def whose(part: ModuleView) -> str:
+    """Whose parameters train, in words."""
+    return "of its parameters" if part.parameters or part.children else "parameters of the layers around it"

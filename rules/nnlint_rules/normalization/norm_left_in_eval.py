@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 from nnlint_rules._shared.words import listed
 from nnlint_rules.normalization._modes import (
+    around,
     depends_on_mode,
     evaluated_in_forward,
     has_running_statistics,
     has_trained_twin,
     is_at_its_start,
+    is_below,
     is_frozen,
+    parent,
     trainable_tensors,
+    whose,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +66,7 @@ def check(model: Model, modes: TrainingModes, declared: Declared, graph: Graph |
     evaluated = stays | handed | by_forward
     views = [view for view in model.modules if not declared.is_frozen(view.module_path)]
     for view in views:
-        if view.module_path in evaluated and _parent(view) not in evaluated:
+        if view.module_path in evaluated and parent(view) not in evaluated:
             yield from _eval_part(model, view, evaluated, kept=view.module_path in stays | by_forward)
     moving = [view for view in views if view.module_path not in stays | by_forward]
     yield from _moving_statistics(model, moving)
@@ -84,11 +88,11 @@ def _whole_model(model: Model) -> Iterator[Finding]:
 
 
 def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: bool) -> Iterator[Finding]:
-    inside = [view for view in model.modules if _is_below(view, part)]
+    inside = [view for view in model.modules if is_below(view, part)]
     affected = [view for view in inside if depends_on_mode(view)]
     trainable = sum(trainable_tensors(view) for view in inside)
     if kept and affected == [part] and not part.parameters:
-        trainable = sum(trainable_tensors(view) for view in _around(part, model))  # a dropout: what it is to regularize
+        trainable = sum(trainable_tensors(view) for view in around(part, model))  # a dropout: what it is to regularize
     if not affected or not trainable:
         return
     norms = [view for view in model.modules if has_running_statistics(view)]
@@ -99,7 +103,7 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
     yield Finding(
         at=part,
         level=Level.INFO if by_itself and not is_fresh else None,
-        message=f"{'stays in eval mode in training' if kept else 'is in eval mode'} while {trainable} {_whose(part)} are "
+        message=f"{'stays in eval mode in training' if kept else 'is in eval mode'} while {trainable} {whose(part)} are "
         "trainable: "
         + (
             "all batch norms keep the running statistics that they start with, 0 and 1, and normalize nothing"
@@ -114,16 +118,6 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
         else "call model.train(); or freeze the part: requires_grad_(False) on its parameters",
         modules=tuple(view.module_path for view in affected),
     )
-
-
-def _whose(part: ModuleView) -> str:
-    return "of its parameters" if part.parameters or part.children else "parameters of the layers around it"
-
-
-def _around(part: ModuleView, model: Model) -> list[ModuleView]:
-    """The modules of the one that the part is in."""
-    above = model.find(_parent(part) or "")
-    return [view for view in model.modules if above is not None and _is_below(view, above)]
 
 
 def _functional(graph: Graph, modes: TrainingModes) -> Iterator[Finding]:
@@ -166,14 +160,3 @@ def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Findin
             fix="put the frozen part into eval mode after model.train(), best in an overridden train()",
             modules=tuple(view.module_path for view in moving),
         )
-
-
-def _parent(view: ModuleView) -> str | None:
-    return view.module_path.rpartition(".")[0] if view.module_path else None
-
-
-def _is_below(view: ModuleView, part: ModuleView) -> bool:
-    inside = f"{part.module_path}." if part.module_path else ""
-    return view.module_path == part.module_path or view.module_path.startswith(inside)
-
-

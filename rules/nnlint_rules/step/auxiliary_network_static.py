@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, Step, rule
+from nnlint_rules.step._networks import are_twins, networks, trained, written_after_steps
 from nnlint_rules.step._steps import at
 
 if TYPE_CHECKING:
-    from nnlint import Events, ModuleFacts, Update
+    from nnlint import Events
 
 #: Updates by hand of the trained network while its twin stands still.
 _ENOUGH = 3
-#: Parameters from which on a part of a module may be a network of its own.
-_PARTS = 2
 
 
 @rule("STP023", "auxiliary-network-static", level="warning", since="0.1")
@@ -79,8 +77,8 @@ def _own_state(events: Events) -> Iterator[Finding]:
 
 def _same_object(events: Events) -> Iterator[Finding]:
     """A network that is averaged with itself, and gives the targets of its own training."""
-    for module in _trained(events):
-        written = [event for event in _after_steps(events) if event.by == "rewriting" and module.trainable <= event.parameters]
+    for module in trained(events):
+        written = [event for event in written_after_steps(events) if event.by == "rewriting" and module.trainable <= event.parameters]
         targets = [event for event in events.forwards if event.module == module.name and not event.records_graph]
         iterations = {event.iteration for event in targets} & {event.iteration for event in events.training_forwards}
         if len(written) < _ENOUGH or len(iterations) < _ENOUGH:
@@ -96,7 +94,7 @@ def _same_object(events: Events) -> Iterator[Finding]:
 
 def _wrong_direction(events: Events) -> Iterator[Finding]:
     """A twin that stands still while the trained network is written to by hand after its steps."""
-    networks = [network for module in events.modules.values() for network in _networks(events, module)]
+    networks = [network for module in events.modules.values() for network in networks(events, module)]
     changed_by_steps = frozenset().union(*(step.changed for step in events.steps))
     filled = frozenset().union(*(event.filled for event in events.backwards))
     for still in networks:
@@ -105,7 +103,7 @@ def _wrong_direction(events: Events) -> Iterator[Finding]:
         for live in networks:
             if not live.parameters & changed_by_steps or still.shapes != live.shapes:
                 continue
-            by_hand = [event for event in _after_steps(events) if live.parameters <= event.parameters and event.by == "hand"]
+            by_hand = [event for event in written_after_steps(events) if live.parameters <= event.parameters and event.by == "hand"]
             if len(by_hand) >= _ENOUGH:
                 yield Finding(
                     at=at(next(event for event in events.forwards if event.module == still.module)),
@@ -120,10 +118,10 @@ def _wrong_direction(events: Events) -> Iterator[Finding]:
 def _without_statistics(events: Events) -> Iterator[Finding]:
     """An average of the parameters that leaves the running statistics of batch norms where they were."""
     for still in events.modules.values():
-        followed = [live for live in _trained(events) if live.statistics_moved and _are_twins(events, still, live)]
-        written = [event for event in _after_steps(events) if event.by == "hand" and still.parameters <= event.parameters]
+        followed = [live for live in trained(events) if live.statistics_moved and are_twins(events, still, live)]
+        written = [event for event in written_after_steps(events) if event.by == "hand" and still.parameters <= event.parameters]
         stands = still.batch_norms and not still.statistics_moved
-        if stands and followed and len(written) >= _ENOUGH and still not in _trained(events):
+        if stands and followed and len(written) >= _ENOUGH and still not in trained(events):
             yield Finding(
                 at=at(next(event for event in events.forwards if event.module == still.name)),
                 level=Level.INFO,
@@ -134,37 +132,3 @@ def _without_statistics(events: Events) -> Iterator[Finding]:
             )
 
 
-def _trained(events: Events) -> list[ModuleFacts]:
-    return [module for module in events.modules.values() if any(module.parameters & step.changed for step in events.steps)]
-
-
-def _after_steps(events: Events) -> list[Update]:
-    first = events.steps[0].index if events.steps else len(events)
-    return [event for event in events.updates if event.index > first]
-
-
-@dataclass(frozen=True)
-class _Network:
-    """A called module, or a part of one that may be an average of another part."""
-
-    name: str
-    module: str
-    parameters: frozenset[str]
-    shapes: frozenset[tuple[str, tuple[int, ...]]]
-
-
-def _networks(events: Events, module: ModuleFacts) -> Iterator[_Network]:
-    """The module itself, and its direct children that have several parameters."""
-    known = [events.parameters[name] for name in sorted(module.parameters)]
-    children = {parameter.path.partition(".")[0] for parameter in known if "." in parameter.path}
-    for prefix in ("", *sorted(f"{child}." for child in children)):
-        own = [parameter for parameter in known if parameter.path.startswith(prefix)]
-        if len(own) >= _PARTS:
-            name = f"{module.name}.{prefix}".strip(".")
-            shapes = frozenset((parameter.path.removeprefix(prefix), parameter.shape) for parameter in own)
-            yield _Network(name, module.name, frozenset(parameter.name for parameter in own), shapes)
-
-
-def _are_twins(events: Events, one: ModuleFacts, two: ModuleFacts) -> bool:
-    first, second = (next(_networks(events, module), None) for module in (one, two))
-    return first is not None and second is not None and first.shapes == second.shapes
