@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint.kinds import VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCalls, MeasuredLoss, Op, Parameters
@@ -45,8 +46,8 @@ def check(graph: Graph, parameters: Parameters, losses: LossCalls, options: Embe
     ## References
     - Press and Wolf: Using the Output Embedding to Improve Language Models, 2017, arXiv:1608.05859
     """
-    tied = {name: op for op in graph.calls("embedding") for name in op.parameters}
-    heads = [op for op in graph.calls("linear-map") if not tied.keys().isdisjoint(op.parameters)]
+    tied = {name for op in graph.calls("embedding") for name in op.parameters}
+    heads = {op: names for op in graph.calls("linear-map", "matmul") if (names := tied & _factors(op, graph))}
     if not heads:
         return
     parameters.require_fresh()
@@ -55,12 +56,19 @@ def check(graph: Graph, parameters: Parameters, losses: LossCalls, options: Embe
         head = next((op for op in reversed(heads) if graph.reaches(op, loss.op)), None)
         if head is None or excess is None or excess <= options.excess:
             continue
-        yield _finding(head, parameters, excess, options)
+        yield _finding(head, heads[head], parameters, excess, options)
         return
 
 
-def _finding(head: Op, parameters: Parameters, excess: float, options: EmbeddingScale) -> Finding:
-    views = (parameters.find(name) for name in head.parameters)
+def _factors(op: Op, graph: Graph) -> set[str]:
+    """The parameters that the op multiplies with, as they are or turned: `h @ embedding.weight.t()`."""
+    sources = (graph.producer(source) for source in op.inputs)
+    turned = (name for source in sources if source.is_kind(*VALUE_PRESERVING) for name in source.parameters)
+    return {*op.parameters, *turned}
+
+
+def _finding(head: Op, tied: set[str], parameters: Parameters, excess: float, options: EmbeddingScale) -> Finding:
+    views = (parameters.find(name) for name in sorted(tied))
     weight = next(view for view in views if view is not None and len(view.shape) == 2)
     return Finding(
         at=head,
