@@ -24,7 +24,7 @@ class Network:
     shapes: frozenset[tuple[str, tuple[int, ...]]]
 
 
-def networks(events: Events, module: ModuleFacts) -> Iterator[Network]:
+def networks_of(events: Events, module: ModuleFacts) -> Iterator[Network]:
     """The module itself, and its direct children that have several parameters."""
     known = [events.parameters[name] for name in sorted(module.parameters)]
     children = {parameter.path.partition(".")[0] for parameter in known if "." in parameter.path}
@@ -43,7 +43,7 @@ def trained(events: Events) -> list[ModuleFacts]:
 
 def are_twins(events: Events, one: ModuleFacts, two: ModuleFacts) -> bool:
     """Whether their parameters have the same names and shapes."""
-    first, second = (next(networks(events, module), None) for module in (one, two))
+    first, second = (next(networks_of(events, module), None) for module in (one, two))
     return first is not None and second is not None and first.shapes == second.shapes
 
 

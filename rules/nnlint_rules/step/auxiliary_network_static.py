@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, Step, rule
-from nnlint_rules.step._networks import are_twins, networks, trained, written_after_steps
+from nnlint_rules.step._networks import are_twins, networks_of, trained, written_after_steps
 from nnlint_rules.step._steps import at
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _same_object(events: Events) -> Iterator[Finding]:
 
 def _wrong_direction(events: Events) -> Iterator[Finding]:
     """A twin that stands still while the trained network is written to by hand after its steps."""
-    networks = [network for module in events.modules.values() for network in networks(events, module)]
+    networks = [network for module in events.modules.values() for network in networks_of(events, module)]
     changed_by_steps = frozenset().union(*(step.changed for step in events.steps))
     filled = frozenset().union(*(event.filled for event in events.backwards))
     for still in networks:
