@@ -15,6 +15,7 @@ from nnlint.failure import Failure
 from nnlint.finding import Skip
 from nnlint.frames import format_trace, location_of_exception
 from nnlint.observation.course import ObservationEnded
+from nnlint.observation.leaving import ProcessReplaced
 from nnlint.observation.observed import Observed
 from nnlint.observation.setup_from_run import Reconstructed, reconstruct
 from nnlint.probes.torch_errors import likely_cause, one_line
@@ -169,7 +170,7 @@ class Judge:
                 return
             message = f"the script ended itself with exit status {error.code!r}"
         else:
-            message = f"the script raised {one_line(error)}"
+            message = str(error) if isinstance(error, ProcessReplaced) else f"the script raised {one_line(error)}"
         fix = likely_cause(error) or "make the script run without nnlint first; what it did until then is judged"
         yield Failure("RUN012", message, fix, location=location_of_exception(error), trace=format_trace(error))
 

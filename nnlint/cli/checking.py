@@ -247,8 +247,17 @@ def limits(options: Mapping[str, Any], config: Config, entry: TargetSettings | N
     return Limits(timeout=given["timeout"], memory=given["memory_limit"], jobs=given["jobs"])
 
 
-def report_options(run: Run, options: Mapping[str, Any], files: Sequence[Destination] = ()) -> ReportOptions:
-    """How the report is rendered on this terminal and in files; only SARIF describes the rules."""
+def report_options(
+    run: Run, options: Mapping[str, Any], files: Sequence[Destination] = (), root: Path | None = None
+) -> ReportOptions:
+    """How the report is rendered on this terminal and in files; only SARIF describes the rules.
+
+    Args:
+        run: what was checked.
+        options: of the command line.
+        files: what is written besides.
+        root: the folder that paths are shown from; the working directory by default.
+    """
     import shutil
 
     from nnlint.cli.output import wants_color
@@ -258,7 +267,7 @@ def report_options(run: Run, options: Mapping[str, Any], files: Sequence[Destina
         width=min(shutil.get_terminal_size((120, 40)).columns, 140),
         color=wants_color(options["color"]),
         show=frozenset(options["show"]),
-        root=Path.cwd(),
+        root=root or Path.cwd(),
         rules=run.registry.rules if "sarif" in (options["style"], *(file.style for file in files)) else (),
     )
 

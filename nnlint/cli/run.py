@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,6 +22,7 @@ from nnlint.cli.options import run_options
 if TYPE_CHECKING:
     from nnlint.cli.checking import Run
     from nnlint.cli.output import Destination
+    from nnlint.observation.leaving import Leaving
     from nnlint.observation.observer import Observer
     from nnlint.report import Report, TargetReport
 
@@ -42,12 +47,27 @@ def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> 
     if not command:
         raise click.UsageError("no script: write nnlint run train.py, or nnlint run -m package.train")
     require(options["style"])
-    files = [destination(text, options["style"]) for text in options["output"]]
+    # The script may change the working directory.
+    root = Path.cwd()
+    named = [destination(text, options["style"]) for text in options["output"]]
+    files = [replace(file, path=root / file.path) for file in named]
     asked = prepared((command[0],), {**options, "details": is_drawn(options["style"], files) or None})
     asked.judge()
-    watch = _Watch(asked, options, files)
+    watch = _Watch(asked, options, files, root)
+    process = os.getpid()
     error = _run_script(command, options, watch)
+    if os.getpid() != process:
+        _end_child(context, error)
     context.exit(watch.finish(error))
+
+
+def _end_child(context: click.Context, error: BaseException | None) -> NoReturn:
+    """End a process that the script has forked as it would have ended: the first one reports."""
+    if isinstance(error, SystemExit):
+        raise error
+    if error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+    context.exit(int(error is not None))
 
 
 def _run_script(command: tuple[str, ...], options: Mapping[str, Any], watch: _Watch) -> BaseException | None:
@@ -59,7 +79,11 @@ def _run_script(command: tuple[str, ...], options: Mapping[str, Any], watch: _Wa
     from nnlint.observation.start import ScriptNotFoundError, run_script
 
     error: BaseException | None = None
-    with _own_output(options["style"]):
+    with contextlib.ExitStack() as output:
+        watch.output = output
+        output.enter_context(_own_output(options["style"]))
+        output.callback(watch.leaving.remove)
+        watch.leaving.install()
         try:
             watch.namespace = run_script(command[0], command[1:], as_module=options["module"], on_torch=watch.begin)
         except ScriptNotFoundError as missing:
@@ -95,9 +119,11 @@ class _Watch:
     run: Run
     options: Mapping[str, Any]
     files: list[Destination]
+    root: Path
     namespace: Any = None
     observer: Observer | None = None
     report: Report | None = None
+    output: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _status: int = field(default=0)
 
     def begin(self) -> None:
@@ -126,6 +152,35 @@ class _Watch:
         if self.report is None:
             self.observer.stop(error)
 
+    @cached_property
+    def leaving(self) -> Leaving:
+        """What notices an end past Python."""
+        from nnlint.observation.leaving import Leaving
+
+        return Leaving(self._leave)
+
+    def _leave(self, error: BaseException) -> int | None:
+        """Report before the process ends past Python; the exit status, or None where the script may go on elsewhere."""
+        from nnlint.observation.leaving import ProcessReplaced
+
+        if self.report is not None and isinstance(error, ProcessReplaced):
+            return None
+        try:
+            if threading.current_thread() is not threading.main_thread():
+                raise Refusal("another thread of the script ended the process: its training was not judged")
+            self.stop(error)
+            self.output.close()
+            return self.finish(error)
+        except click.ClickException as refused:
+            refused.show()
+            return refused.exit_code
+        except BaseException:
+            traceback.print_exc()
+            return 2
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+
     def finish(self, error: BaseException | None) -> int:
         """Report, and give the exit status."""
         if isinstance(error, KeyboardInterrupt):
@@ -137,6 +192,7 @@ class _Watch:
         if self.report is None:  # another rank reports
             return 0
         if self._status:
+            self.leaving.judged(self._status)
             click.echo(f"nnlint: exit status {self._status}: {why(self.report, self.run)}", err=True)
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
@@ -156,7 +212,7 @@ class _Watch:
             return
         self.report = accepted(results, self.run)
         style = self.options["style"]
-        shown = report_options(self.run, self.options, self.files)
+        shown = report_options(self.run, self.options, self.files, self.root)
         write(self.report, style, self.files, shown, to_stderr=style not in _MACHINE)
         self._status = self.run.status(self.report)
 

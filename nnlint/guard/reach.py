@@ -1,4 +1,4 @@
-"""Everything that a model's own code can reach and change: modules, containers, plain objects, closures, tensors."""
+"""Everything that a model's own code can reach and change: modules, containers, plain objects, classes, closures, tensors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from nnlint.guard.belongings import SlotState, class_values, classes_of_user, is_kept_array, slots_of
 from nnlint.guard.parts import inner_tensors
 from nnlint.guard.scripted import scripted_children
 
@@ -23,7 +24,6 @@ _FOREIGN = frozenset({"torch", "numpy", "lightning", "pytorch_lightning", "built
 _OBJECT_DEPTH = 2
 #: Containers longer than this (a vocabulary, a file list) are kept as they are, their items are not followed.
 _FOLLOWED_ITEMS = 10_000
-#: Batches nest less deeply than this; objects that refer back to themselves do not end.
 
 Container: TypeAlias = "list[Any] | dict[Any, Any] | set[Any] | deque[Any]"
 
@@ -37,6 +37,9 @@ class Reach:
         self.tensors: list[Tensor] = []
         self.cells: list[CellType] = []
         self.generators: list[Any] = []
+        self.classes: list[type] = []
+        self.slotted: list[SlotState] = []
+        self.arrays: list[Any] = []
         self._seen: dict[int, object] = {}
         # A root (an optimizer, a scheduler, a loss) is entered whatever package its class is from.
         self._stack: list[tuple[object, int]] = []
@@ -71,6 +74,7 @@ class Reach:
             self._seen[id(value)] = value
             self.modules.append(value)
             self._enter(vars(value), depth)
+            self._classes(value, depth)
             self._push(scripted_children(value), depth)
         elif isinstance(value, (list, dict, set, deque)):
             self._container(value, depth)
@@ -83,6 +87,16 @@ class Reach:
         else:
             return self._object(value, depth)
         return True
+
+    def _classes(self, value: object, depth: int) -> None:
+        """What the object's classes hold, and what their methods close over."""
+        if id(type(value)) in self._seen:
+            return
+        self._seen[id(type(value))] = type(value)
+        for kind in classes_of_user(value, _FOREIGN):
+            if kind not in self.classes:
+                self.classes.append(kind)
+                self._push(class_values(kind), depth + 1)
 
     def _tensor(self, tensor: Tensor) -> None:
         self._seen[id(tensor)] = tensor
@@ -123,18 +137,30 @@ class Reach:
             self._seen[id(value)] = value
             self.generators.append(value)
             return True
+        if is_kept_array(value):
+            self._seen[id(value)] = value
+            self.arrays.append(value)
+            return True
         package = type(value).__module__.partition(".")[0]
         if package in _FOREIGN or package in sys.stdlib_module_names or depth >= _OBJECT_DEPTH:
             return False
-        if not isinstance(getattr(value, "__dict__", None), dict):
+        slots, table = slots_of(value), getattr(value, "__dict__", None)
+        if not slots and not isinstance(table, dict):
             return False
         self._seen[id(value)] = value
-        self._enter(vars(value), depth + 1)
+        if isinstance(table, dict):
+            self._enter(table, depth + 1)
+        if slots:
+            self.slotted.append(SlotState(value, slots))
+            self._push(self.slotted[-1].values(), depth + 1)
+        self._classes(value, depth + 1)
         return True
 
 
 def _is_numpy_generator(value: object) -> bool:
-    return type(value).__module__.startswith("numpy.random") and hasattr(value, "bit_generator")
+    return type(value).__module__.startswith("numpy.random") and (
+        hasattr(value, "bit_generator") or hasattr(value, "get_state")
+    )
 
 
 class ContainerState:
@@ -175,6 +201,8 @@ class ContainerState:
 
 def _held(container: Container) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Keys (of a dict) and values, by the built-in type's own methods."""
+    if isinstance(container, OrderedDict):  # its order is its own, not the dict's below
+        return tuple(OrderedDict.keys(container)), tuple(OrderedDict.values(container))
     if isinstance(container, dict):
         return tuple(dict.keys(container)), tuple(dict.values(container))
     return (), tuple(container)
@@ -187,7 +215,7 @@ class GeneratorState:
         self._generator = generator
         if isinstance(generator, random.Random):
             self._state: Any = generator.getstate()
-        elif isinstance(generator, torch.Generator):
+        elif hasattr(generator, "get_state"):  # torch.Generator, numpy's RandomState
             self._state = generator.get_state()
         else:
             self._state = generator.bit_generator.state
@@ -196,7 +224,7 @@ class GeneratorState:
         """Wind the generator back."""
         if isinstance(self._generator, random.Random):
             self._generator.setstate(self._state)
-        elif isinstance(self._generator, torch.Generator):
+        elif hasattr(self._generator, "get_state"):
             self._generator.set_state(self._state)
         else:
             self._generator.bit_generator.state = self._state

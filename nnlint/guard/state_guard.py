@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnlint.capture.torch_private import global_module_hooks
+from nnlint.guard.belongings import ArrayState, ClassState
 from nnlint.guard.process import WarningFilters, settings
 from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach
 from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
@@ -34,8 +35,9 @@ class StateGuard:
 
     Covered: parameters, buffers and other tensors (contents, storage, shape, dtype, requires_grad, gradient, hooks),
     attributes of every module and of plain objects it holds (caches, counters, sub-modules, hook tables, training
-    flags), closures, optimizer and scheduler, random generators, torch's modes and flags, warning filters, version
-    counters; of the process: working directory, environment, signal handlers, limits and how numbers are printed.
+    flags), small numpy arrays, attributes of the user's own classes, closures, optimizer and scheduler, random
+    generators, torch's modes and flags, warning filters, version counters; of the process: working directory,
+    environment, import path, signal handlers, logging, streams, limits and how numbers are printed.
     Not covered: files, module-level variables of user code, and objects behind C extensions.
 
     Inside the `with` block gradients start as None. The guard can be entered again and again; `rewind` starts afresh
@@ -66,6 +68,9 @@ class StateGuard:
         self._restorers.append(RandomStates().restore)
         states = [ContainerState(container) for container in (*reach.containers, *global_module_hooks())]
         self._restorers += [state.restore for state in states]
+        self._restorers += [ClassState(kind).restore for kind in reach.classes]
+        self._restorers += [state.restore for state in reach.slotted]
+        self._restorers += [ArrayState(array).restore for array in reach.arrays]
         self._restorers += [CellState(cell).restore for cell in reach.cells]
         self._restorers += [GeneratorState(generator).restore for generator in reach.generators]
         self._restorers += [ScriptedState(module).restore for module in reach.modules if is_scripted(module)]

@@ -1,14 +1,18 @@
-"""What a forward can change outside torch: working directory, environment, signal handlers, limits, how numbers are printed."""
+"""What a forward can change outside torch: working directory, environment, import path, handlers, limits, printing."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -29,6 +33,13 @@ def _found() -> Iterator[Setting]:
     yield Setting.of("environment", lambda: dict(os.environ), _set_environment)
     if threading.current_thread() is threading.main_thread():  # no other may set a handler
         yield Setting.of("signal handlers", _handlers, _set_handlers)
+    yield Setting.of("import path", lambda: (sys.path, list(sys.path)), _set_path)
+    yield from (_attribute(sys, name) for name in ("argv", "displayhook", "excepthook", "unraisablehook"))
+    yield _attribute(threading, "excepthook")
+    yield _attribute(tempfile, "tempdir")
+    yield Setting.of("logging", _logging, _set_logging)
+    yield Setting.of("switch interval", sys.getswitchinterval, sys.setswitchinterval)
+    yield Setting.of("garbage thresholds", gc.get_threshold, lambda kept: gc.set_threshold(*kept))
     yield Setting.of("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit)
     yield Setting.of("garbage collection", gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable())
     yield Setting.of("flush denormal", _flushes, torch.set_flush_denormal)
@@ -51,12 +62,38 @@ def _set_directory(path: str | None) -> None:
         os.chdir(path)
 
 
+def _attribute(owner: ModuleType, name: str) -> Setting:
+    def write(value: Any) -> None:
+        setattr(owner, name, value)
+
+    return Setting.of(f"{owner.__name__}.{name}", lambda: getattr(owner, name), write)
+
+
+def _set_path(kept: tuple[list[str], list[str]]) -> None:
+    """The same list object again, with the entries it had: others hold it too."""
+    sys.path, entries = kept
+    sys.path[:] = entries
+
+
+def _logging() -> tuple[int, int, list[logging.Handler]]:
+    root = logging.getLogger()
+    return root.manager.disable, root.level, list(root.handlers)
+
+
+def _set_logging(kept: tuple[int, int, list[logging.Handler]]) -> None:
+    root = logging.getLogger()
+    root.manager.disable, level, root.handlers[:] = kept
+    root.setLevel(level)
+
+
 def _set_environment(variables: dict[str, str]) -> None:
     for name in set(os.environ) - set(variables):
         del os.environ[name]
     for name, value in variables.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
+    if hasattr(time, "tzset"):
+        time.tzset()  # the time zone is read from the environment once
 
 
 def _handlers() -> dict[int, Any]:

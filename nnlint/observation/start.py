@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+#: What is no source file, but can be run.
+_PACKED = (".pyc", ".zip", ".pyz")
 
 
 class ScriptNotFoundError(Exception):
@@ -36,11 +40,29 @@ def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_tor
     """
     if not as_module and not Path(target).is_file():
         raise ScriptNotFoundError(f"no such script: {target}")
-    folder = "" if as_module else str(Path(target).resolve().parent)
+    folder = str(Path.cwd() if as_module else Path(target).resolve().parent)
     with _arguments([target, *arguments], folder), _at_import("torch", on_torch):
         if as_module:
             return runpy.run_module(target, run_name="__main__", alter_sys=True)
-        return runpy.run_path(target, run_name="__main__")
+        if Path(target).suffix in _PACKED:
+            return runpy.run_path(target, run_name="__main__")
+        return _run_source(str(Path(target).absolute()))
+
+
+def _run_source(file: str) -> dict[str, Any]:
+    """Run a source file as Python does, with an absolute `__file__`: the script may change the working directory."""
+    module: Any = ModuleType("__main__")
+    module.__file__, module.__cached__, module.__spec__ = file, None, None
+    module.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
+    module.__builtins__ = builtins
+    names: dict[str, Any] = vars(module)
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        exec(module.__loader__.source_to_code(Path(file).read_bytes(), file), names)  # noqa: S102 - the user's own script
+    finally:
+        sys.modules["__main__"] = before
+    return names
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
@@ -35,10 +36,10 @@ class Printed:
     def during_pass(self) -> Iterator[None]:
         """Let the first block print, and no later one."""
         self._passes += 1
-        if self._passes == 1:
-            yield
-            return
-        with redirect_stdout(self._dropped), redirect_stderr(self._dropped):
+        # Where the block puts other streams in place of Python's, they do not stay.
+        first = self._passes == 1
+        out, err = (sys.stdout, sys.stderr) if first else (self._dropped, self._dropped)
+        with redirect_stdout(out), redirect_stderr(err):
             yield
 
     @property

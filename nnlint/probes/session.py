@@ -83,6 +83,7 @@ class Session:
         self._printed = Printed()
         self.work = 0.0  # multiply-adds that the longer probes have spent, as `longer.effort` counts them
         self.cut: dict[str, str] = {}  # what the time budget cut -> how
+        self.is_observed = bool(observed)
         self._cache: dict[str, Any] = dict(observed or {})
         self._raised: set[tuple[str, Location | None]] = set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,14 @@ from torch import Tensor
 
 from nnlint.dense import plain, stored
 from nnlint.finding import Location, Skip
+from nnlint.frames import is_fatal
 from nnlint.guard.reach import GeneratorState
-from nnlint.probes.given.dataset import dataset_targets, is_shuffled
+from nnlint.probes.given.dataset import Failed, dataset_targets, is_shuffled
+from nnlint.probes.torch_errors import during, one_line
 from nnlint.samples import batch_axis, given_samples, sample_count
 from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
+from nnlint.setup.errors import SetupError
 from nnlint.tensors import is_dense, is_fake, named_tensors, shape_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 28
 #: Of the random numbers that reading the data may draw.
 _SEEDS = {"data": 0, "val_data": 1}
+_NAMED = {"data": "the training data", "val_data": "the validation data"}
 #: Samples of a dataset that are read for their targets alone.
 _SPREAD_SAMPLES = 128
 
@@ -164,7 +168,8 @@ class Batch:
     location: Location | None = None
     label: str = "the batch"
     _setup: TrainingSetup | None = field(default=None, repr=False)
-    _read: dict[tuple[str, int], tuple[Batch, ...]] = field(default_factory=dict, repr=False)
+    _failed: Failed | None = field(default=None, repr=False)
+    _read: dict[tuple[str, int], tuple[Batch, ...] | Skip] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_setup(cls, setup: TrainingSetup) -> Batch:
@@ -238,26 +243,33 @@ class Batch:
     @cached_property
     def dataset_targets(self) -> Tensor | None:
         """Targets of the training dataset from its first to its last sample, or of some spread over it; None where unknown."""
-        return dataset_targets(self._setup.data, _SPREAD_SAMPLES) if self._setup is not None else None
+        return dataset_targets(self._setup.data, _SPREAD_SAMPLES, self._failed) if self._setup is not None else None
 
     def _batches(self, which: str, limit: int) -> tuple[Batch, ...]:
         key = (which, limit)
         if key not in self._read:
-            self._read[key] = () if self._setup is None else _read(which, limit, self._setup)
-        return self._read[key]
+            try:
+                self._read[key] = () if self._setup is None else self._pairs(which, limit, self._setup)
+            except Skip as skip:
+                self._read[key] = skip
+        found = self._read[key]
+        if isinstance(found, Skip):
+            raise Skip(found.reason)
+        return found
+
+    def _pairs(self, which: str, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
+        pairs = read_pairs(which, limit, setup, self._failed)
+        return tuple(Batch.of(inputs, targets, setup) for inputs, targets in pairs)
 
 
-def _read(which: str, limit: int, setup: TrainingSetup) -> tuple[Batch, ...]:
-    return tuple(Batch.of(inputs, targets, setup) for inputs, targets in read_pairs(which, limit, setup))
-
-
-def read_pairs(which: str, limit: int, setup: TrainingSetup) -> list[tuple[Any, Any]]:
+def read_pairs(which: str, limit: int, setup: TrainingSetup, failed: Failed | None = None) -> list[tuple[Any, Any]]:
     """(inputs, targets) from data that starts anew with every `iter`; none from an iterator: it is the user's to consume.
 
     Args:
         which: "data" or "val_data". Each has a seed of its own: items that are drawn when they are read would be the same.
         limit: how many batches.
         setup: whose data.
+        failed: told of what the data raises; None where that is no failure of the check.
 
     Raises:
         Skip: the data raises when it is read.
@@ -268,14 +280,20 @@ def read_pairs(which: str, limit: int, setup: TrainingSetup) -> list[tuple[Any, 
     generators = [getattr(owner, "generator", None) for owner in (data, getattr(data, "sampler", None))]
     states = [GeneratorState(generator) for generator in generators if isinstance(generator, torch.Generator)]
     try:
-        with seeded(_SEEDS[which]):
+        with seeded(_SEEDS[which]), during(f"reading {_NAMED[which]}", "read the data to its end outside nnlint"):
             source = iter(data)
             if source is data:
                 return []
             raw = list(_within_memory(itertools.islice(source, limit)))
         return [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
-    except Exception as error:
-        raise Skip(f"the data raised {type(error).__name__} when it was read: {error}") from error
+    except SetupError as error:
+        raise Skip(f"{which}: {error.message}") from error
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        if failed is not None:
+            raise failed(which, error) from error
+        raise Skip(f"{which} raised when it was read: {one_line(error)}") from error
     finally:
         for state in states:
             state.restore()
@@ -301,4 +319,9 @@ def _readable(tensor: Tensor) -> Tensor:
 
 def provide(session: Session) -> Batch:
     """The batch of the setup."""
-    return Batch.from_setup(session.setup)
+    return replace(Batch.from_setup(session.setup), _failed=failed_reading(session))
+
+
+def failed_reading(session: Session) -> Failed | None:
+    """What is told of data that raises: nothing where a script was observed, whose files may be closed by now."""
+    return None if session.is_observed else session.failed

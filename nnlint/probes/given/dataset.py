@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from nnlint.finding import Skip
+from nnlint.frames import is_fatal
+from nnlint.probes.torch_errors import during
 from nnlint.seeding import seeded
 from nnlint.setup.training_setup import LABEL_KEYS
+
+#: Notes that reading the data raised, as a failure of the check; what a rule then raises.
+Failed: TypeAlias = Callable[[str, BaseException], Skip]
 
 _ATTRIBUTES = ("targets", "labels")
 
@@ -31,19 +37,41 @@ def is_shuffled(data: Any) -> bool | None:
     return declared if isinstance(declared, bool) else None
 
 
-def dataset_targets(data: Any, limit: int) -> Tensor | None:
+def dataset_targets(data: Any, limit: int, failed: Failed | None = None) -> Tensor | None:
     """Targets of the samples of a loader's dataset, from first to last; None where they are no numbers or cannot be read.
 
     All of them where the dataset holds them in one piece, else those of up to `limit` samples spread evenly over it.
+
+    Raises:
+        Skip: a sample that the loader will read raises, and `failed` was told.
     """
     dataset = data.dataset if isinstance(data, torch_data.DataLoader) else data
     if not isinstance(dataset, torch_data.Dataset) or isinstance(dataset, torch_data.IterableDataset):
         return None
     try:
         held = _held(dataset)
-        return held if held is not None else _spread(dataset, limit)
-    except Exception:  # a dataset that cannot be indexed like this is no fault: the loader is how it is read
+    except Exception:  # labels of a kind of their own are no fault
         return None
+    if held is not None:
+        return held
+    try:
+        return _stacked(_spread(dataset, limit))
+    except BaseException as error:
+        if is_fatal(error):
+            raise
+        if failed is not None and _reads_every_sample(data):
+            raise failed("data", error) from error
+        return None  # a dataset that cannot be indexed like this is no fault: the loader is how it is read
+
+
+def _reads_every_sample(data: Any) -> bool:
+    """Whether an epoch reads `dataset[0]` to `dataset[len(dataset) - 1]` one by one."""
+    return (
+        isinstance(data, torch_data.DataLoader)
+        and type(data.batch_sampler) is torch_data.BatchSampler
+        and type(data.sampler) in (torch_data.SequentialSampler, torch_data.RandomSampler)
+        and not hasattr(data.dataset, "__getitems__")
+    )
 
 
 def _held(dataset: Any) -> Tensor | None:
@@ -60,12 +88,11 @@ def _held(dataset: Any) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.dim() and len(found) == len(dataset) else None
 
 
-def _spread(dataset: Any, limit: int) -> Tensor | None:
+def _spread(dataset: Any, limit: int) -> list[Any]:
     size = len(dataset)
     step = max(size // limit, 1)
-    with seeded(0):
-        found = [_target(dataset[index]) for index in range(0, size, step)][:limit]
-    return _stacked(found)
+    with seeded(0), during("reading the training data", "read the data to its end outside nnlint"):
+        return [_target(dataset[index]) for index in range(0, size, step)][:limit]
 
 
 def _target(sample: Any) -> Any:
@@ -78,5 +105,8 @@ def _stacked(targets: Iterable[Any]) -> Tensor | None:
     listed = list(targets)
     if not listed or any(target is None for target in listed):
         return None
-    tensors = [torch.as_tensor(target).detach() for target in listed]
+    try:
+        tensors = [torch.as_tensor(target).detach() for target in listed]
+    except (TypeError, ValueError, RuntimeError):  # no numbers
+        return None
     return torch.stack(tensors) if len({tensor.shape for tensor in tensors}) == 1 else None

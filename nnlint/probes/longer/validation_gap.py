@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint.finding import Skip
-from nnlint.probes.given.batch import read_pairs
+from nnlint.probes.given.batch import failed_reading, read_pairs
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss, loss_value
 from nnlint.probes.longer.loop import OnStep, regularization_off, trainable, update
@@ -57,10 +57,11 @@ def provide(session: Session) -> ValidationGap:
     """
     probe = LongerProbe(session, "ValidationGap")
     setup = session.setup
-    validation = read_pairs("val_data", _VALIDATION_BATCHES, setup)
+    failed = failed_reading(session)
+    validation = read_pairs("val_data", _VALIDATION_BATCHES, setup, failed)
     if not validation:
         raise Skip("no validation data given" if setup.val_data is None else "the validation data cannot be read again")
-    training = read_pairs("data", _TRAINING_BATCHES, setup) or [(setup.inputs, setup.targets)]
+    training = read_pairs("data", _TRAINING_BATCHES, setup, failed) or [(setup.inputs, setup.targets)]
     steps = probe.steps(_EFFORT)
     seed = session.plan.seed
     found: ValidationGap = probe.run(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from nnlint import check
 from nnlint.finding import Skip
 from nnlint.probes.given.batch import Batch
 from nnlint.setup.training_setup import TrainingSetup
@@ -129,3 +130,38 @@ def test_data_that_raises_is_a_skip() -> None:
 
     with pytest.raises(Skip, match=r"OSError.*disk gone"):
         batch_of(torch.zeros(4, 3), data=Broken()).batches(1)
+
+
+class Samples(torch.utils.data.Dataset[Any]):
+    """Labelled samples, of which those from `broken` on cannot be read."""
+
+    def __init__(self, broken: int) -> None:
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> Any:
+        if index >= self.broken:
+            raise OSError(f"no file {index}")
+        return torch.full((8,), index / 64), index % 4
+
+
+@pytest.mark.parametrize(("first", "validation"), [(20, 64), (60, 64), (64, 0)])
+def test_data_that_raises_later_is_a_failure_of_the_check(first: int, validation: int) -> None:
+    def loaded(broken: int) -> Any:
+        return torch.utils.data.DataLoader(Samples(broken), batch_size=16)
+
+    model = nn.Linear(8, 4)
+    setup = {"model": model, "loss": torch.nn.CrossEntropyLoss(), "data": loaded(first), "val_data": loaded(validation)}
+    (result,) = check(setup, select=("DAT",)).results
+    (finding,) = result.findings
+    assert (result.status, finding.code) == ("failed", "RUN008")
+    assert finding.location is not None
+    assert finding.location.file.endswith("test_batch.py")
+    assert ("validation" if validation == 0 else "training") in finding.message
+
+
+def test_batches_of_another_form_are_a_skip() -> None:
+    with pytest.raises(Skip, match="batch is a tensor"):
+        batch_of(torch.zeros(4, 3), data=["text"]).batches(1)
