@@ -99,11 +99,20 @@ def read(file: Path) -> Baseline:
         BaselineError: it is missing or is not a baseline.
     """
     try:
-        return Baseline.model_validate_json(file.read_text(encoding="utf-8"))
+        found = Baseline.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BaselineError(f"{file}: {error.strerror}; `nnlint baseline --output {file}` writes it") from error
+        if file.is_dir():
+            raise BaselineError(f"{file} is a folder: name a file in it") from error
+        raise BaselineError(f"{file}: {error.strerror}; `nnlint baseline --file {file}` writes it") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{file} is not a nnlint baseline; run `nnlint baseline` to rewrite it") from error
+        raise BaselineError(_foreign(file)) from error
+    if "version" not in found.model_fields_set:  # another file that happens to be JSON
+        raise BaselineError(_foreign(file))
+    return found
+
+
+def _foreign(file: Path) -> str:
+    return f"{file} is not an nnlint baseline; delete it, and `nnlint baseline --file {file}` writes a new one"
 
 
 def apply(results: Sequence[TargetReport], baseline: Baseline) -> Compared:

@@ -64,6 +64,9 @@ class _OfTarget(_Settings):
     @field_validator("fail_on", mode="before")
     @classmethod
     def _never(cls, value: object) -> object:
+        levels = [level.value for level in reversed(Level)]
+        if isinstance(value, str) and value not in (*levels, "never"):
+            raise ValueError(f"{value!r} is not one of {', '.join(levels)}, never")
         return None if value == "never" else value
 
     @field_validator("probes")
@@ -266,7 +269,7 @@ class Config:
         try:
             return CheckSettings.model_validate({**kept, **changes})
         except ValidationError as error:
-            raise ConfigError("; ".join(_problems(error, CheckSettings))) from error
+            raise ConfigError("; ".join(problems(error, CheckSettings))) from error
 
 
 def load(file: Path | None = None, *, start: Path | None = None) -> Config:
@@ -311,7 +314,9 @@ def _table(file: Path) -> dict[str, Any] | None:
             content = _TOML.load(stream)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except (_TOML.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except _TOML.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     tools = content.get("tool", {})
     table = tools.get("nnlint") if isinstance(tools, dict) else None
@@ -326,8 +331,8 @@ def _parsed(file: Path, table: dict[str, Any]) -> Config:
     try:
         return Config(file, FileSettings.model_validate(_normalized(file, table)))
     except ValidationError as error:
-        problems = "\n".join(f"{file}: {problem}" for problem in _problems(error, FileSettings))
-        raise ConfigError(problems) from error
+        told = "\n".join(f"{file}: {problem}" for problem in problems(error, FileSettings))
+        raise ConfigError(told) from error
 
 
 def _normalized(file: Path, table: dict[str, Any]) -> dict[str, Any]:
@@ -354,11 +359,32 @@ def _snake(file: Path, table: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+#: Pydantic's kind of error -> what TOML calls the value that was expected.
+_EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list in brackets"),
+    **dict.fromkeys(("dict_type", "model_type"), "a table"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "an integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "a string",
+}
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """What a user reads of a validation error, one text for each problem.
+
+    Args:
+        error: what pydantic says.
+        model: what was validated; its keys are what may have been meant.
+    """
     for detail in error.errors():
         path = ".".join(str(part) for part in detail["loc"]).replace("_", "-")
         if detail["type"] == "extra_forbidden":
             yield f"unknown key {path}{_nearest_key(detail, model)}"
+        elif detail["type"] == "missing":
+            yield f"{path} is missing"
+        elif detail["type"] in _EXPECTED:
+            yield f"{path}: expects {_EXPECTED[detail['type']]}, got {detail['input']!r}"
         else:
             message = detail["msg"].removeprefix("Value error, ")
             yield f"{path}: {message[:1].lower()}{message[1:]}" if path else message

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from nnlint import registry as registries
+from nnlint.config import problems
 from nnlint.crashes import crash, place, user_fault
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.details import details_of
@@ -159,8 +162,8 @@ def options_of(rule: Rule, settings: CheckSettings) -> Any:
         return None
     try:
         return rule.options(**{key.replace("-", "_"): value for key, value in given.items()})
-    except ValueError as error:
-        raise SettingsError(f"options of rule {rule.code} {rule.name}: {error}") from error
+    except ValidationError as error:
+        raise SettingsError(f"rules.{rule.code}: {'; '.join(problems(error, rule.options))}") from error
 
 
 def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:

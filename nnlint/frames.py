@@ -101,6 +101,13 @@ def text_of(error: BaseException) -> str:
         return f"(no text: its __str__ raises {type(failure).__name__})"
 
 
+def syntax_fault(error: SyntaxError) -> str:
+    """What is wrong with a source file that Python cannot parse, without the place, which `location_of_exception` tells."""
+    if any(sign in error.msg for sign in ("'utf-8' codec", "Non-UTF-8", "null bytes")):
+        return "the file is not UTF-8 text"
+    return error.msg
+
+
 def is_fatal(error: BaseException) -> bool:
     """Whether an exception must not be turned into a finding: the user pressed Ctrl-C.
 
@@ -149,10 +156,15 @@ def _strip(shown: Any, seen: set[int]) -> None:
     if shown is None or id(shown) in seen:
         return
     seen.add(id(shown))
-    kept: Iterable[traceback.FrameSummary] = [frame for frame in shown.stack if not is_nnlint_file(frame.filename)]
+    kept: Iterable[traceback.FrameSummary] = [frame for frame in shown.stack if not _is_machinery(frame.filename)]
     shown.stack = traceback.StackSummary.from_list(kept)
     _strip(shown.__cause__, seen)
     _strip(shown.__context__, seen)
+
+
+def _is_machinery(file: str) -> bool:
+    """Whether a frame says nothing of the user's fault: nnlint's own, or the import system's."""
+    return is_nnlint_file(file) or file.startswith(("<frozen importlib", "<frozen runpy"))
 
 
 def _first_user_frame(trace: TracebackType | None) -> TracebackType | None:

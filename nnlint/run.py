@@ -13,7 +13,7 @@ import torch
 from nnlint import engine
 from nnlint.failure import Failure
 from nnlint.finding import Skip
-from nnlint.frames import format_trace, location_of_exception
+from nnlint.frames import format_trace, location_of_exception, syntax_fault
 from nnlint.observation.course import ObservationEnded
 from nnlint.observation.leaving import ProcessReplaced
 from nnlint.observation.observed import Observed
@@ -169,6 +169,11 @@ class Judge:
             if error.code in _FINE:
                 return
             message = f"the script ended itself with exit status {error.code!r}"
+        elif isinstance(error, SyntaxError):
+            fix = "make the script run without nnlint first"
+            message = f"{error.filename or 'the script'} is not valid Python: {syntax_fault(error)}"
+            yield Failure("RUN012", message, fix, location=location_of_exception(error))
+            return
         else:
             message = str(error) if isinstance(error, ProcessReplaced) else f"the script raised {one_line(error)}"
         fix = likely_cause(error) or "make the script run without nnlint first; what it did until then is judged"

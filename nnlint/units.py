@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `60s`, `2m`, `800M`, `4G`."""
+"""Durations, sizes and counts as people write them: `60s`, `2m`, `800M`, `4G`, `1 finding`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def seconds(duration: str | float) -> float:
     if value <= 0 or not math.isfinite(value):
         raise ValueError(f"{duration!r} is not above zero")
     return value
+
+
+def counted(number: int, word: str) -> str:
+    """`1 finding`, `2 findings`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def size(text: str | float) -> int:

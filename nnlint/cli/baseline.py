@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from nnlint.cli import completion
 from nnlint.cli.checking import checked_report, configured_baseline, prepared
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import cache_option, measure_options, rule_options
+
+if TYPE_CHECKING:
+    from nnlint.report import Report
 
 
 @click.command()
@@ -39,6 +43,8 @@ def baseline(context: click.Context, /, targets: tuple[str, ...], path: Path | N
     require_streams()
     run = prepared(targets, {**_DEFAULTS, **options}, with_baseline=False)
     file = path or configured_baseline(run.config) or Path(baselines.FILE_NAME)
+    if not file.absolute().parent.is_dir():
+        raise Refusal(f"{file}: the folder {file.parent} does not exist")
     try:
         old = baselines.read(file) if file.exists() else baselines.Baseline()
         report = checked_report(run, {**_DEFAULTS, **options})
@@ -48,18 +54,28 @@ def baseline(context: click.Context, /, targets: tuple[str, ...], path: Path | N
         click.echo("nnlint: interrupted", err=True)
         context.exit(INTERRUPTED)
     if report.exit_status(None):
-        names = ", ".join(result.target for result in report.results if result.status == "failed") or "the check"
-        raise Refusal(f"{names} could not be checked completely: {file} was not written; `nnlint check` says why")
+        raise Refusal(f"{file} was not written: {'; '.join(_incomplete(report))}")
     checked = {result.target for result in report.results}
     fresh = baselines.of_report(report)
     kept = [entry for entry in old.findings if entry.target not in checked]
     made = baselines.Baseline(
         findings=tuple(sorted([*kept, *fresh.findings], key=lambda e: (e.target, e.code, e.module)))
     )
-    file.write_text(made.text(), encoding="utf-8")
+    try:
+        file.write_text(made.text(), encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"{file} cannot be written: {error.strerror}") from error
     for entry in baselines.apply(report.results, old).stale:
         click.echo(f"gone: {entry.place}")
     click.echo(f"{file}: {sum(entry.count for entry in made.findings)} known findings")
+
+
+def _incomplete(report: Report) -> Iterator[str]:
+    """The targets that could not be checked completely, and why."""
+    for result in report.results:
+        reasons = [f"{finding.code} {finding.message}" for finding in result.findings if finding.code.startswith("RUN")]
+        if reasons:
+            yield f"{result.target} could not be checked completely ({reasons[0]})"
 
 
 #: Options of `check` that this command does not have.

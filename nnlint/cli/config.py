@@ -29,7 +29,8 @@ _WIDEST = 60
 def config(target: str | None, file: Path | None, style: str, schema: bool) -> None:  # noqa: FBT001 - click passes the flag
     """Show every setting of [tool.nnlint]: its value and where it comes from.
 
-    With TARGET, the settings that this target is checked with, its own options included.
+    With TARGET, the settings that this target is checked with, its own options included. Exit status 2 where a check would
+    refuse them.
     """
     from nnlint.config import ConfigError, load
     from nnlint.config_keys import schema as made
@@ -53,6 +54,21 @@ def config(target: str | None, file: Path | None, style: str, schema: bool) -> N
         click.echo(f"target: {target}")
     shown = [[row["key"], _shortened(json.dumps(row["value"], ensure_ascii=False)), row["from"]] for row in rows]
     click.echo(tabulate(shown, ["key", "value", "from"], tablefmt="plain", disable_numparse=True))
+    _judge(found, target)
+
+
+def _judge(found: Config, target: str | None) -> None:
+    """Say of the settings what a check would refuse.
+
+    Raises:
+        Refusal: a rule or an option of a rule is unknown.
+    """
+    from nnlint.cli.catalogue import load_rules, validate
+
+    entry = found.own(target, Path.cwd()) if target is not None else None
+    settings = found.settings({}, target=entry)
+    if settings.select or settings.extend_select or settings.rules:  # loading the rules takes time
+        validate(settings, load_rules())
 
 
 def _rows(found: Config) -> Iterator[dict[str, Any]]:

@@ -58,9 +58,9 @@ def _read(file: Path) -> Report:
     try:
         return Report.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refusal(f"{file}: {error.strerror}") from error
+        raise Refusal(f"{file}: {error.strerror}; `nnlint check --output json:{file}` writes a report") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise Refusal(f"{file} is not a report of `nnlint check --format json`") from error
+        raise Refusal(f"{file} is not a report; `nnlint check --output json:FILE` writes one") from error
 
 
 def _text(found: Differences) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -54,6 +55,10 @@ def _found(wanted: str, known: tuple[RuleCard, ...]) -> list[RuleCard]:
         return exact or family
     is_misspelt = "-" in wanted or re.fullmatch(r"[A-Za-z]{3}\d+", wanted)
     found = [] if is_misspelt else matching(wanted, known, pages=False) or matching(wanted, known)
+    if not found and not is_misspelt:
+        near = difflib.get_close_matches(wanted.lower(), {word for rule in known for word in rule.name.split("-")}, n=3)
+        if near:
+            raise KeyError(f"no rule speaks of {wanted!r}; did you mean {', '.join(near)}?")
     return found or [find(wanted, known)]
 
 

@@ -26,6 +26,8 @@ def init(path: Path, dry_run: bool) -> None:  # noqa: FBT001 - click passes the 
         offers = [offer_of(path)] if path.is_file() else list(offers_below(path))
     except SyntaxError as error:
         raise Refusal(f"{path}:{error.lineno}: not valid Python: {error.msg}") from error
+    except ValueError as error:  # no text, or with zero bytes in it
+        raise Refusal(f"{path}: not valid Python: the file is not UTF-8 text") from error
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
     if not path.exists():
@@ -38,9 +40,8 @@ def init(path: Path, dry_run: bool) -> None:  # noqa: FBT001 - click passes the 
     targets = [target for offer in offers for target in offer.targets][:_MOST_TARGETS]
     if not targets:
         if not scripts:
-            raise Refusal(
-                f"{path}: found no build function, no model and no training script; see docs/reference/build-fn.md"
-            )
+            what = "found no function that returns a model, no model and no training script"
+            raise Refusal(f"{path}: {what}; `nnlint check --help` says what a target is")
         return
     text = _table(targets)
     if dry_run:
@@ -56,7 +57,7 @@ def _table(targets: list[str]) -> str:
     listed = "".join(f'    "{target}",\n' for target in targets)
     return (
         "[tool.nnlint]\n"
-        "# Models, or functions that return a model or a whole training setup: docs/reference/build-fn.md\n"
+        "# Models, or functions that return a model or a whole training setup; `nnlint check --help` says more\n"
         f"targets = [\n{listed}]\n"
         '# fail-on = "error"      # lowest level that fails the check: error, warning, info, never\n'
         '# baseline = "nnlint-baseline.json"   # accept today\'s findings: nnlint baseline\n'
@@ -79,5 +80,7 @@ def _append(file: Path, text: str) -> None:
         file.write_text(f"{old.rstrip()}\n\n{text}" if old.strip() else text, encoding="utf-8")
     except ConfigError as error:
         raise Refusal(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{file}: not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror}") from error

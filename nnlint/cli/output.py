@@ -43,15 +43,20 @@ def destination(text: str, default: str) -> Destination:
     """Read `format:path` or a path alone, whose suffix decides, and else the format of the console.
 
     Raises:
-        Refusal: the path is empty, or its folder does not exist: found out before an hour of measuring, not after.
+        Refusal: the path is empty, a folder or in none, or its suffix stands for no format: found out before an hour of
+            measuring, not after.
     """
     style, colon, path = text.partition(":")
     if not colon or style not in REPORTERS:
-        path = text
-        style = _SUFFIXES.get(Path(text).suffix.lower(), default)
+        path, suffix = text, Path(text).suffix.lower()
+        style = _SUFFIXES.get(suffix, default)
+        if default == "text" and suffix not in ("", *_SUFFIXES):
+            raise Refusal(f"--output {text!r}: no format has the suffix {suffix}; name the format, as in json:{text}")
     if not path:
         raise Refusal(f"--output {text!r} names no file")
     require(style)
+    if Path(path).is_dir():
+        raise Refusal(f"--output {text!r} is a folder: name a file in it")
     if not Path(path).absolute().parent.is_dir():
         raise Refusal(f"--output {text!r}: the folder {Path(path).parent} does not exist")
     return Destination(style, Path(path))

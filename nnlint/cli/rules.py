@@ -27,13 +27,17 @@ def rules(family: str | None, level: str | None, search: str | None, style: str)
     from nnlint.cli.catalogue import load_cards
     from nnlint.cli.errors import Refusal
 
+    cards = load_cards()
+    families = list(dict.fromkeys(rule.code[:3] for rule in cards))
+    if family is not None and not any(rule.code.startswith(family.upper()) for rule in cards):
+        raise Refusal(f"--family {family}: there are {', '.join(families)}")
     known = [
         rule
-        for rule in matching(search or "", load_cards())
+        for rule in matching(search or "", cards)
         if rule.code.startswith((family or "").upper()) and level in (None, rule.level)
     ]
     if not known:
-        raise Refusal("no rule matches; `nnlint rules` lists all of them")
+        raise Refusal("no rule is as asked for; leave out one of --family, --level and --search")
     if style == "json":
         click.echo(json.dumps([_described(rule) for rule in known], indent=2, ensure_ascii=False))
         return

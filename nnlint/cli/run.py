@@ -87,6 +87,8 @@ def _run_script(command: tuple[str, ...], options: Mapping[str, Any], watch: _Wa
         try:
             watch.namespace = run_script(command[0], command[1:], as_module=options["module"], on_torch=watch.begin)
         except ScriptNotFoundError as missing:
+            if watch.observer is not None:
+                watch.observer.stop()
             raise Refusal(str(missing)) from missing
         except BaseException as raised:
             error = raised

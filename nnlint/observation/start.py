@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import difflib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from nnlint.frames import has_user_frame
 
 #: What is no source file, but can be run.
 _PACKED = (".pyc", ".zip", ".pyz")
@@ -39,11 +42,11 @@ def run_script(target: str, arguments: Sequence[str], *, as_module: bool, on_tor
         BaseException: whatever the script raises.
     """
     if not as_module and not Path(target).is_file():
-        raise ScriptNotFoundError(f"no such script: {target}")
+        raise ScriptNotFoundError(_no_script(target))
     folder = str(Path.cwd() if as_module else Path(target).resolve().parent)
     with _arguments([target, *arguments], folder), _at_import("torch", on_torch):
         if as_module:
-            return runpy.run_module(target, run_name="__main__", alter_sys=True)
+            return _run_module(target)
         if Path(target).suffix in _PACKED:
             return runpy.run_path(target, run_name="__main__")
         return _run_source(str(Path(target).absolute()))
@@ -63,6 +66,30 @@ def _run_source(file: str) -> dict[str, Any]:
     finally:
         sys.modules["__main__"] = before
     return names
+
+
+def _run_module(name: str) -> Any:
+    """Run a module as `python -m` does.
+
+    Raises:
+        ScriptNotFoundError: there is no such module, or it cannot be run.
+    """
+    try:
+        return runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except ImportError as error:
+        if has_user_frame(error):
+            raise
+        raise ScriptNotFoundError(f"{error}; what stands after -m is named as for `python -m`") from error
+
+
+def _no_script(target: str) -> str:
+    """What to say of a script that is no file."""
+    script = Path(target)
+    if script.is_dir():
+        return f"{target} is a folder: name a script in it, or the package after -m"
+    near = difflib.get_close_matches(script.name, [file.name for file in script.parent.glob("*.py")], n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; paths start from {Path.cwd()}"
+    return f"no such script: {target}{hint}"
 
 
 @contextmanager

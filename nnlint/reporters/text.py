@@ -13,6 +13,7 @@ from nnlint.report import Report, ReportedFinding, Skipped, TargetReport
 from nnlint.reporters.excerpt import excerpt
 from nnlint.reporters.options import ReportOptions
 from nnlint.reporters.tables import layer_table
+from nnlint.units import counted
 
 _COLORS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.INFO: "cyan"}
 _MEASURED_FAMILIES = {"SIG", "GRD", "INI"}
@@ -82,8 +83,8 @@ def _subject(subject: dict[str, Any]) -> Iterator[str]:
     """The subject's facts in words; unknown keys are shown with their names."""
     known = {key: value for key, value in subject.items() if value is not None and value != "" and key != "device"}
     model, parameters = known.pop("model", None), known.pop("parameters", None)
-    counted = parameters if isinstance(parameters, str) else _count(parameters)
-    head = [str(part) for part in (model, counted and f"{counted} parameters") if part]
+    size = parameters if isinstance(parameters, str) else _count(parameters)
+    head = [str(part) for part in (model, size and f"{size} parameters") if part]
     if head:
         yield ", ".join(head)
     for key, value in known.items():
@@ -182,9 +183,9 @@ def _closing(result: TargetReport, seed: int, options: ReportOptions, width: int
         spent = result.timings.get("total", 0.0) - result.timings.get("build", 0.0)
         steps = result.timings.get("training_steps")
         # Beside the step of a tiny net nothing but nnlint's own start is seen, and it is as long for every model.
-        counted = f" ({steps:.1f} training steps)" if steps is not None and steps < _COUNTED_STEPS else ""
+        in_steps = f" ({steps:.1f} training steps)" if steps is not None and steps < _COUNTED_STEPS else ""
         device = f" on {result.subject['device']}" if result.subject.get("device") else ""
-        yield f"measured in {spent:.2f} s{counted}{device}, seed {seed}"
+        yield f"measured in {spent:.2f} s{in_steps}{device}, seed {seed}"
 
 
 def _skip(skip: Skipped, width: int) -> Iterator[str]:
@@ -197,17 +198,13 @@ def _skipped(skipped: list[Skipped], options: ReportOptions) -> str:
     """How many rules were skipped; the reasons are a table that few need."""
     if not skipped:
         return ""
-    counted = f" {_plural(len(skipped), 'rule')} skipped"
-    return f"{counted}." if "skipped" in options.show else f"{counted}; --show skipped lists why."
+    said = f" {counted(len(skipped), 'rule')} skipped"
+    return f"{said}." if "skipped" in options.show else f"{said}; --show skipped lists why."
 
 
 def _counts(errors: int, warnings: int, infos: int) -> str:
-    counted = ((errors, "error"), (warnings, "warning"), (infos, "info"))
-    return ", ".join(_plural(number, word) for number, word in counted if number) or "no findings"
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    found = ((errors, "error"), (warnings, "warning"), (infos, "info"))
+    return ", ".join(counted(number, word) for number, word in found if number) or "no findings"
 
 
 #: Paths and code in messages are not torn apart.

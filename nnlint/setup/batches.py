@@ -42,9 +42,11 @@ def take_first_batch(setup: TrainingSetup, options: SetupOptions) -> TrainingSet
             f"the data raised {type(error).__name__} when its first batch was taken: {error}",
             location=location_of_exception(error),
             trace=format_trace(error),
+            fix="make next(iter(data)) work without nnlint first",
         ) from error
     if batch is None:
-        raise SetupError("RUN001", f"the data is empty: {describe(setup.data)} yields no batch")
+        fix = "give data that yields at least one batch; drop_last=True leaves none of a small dataset"
+        raise SetupError("RUN001", f"the data is empty: {describe(setup.data)} yields no batch", fix=fix)
     changes: dict[str, Any] = {}
     if source is setup.data:
         changes["data"] = itertools.chain([batch], source)
@@ -89,7 +91,7 @@ def split_batch(batch: Any, model: nn.Module, *, has_loss: bool) -> tuple[Any, A
         return _split_mapping(batch, model, has_loss=has_loss)
     if isinstance(batch, (tuple, list)):
         if not batch:
-            raise SetupError("RUN001", "the data yields empty batches")
+            raise SetupError("RUN001", "the data yields empty batches", fix="yield (inputs, targets)")
         *inputs, targets = batch
         if not inputs:
             return targets, None
@@ -98,6 +100,7 @@ def split_batch(batch: Any, model: nn.Module, *, has_loss: bool) -> tuple[Any, A
         raise SetupError(
             "RUN001",
             f"the data yields {describe(batch)}: a batch is a tensor, an (inputs, targets) tuple or a dict of tensors",
+            fix="yield (inputs, targets), both tensors",
         )
     return batch, None
 

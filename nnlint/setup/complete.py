@@ -85,7 +85,7 @@ def _loss(name: str, options: SetupOptions) -> Any:
     if isinstance(found, type):
         found = found()
     if not callable(found):
-        raise SetupError("RUN001", f"the loss {name} is not callable")
+        raise SetupError("RUN001", f"the loss {name} is not callable", fix="name a function loss(output, targets)")
     return found
 
 
@@ -98,15 +98,16 @@ def check_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SetupError("RUN001", f"unknown device {name!r}: write cpu, cuda, cuda:0 or mps") from error
+        raise SetupError("RUN001", f"unknown device {name!r}", fix="write cpu, cuda, cuda:0 or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         built = "no CUDA device is visible" if torch.version.cuda else f"this torch ({torch.__version__}) has no CUDA"
-        raise SetupError("RUN001", f"device {name!r} is not available: {built}")
+        raise SetupError("RUN001", f"device {name!r} is not available: {built}", fix="write --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SetupError("RUN001", f"device {name!r} is not available: there are {torch.cuda.device_count()}")
+        message = f"device {name!r} is not available: there are {torch.cuda.device_count()}"
+        raise SetupError("RUN001", message, fix="write --device cuda:0")
     try:
         torch.empty(0, device=device)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SetupError("RUN001", f"device {name!r} is not available: {reason}") from error
+        raise SetupError("RUN001", f"device {name!r} is not available: {reason}", fix="write --device cpu") from error
     return device

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 #: What to do where an error says no more than what happened.
 _FIXES: Mapping[str, str] = MappingProxyType(
     {
-        "RUN001": "run the target in Python first (import the module, call the build function), then return a model, a tuple such as "
-        '(model, loss, loader) or {"model": ..., "inputs": ..., "targets": ..., "loss": ..., "optimizer": ...}',
+        "RUN001": "return a model, a tuple such as (model, loss, loader) or "
+        '{"model": ..., "inputs": ..., "targets": ..., "loss": ..., "optimizer": ...}',
         "RUN005": "return the model with a batch, as (model, inputs), or give --input SHAPE",
     }
 )

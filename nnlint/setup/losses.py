@@ -86,9 +86,10 @@ def named_loss(name: str) -> NamedLoss:
     """
     if name not in _FUNCTIONS:
         near = difflib.get_close_matches(name, _FUNCTIONS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ";"
+        hint = f"; did you mean {near[0]}?" if near else ""
         known = ", ".join(_FUNCTIONS)
-        raise SetupError("RUN001", f"unknown loss {name!r}{hint} known are {known}, or module:attribute of a callable")
+        fix = f"write one of {known}, or module:attribute of a callable"
+        raise SetupError("RUN001", f"unknown loss {name!r}{hint}", fix=fix)
     return NamedLoss(name)
 
 

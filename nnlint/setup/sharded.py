@@ -26,7 +26,7 @@ def whole(setup: TrainingSetup) -> TrainingSetup:
         return setup
     if not meet_ranks(_WAIT):
         message = "the model is sharded, and its parameters can only be gathered where every rank calls nnlint.check"
-        raise SetupError("RUN001", f"{message}: not all came within {_WAIT:g} s")
+        raise SetupError("RUN001", f"{message}: not all came within {_WAIT:g} s", fix="call it on every rank")
     gathered = Gathered()
     model = gathered.module(setup.model)
     changes: dict[str, Any] = {"model": model}

@@ -83,9 +83,9 @@ def test_what_could_not_be_checked_is_never_accepted(stub: Path, target: str) ->
     assert not (stub / "nnlint-baseline.json").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 9}', '{"version": 1, "findings": [{"code": 3}]}'])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"version": 9}', '{"version": 1, "findings": [{"code": 3}]}'])
 def test_a_broken_file_is_refused_before_anything_runs(stub: Path, text: str) -> None:
     (stub / "broken.json").write_text(text)
     done = run("check", "hang", "--baseline", "broken.json")
     assert done.exit_code == 2
-    assert "is not a nnlint baseline" in done.stderr
+    assert "is not an nnlint baseline" in done.stderr

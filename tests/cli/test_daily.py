@@ -135,7 +135,8 @@ def test_rules_can_be_filtered(stub: Path, arguments: list[str], codes: list[str
 def test_no_rule_matches(stub: Path) -> None:
     done = run("rules", "--search", "quantum")
     assert done.exit_code == 2
-    assert "no rule matches" in done.stderr
+    assert "no rule is as asked for" in done.stderr
+    assert "--family XYZ: there are LOS, SIG" in run("rules", "--family", "XYZ").stderr
 
 
 def test_explain_by_word(stub: Path) -> None:
@@ -154,6 +155,7 @@ def test_explain_of_nothing_known(stub: Path) -> None:
     done = run("explain", "LOS01")
     assert done.exit_code == 2
     assert "did you mean LOS018, LOS001?" in done.stderr
+    assert run("explain", "sofmax").stderr == "Error: no rule speaks of 'sofmax'; did you mean softmax?\n"
 
 
 def test_statistics_count_by_rule(stub: Path) -> None:

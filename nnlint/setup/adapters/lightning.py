@@ -284,7 +284,8 @@ def _optimizers(module: Any) -> tuple[list[Any], list[Any], str]:
     optimizers, schedulers = _flattened(returned)
     wrong = next((found for found in optimizers if not isinstance(found, torch.optim.Optimizer)), None)
     if wrong is not None:
-        raise SetupError("RUN001", f"configure_optimizers of {type(module).__name__} returned {describe(wrong)}")
+        message = f"configure_optimizers of {type(module).__name__} returned {describe(wrong)}"
+        raise SetupError("RUN001", message, fix="return an optimizer, or a dict with the key 'optimizer'")
     return optimizers, [scheduler for scheduler in schedulers if scheduler is not None], _interval(returned)
 
 
@@ -317,7 +318,5 @@ def _interval(returned: Any) -> str:
 
 
 def _raised(error: Exception, what: str) -> SetupError:
-    location = location_of_exception(error)
-    where = f" (at {location})" if location is not None else ""
-    message = f"{what}: {type(error).__name__}: {error}{where}"
-    return SetupError("RUN001", message, location=location, trace=format_trace(error))
+    message, found, trace = f"{what}: {type(error).__name__}: {error}", location_of_exception(error), format_trace(error)
+    return SetupError("RUN001", message, location=found, trace=trace, fix="make this method run without nnlint first")

@@ -102,7 +102,7 @@ def _parse_type(text: str, given: str | None) -> tuple[torch.dtype, int | None]:
 
 
 def _malformed(text: str, reason: str) -> SetupError:
-    return SetupError("RUN001", f"input specification {text!r}: {reason}. Examples: {_EXAMPLES}")
+    return SetupError("RUN001", f"input specification {text!r}: {reason}", fix=f"write it like {_EXAMPLES}")
 
 
 def make_inputs(specs: Sequence[str], parameters: Sequence[str], samples: int, generator: torch.Generator) -> Any:
@@ -124,8 +124,10 @@ def make_inputs(specs: Sequence[str], parameters: Sequence[str], samples: int, g
     for spec, value, text in zip(parsed, values, specs, strict=True):
         name = spec.name or next(free, None)
         if name is None:
-            raise SetupError("RUN001", f"input specification {text!r} has no name, and forward() has no argument left")
+            message = f"input specification {text!r} has no name, and forward() has no argument left"
+            raise SetupError("RUN001", message, fix="give one specification for each argument of forward()")
         if name in batch:
-            raise SetupError("RUN001", f"input specification {text!r}: the argument {name!r} was given twice")
+            message = f"input specification {text!r}: the argument {name!r} was given twice"
+            raise SetupError("RUN001", message, fix="give one specification for each argument of forward()")
         batch[name] = value
     return batch

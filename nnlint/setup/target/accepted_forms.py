@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,13 +58,15 @@ def build(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], *,
     except SetupError:
         raise
     except SystemExit as error:
-        raise _raised(error, f"{name}() called sys.exit({error.code!r}) instead of returning a model") from error
+        message = f"{name}() called sys.exit({error.code!r}) instead of returning a model"
+        raise _raised(error, message, fix="return the model instead") from error
     except ModuleNotFoundError as error:
         # A library that imports lazily names what it failed at in words of its own.
         missing = (
             f"needs the package {error.name!r}, which is not installed" if error.name else f"cannot import: {error}"
         )
-        raise _raised(error, f"{name}() {missing}") from error
+        fix = f"install it for {sys.executable}" if error.name else ""
+        raise _raised(error, f"{name}() {missing}", fix=fix) from error
     except ValidationError as error:
         raise _raised(error, f"{name}() raised an error: {_validation_text(error)}") from error
     except BaseException as error:
@@ -88,10 +91,10 @@ def build_without_weights(
         return build(function, args, kwargs, name=name, seed=seed)
 
 
-def _raised(error: BaseException, message: str) -> SetupError:
-    location = location_of_exception(error)
-    where = f" (at {location})" if location is not None else ""
-    return SetupError("RUN001", f"{message}{where}", location=location, trace=format_trace(error))
+def _raised(error: BaseException, message: str, *, fix: str = "") -> SetupError:
+    found, trace = location_of_exception(error), format_trace(error)
+    fix = fix or "make the build function run without nnlint first"
+    return SetupError("RUN001", message, location=found, trace=trace, fix=fix)
 
 
 def _check_arguments(signature: inspect.Signature, args: Any, kwargs: Mapping[str, Any], name: str) -> None:
@@ -110,11 +113,10 @@ def _check_arguments(signature: inspect.Signature, args: Any, kwargs: Mapping[st
     ]  # fmt: skip
     if required:
         example = ", ".join(f"{parameter}=..." for parameter in required)
-        missing = ", ".join(required)
-        message = f"{name}{signature} needs arguments that were not given: {missing}; write {name}({example})"
-    else:
-        message = f"{name}{signature} does not take the arguments given: {reason}"
-    raise SetupError("RUN001", message)
+        message = f"{name}{signature} needs arguments that were not given: {', '.join(required)}"
+        raise SetupError("RUN001", message, fix=f"write {name}({example})")
+    message = f"{name}{signature} does not take the arguments given: {reason}"
+    raise SetupError("RUN001", message, fix=f"write the arguments that {name}{signature} has")
 
 
 def to_setup(value: Any, *, sites: ConstructionSites | None = None, origin: str = "") -> TrainingSetup:

@@ -14,7 +14,7 @@ from torch import nn
 from nnlint.setup.errors import SetupError
 from nnlint.setup.options import SetupOptions
 from nnlint.setup.target.accepted_forms import build, build_without_weights
-from nnlint.setup.target.importing import importing, load_module, near_names
+from nnlint.setup.target.importing import importing, load_module, near_names, nearest
 from nnlint.setup.target.library_models import ADAPTERS
 from nnlint.tensors import describe
 
@@ -52,7 +52,7 @@ def load_attribute(target: str, options: SetupOptions) -> Any:
     """
     parsed = parse_target(target)
     if parsed.attribute is None:
-        raise SetupError("RUN001", f"{target!r} names no attribute: write module:attribute")
+        raise SetupError("RUN001", f"{target!r} names no attribute", fix="write module:attribute")
     with importing(parsed.where, options) as source:
         value = attribute_of(load_module(parsed.where, source, options), parsed.attribute, parsed.where)
         if parsed.args is None:
@@ -71,13 +71,13 @@ def parse_target(text: str) -> Target:
     if prefixed is not None and prefixed["prefix"] in ADAPTERS:
         match = _CALL.fullmatch(prefixed["rest"])
         if match is None:
-            raise SetupError("RUN001", f"malformed target {text!r}: write {prefixed['prefix']}:NAME")
+            raise SetupError("RUN001", f"malformed target {text!r}", fix=f"write {prefixed['prefix']}:NAME")
         args, kwargs = _literals(match["call"], text)
         return Target(match["name"], None, args, kwargs, prefixed["prefix"])
     match = _TARGET.fullmatch(text)
     # Behind a Windows drive letter no colon may be left in the module or path, and in neither an open parenthesis.
     if match is None or ":" in match["where"][2:] + match["where"][:1] or "(" in match["where"].rpartition("/")[2]:
-        raise SetupError("RUN001", f"malformed target {text!r}: {_SYNTAX}")
+        raise SetupError("RUN001", f"malformed target {text!r}", fix=_SYNTAX)
     args, kwargs = _literals(match["call"], text)
     return Target(match["where"], match["attribute"], args, kwargs)
 
@@ -89,17 +89,17 @@ def _literals(call: str | None, target: str) -> tuple[tuple[Any, ...] | None, di
     try:
         node = ast.parse(f"f{call}", mode="eval").body
     except SyntaxError as error:
-        raise SetupError("RUN001", f"malformed arguments in target {target!r}: {error.msg}") from error
+        raise SetupError("RUN001", f"malformed arguments in target {target!r}: {error.msg}", fix=_SYNTAX) from error
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        raise SetupError("RUN001", f"malformed target {target!r}: {_SYNTAX}")
+        raise SetupError("RUN001", f"malformed target {target!r}", fix=_SYNTAX)
     try:
         args = tuple(ast.literal_eval(argument) for argument in node.args)
         kwargs = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg is not None}
     except ValueError as error:
         message = f"arguments in target {target!r} must be literals (numbers, strings, lists, None, ...)"
-        raise SetupError("RUN001", message) from error
+        raise SetupError("RUN001", message, fix=_SYNTAX) from error
     if len(kwargs) < len(node.keywords):
-        raise SetupError("RUN001", f"arguments in target {target!r} must be written out: no ** is possible")
+        raise SetupError("RUN001", f"arguments in target {target!r} must be written out: no ** is possible", fix=_SYNTAX)
     return args, kwargs
 
 
@@ -112,11 +112,14 @@ def discover(module: ModuleType, where: str) -> str:
     for name in DISCOVERED:
         if hasattr(module, name):
             return name
+    if _is_folder(module):
+        raise SetupError("RUN001", f"{where} is a folder, not a module", fix=f"name a file in it: {where}/model.py:attribute")
     own = _public_names(module)
     has = f"; it defines {', '.join(own[:8])}" if own else ""
     raise SetupError(
         "RUN001",
-        f"{where} defines none of {', '.join(DISCOVERED)}{has}; name the attribute to check: {where}:attribute",
+        f"{where} defines none of {', '.join(DISCOVERED)}{has}",
+        fix=f"name the attribute to check: {where}:{own[0] if own else 'attribute'}",
     )
 
 
@@ -145,9 +148,25 @@ def attribute_of(module: ModuleType, dotted: str, where: str) -> Any:
             found = getattr(found, name)
         except AttributeError as error:
             names = _public_names(found) if hasattr(found, "__dict__") else []
-            raise SetupError("RUN001", f"{path} has no attribute {name!r}{near_names(name, names)}") from error
+            message = f"{path} has no attribute {name!r}{near_names(name, names)}"
+            raise SetupError("RUN001", message, fix=_existing(module, where, name, names)) from error
         path = f"{path}:{name}" if path == where else f"{path}.{name}"
     return found
+
+
+def _is_folder(module: ModuleType) -> bool:
+    """Whether it is a folder without `__init__.py`, which Python imports as a module without content."""
+    return getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+
+
+def _existing(module: ModuleType, where: str, name: str, names: list[str]) -> str:
+    """What to write for an attribute that is not there."""
+    if _is_folder(module):
+        return f"{where} is a folder: name a file in it, such as {where}/model.py:{name}"
+    near = nearest(name, names)
+    if not near:
+        return f"define {name} in {where}, or name what is there: {where}:attribute"
+    return f"write {where}:{near[0]}"
 
 
 def called(value: Any, name: str, parsed: Target, options: SetupOptions) -> tuple[Any, str]:
@@ -160,7 +179,7 @@ def called(value: Any, name: str, parsed: Target, options: SetupOptions) -> tupl
     if not callable_target:
         if parsed.args is not None:
             message = f"{parsed.where}:{name} is {describe(value)}: it cannot be called with arguments"
-            raise SetupError("RUN001", message)
+            raise SetupError("RUN001", message, fix=f"leave the arguments out: {parsed.where}:{name}")
         return value, f"{parsed.where}:{name} is"
     chosen = build_without_weights if options.is_meta else build
     made = chosen(value, parsed.args or (), parsed.kwargs, name=name, seed=options.seed)

@@ -23,6 +23,7 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.",
 _NESTED_WRAPPERS = 3
 #: Checkpoints from before torch 0.4.1 lack it, and torch fills it in.
 _COUNTER = "num_batches_tracked"
+_WRITTEN_BY = "name a file that torch.save(model.state_dict(), file) or safetensors wrote"
 _REFUSED = re.compile(r"(?:Unsupported global: GLOBAL|GLOBAL) ([\w.]+)")
 
 
@@ -66,16 +67,14 @@ def with_weights(setup: TrainingSetup, file: str, base: Path) -> TrainingSetup:
     fitting = {name: value for name, value in state.items() if name in target and target[name].shape == value.shape}
     if not fitting:
         theirs, ours = ", ".join(list(state)[:3]), ", ".join(list(target)[:3])
-        raise SetupError(
-            "RUN001", f"no tensor of {path} fits the model: it has {theirs}, ...; the model has {ours}, ..."
-        )
+        message = f"no tensor of {path} fits the model: it has {theirs}, ...; the model has {ours}, ..."
+        raise SetupError("RUN001", message, fix="name the checkpoint of this model")
     before = {name: target[name].detach().clone() for name in fitting}
     try:
         model.load_state_dict(fitting, strict=False)
     except Exception as error:
-        raise SetupError(
-            "RUN001", f"{path} cannot be loaded into the model: {type(error).__name__}: {error}"
-        ) from error
+        message = f"{path} cannot be loaded into the model: {type(error).__name__}: {error}"
+        raise SetupError("RUN001", message, fix="make model.load_state_dict(...) work without nnlint first") from error
     return setup.model_copy(update={"weights": _report(str(file), model, state, target, before)})
 
 
@@ -107,7 +106,8 @@ def _tied_names(model: nn.Module, loaded: Mapping[str, Any]) -> frozenset[str]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise SetupError("RUN001", f"no weights file {path}")
+        what = "is a folder, not a file of weights" if path.is_dir() else "not found"
+        raise SetupError("RUN001", f"the weights file {path} {what}", fix=_WRITTEN_BY)
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
@@ -115,10 +115,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except SetupError:
         raise
     except pickle.UnpicklingError as error:
-        raise SetupError("RUN001", _refusal(path, str(error))) from error
+        raise SetupError("RUN001", _refusal(path, str(error)), fix=_WRITTEN_BY) from error
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise SetupError("RUN001", f"{path} cannot be read as weights: {type(error).__name__}: {reason}") from error
+        message = f"{path} cannot be read as weights: {type(error).__name__}: {reason}"
+        raise SetupError("RUN001", message, fix=_WRITTEN_BY) from error
     return _tensors(found, path)
 
 
@@ -126,18 +127,15 @@ def _refusal(path: Path, reason: str) -> str:
     """Why torch would not unpickle the file, in words; its own message recommends to switch the protection off."""
     held = _REFUSED.search(reason)
     if held is None:
-        return f"{path} cannot be read as weights: {' '.join(reason.split())[:200]}"
-    return (
-        f"{path} was not loaded: it holds a pickled {held[1]}, and unpickling that can run any code; "
-        "save the weights alone: torch.save(model.state_dict(), file)"
-    )
+        return f"{path} cannot be read as weights: torch.save did not write it, or it is damaged"
+    return f"{path} was not loaded: it holds a pickled {held[1]}, and unpickling that can run any code"
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         from safetensors.torch import load_file
     except Exception as error:
-        raise SetupError("RUN001", "safetensors is not installed: pip install safetensors") from error
+        raise SetupError("RUN001", "safetensors is not installed", fix="pip install safetensors") from error
     loaded: dict[str, torch.Tensor] = load_file(str(path))
     return loaded
 
@@ -149,7 +147,7 @@ def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
         if tensors and inner is None:
             return tensors
         found = inner
-    raise SetupError("RUN001", f"{path} holds no state dict: save model.state_dict()")
+    raise SetupError("RUN001", f"{path} holds no state dict", fix=_WRITTEN_BY)
 
 
 def _renamed(state: Mapping[str, torch.Tensor], target: Mapping[str, Any], model: nn.Module) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from nnlint.frames import format_trace, has_user_frame, is_fatal, location_of_exception, text_of
+from nnlint.frames import format_trace, has_user_frame, is_fatal, location_of_exception, syntax_fault, text_of
 from nnlint.provenance import is_installed
 from nnlint.seeding import seeded
 from nnlint.setup.errors import SetupError
@@ -82,7 +82,7 @@ def load_module(where: str, file: Path | None, options: SetupOptions) -> ModuleT
     if file is None:
         return _guarded(where, lambda: importlib.import_module(_checked_name(where)), options)
     if not file.is_file():
-        raise SetupError("RUN001", _no_file(where, file))
+        raise _no_file(where, file, options)
     root = _import_root(file)
     dotted = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     if file.parent != root and all(part.isidentifier() for part in dotted.split(".")):
@@ -96,7 +96,7 @@ def _executed(file: Path) -> ModuleType:
     name = f"{file.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise SetupError("RUN001", f"{file} is not a Python file")
+        raise SetupError("RUN001", f"{file} is not a Python file", fix="name a .py file or an importable module")
     module = importlib.util.module_from_spec(spec)
     # Pickling, as worker processes of a DataLoader need it, looks classes up there.
     sys.modules[name] = module
@@ -110,7 +110,8 @@ def _executed(file: Path) -> ModuleType:
 
 def _checked_name(where: str) -> str:
     if not all(part.isidentifier() for part in where.split(".")):
-        raise SetupError("RUN001", f"{where!r} is neither a module name nor a path to a .py file")
+        message = f"{where!r} is neither a module name nor a path to a .py file"
+        raise SetupError("RUN001", message, fix="write package.module:attribute or path/to/file.py:attribute")
     return where
 
 
@@ -122,51 +123,78 @@ def _guarded(where: str, load: Callable[[], ModuleType], options: SetupOptions) 
         raise
     except ModuleNotFoundError as error:
         if not has_user_frame(error):
-            raise SetupError("RUN001", _no_module(where, error, options)) from error
+            raise _no_module(where, error, options) from error
         name = error.name or str(error)
-        raise _inside(where, error, f"imports {name!r}, which is not installed") from error
+        fix = f"install it for {sys.executable}, or correct the name"
+        raise _inside(where, error, f"imports {name!r}, which is not installed", fix) from error
     except SystemExit as error:
-        advice = "put what runs a script under `if __name__ == '__main__':`"
-        raise _inside(where, error, f"called sys.exit({error.code!r}) while being imported", advice) from error
+        fix = "put what runs a script under `if __name__ == '__main__':`"
+        raise _inside(where, error, f"called sys.exit({error.code!r}) while being imported", fix) from error
+    except SyntaxError as error:
+        what = syntax_fault(error)
+        fix = "save it as UTF-8" if "UTF-8" in what else "correct the line"
+        raise _inside(where, error, f"is not valid Python: {what}", fix) from error
     except BaseException as error:
         if is_fatal(error):
             raise
-        raise _inside(where, error, f"raised {type(error).__name__} while being imported: {text_of(error)}") from error
+        fix = f"make the import work without nnlint first: {_import_command(where)}"
+        what = f"raised {type(error).__name__} while being imported: {text_of(error)}"
+        raise _inside(where, error, what, fix) from error
 
 
-def _inside(where: str, error: BaseException, what: str, advice: str = "") -> SetupError:
-    location = location_of_exception(error)
-    place = f" (at {location})" if location is not None else ""
-    message = f"{where} {what}{place}{'; ' + advice if advice else ''}"
-    return SetupError("RUN001", message, location=location, trace=format_trace(error))
+def _import_command(where: str) -> str:
+    return f"python {where}" if where.endswith(".py") else f'python -c "import {where}"'
 
 
-def _no_module(where: str, error: ModuleNotFoundError, options: SetupOptions) -> str:
+def _inside(where: str, error: BaseException, what: str, fix: str) -> SetupError:
+    # A syntax error is told whole by its line.
+    trace = None if isinstance(error, SyntaxError) else format_trace(error)
+    return SetupError("RUN001", f"{where} {what}", location=location_of_exception(error), trace=trace, fix=fix)
+
+
+def _no_module(where: str, error: ModuleNotFoundError, options: SetupOptions) -> SetupError:
     parent, _, last = where.rpartition(".")
     missing = error.name or where
     if parent and missing == where:
         package = sys.modules.get(parent)
         if package is not None and not hasattr(package, "__path__"):
-            return f"module {where!r} not found: {parent} is a module, not a package; did you mean {parent}:{last}?"
+            message = f"module {where!r} not found: {parent} is a module, not a package; did you mean {parent}:{last}?"
+            return SetupError("RUN001", message, fix=f"write {parent}:{last}")
         names = [info.name for info in pkgutil.iter_modules(getattr(package, "__path__", []))]
-        return f"module {where!r} not found in the package {parent}{near_names(last, names)}"
+        message = f"module {where!r} not found in the package {parent}{near_names(last, names)}"
+        return SetupError("RUN001", message, fix=f"name a module of {parent}")
+    if (options.base / where).is_file():
+        fix = "name a .py file or an importable module; hf:PATH takes the configuration of a Hugging Face model"
+        return SetupError("RUN001", f"{where} is not a Python file", fix=fix)
     names = [info.name for info in pkgutil.iter_modules([str(options.base)])]
     tried = f" (looked in {options.base} and on sys.path)"
-    return f"module {missing!r} not found{tried}{near_names(missing, names)}"
+    message = f"module {missing!r} not found{tried}{near_names(missing, names)}"
+    return SetupError("RUN001", message, fix="start nnlint where the module is, install it, or name its file: path/to/file.py:attribute")
 
 
-def _no_file(where: str, file: Path) -> str:
+def _no_file(where: str, file: Path, options: SetupOptions) -> SetupError:
     if file.is_dir():
         inside = sorted(path.name for path in file.glob("*.py"))
-        return f"{where} is a directory: name a file in it{': ' + ', '.join(inside[:8]) if inside else ''}"
+        listed = f": {', '.join(inside[:8])}" if inside else ""
+        example = f"{where.rstrip('/')}/{inside[0] if inside else 'model.py'}"
+        return SetupError("RUN001", f"{where} is a directory: name a file in it{listed}", fix=f"write {example}:attribute")
+    fix = f"correct the path; it starts from {options.base}"
     if not file.parent.is_dir():
-        return f"file {where} not found: there is no directory {file.parent}"
-    return f"file {where} not found{near_names(file.name, sorted(path.name for path in file.parent.glob('*.py')))}"
+        return SetupError("RUN001", f"file {where} not found: there is no directory {file.parent}", fix=fix)
+    there = sorted(path.name for path in file.parent.glob("*.py"))
+    near = nearest(file.name, there)
+    fix = f"write {Path(where).with_name(near[0]).as_posix()}" if near else fix
+    return SetupError("RUN001", f"file {where} not found{near_names(file.name, there)}", fix=fix)
+
+
+def nearest(name: str, candidates: list[str]) -> list[str]:
+    """The names most like one that is not there, best first."""
+    return difflib.get_close_matches(name, candidates, n=3)
 
 
 def near_names(name: str, candidates: list[str]) -> str:
     """The end of a "not found" message: the names most like it, else what there is."""
-    near = difflib.get_close_matches(name, candidates, n=3)
+    near = nearest(name, candidates)
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; there are {', '.join(candidates[:8])}" if candidates else ""

@@ -22,10 +22,13 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
-            raise SetupError("RUN001", f"{name} is not installed: pip install {name}") from error
-        raise SetupError("RUN001", f"{name} cannot be imported: it lacks {error.name!r}") from error
+            raise SetupError("RUN001", f"{name} is not installed", fix=f"pip install {name}") from error
+        fix = f"pip install {error.name}"
+        raise SetupError("RUN001", f"{name} cannot be imported: it lacks {error.name!r}", fix=fix) from error
     except Exception as error:
-        raise SetupError("RUN001", f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+        message = f"{name} cannot be imported: {type(error).__name__}: {error}"
+        fix = f'make it work in Python first: python -c "import {name}"; often it was built for another torch'
+        raise SetupError("RUN001", message, fix=fix) from error
 
 
 def _known(name: str, names: list[str], library: str) -> str:
@@ -33,7 +36,8 @@ def _known(name: str, names: list[str], library: str) -> str:
         return name
     near = difflib.get_close_matches(name, names, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise SetupError("RUN001", f"{library} has no model {name!r}{hint}")
+    fix = f"name one of {library}.{'models.' if library == 'torchvision' else ''}list_models()"
+    raise SetupError("RUN001", f"{library} has no model {name!r}{hint}", fix=fix)
 
 
 def timm_model(name: str, /, **kwargs: Any) -> nn.Module:
@@ -65,13 +69,14 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
     place = Path(path)
     if not place.exists():
         raise SetupError(
-            "RUN001", f"no Hugging Face configuration {path}: give a config.json or the folder that holds one"
+            "RUN001", f"no Hugging Face configuration {path}", fix="give a config.json or the folder that holds one"
         )
     transformers = _library("transformers")
     try:
         config = transformers.AutoConfig.from_pretrained(str(place), local_files_only=True, **kwargs)
     except Exception as error:
-        raise SetupError("RUN001", f"{path} is not a Hugging Face configuration: {error}") from error
+        fix = "give a config.json or the folder that holds one"
+        raise SetupError("RUN001", f"{path} is not a Hugging Face configuration: {error}", fix=fix) from error
     if torch.get_default_device().type == "meta" and hasattr(config, "_experts_implementation"):
         # The usual ones gather the tokens of each expert, whose number is a matter of values.
         config._experts_implementation = "batched_mm"  # noqa: SLF001 the setting has no other name

@@ -58,7 +58,7 @@ def test_malformed_specifications(text, message):
     assert caught.value.code == "RUN001"
     assert message in caught.value.message
     assert repr(text) in caught.value.message
-    assert "Examples: 3x32x32" in caught.value.message
+    assert "3x32x32, 16:int<1000>" in caught.value.fix
 
 
 @given(st.lists(st.integers(1, 5), max_size=4), st.integers(1, 9), st.integers(0, 100))

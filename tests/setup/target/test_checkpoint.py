@@ -122,7 +122,6 @@ def test_a_pickle_that_would_run_code_is_refused(content, tmp_path):
     message = error_of(tmp_path, content)
     assert "was not loaded: it holds a pickled" in message
     assert "open" in message
-    assert "torch.save(model.state_dict(), file)" in message
     assert "weights_only=False" not in message
 
 
@@ -143,7 +142,7 @@ def test_a_plain_pickle_is_refused(tmp_path):
 
 
 def test_what_is_no_checkpoint(tmp_path):
-    with pytest.raises(SetupError, match="no weights file"):
+    with pytest.raises(SetupError, match="the weights file .* not found"):
         loaded_file(tmp_path, "missing.pt")
     (tmp_path / "text.pt").write_text("weights")
     with pytest.raises(SetupError, match="cannot be read as weights"):

@@ -116,10 +116,9 @@ def test_without_a_known_class_the_plain_model_is_built(config, architectures):
 
 def test_a_configuration_says_what_is_wrong_with_it(config, tmp_path):
     library("transformers")
-    with pytest.raises(
-        SetupError, match=r"no Hugging Face configuration nowhere\.json: give a config\.json or the folder"
-    ):
+    with pytest.raises(SetupError, match=r"no Hugging Face configuration nowhere\.json") as caught:
         resolve("hf:nowhere.json")
+    assert caught.value.fix == "give a config.json or the folder that holds one"
     with pytest.raises(SetupError, match="is not a Hugging Face configuration"):
         resolve(f"hf:{config(model_type='berd')}")
     (tmp_path / "config.json").write_text("{")
