@@ -24,15 +24,18 @@ from nnlint.cache.opened import OpenedFiles
 
 _PACKAGE = str(Path(__file__).absolute().parent.parent)
 _WRITES = os.O_WRONLY | os.O_RDWR
-#: Events that mean something that the recording cannot see.
+_PROGRAM, _NETWORK = "it starts another program", "it uses the network"
+#: Events that mean something that the recording cannot see: what they mean, and which of their arguments names it.
 _OBSTACLES = {
-    "subprocess.Popen": "it starts another program",
-    "os.system": "it starts another program",
-    "os.exec": "it starts another program",
-    "os.posix_spawn": "it starts another program",
-    "os.spawn": "it starts another program",
-    "socket.getaddrinfo": "it uses the network",
+    "subprocess.Popen": (_PROGRAM, 0),
+    "os.system": (_PROGRAM, 0),
+    "os.exec": (_PROGRAM, 0),
+    "os.posix_spawn": (_PROGRAM, 0),
+    "os.spawn": (_PROGRAM, 1),
+    "socket.getaddrinfo": (_NETWORK, 0),
 }
+#: Letters of a program's name that are told.
+_LONGEST_NAME = 40
 #: Variables that differ from one terminal to the next; they count only where the target's own code asks for them.
 VOLATILE = frozenset(
     {
@@ -107,7 +110,7 @@ class Recording:
             "socket.connect": self._on_connection,
             "sqlite3.connect": lambda arguments: self._looked_at(arguments[0]),
             "ctypes.dlopen": lambda arguments: self._looked_at(arguments[0]),
-            **{event: self._obstacle(reason) for event, reason in _OBSTACLES.items()},
+            **{event: self._obstacle(*told) for event, told in _OBSTACLES.items()},
         }
 
     def begin(self) -> None:
@@ -183,7 +186,7 @@ class Recording:
     def _on_import(self, arguments: tuple[Any, ...]) -> None:
         self._note("imports", str(arguments[0]))
         if arguments[0] in _SPAWNING:
-            self._note("obstacles", "it starts another program")
+            self._note("obstacles", f"{_PROGRAM}: a Python process that is no fork")
 
     def _on_listing(self, arguments: tuple[Any, ...]) -> None:
         name = _absolute(arguments[0] if arguments[0] is not None else os.curdir)
@@ -206,15 +209,15 @@ class Recording:
 
     def _on_connection(self, arguments: tuple[Any, ...]) -> None:
         if not isinstance(arguments[1], str | bytes):  # those have names: processes of one machine talk to each other
-            self._note("obstacles", "it uses the network")
+            self._obstacle(_NETWORK, 1)(arguments)
 
     def _looked_at(self, path: object) -> None:
         name = _absolute(path)
         if name is not None and name not in self._written:
             self._note("files", name)
 
-    def _obstacle(self, reason: str) -> Callable[[tuple[Any, ...]], None]:
-        return lambda _arguments: self._note("obstacles", reason)
+    def _obstacle(self, reason: str, index: int) -> Callable[[tuple[Any, ...]], None]:
+        return lambda arguments: self._note("obstacles", f"{reason}{_named(arguments[index])}")
 
     def _note(self, kind: str, value: str) -> None:
         known = getattr(self._used, kind)
@@ -235,6 +238,16 @@ class Recording:
             with contextlib.suppress(ValueError):
                 kind, value = json.loads(line)
                 yield kind, value
+
+
+def _named(argument: object) -> str:
+    """Which program or host it was: `: git`, or nothing where it cannot be told."""
+    if isinstance(argument, tuple) and argument:  # an address
+        argument = argument[0]
+    if isinstance(argument, bytes | os.PathLike):
+        argument = os.fsdecode(argument)
+    words = argument.split() if isinstance(argument, str) else []
+    return f": {os.path.basename(words[0])[:_LONGEST_NAME]}" if words else ""  # noqa: PTH119 - may run in the middle of pathlib
 
 
 def _absolute(path: object) -> str | None:

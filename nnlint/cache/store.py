@@ -71,10 +71,7 @@ class Store:
 
         Nothing is kept of a target that could not be checked completely: a failure may be of this moment alone.
         """
-        if not reports or any(
-            report.status == "failed" or any(finding.code.startswith("RUN") for finding in report.findings)
-            for report in reports
-        ):
+        if not is_complete(reports):
             return "it could not be checked completely"
         reason = obstacle(used)
         if reason is not None:
@@ -115,6 +112,14 @@ class Store:
     def _oldest(self) -> Iterator[Path]:
         files = sorted(self.folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         yield from files[_MOST_ENTRIES:]
+
+
+def is_complete(reports: tuple[TargetReport, ...]) -> bool:
+    """Whether the target was checked to its end."""
+    return bool(reports) and not any(
+        report.status == "failed" or any(finding.code.startswith("RUN") for finding in report.findings)
+        for report in reports
+    )
 
 
 def _read(file: Path, target: str) -> Entry | None:

@@ -43,9 +43,17 @@ def known(tasks: Sequence[Task], found: Store | None) -> Mapping[str, Answer]:
 
 
 def keep(tasks: Sequence[Task], checked: Checked, found: Store | None) -> None:
-    """Keep what was found for the next time, where it can be kept."""
+    """Keep what was found for the next time; standard error says what cannot be kept, and why."""
     if found is None:
         return
+    from nnlint.cache.store import is_complete
+
+    lost = []
     for task, answer in zip(tasks, checked.answers, strict=True):
-        if answer.used is not None:
-            found.keep(task.target, task.settings, answer.reports, answer.torch, answer.used)
+        if answer.used is None:
+            continue
+        reason = found.keep(task.target, task.settings, answer.reports, answer.torch, answer.used)
+        if reason is not None and is_complete(answer.reports):  # the report itself says that a check was incomplete
+            lost.append(f"{task.target} ({reason})")
+    if lost:
+        click.echo(f"nnlint: not cached, so checked anew each time: {', '.join(lost)}", err=True)

@@ -222,10 +222,14 @@ def test_weights_count(project: Path) -> None:
     assert runs() == 2
 
 
+#: Kind -> target, and what standard error says of it; nothing where the report says that the check was incomplete.
 UNSEEN = {
-    "another program": "import subprocess\ndef build():\n    return subprocess.run(['echo', 'clean'], stdout=-1, text=True).stdout",
-    "a shell": "import os\ndef build():\n    os.system('true')\n    return 'clean'",
-    "the network": """
+    "another program": (
+        "import subprocess\ndef build():\n    return subprocess.run(['echo', 'clean'], stdout=-1, text=True).stdout",
+        "it starts another program: echo",
+    ),
+    "a shell": ("import os\ndef build():\n    os.system('true')\n    return 'clean'", "it starts another program: true"),
+    "the network": ("""
 import socket
 def build():
     try:
@@ -233,34 +237,40 @@ def build():
     except OSError:
         pass
     return "clean"
-""",
-    "a file that it changes": """
+""", "it uses the network: 127.0.0.1"),
+    "a file that it changes": ("""
 from pathlib import Path
 def build():
     text = Path("data.txt").read_text()
     Path("data.txt").write_text(text + " ")
     return "clean"
-""",
-    "a spawned process": """
+""", "data.txt changed during the check"),
+    "a spawned process": ("""
 import multiprocessing
 def build():
     process = multiprocessing.get_context("spawn").Process(target=print)
     process.start()
     process.join()
     return "clean"
-""",
-    "a failure": "def build():\n    return 'failed'",
-    "a finding of the check itself": "def build():\n    return 'budget'",
-    "a crash": "import os\ndef build():\n    os._exit(3)",
+""", "it starts another program: "),
+    "a failure": ("def build():\n    return 'failed'", ""),
+    "a finding of the check itself": ("def build():\n    return 'budget'", ""),
+    "a crash": ("import os\ndef build():\n    os._exit(3)", ""),
 }
 
 
-@pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
-def test_nothing_is_kept_of_what_cannot_be_followed(project: Path, text: str) -> None:
+@pytest.mark.parametrize(("text", "said"), UNSEEN.values(), ids=UNSEEN)
+def test_nothing_is_kept_of_what_cannot_be_followed_and_it_is_said(project: Path, text: str, said: str) -> None:
     write(project / "net.py", f"{text}\n")
     first = check()
-    assert check().exit_code == first.exit_code
+    again = check()
+    assert again.exit_code == first.exit_code
     assert runs() == 2
+    for done in (first, again):
+        told = [line for line in done.stderr.splitlines() if "not cached" in line]
+        assert len(told) == bool(said)
+        assert not said or (said in told[0] and told[0].startswith("nnlint: not cached, so checked anew each time: net.py:build ("))
+    assert "not cached" not in check("--no-cache").stderr
 
 
 def test_a_timeout_is_not_kept(project: Path) -> None:
