@@ -1,11 +1,17 @@
-"""Shell completion: what click hands to bash, zsh and fish, and bash itself."""
+"""Shell completion: what click hands to bash, zsh and fish, and these shells themselves."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
+import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -109,6 +115,28 @@ def test_the_shells_get_a_script_as_documented(folder: Path, repository: Path, s
     assert f"_NNLINT_COMPLETE={shell}_complete" in done.stdout
 
 
+@pytest.fixture
+def environment(folder: Path, repository: Path) -> dict[str, str]:
+    """An environment whose PATH leads to a program called nnlint."""
+    program = folder / "nnlint"
+    program.write_text(f"#!{sys.executable}\n{CALL}")
+    program.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "rules")]),
+        "HOME": str(folder),
+        "TERM": "dumb",
+    }
+
+
+def shell_of(name: str) -> str:
+    """The path of a shell; CI installs all of them."""
+    found = shutil.which(name)
+    assert found is not None, f"install {name}, as .ci/run does: apt-get install {name}"
+    return found
+
+
 BASH = """
 eval "$(_NNLINT_COMPLETE=bash_source nnlint)"
 COMP_WORDS=(nnlint explain LOS00)
@@ -118,16 +146,67 @@ echo "${COMPREPLY[@]}"
 """
 
 
-def test_bash_itself_completes(folder: Path, repository: Path) -> None:
+def test_bash_itself_completes(folder: Path, environment: dict[str, str]) -> None:
     """The lines of the documentation in a real bash, which calls the program by its name."""
-    program = folder / "nnlint"
-    program.write_text(f"#!{sys.executable}\n{CALL}")
-    program.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "rules")]),
-    }
-    command = [str(shutil.which("bash")), "--norc", "-c", BASH]
+    command = [shell_of("bash"), "--norc", "-c", BASH]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert {"LOS001", "LOS002"} <= set(done.stdout.split()), done.stderr
+
+
+FISH = """
+_NNLINT_COMPLETE=fish_source nnlint | source
+complete --do-complete "nnlint explain LOS00"
+complete --do-complete "nnlint check nets.py:l"
+"""
+
+
+def test_fish_itself_completes(folder: Path, environment: dict[str, str]) -> None:
+    command = [shell_of("fish"), "--no-config", "-c", FISH]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert "LOS001\tsoftmax-before-cross-entropy" in done.stdout.splitlines(), done.stderr
+    assert done.stdout.splitlines()[-1] == "nets.py:large"
+
+
+class Terminal:
+    """A shell at a terminal of its own: what is typed, and what it shows."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self._keyboard, end = pty.openpty()
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
+        self._shell = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+        )
+        os.close(end)
+
+    def type(self, text: str, *, until: str) -> str:
+        """Type, and read until the shell has shown something."""
+        os.write(self._keyboard, text.encode())
+        shown = ""
+        while until not in shown:
+            ready, _, _ = select.select([self._keyboard], [], [], 120)
+            assert ready, f"{until!r} never came: {shown}"
+            shown += os.read(self._keyboard, 65536).decode(errors="replace")
+        return shown
+
+    def close(self) -> None:
+        """End the shell."""
+        self._shell.kill()
+        self._shell.wait()
+        os.close(self._keyboard)
+
+
+ZSH = """PS1='% '; autoload -U compinit; compinit -u -D; eval "$(_NNLINT_COMPLETE=zsh_source nnlint)"; echo re''ady\n"""
+CLEAR = "\x15"
+
+
+def test_zsh_itself_completes(folder: Path, environment: dict[str, str]) -> None:
+    """The lines of the documentation, and the Tab key, in a real zsh."""
+    zsh = Terminal([shell_of("zsh"), "-f", "-i"], folder, environment)
+    try:
+        zsh.type(ZSH, until="ready")
+        shown = zsh.type("nnlint explain LOS00\t", until="LOS009")
+        assert re.search("LOS001 +-- softmax-before-cross-entropy", shown)
+        zsh.type(f"{CLEAR}nnlint explain softmax-bef\t", until="softmax-before-cross-entropy")
+        zsh.type(f"{CLEAR}nnlint check nets.py:l\t", until="nets.py:large")
+    finally:
+        zsh.close()
