@@ -426,8 +426,10 @@ def test_hooks_that_raise_say_where():
     def configure_optimizers(self):
         return torch.optim.SGD(self.nets.parameters(), 0.1)
 
-    with pytest.raises(SetupError, match=r"configure_optimizers of Changed raised: AttributeError.*test_lightning"):
+    with pytest.raises(SetupError, match=r"configure_optimizers of Changed raised: AttributeError") as caught:
         coerce((changed(configure_optimizers=configure_optimizers), loader()))
+    assert caught.value.location is not None
+    assert caught.value.location.file == __file__
 
 
 # -------------------------------------------------------------------- manual optimization, hooks, loaders
