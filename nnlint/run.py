@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -171,7 +172,8 @@ class Judge:
             message = f"the script ended itself with exit status {error.code!r}"
         elif isinstance(error, SyntaxError):
             fix = "make the script run without nnlint first"
-            message = f"{error.filename or 'the script'} is not valid Python: {syntax_fault(error)}"
+            name = Path(error.filename).name if error.filename else "the script"
+            message = f"{name} is not valid Python: {syntax_fault(error)}"
             yield Failure("RUN012", message, fix, location=location_of_exception(error))
             return
         else:

@@ -134,6 +134,14 @@ def test_configuration(place: Path, text: bytes, message: str, command: list[str
     assert "pydantic" not in done.output
 
 
+def test_a_script_that_is_no_python(place: Path) -> None:
+    done = run("run", "cut.py")
+    assert done.exit_code == 2
+    assert "RUN012" in done.stderr
+    assert "cut.py is not valid Python" in done.stderr
+    assert "Traceback" not in done.output
+
+
 def test_a_starter_is_not_added_to_a_file_that_is_no_text(place: Path) -> None:
     (place / "pyproject.toml").write_bytes(b"\xff\xfe")
     done = run("init")
