@@ -96,6 +96,12 @@ class Graph:
         """Ops made by this module itself (not by its children)."""
         return tuple(op for op in self.ops if op.module_path == path and not op.is_kind("input", "parameter", "buffer"))
 
+    def counterpart(self, op: Op) -> Op | None:
+        """The same call in this graph, of an op of another run: of the same name, module and line, by order; None without one."""
+        there = [other for other in self.ops if other.call == op.call]
+        at = [other for other in op.graph.ops if other.call == op.call].index(op)
+        return there[at] if at < len(there) else None
+
     def producer(self, op: Op, through: Iterable[str] = taxonomy.VALUE_PRESERVING) -> Op:
         """Walk from `op` itself back along first inputs while its kind is in `through`; the op where the walk ends."""
         passing = tuple(through)

@@ -32,6 +32,16 @@ class Op:
         return self.node.meta.get(key, default)
 
     @property
+    def graph(self) -> Graph:
+        """The graph that holds it."""
+        return self._graph
+
+    @property
+    def call(self) -> tuple[str, str, Location | None]:
+        """What the same call has in common in two runs: name, module and line. `Graph.counterpart` finds it in another graph."""
+        return self.name, self.module_path, self.call_location
+
+    @property
     def kinds(self) -> frozenset[str]:
         """The kinds of the taxonomy (`nnlint.kinds`), and "linear-map" for a matrix product with a parameter."""
         return self._kinds

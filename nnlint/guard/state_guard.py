@@ -18,7 +18,7 @@ from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
 from nnlint.guard.surroundings import surroundings
 from nnlint.guard.tensors import TensorStore, attempt
 from nnlint.seeding import RandomStates
-from nnlint.tensors import named_tensors
+from nnlint.tensors import tensors_in
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,12 +56,11 @@ class StateGuard:
             weights: False keeps no copy of tensor contents, for probes that cannot write to them.
         """
         data = data or {}
-        self._data = tuple(pair for name, value in data.items() for pair in named_tensors(value, name))
-        self._changed: dict[str, None] = {}
+        given = [tensor for value in data.values() for tensor in tensors_in(value)]
         self._owed = False
         reach = Reach((model, *others, *data.values()))
         with torch.no_grad():
-            self._tensors = TensorStore(_all_tensors(reach, self._data), contents=weights)
+            self._tensors = TensorStore(_all_tensors(reach, given), contents=weights)
         self._types = [(module, type(module)) for module in reach.modules]
         # Grad mode, default device and the like come first: they change what later writes mean.
         self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *surroundings())]
@@ -97,11 +96,6 @@ class StateGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.restore()
-
-    @property
-    def changed_data(self) -> tuple[str, ...]:
-        """Names of the input and target tensors that were found changed at any restore so far."""
-        return tuple(self._changed)
 
     def saved(self, tensor: Tensor) -> Tensor | None:
         """The contents a tensor had when the snapshot was taken (not to be written to); None where none were kept."""
@@ -153,9 +147,6 @@ class StateGuard:
         self._owed = after_reading
         for restorer in self._restorers:
             attempt(restorer, failures)
-        for name, tensor in self._data:
-            if name not in self._changed and self._tensors.differs(tensor):
-                self._changed[name] = None
         for module, kind in self._types:
             if type(module) is not kind:
                 attempt(lambda module=module, kind=kind: _set_type(module, kind), failures)
@@ -168,10 +159,10 @@ def _set_type(module: Any, kind: type) -> None:
     module.__class__ = kind
 
 
-def _all_tensors(reach: Reach, data: tuple[tuple[str, Tensor], ...]) -> list[Tensor]:
+def _all_tensors(reach: Reach, data: list[Tensor]) -> list[Tensor]:
     """What was reached, and what script modules keep in C++ where no walk over attributes comes."""
     found = {id(tensor): tensor for tensor in reach.tensors}
-    found.update((id(tensor), tensor) for _, tensor in data)
+    found.update((id(tensor), tensor) for tensor in data)
     for module in reach.modules:
         for tensor in scripted_tensors(module):
             found.setdefault(id(tensor), tensor)

@@ -27,7 +27,6 @@ _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "smooth_l1": functional.smooth_l1_loss,
     "huber": functional.huber_loss,
 }
-LOSS_NAMES = tuple(_FUNCTIONS)
 
 #: The kind of targets each torch loss takes.
 _TARGETS = {

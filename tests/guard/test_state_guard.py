@@ -294,7 +294,6 @@ def test_nothing_remains_whatever_the_forward_does(misbehaviours, conv, tied, wa
         after = fingerprint(net, optimizer, scheduler, (inputs, targets))
         for part, value in before.items():
             assert after[part] == value, part
-    assert guard.changed_data == (("inputs",) if change_input in misbehaviours else ())
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
@@ -456,7 +455,6 @@ def test_wrappers_without_memory_do_not_end_the_process_and_their_contents_are_r
     assert net.weight.inner is inner
     assert torch.equal(inner, torch.ones(3, 3))
     assert torch.equal(given.inner, torch.zeros(2))
-    assert guard.changed_data == ("inputs",)
 
 
 def sparse_and_nested() -> dict[str, torch.Tensor]:
@@ -502,7 +500,6 @@ def test_tensors_made_of_others_are_restored(kind, way) -> None:
             (tensor.detach() if tensor.is_nested else tensor).values().mul_(2)
     assert net.graph is tensor
     assert (dense(tensor), tensor._version) == (before, version)
-    assert guard.changed_data == ("inputs",)
 
 
 def test_the_pending_backward_of_the_caller_works_after_a_check() -> None:
@@ -540,13 +537,12 @@ def test_overlapping_tensors_are_saved_once() -> None:
     assert torch.equal(flat, saved)
 
 
-def test_changed_data_is_told_by_name() -> None:
+def test_a_mapping_of_inputs_is_put_back() -> None:
     inputs = {"ids": torch.arange(3), "mask": torch.ones(3)}
     guard = StateGuard(nn.Linear(3, 3), data={"inputs": inputs, "targets": (torch.zeros(2, dtype=torch.complex128),)})
     with guard:
         inputs["mask"][0] = 5
         inputs.pop("ids")
-    assert guard.changed_data == ("inputs['mask']",)
     assert list(inputs) == ["ids", "mask"]
     assert inputs["mask"].tolist() == [1, 1, 1]
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nnlint.setup import SetupError, SetupOptions, coerce
 from nnlint.setup.complete import check_device
-from nnlint.setup.losses import LOSS_NAMES, named_loss
+from nnlint.setup.losses import _FUNCTIONS, named_loss
 from nnlint.tensors import describe, map_tensors, summary, tensors_in
 
 
@@ -33,7 +33,7 @@ class Volume(nn.Module):
         return self.body(x).reshape(-1, *self.shape)
 
 
-@pytest.mark.parametrize("name", LOSS_NAMES)
+@pytest.mark.parametrize("name", sorted(_FUNCTIONS))
 def test_named_losses_get_targets(name):
     model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid())
     setup = coerce(model, SetupOptions(loss=name))

@@ -44,21 +44,21 @@ def find_emptied(session: Session) -> Op | None:
         graph = recorded(setup, Run(inputs, seed, setup.model.eval), evaluated)
         if not evaluated.empty:
             return None
-        recorded(setup, Run(inputs, seed, lambda: training_without_noise(setup.model)), trained)
-        return _first(graph, evaluated, {_place(node) for node in trained.empty})
+        in_training = recorded(setup, Run(inputs, seed, lambda: training_without_noise(setup.model)), trained)
+        return _first(graph, evaluated, {graph.counterpart(in_training.of(node)) for node in trained.empty})
 
     found: Op | None = session.measure("search for zeros in evaluation", run, reads_only=True)
     return found
 
 
-def _first(graph: Graph, evaluated: _Zeros, everywhere: set[tuple[Any, ...]]) -> Op | None:
+def _first(graph: Graph, evaluated: _Zeros, everywhere: set[Op | None]) -> Op | None:
     """The first of them that is fed by the signal and is no output itself: a head that only training uses is switched off so."""
     given = frozenset(graph.inputs)
     before_outputs = graph.above(graph.outputs)
     carrying = _carrying(graph, given)
     for node in evaluated.empty:
         op = graph.of(node)
-        if op.is_kind("factory", "random") or op not in before_outputs or _place(node) in everywhere:
+        if op.is_kind("factory", "random") or op not in before_outputs or op in everywhere:
             continue  # a mask of zeros is made first: what it multiplies is emptied
         if any(source in carrying and (source in given or source.node in evaluated.filled) for source in op.inputs):
             return op
@@ -72,8 +72,3 @@ def _carrying(graph: Graph, given: frozenset[Op]) -> set[Op]:
         if not op.is_kind("factory", "random") and any(source in carrying for source in op.inputs):
             carrying.add(op)
     return carrying
-
-
-def _place(node: fx.Node) -> tuple[Any, ...]:
-    """What makes calls of two runs the same one."""
-    return node.meta["name"], node.meta.get("module_path"), node.meta.get("code_location")

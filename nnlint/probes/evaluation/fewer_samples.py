@@ -55,23 +55,16 @@ class FewerSamples:
         )
         return found
 
-    def counterpart(self, op: Op, graph: Graph) -> OpAxes | None:
-        """The axes of the same call there: of the same name, module and line, by order; None where there is no such graph or call.
+    def counterpart(self, op: Op) -> OpAxes | None:
+        """The axes of the same call there; None where there is no such graph or call.
 
         Args:
             op: of the whole batch.
-            graph: that holds it.
         """
         with suppress(Skip):
-            there = _alike(op, self.graph)
-            at = _alike(op, graph).index(op)
-            return self.graph.axes(there[at]) if at < len(there) else None
+            there = self.graph.counterpart(op)
+            return self.graph.axes(there) if there is not None else None
         return None
-
-
-def _alike(op: Op, graph: Graph) -> list[Op]:
-    wanted = (op.name, op.module_path, op.location)
-    return [other for other in graph.ops if (other.name, other.module_path, other.location) == wanted]
 
 
 def _recorded(session: Session, setup: TrainingSetup) -> Graph:

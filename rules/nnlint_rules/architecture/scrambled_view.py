@@ -46,15 +46,15 @@ def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
     for op, axes in graph.axis_flow.values():
         reader = _reader(graph, op) if axes.cuts else None
         place = op.call_location or op.index
-        if reader is None or place in places or _agrees_by_chance(graph, fewer, op):
+        if reader is None or place in places or _agrees_by_chance(fewer, op):
             continue
         places.add(place)  # one line that runs for every layer is one fault
         yield _finding(graph, op, axes.cuts[0], reader)
 
 
-def _agrees_by_chance(graph: Graph, fewer: FewerSamples, op: Op) -> bool:
+def _agrees_by_chance(fewer: FewerSamples, op: Op) -> bool:
     """Whether the same view of fewer samples cuts nothing."""
-    there = fewer.counterpart(op, graph)
+    there = fewer.counterpart(op)
     return there is not None and not there.cuts
 
 
