@@ -175,7 +175,7 @@ def stale_statistics(seed: int) -> Pair:
 
 
 def frozen_head(seed: int) -> Pair:
-    """INI014. A head of 16 to 96 weights, frozen after 5 to 150 updates of the whole net, and the same head drawn again and frozen."""
+    """INI014. A head of 16 to 96 weights, frozen after 30 to 150 updates of the whole net, and the same head drawn again and frozen."""
     draw = random.Random(seed)
     width, classes = draw.choice((8, 16, 24)), draw.choice((2, 4))
     labels = torch.arange(64) % classes
@@ -183,7 +183,7 @@ def frozen_head(seed: int) -> Pair:
     body = nn.Sequential(nn.Linear(12, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
     model = nn.Sequential(body, nn.Linear(width, classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for _ in range(draw.choice((5, 15, 50, 150))):
+    for _ in range(draw.choice((30, 60, 150))):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()

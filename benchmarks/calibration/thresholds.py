@@ -48,9 +48,11 @@ SHOWN = FACTORS[1:-1]
 ANCHOR = re.compile(r"calibration\.md#([\w-]+)")
 #: Options from which on a finding is an error: counted by their errors.
 GRAVE = re.compile(r"grave|fatal|rare")
+#: Options that make an info of a warning: counted by warnings.
+LENIENT = re.compile(r"plain_rate")
 TEXT = """The tables with `x` columns are by `benchmarks/calibration/thresholds.py`: each rule with one of its limits multiplied
 by the factor above, on healthy models and on its faulty fixtures and idioms. A cell counts the healthy models accused (by any
-finding, an info as well; options that make an error of a warning count errors) and the faulty ones found; beside the option, how
+finding, an info as well; options that make an error of a warning count errors, those that make an info of one count warnings) and the faulty ones found; beside the option, how
 many of both the rule was evaluated on. Faulty models are the fixtures, the idioms that expect the rule, and healthy models with
 one fault of the mutation operators (`benchmarks/mutators*.py`): 20 of them together, fewer where few models have a place for the fault."""
 Subject = tuple[str, Callable[[], Any], frozenset[str]]  # name, build, codes that are expected
@@ -128,7 +130,7 @@ def judge(session: Session, rule: Rule, subject: str, *, faulty: bool) -> Iterat
     for name, value in thresholds(rule).items():
         settings = {factor: moved(rule.options, name, value, factor) for factor in FACTORS}
         # Any finding counts, an info as well; what makes an error is counted by errors.
-        least = Level.ERROR if GRAVE.match(name) else Level.INFO
+        least = Level.ERROR if GRAVE.match(name) else Level.WARNING if LENIENT.match(name) else Level.INFO
         fired = [factor for factor, options in settings.items() if options and _fires(rule, given, options, least)]
         yield Judgement(subject, faulty, rule.code, name, tuple(fired))
 
