@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from nnlint.probes.longer.overfit import OverfitRun
     from nnlint.probes.longer.precision import LayerPrecision, PrecisionFailure, PrecisionStats
     from nnlint.probes.longer.validation_gap import ValidationGap
-    from nnlint.probes.loss_response.stats import LossResponse, Preference
-    from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
+    from nnlint.probes.loss_response.stats import Certainty, Fall, FlippedTerm, LossResponse, Preference, Togetherness
+    from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, SelfComparison, TargetPath
     from nnlint.probes.training_pass.losses import LossCalls, MeasuredLoss
     from nnlint.probes.training_pass.stats import BackwardStats, ForwardStats, LayerStats, NonFinite, NonFiniteGradient
     from nnlint.probes.updates.blocked import BlockedGradients, BlockedParameter, GradientEnd
@@ -124,6 +124,7 @@ __all__ = [
     "BatchTensor",
     "BlockedGradients",
     "BlockedParameter",
+    "Certainty",
     "Clear",
     "Clip",
     "Contraction",
@@ -139,9 +140,11 @@ __all__ = [
     "Events",
     "Evidence",
     "Failures",
+    "Fall",
     "FewerSamples",
     "Finding",
     "FindingsError",
+    "FlippedTerm",
     "Forward",
     "ForwardStats",
     "GradientCheck",
@@ -211,6 +214,7 @@ __all__ = [
     "SchedulerFacts",
     "Seed",
     "Selection",
+    "SelfComparison",
     "SequenceLabels",
     "Skip",
     "StateKept",
@@ -219,6 +223,7 @@ __all__ = [
     "Steps",
     "TargetPath",
     "Term",
+    "Togetherness",
     "TrackedParameter",
     "TrainingModes",
     "TrainingSetup",

@@ -153,7 +153,7 @@ _ROWS = (
         "probes.loss_response.stats",
         "probes.loss_response.provide:provide",
         "evaluation",
-        parts=("Preference",),
+        parts=("Preference", "Certainty", "Fall", "FlippedTerm", "Togetherness"),
     ),
     Source(
         "LossTerms",
@@ -161,7 +161,7 @@ _ROWS = (
         "probes.loss_terms.stats",
         "probes.loss_terms.probe:provide",
         "evaluation",
-        parts=("LossTerm", "TargetPath"),
+        parts=("LossTerm", "SelfComparison", "TargetPath"),
     ),
     Source(
         "FewerSamples",

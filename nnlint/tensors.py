@@ -1,18 +1,20 @@
 """Tensors inside nested inputs and outputs: one walker, one mapper; and describing any object in a few words.
 
 Tensors are found in tensors, mappings, lists, tuples, sets, dataclasses and plain objects (graph batches, distributions, caches),
-six levels deep. `map_tensors` rebuilds mappings, lists and tuples; other objects stay as they are.
+six levels deep. `map_tensors` rebuilds mappings, lists, tuples and distributions; other objects stay as they are.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeGuard
 
 import torch
+from torch.distributions.utils import lazy_property
 from torch.nn.parameter import is_lazy
 
 _DEPTH = 6
@@ -82,7 +84,20 @@ def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) ->
     if isinstance(value, (tuple, list)):
         items = [map_tensors(function, item) for item in value]
         return type(value)(items)
-    return value
+    return _of_distribution(function, value) if isinstance(value, torch.distributions.Distribution) else value
+
+
+def _of_distribution(function: Callable[[torch.Tensor], torch.Tensor], value: torch.distributions.Distribution) -> Any:
+    """A distribution with other parameters; what it has computed of them (`probs` of logits) is computed again when asked for."""
+    other = copy.copy(value)
+    given = vars(value).get("_param")
+    made: dict[int, Any] = {}  # one tensor under two names stays one
+    for name, item in vars(value).items():
+        if isinstance(inspect.getattr_static(type(value), name, None), lazy_property) and item is not given:
+            del vars(other)[name]
+        elif isinstance(item, (torch.Tensor, torch.distributions.Distribution)):
+            made[id(item)] = vars(other)[name] = made[id(item)] if id(item) in made else map_tensors(function, item)
+    return other
 
 
 def _rebuilt(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:

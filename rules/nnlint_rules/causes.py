@@ -87,7 +87,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS028": ("DAT004", "LOS019", "TRN005"),  # padding-in-loss
     "LOS029": (*LEARNS_NOTHING, "LOS018", "LOS030"),  # label-shift
     "LOS031": (*TRAINING_FAILS, *LOSS_AT_START, "DAT014", "LOS019", "OPT004", "OPT008", "SIG003"),  # rewards-wrong-answers
-    "LOS032": ("TRN002", "TRN005"),  # target-carries-gradient
+    "LOS032": ("ARC011", "TRN002", "TRN005"),  # target-carries-gradient
     "LOS033": (*TRAINING_FAILS, *LOSS_AT_START, *OUTPUT_FIXED, *GRADIENT_LOST, "GRD006", "LOS019", "SIG003"),  # ctc-preconditions
     "LOS034": ("ARC006", "ARC024", "SIG004", "TRN005"),  # bounded-critic
     "LOS035": (*TRAINING_FAILS, *GRADIENT_LOST, "ARC002", "ARC011", "GRD006", "LOS018", "OPT004", "TRN004"),  # dead-loss-term

@@ -129,7 +129,7 @@ def _read(leaf: int, output: Tensor, place: int, target: Tensor, *, bounded: boo
             return
         for name in _class_forms(output, axis):
             yield Form(leaf, place, name, labels, axis, valid, output)
-    elif target.numel() == output.numel() and _squeezed(target.shape) == _squeezed(output.shape):
+    elif target.numel() == output.numel() and _alike(target.shape, output.shape):
         yield from _elementwise(leaf, output, place, target.reshape(output.shape), bounded=bounded)
 
 
@@ -190,6 +190,12 @@ def _distribution_axis(target: Tensor) -> int | None:
         if bool(((target.double().sum(axis) - 1).abs() < _ROUNDING).all()):
             return axis
     return None
+
+
+def _alike(one: torch.Size, other: torch.Size) -> bool:
+    """Whether the shapes are the same but for sizes of 1, or for a sample that is flattened in one of them."""
+    flat = one[:1] == other[:1] and min(len(one), len(other)) == 2
+    return flat or _squeezed(one) == _squeezed(other)
 
 
 def _without(shape: torch.Size, axis: int) -> torch.Size:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
 
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
 class Refused(Exception):
     """The loss does not take such an output, or gives no finite number for it."""
 
@@ -37,12 +40,14 @@ class LossCaller:
         targets: the tensors that may hold the targets.
         compute: `compute(leaves, targets)` gives the loss, a tensor of any shape.
         seed: set before every call.
+        free: which of the leaves a linear map makes, so that training can make them as large as it likes.
     """
 
     leaves: tuple[torch.Tensor, ...]
     targets: tuple[torch.Tensor, ...]
     compute: Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], Any]
     seed: int
+    free: frozenset[int] = frozenset()
 
     def tensor(self, leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
         """The loss as the setup gives it.
@@ -97,7 +102,7 @@ class LossCaller:
 
 
 def loss_caller(
-    setup: TrainingSetup, output: Any, *, seed: int, labels: frozenset[str] = frozenset()
+    setup: TrainingSetup, output: Any, *, seed: int, labels: frozenset[str] = frozenset(), inside: bool = False
 ) -> LossCaller:
     """The caller of a setup's loss; the caller of this function holds the state guard.
 
@@ -106,11 +111,12 @@ def loss_caller(
         output: what the model returned in the training pass, cut from the graph; None where `own_loss` ran the model.
         seed: of every call.
         labels: names of the inputs that a loss in the model's own code compares predictions with.
+        inside: the model's own code makes the loss, and `setup.loss` only hands it on.
 
     Raises:
         Skip: no such function can be made.
     """
-    computed = all(leaf.numel() == 1 for leaf in tensors_in(output)) and setup.targets is None
+    computed = (inside or all(leaf.numel() == 1 for leaf in tensors_in(output))) and setup.targets is None
     if setup.own_loss is None and setup.loss is not None and not computed:
         return _of_output(setup, output, seed)
     return _of_modules(setup, seed, labels)
@@ -171,14 +177,17 @@ def _of_modules(setup: TrainingSetup, seed: int, labels: frozenset[str]) -> Loss
         raise Skip("no module computes what the loss gets")
     answers = map_tensors(_cut, [made for _, made in calls])
     own_targets = tuple(_own_targets(setup, labels))
+    modules = [module for module, _ in calls]
 
     def compute(leaves: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Any:
         if any(one is not other for one, other in zip(targets, own_targets, strict=True)):
             raise Refused("the targets are inside the model's batch")
-        with _answering([module for module, _ in calls], _filled(answers, leaves)):
+        with _answering(modules, _filled(answers, leaves)):
             return _run(setup)
 
-    return LossCaller(_places(answers), own_targets, compute, seed)
+    linear = [isinstance(module, _LINEAR) for module, answer in zip(modules, answers, strict=True) for _ in _places(answer)]
+    free = frozenset(place for place, is_linear in enumerate(linear) if is_linear)
+    return LossCaller(_places(answers), own_targets, compute, seed, free)
 
 
 def _cut(tensor: torch.Tensor) -> torch.Tensor:

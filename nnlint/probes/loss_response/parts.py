@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,9 @@ def parts(caller: LossCaller) -> tuple[LossCaller, list[Form]]:
     The caller as it was, and nothing, where there is no such part.
     """
     counts = [_count(leaf, caller.targets) for leaf in caller.leaves]
-    if all(count == 1 for count in counts):
-        return caller, []
+    spread = [form for form in _spread(caller) if _is_still(caller, form)]
+    if spread or all(count == 1 for count in counts):
+        return caller, spread
     cut = tuple(
         part.contiguous().requires_grad_(leaf.requires_grad)
         for leaf, count in zip(caller.leaves, counts, strict=True)
@@ -52,6 +53,18 @@ def compared(caller: LossCaller, found: list[Form]) -> list[Form]:
         return found
     still = [form for form in values if _is_still(caller, form)]
     return [form for form in found if form not in values or form in still] if still else found
+
+
+def _spread(caller: LossCaller) -> Iterator[Form]:
+    """One target for a row of answers: the means of a mixture, several quantiles."""
+    for place, target in enumerate(caller.targets):
+        for leaf, output in enumerate(caller.leaves):
+            if output.dim() != 2 or not (output.requires_grad and output.is_floating_point() and target.is_floating_point()):
+                continue
+            if target.numel() == len(output) < output.numel() and bool((target.reshape(-1) != target.reshape(-1)[0]).any()):
+                labels = target.detach().reshape(-1, 1).expand_as(output).double()
+                every = torch.ones_like(labels, dtype=torch.bool)
+                yield Form(leaf, place, "values", labels, None, every, output.detach())
 
 
 def _count(leaf: Tensor, targets: Sequence[Tensor]) -> int:

@@ -12,15 +12,20 @@ from torch import Tensor
 
 from nnlint.probes.loss_response.answers import Form, forms
 from nnlint.probes.loss_response.caller import LossCaller, Refused
+from nnlint.probes.loss_response.certain import certainty, unheard
+from nnlint.probes.loss_response.fall import fall
 from nnlint.probes.loss_response.nature import nature
 from nnlint.probes.loss_response.parts import compared, parts
-from nnlint.probes.loss_response.stats import LossResponse, Preference
+from nnlint.probes.loss_response.stats import FlippedTerm, LossResponse, Preference
+from nnlint.probes.loss_response.terms import numbers, suspects
 
 if TYPE_CHECKING:
     from nnlint.capture.op import Op
 
 #: Single decisions that are turned wrong one by one: all of them have to agree.
 _SINGLES = 8
+#: Entries of a sample above which it is turned wrong as a whole.
+_ENTRIES = 64
 #: Target values that are looked at one by one.
 _VALUES = 4
 #: Differences of the loss below this share of its size are rounding.
@@ -29,6 +34,8 @@ _ROUNDING = 1e-4
 _EQUAL = 0.05
 #: Share of the loss by which wrong answers have to lower it.
 _CLEAR = 0.01
+#: More outputs than this are not moved one by one.
+_OUTPUTS = 16
 #: How much larger than right and wrong answers an unbounded answer is tried.
 _LARGE = 10.0
 
@@ -52,14 +59,22 @@ def measure_response(
             return replace(empty, why_unknown="the loss of the same output differs from call to call")
     except Refused as refused:
         return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
-    found = forms(caller.leaves, caller.targets, bounded)
+    found, whole = forms(caller.leaves, caller.targets, bounded), caller
     if not brief:
         caller, found = (caller, compared(caller, found)) if found else parts(caller)
     preferences: list[Preference] = []
+    flipped: list[FlippedTerm] = []
     for form in found:
-        preferences += _preferences(caller, form, first, brief=brief)
+        told = _preferences(caller, form, first, brief=brief)
+        preferences += told
+        if not brief and any(one.about is None and one.prefers_right for one in told):
+            flipped += _flipped(caller, form)
     why = "" if preferences else _why(caller, found)
-    made = replace(empty, preferences=tuple(preferences), why_unknown=why)
+    lowest = None if brief or len(whole.leaves) > _OUTPUTS else fall(whole, sorted(whole.free), samples)
+    made = replace(empty, preferences=tuple(preferences), why_unknown=why, fall=lowest, flipped=tuple(flipped))
+    if not brief:
+        certain = next((one for form in found if (one := certainty(caller, form)) is not None), None)
+        made = replace(made, certainty=certain, unheard=unheard(whole, samples), numbers=numbers(whole))
     return nature(made, caller, found, first, brief=brief)
 
 
@@ -73,6 +88,15 @@ def _preferences(caller: LossCaller, form: Form | None, first: float, *, brief: 
         told = any(one.prefers_right is not None for one in found)
         form = form.gentler() if not found or (form.name == "values" and not told) else None
     return found
+
+
+def _flipped(caller: LossCaller, form: Form) -> Iterator[FlippedTerm]:
+    """The terms of the loss that reward wrong answers of this form."""
+    for term in suspects(caller, form):
+        for found in _preferences(term.caller, form, term.first, brief=False):
+            if found.about is None and found.prefers_right is False:
+                yield FlippedTerm(term.summand.op, found)
+                break
 
 
 def _why(caller: LossCaller, found: Sequence[Form]) -> str:
@@ -145,7 +169,7 @@ class _Trial:
         if right < min(wrong) - least:
             verdict = True
         elif right > max(wrong) + _CLEAR * max(abs(right), *map(abs, wrong), abs(self.first)):
-            verdict = False if self._is_worst(right, assignments[0], chosen, least) else None
+            verdict = False if self._is_worst(right, assignments, chosen, least) else None
         if verdict is False and self._is_signed():
             verdict = None
         share = float(chosen.double().mean() / form.valid.double().mean())
@@ -161,7 +185,7 @@ class _Trial:
                 return True
         return False
 
-    def _is_worst(self, right: float, wrong: Tensor, chosen: Tensor, least: float) -> bool:
+    def _is_worst(self, right: float, wrong: Sequence[Tensor], chosen: Tensor, least: float) -> bool:
         """Whether right answers have the highest loss of all answers tried, and each single one has.
 
         A distance that is small where the label says "same", a score that is low where the label says "event": they reward
@@ -177,18 +201,25 @@ class _Trial:
         if form.name == "values":
             far = _LARGE * (certain.max() - certain.min())
             others += [torch.where(selected, certain + shift, certain) for shift in (far, -far)]
-        limit = right + max(least, _EQUAL * (right - self._loss(form.answer(wrong))))
+        limit = right + max(least, _EQUAL * (right - self._loss(form.answer(wrong[0]))))
         if any((self._tried(other) or right) > limit for other in others):
             return False
         return self.brief or all(value < right for value in self._single(wrong, chosen))
 
-    def _single(self, wrong: Tensor, chosen: Tensor) -> Iterator[float]:
-        """The loss with one decision wrong, for a few decisions; they are those that the wrong labels change."""
+    def _single(self, assignments: Sequence[Tensor], chosen: Tensor) -> Iterator[float]:
+        """The loss with one decision wrong, for a few decisions; they are those that the wrong labels change.
+
+        Of values with many entries a sample (signals, images) a whole sample: one pixel is lost in the rounding of the others.
+        """
         labels = self.form.labels
-        places = ((wrong != labels) & chosen).reshape(-1).nonzero().reshape(-1)
+        whole = self.form.name == "values" and labels.numel() > _ENTRIES * len(labels)
+        wrong = assignments[-1 if whole else 0]
+        rows = (labels.shape[0], -1) if whole else (-1, 1)
+        right, other = labels.reshape(rows), wrong.reshape(rows)
+        places = ((other != right) & chosen.reshape(rows)).any(1).nonzero().reshape(-1)
         for place in places[:: max(1, len(places) // _SINGLES)][:_SINGLES]:
-            single = labels.reshape(-1).clone()
-            single[place] = wrong.reshape(-1)[place]
+            single = right.clone()
+            single[place] = other[place]
             yield self._loss(self.form.answer(single.reshape(labels.shape)))
 
     def _tried(self, answer: Tensor) -> float | None:

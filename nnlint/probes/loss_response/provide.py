@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import Skip
-from nnlint.probes.loss_response.caller import loss_caller
+from nnlint.probes.loss_response.caller import LossCaller, loss_caller
+from nnlint.probes.loss_response.pairs import togetherness
 from nnlint.probes.loss_response.probe import measure_response
 from nnlint.probes.loss_response.stats import LossResponse
+from nnlint.probes.training_pass.run import named_inputs
 from nnlint.samples import sample_count
 
 if TYPE_CHECKING:
@@ -33,19 +36,38 @@ def provide(session: Session) -> LossResponse:
     def run() -> LossResponse:
         with torch.no_grad():
             labels = labels_among_inputs(losses.graph)
-            caller = loss_caller(session.setup, made.output, seed=session.plan.seed, labels=labels)
+            inside = losses.op is not None and not losses.op.in_loss
+            caller = loss_caller(session.setup, made.output, seed=session.plan.seed, labels=labels, inside=inside)
+            # Else outputs and leaves do not correspond one to one (a distribution, a tensor that is returned twice).
+            aligned = len(losses.graph.outputs) == len(caller.leaves)
+            if not caller.free and aligned:
+                caller = replace(caller, free=_free(losses.graph))
             brief = any(op.in_loss and op.is_kind("linear-map") for op in losses.graph.ops)
+            bounded = _bounded(losses.graph) if aligned else frozenset[int]()
             samples = sample_count(session.setup)
-            return measure_response(caller, samples, losses.op, bounded=_bounded(losses.graph), brief=brief)
+            response = measure_response(caller, samples, losses.op, bounded=bounded, brief=brief)
+            return response if brief or response.prefers_right else _with_pairs(response, caller, session)
 
     found: LossResponse = session.measure("loss probe", run, reads_only=True)
     return found
+
+
+def _with_pairs(response: LossResponse, caller: LossCaller, session: Session) -> LossResponse:
+    given = [tensor for _, tensor in named_inputs(session.setup)] if session.setup.inputs is not None else []
+    views = [tensor for tensor in given if tensor.dim()]
+    return replace(response, pairs=togetherness(caller, views, coupled=bool(response.couples_samples)))
 
 
 def _bounded(graph: Graph) -> frozenset[int]:
     """Which of the model's output tensors an op holds in [0, 1]."""
     heads = [graph.producer(op) for op in graph.outputs]
     return frozenset(place for place, head in enumerate(heads) if head.range == (0.0, 1.0) or _is_clamped(head))
+
+
+def _free(graph: Graph) -> frozenset[int]:
+    """Which of the model's output tensors come straight from a linear map."""
+    heads = [graph.producer(op) for op in graph.outputs]
+    return frozenset(place for place, head in enumerate(heads) if head.is_kind("linear-map"))
 
 
 def _is_clamped(op: Op) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nnlint.capture.loss_call import AtOp
 from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:
@@ -49,6 +50,74 @@ class ClassWeight:
 
 
 @dataclass(frozen=True)
+class FlippedTerm(AtOp):
+    """A term of the loss that rewards wrong answers, beside others that make the whole loss prefer right ones.
+
+    Attributes:
+        op: makes the term's value.
+        preference: what the term alone says of right and wrong answers.
+    """
+
+    op: Op
+    preference: Preference
+
+
+@dataclass(frozen=True)
+class Togetherness:
+    """What a loss without right answers says of outputs that agree where they belong together.
+
+    Attributes:
+        prefers_agreement: whether it is lower for them than for outputs that do not.
+        together: the loss where the outputs agree.
+        apart: the loss where they do not.
+        how: where it is known from which belong together, in words.
+    """
+
+    prefers_agreement: bool
+    together: float
+    apart: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """The loss at the targets themselves (0 and 1), and at larger numbers of the same signs.
+
+    Attributes:
+        at: the loss where the output is exactly the targets.
+        wrong: where it is their opposite.
+        beyond: where it is three times the targets.
+        outside: share of the model's outputs outside [0, 1].
+        free: a linear map makes these outputs, so that nothing keeps them in [0, 1].
+        one_hot: the targets are classes, turned into rows of 0 and a single 1.
+    """
+
+    at: float
+    wrong: float
+    beyond: float
+    outside: float
+    free: bool
+    one_hot: bool
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A loss without a lowest value: it falls faster and faster as an output grows, whatever its sign.
+
+    Attributes:
+        leaf: which tensor of the output.
+        start: the loss at the model's own output.
+        end: the loss where this tensor was moved away by `times` its own size.
+        times: how far.
+    """
+
+    leaf: int
+    start: float
+    end: float
+    times: float
+
+
+@dataclass(frozen=True)
 class LossResponse:
     """What a few calls of the loss on chosen outputs show. Only the loss is called, not the model.
 
@@ -61,6 +130,12 @@ class LossResponse:
         couples_samples: whether the gradient at a sample depends on the other samples' outputs; None where not measured.
         preferences: right against wrong answers; empty where the targets have no form of the output.
         weights: the weight of each class, where decisions of one class weigh the same; empty where they do not, or are none.
+        flipped: terms that prefer wrong answers where the whole loss prefers right ones.
+        certainty: what it makes of the targets as outputs, where they are 0 and 1 or classes; None for others.
+        unheard: share of samples with the label 0 that it does not react to, where it would to -1; None where it does.
+        numbers: ops that made a Python number of the output (`item`), which is added to the loss.
+        pairs: whether outputs that belong together may agree; None where nothing tells which do, or right answers are known.
+        fall: where the loss has no lowest value; None where it has one, or falls no faster than in proportion.
         half, whole: the loss of both halves of the batch added up, and of the whole batch; None where halves do not fit.
         samples: how many samples the batch has.
         why_unknown: what kept it from being told, in words.
@@ -74,6 +149,12 @@ class LossResponse:
     couples_samples: bool | None = None
     preferences: tuple[Preference, ...] = ()
     weights: tuple[ClassWeight, ...] = ()
+    flipped: tuple[FlippedTerm, ...] = ()
+    certainty: Certainty | None = None
+    unheard: float | None = None
+    numbers: tuple[Op, ...] = ()
+    pairs: Togetherness | None = None
+    fall: Fall | None = None
     half: float | None = None
     whole: float | None = None
     samples: int = 0

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, fx
 
 from nnlint.finding import Skip
-from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, TargetPath
+from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, SelfComparison, TargetPath
 from nnlint.probes.loss_terms.summands import Summand, summands
-from nnlint.probes.loss_terms.targets import Candidate, candidates, layers_of
+from nnlint.probes.loss_terms.targets import Candidate, Reference, candidates, layers_of, references
 from nnlint.probes.training_pass.reruns import run_observed
 from nnlint.samples import sample_count
 
@@ -35,14 +35,14 @@ def provide(session: Session) -> LossTerms:
     """
     losses = session.evidence("LossCalls").require_result()
     graph = losses.graph
-    terms, paths = summands(graph), list(candidates(graph))[:_TARGETS]
+    terms, paths, same = summands(graph), list(candidates(graph))[:_TARGETS], list(references(graph))[:_TARGETS]
     if not losses.requires_grad or losses.shape not in ((), (1,)):
         raise Skip("the loss cannot be differentiated")
-    if len(terms) < 2 and not paths:
+    if len(terms) < 2 and not paths and not same:
         alone = tuple(LossTerm(term.op, term.factor, losses.value or math.nan, {}) for term in terms)
         return LossTerms(alone, (), graph, sample_count(session.setup))
     found: LossTerms = session.measure(
-        "loss terms", lambda: _measured(session.setup, graph, terms, paths, seed=session.plan.seed), reads_only=True
+        "loss terms", lambda: _measured(session.setup, graph, terms, paths, same, seed=session.plan.seed), reads_only=True
     )
     return found
 
@@ -79,9 +79,16 @@ class _Kept:
 
 
 def _measured(
-    setup: TrainingSetup, graph: Graph, terms: Sequence[Summand], paths: Sequence[Candidate], *, seed: int
+    setup: TrainingSetup,
+    graph: Graph,
+    terms: Sequence[Summand],
+    paths: Sequence[Candidate],
+    same: Sequence[Reference],
+    *,
+    seed: int,
 ) -> LossTerms:
     wanted = [term.op.node.name for term in terms] + [path.target.node.name for path in paths]
+    wanted += [op.node.name for pair in same for op in (pair.answer, pair.reference)]
     kept = _Kept(frozenset(wanted))
     with torch.enable_grad():
         loss = run_observed(setup, kept, seed=seed)
@@ -92,7 +99,14 @@ def _measured(
     trained = _trained(setup)
     measured = tuple(_term(term, kept, trained) for term in terms)
     targets = tuple(found for path in paths if (found := _path(path, kept, loss, trained)) is not None)
-    return LossTerms(measured, targets, graph, sample_count(setup))
+    itself = tuple(SelfComparison(pair.op, layers_of(pair.reference)) for pair in same if _is_itself(pair, kept))
+    return LossTerms(measured, targets, graph, sample_count(setup), itself)
+
+
+def _is_itself(pair: Reference, kept: _Kept) -> bool:
+    """Whether both sides are equal to the last bit: what dropout or another view of the sample changes is no such comparison."""
+    sides = [kept.copies.get(op.node.name) for op in (pair.answer, pair.reference)]
+    return sides[0] is not None and sides[1] is not None and torch.equal(sides[0], sides[1])
 
 
 def _trained(setup: TrainingSetup) -> Mapping[str, Tensor]:

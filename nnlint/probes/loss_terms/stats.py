@@ -62,12 +62,26 @@ class TargetPath(AtOp):
 
 
 @dataclass(frozen=True)
+class SelfComparison(AtOp):
+    """A network compared with itself: the reference has its parameters, and gives exactly its answers.
+
+    Attributes:
+        op: takes both.
+        layers: paths of the modules that give the reference's answers.
+    """
+
+    op: Op
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LossTerms:
     """The loss taken apart.
 
     Attributes:
         terms: its summands; a single one where it is no sum.
         targets: targets that carry a gradient.
+        with_itself: comparisons of a network with a reference that is the same network.
         graph: the recorded graph.
         samples: how many samples the batch has.
     """
@@ -76,6 +90,7 @@ class LossTerms:
     targets: tuple[TargetPath, ...]
     graph: Graph
     samples: int
+    with_itself: tuple[SelfComparison, ...] = ()
 
     def shared(self, one: LossTerm, other: LossTerm) -> frozenset[str]:
         """Names of the parameters that both terms reach."""

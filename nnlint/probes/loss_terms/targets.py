@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _LAYERS = ("linear-map", "recurrent", "attention", "embedding", "norm")
 _COMPARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_BETWEEN = ("sub", "rsub", "div", "kl_div", *_COMPARED)
 _LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid", "log")
 
 
@@ -43,6 +44,36 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
             student, teacher = op.activations[:2]
             if set(layers_of(student)).isdisjoint(layers_of(teacher)):
                 yield Candidate(teacher, op, taught=True)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A comparison of a network's answer with that of a reference that runs without gradient and has the same parameters."""
+
+    op: Op
+    answer: Op
+    reference: Op
+
+
+def references(graph: Graph) -> Iterator[Reference]:
+    """Differences, quotients and losses between what a network says and what the same network says under no_grad."""
+    if graph.loss is None:
+        return
+    for op in sorted(graph.ancestors(graph.loss) | {graph.loss}, key=lambda op: op.index):
+        if op.name not in _BETWEEN or len(op.activations) != 2:
+            continue
+        for answer, reference in (op.activations, op.activations[::-1]):
+            if not answer.requires_grad or reference.requires_grad:
+                continue
+            own, other = _parameters(answer), _parameters(reference)
+            run_again = any(not head.grad_enabled and head.parameters for head in _heads(reference))
+            if own and own == other and run_again:
+                yield Reference(op, answer, reference)
+
+
+def _parameters(op: Op) -> frozenset[str]:
+    """The parameters of the last layers before an op."""
+    return frozenset(name for head in _heads(op) for name in head.parameters)
 
 
 def _compared(op: Op) -> tuple[Op, Op] | None:

@@ -14,7 +14,10 @@ from nnlint_rules.data._labels import batch_labels, class_labels, counts
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nnlint import Batch, Graph
+    from nnlint import Batch, Graph, LossResponse
+
+#: No calibration: unweighted losses give all decisions the same weight, up to rounding.
+_HEAVIER = 1.5
 
 
 class ClassImbalance(Options):
@@ -25,15 +28,17 @@ class ClassImbalance(Options):
 
 
 @rule("DAT004", "class-imbalance", level="warning", since="0.1")
-def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Finding]:
+def check(
+    batch: Batch, graph: Graph, response: LossResponse | None, options: ClassImbalance
+) -> Iterator[Finding]:
     """The largest class has more than ten times the samples of the smallest, and the loss does not know.
 
     ## What it does
     Counts the class labels in up to 16 batches, or in the whole dataset where its labels are at hand, and reports a ratio above
     10 between the largest and the smallest class that occurs; the smallest is given the benefit of two standard deviations.
-    Silent with class weights (`weight`, `pos_weight`) in the loss, with targets for each position (also in one row, as the words
-    of a text), and below 100 samples; ignored labels do not count. A sampler that balances the classes is seen through the
-    batches it gives.
+    Silent with class weights in the loss (`weight`, `pos_weight`, or measured where it is written out), with targets for each
+    position (also in one row, as the words of a text), and below 100 samples; ignored labels do not
+    count. A sampler that balances the classes is seen through the batches it gives.
 
     ## Why is this bad?
     Always answering with the largest class is a good answer to the loss. Accuracy looks high from the start, and the small
@@ -68,6 +73,8 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
     expected = sizes[smallest] + 2.0 * math.sqrt(sizes[smallest]) + 1.0
     if sizes[largest] / expected <= options.ratio:
         return
+    if response is not None and _are_weighted(response, largest, smallest):
+        return
     total = labels.numel()
     weights = {label: round(total / (len(sizes) * size), 3) for label, size in sorted(sizes.items())}
     shown = ", ".join(f"{weight:g}" for weight in list(weights.values())[:10]) + (", ..." if len(weights) > 10 else "")
@@ -84,6 +91,12 @@ def check(batch: Batch, graph: Graph, options: ClassImbalance) -> Iterator[Findi
         fix=f"weight the classes in the loss (weight=torch.tensor([{shown}])), or draw them evenly with a WeightedRandomSampler; "
         "and look at recall for each class, not at accuracy",
     )
+
+
+def _are_weighted(response: LossResponse, largest: int, smallest: int) -> bool:
+    """Whether the loss gives a decision of the smallest class clearly more weight than one of the largest."""
+    weights = {int(found.label): found.weight for found in response.weights}
+    return weights.get(smallest, 0.0) > _HEAVIER * weights.get(largest, math.inf)
 
 
 def _labels(batch: Batch) -> Tensor | None:

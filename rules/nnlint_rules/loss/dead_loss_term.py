@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LossTerm, LossTerms, Op
+    from nnlint import Graph, LossResponse, LossTerm, LossTerms, Op
 
 
 @rule("LOS035", "dead-loss-term", level="warning", since="0.1")
-def check(terms: LossTerms) -> Iterator[Finding]:
+def check(terms: LossTerms, response: LossResponse | None) -> Iterator[Finding]:
     """A term of the loss that no trained parameter gets a gradient from.
 
     ## What it does
     Takes the loss apart into its summands and computes the gradient of each. Reports one that comes from the model and changes
     none of the optimizer's parameters: its prediction is detached, it was computed under `torch.no_grad()`, it goes through an
-    operation without a gradient (`argmax`, a comparison, a count), or it is multiplied with 0 on its way. A loss that is 0
+    operation without a gradient (`argmax`, a comparison, a count), it was made a Python number (`item`), or it is multiplied with
+    0 on its way. A loss that is 0
     times something as a whole is an error. A term whose whole weight is 0 beside others that train is info, since schedules
     start so. The value of a term that trains, added or taken off once more, is left alone.
 
@@ -34,6 +35,13 @@ def check(terms: LossTerms) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.Tensor.detach`, `torch.no_grad`
     """
+    for op in response.numbers if response is not None else ():
+        yield Finding(
+            at=op,
+            message=f"{op.label} makes a Python number of a term of the loss: the term changes with the output and trains nothing",
+            evidence={"gradient": 0.0},
+            fix="add the tensor itself to the loss, and call `.item()` only for what is logged",
+        )
     live = [term for term in terms.terms if term.trains]
     if not live and len(terms.terms) > 1:
         return  # nothing is trained at all: that is LOS020's or GRD001's to say

@@ -19,6 +19,9 @@ from nnlint_rules.loss._scale import is_own_scale, is_similarity, of_standard_fa
 if TYPE_CHECKING:
     from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters
 
+#: Entries below which any weights look as they were drawn. No calibration: as few as the statistics of fresh weights ask for.
+_FEW = 64
+
 
 class InitialLoss(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#initial-loss."""
@@ -65,7 +68,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     """
     losses.require_result()
     parameters.require_fresh()
-    standard = of_standard_families(parameters)
+    standard, fresh = of_standard_families(parameters), _is_surely_fresh(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
     for call in losses:
@@ -76,7 +79,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
         judged = _judged_high(call, layer, reading, options)
         if judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters):
             judged = judged[0], replace(judged[1], level=Level.INFO)
-        if judged is None and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
+        if judged is None and fresh and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
             judged = _judged_low(call, layer, reading, options)
         scale = input_scale(batch, losses.graph, call.prediction)
         if (
@@ -92,6 +95,12 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
+
+
+def _is_surely_fresh(parameters: Parameters) -> bool:
+    """Whether small weights are in the range of torch's default: too few for their shape to tell, trained ones leave it."""
+    small = [view for view in parameters.of_kind("weight") if view.numel < _FEW and view.default_bound]
+    return all(view.is_default_in_parts(1) for view in small)
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:

@@ -9,20 +9,26 @@ from nnlint import Finding, Skip, rule
 from nnlint_rules.loss._ranges import value_range
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss, Op
+    from nnlint import Certainty, LossCalls, LossResponse, MeasuredLoss, Op
+
+#: Share of the distance between right and wrong answers that counts as a difference.
+#: No calibration: a score of probabilities is off by half of it, rounding by a millionth.
+_CLEAR = 0.05
 
 
 @rule("LOS006", "logits-into-bce", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
-    """Binary cross-entropy on values that are not probabilities.
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
+    """Binary cross-entropy, or an overlap score, on values that are not probabilities.
 
     ## What it does
     For every `binary_cross_entropy` (nn.BCELoss), reports predictions outside [0, 1], for which torch raises, and
-    predictions that only happen to be inside: the output of a layer or a rectifier with no sigmoid, softmax or clamp.
+    predictions that only happen to be inside: the output of a layer or a rectifier with no sigmoid, softmax or clamp. Of a loss that is
+    a score of probabilities (dice, Tversky, intersection over union, whoever wrote it) reports outputs outside [0, 1] where the
+    loss, called on three times the targets, is better than for the targets themselves.
 
     ## Why is this bad?
     BCELoss takes logarithms of p and 1 - p. Outside [0, 1] they do not exist, and torch raises in the middle of an epoch, as
-    soon as the first value is out of range.
+    soon as the first value is out of range. An overlap of logits has no bound: it gets better the larger they are, right or wrong.
 
     ## Example
         loss = nn.BCELoss()(self.head(x), y)
@@ -34,6 +40,8 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.BCELoss` expects probabilities, `torch.nn.BCEWithLogitsLoss` is numerically stabler than sigmoid
       and BCELoss
     """
+    if response is not None and response.certainty is not None and _is_score(response.certainty):
+        yield _of_score(response, response.certainty)
     seen: set[int] = set()
     for call in losses.of("binary_cross_entropy"):
         if call.prediction is None:
@@ -48,6 +56,24 @@ def check(losses: LossCalls) -> Iterator[Finding]:
         if bounds.known or outside:
             seen.add(head.index)
             yield _finding(call, head, outside, low, high)
+
+
+def _of_score(response: LossResponse, found: Certainty) -> Finding:
+    outputs = f"{found.outside:.0%} of the outputs are outside [0, 1]" if found.outside else "nothing keeps the outputs in [0, 1]"
+    return Finding(
+        at=response,
+        message=f"the loss is a score of probabilities, but {outputs}: it is {found.at:.3g} where the outputs are the targets, and "
+        f"{found.beyond:.3g} where they are three times as large",
+        evidence={"share_outside": found.outside, "at_targets": found.at, "beyond": found.beyond},
+        fix="apply the activation first: `torch.sigmoid(logits)`, with several classes `torch.softmax(logits, 1)`",
+    )
+
+
+def _is_score(found: Certainty) -> bool:
+    """Whether the loss is lowest at the targets among all outputs in [0, 1], and still lower outside."""
+    clear = _CLEAR * (found.wrong - found.at)
+    unbounded = found.free or found.outside > 0
+    return unbounded and abs(found.at) <= clear and found.wrong > 0 and found.beyond < found.at - clear
 
 
 def _outside(call: MeasuredLoss) -> tuple[float | None, float, float]:

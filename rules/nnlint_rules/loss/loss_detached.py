@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Place, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, Op
+    from nnlint import BackwardStats, LossCalls, Op
 
 _CUTS = {
     "factory": "the loss is a new tensor made of numbers",
@@ -21,12 +21,13 @@ _CUTS = {
 
 
 @rule("LOS020", "loss-detached", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, backward: BackwardStats | None) -> Iterator[Finding]:
     """A loss without a way back to the parameters.
 
     ## What it does
     Reports a loss that is no tensor, does not require grad (it was detached, rebuilt from numbers, or computed under
-    `torch.no_grad`), is not a scalar, or depends on no trainable parameter of the model.
+    `torch.no_grad`), is not a scalar, or has no way to a trainable parameter of the model: only parameters from elsewhere (a critic
+    in the loss) get a gradient.
 
     ## Why is this bad?
     `backward` raises, or runs and changes nothing.
@@ -70,6 +71,31 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             evidence={"requires_grad": True},
             fix="compute the loss from the model's output, not from a new tensor",
         )
+    elif backward is not None and not backward.surrogate and _reaches_nothing(backward):
+        yield from _cut_off(losses, backward)
+
+
+def _cut_off(losses: LossCalls, backward: BackwardStats) -> Iterator[Finding]:
+    """The loss trains a network from elsewhere (a critic) and none of the model: the op that takes the output without its gradient."""
+    before = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
+    for op in sorted(before, key=lambda op: op.index, reverse=True):
+        if op.requires_grad or not any(part.requires_grad for part in op.activations):
+            continue
+        kinds = [kind for kind in _CUTS if op.is_kind(kind)]
+        if not kinds and op.grad_enabled:
+            continue
+        what = "is detached" if "detach" in kinds else f"goes through {op.label}, which has no gradient"
+        yield Finding(
+            at=op,
+            message=f"no parameter of the model gets a gradient: its output {what if op.grad_enabled else 'is used under torch.no_grad'}",
+            evidence={"parameters": len(backward.parameters), "with_gradient": 0},
+            fix="give the output itself to the network in the loss; detach it only in that network's own loss",
+        )
+        return
+
+
+def _reaches_nothing(backward: BackwardStats) -> bool:
+    return bool(backward.parameters) and all(item.norm is None for item in backward.parameters)
 
 
 def _last_call(losses: LossCalls) -> Place | Op:

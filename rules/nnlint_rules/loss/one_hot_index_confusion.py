@@ -9,17 +9,19 @@ from nnlint import Finding, rule
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
-    from nnlint import Evidence, LossCalls, MeasuredLoss
+    from nnlint import Evidence, LossCalls, LossResponse, MeasuredLoss
 
 
 @rule("LOS026", "one-hot-index-confusion", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Targets in a form that torch accepts and takes for another.
 
     ## What it does
-    Reports `cross_entropy` on a one-dimensional prediction of the whole batch with float targets (taken as one distribution
-    over the samples), float targets that hold class indices (whole numbers above 1) where distributions are meant, and 0/1
-    rows given to `multilabel_margin_loss`, which takes lists of class indices.
+    Reports labels of 0 and 1 in a loss that expects -1 and 1 (hinge, cosine embedding, ranking), whoever wrote it: the outputs of
+    samples with the label 0 get no gradient, whatever they are, and would get one for the label -1. Reports `cross_entropy` on
+    a one-dimensional prediction of the whole batch with float targets (taken as one distribution over the samples), float targets
+    that hold class indices (whole numbers above 1) where distributions are meant, and 0/1 rows given to
+    `multilabel_margin_loss`, which takes lists of class indices.
 
     ## Why is this bad?
     torch computes something, without an error: a softmax over the samples of the batch, or targets of class 7 taken for a
@@ -37,6 +39,14 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     """
     losses.require_targets()
     samples = next((op.shape[0] for op in losses.graph.inputs if op.shape), None)
+    if response is not None and response.unheard is not None:
+        yield Finding(
+            at=response,
+            message="the loss expects the labels -1 and 1 but gets 0 and 1: the samples of label 0, "
+            f"{response.unheard:.0%} of all, have no gradient",
+            evidence={"share": response.unheard},
+            fix="give the loss `2 * labels - 1`",
+        )
     for call in losses.of("cross_entropy", "multilabel_margin_loss"):
         found = _margin_rows(call) if call.kind == "multilabel_margin_loss" else _flat(call, samples) or _indices(call)
         if found is None:

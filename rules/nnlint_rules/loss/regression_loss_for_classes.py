@@ -11,7 +11,7 @@ from nnlint_rules.loss._ordering import order_explains
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Declared, Graph, LossCalls, MeasuredLoss
+    from nnlint import Batch, Declared, Graph, LossCalls, LossResponse, MeasuredLoss
 
 _LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _REGRESSION = frozenset({"regression", "ordinal", "autoencoder", "reconstruction"})
@@ -26,11 +26,14 @@ class ClassLabels(Options):
 
 
 @rule("LOS014", "regression-loss-for-classes", level="warning", since="0.1")
-def check(losses: LossCalls, declared: Declared, batch: Batch | None, options: ClassLabels) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, declared: Declared, batch: Batch | None, response: LossResponse | None, options: ClassLabels
+) -> Iterator[Finding]:
     """Squared or absolute error on class labels.
 
     ## What it does
-    Reports mse, l1, smooth l1 and huber losses whose targets are integer labels running from 0, or one-hot rows. Whole
+    Reports mse, l1, smooth l1 and huber losses whose targets are integer labels running from 0, or one-hot rows, and any other loss
+    that is zero where outputs that are no probabilities equal the one-hot rows, and grows beyond them. Whole
     numbers given as floats are reported where the data say that they are no scale: the mean inputs of the classes differ, and
     not in the order of the numbers. Other floats (ordinal scales, measurements) and targets of the shape of the input
     (autoencoders) are left alone, and so is everything when the task is declared as regression.
@@ -59,6 +62,25 @@ def check(losses: LossCalls, declared: Declared, batch: Batch | None, options: C
         rows = _one_hot(call, options) if labels is None else None
         if labels is not None or rows is not None:
             yield _finding(losses.graph, call, labels, rows)
+            return
+    rebuilt = batch is not None and any(view.tensor.shape in inputs for view in batch.targets)
+    if response is not None and not rebuilt and _is_distance(response):
+        yield Finding(
+            at=response,
+            message="the loss is a distance to one-hot rows: where the net is confidently wrong, its gradient says little",
+            evidence={"targets": "one-hot rows"},
+            fix="use cross_entropy on the logits; the rows may stay as they are, or become `y.argmax(1)`",
+            confidence="medium",
+        )
+
+
+def _is_distance(response: LossResponse) -> bool:
+    """Whether the loss of one-hot rows is zero for scores that are those rows, and grows where they are larger."""
+    found = response.certainty
+    if found is None or not found.one_hot or not (found.free or found.outside > 0) or response.shift_invariant:
+        return False
+    clear = 0.05 * (found.wrong - found.at)
+    return found.wrong > 0 and abs(found.at) <= clear and found.beyond > found.at + clear
 
 
 def _finding(graph: Graph, call: MeasuredLoss, labels: str | None, rows: str | None) -> Finding:

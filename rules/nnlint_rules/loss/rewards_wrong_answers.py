@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, LossResponse, Optimizer, Preference
+    from nnlint import Fall, FlippedTerm, LossCalls, LossResponse, Optimizer, Preference, Togetherness
 
 #: A score runs from 0 to 1, and right answers have 1: the loss is the score itself.
 _SCORE = 0.05
@@ -38,16 +38,26 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     - F. Milletari et al., V-Net, 2016: the dice coefficient is maximized
     - PyTorch: `torch.nn.BCEWithLogitsLoss`, `pos_weight` has to be positive
     """
-    losses.require_targets()
-    if _has_signed_weights(losses, response.samples):
-        raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
-    response.require_preference()
     if optimizer is not None and any(group.maximize for group in optimizer.groups):
         return  # an objective: OPT005 looks at a loss that is maximized
+    losses.require_result()
+    if _has_signed_weights(losses, response.samples):
+        raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
+    if response.fall is not None and response.prefers_right is not False:
+        yield _bottomless(response, response.fall)
+        return
+    if response.pairs is not None:
+        if not response.pairs.prefers_agreement:
+            yield _apart(response, response.pairs)
+        return
+    losses.require_targets()
+    response.require_preference()
     if response.prefers_right is False:
         yield _finding(response, next(_worst(response)))
-    else:
-        yield from (_finding(response, found) for found in _classes(response))
+        return
+    yield from (_finding(response, found) for found in _classes(response))
+    if optimizer is None or not optimizer.missing:  # a head that this loss does not train may be meant to be fooled
+        yield from (_of_term(term) for term in response.flipped[:1])
 
 
 def _worst(response: LossResponse) -> Iterator[Preference]:
@@ -95,6 +105,39 @@ def _finding(response: LossResponse, found: Preference) -> Finding:
         message=message,
         evidence={"right": found.right, "wrong": found.wrong, "form": found.form, "target": found.about},
         fix=fix,
+    )
+
+
+def _apart(response: LossResponse, found: Togetherness) -> Finding:
+    return Finding(
+        at=response,
+        message=f"the loss draws apart what belongs together: it is {found.together:.3g} where the outputs of such samples agree and "
+        f"{found.apart:.3g} where they do not ({found.how})",
+        evidence={"together": found.together, "apart": found.apart},
+        fix="minimize the distance of pairs that belong together, not their similarity (`-similarity`), and look at which label means "
+        "the same: `same * d**2 + (1 - same) * relu(margin - d)**2`",
+    )
+
+
+def _of_term(term: FlippedTerm) -> Finding:
+    found = term.preference
+    return Finding(
+        at=term,
+        message=f"a term of the loss is lower for wrong answers than for right ones: {found.wrong:.3g} where every answer is wrong, "
+        f"{found.right:.3g} where every answer is its target; the other terms train for the opposite",
+        evidence={"right": found.right, "wrong": found.wrong, "form": found.form},
+        fix=_repair(found),
+    )
+
+
+def _bottomless(response: LossResponse, found: Fall) -> Finding:
+    return Finding(
+        at=response,
+        message=f"the loss has no lowest value: it falls from {found.start:.3g} to {found.end:.3g} when output {found.leaf} of the "
+        f"model is moved away from its value by {found.times:g}x its size, in either direction, and faster the farther",
+        evidence={"start": found.start, "end": found.end, "times": found.times, "output": found.leaf},
+        fix="turn the sign of the term that grows (a squared error or a divergence is added, not subtracted): "
+        "`kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)`",
     )
 
 

@@ -21,7 +21,9 @@ def check(terms: LossTerms, declared: Declared) -> Iterator[Finding]:
     Looks for comparisons where one side is what a network says and the other mixes it with numbers of the batch: a temporal
     difference target (`reward + gamma * q(next)`), an advantage (`returns - value`) that weighs log-probabilities; and for a
     teacher's answers in a KL divergence. Reports the target where the gradient that the optimizer's parameters get through it,
-    measured, is not zero. Targets under `torch.no_grad()` or `.detach()` have none. Losses whose two sides are alike (contrastive
+    measured, is not zero. Reports too where a network is compared with a reference that is the same network: run again under
+    `torch.no_grad()` with the same parameters, it gives exactly the same answers (preference optimization, a trust region).
+    Targets under `torch.no_grad()` or `.detach()` have none. Losses whose two sides are alike (contrastive
     pairs, autoencoders, two networks that both learn from labels) are left alone.
 
     ## Why is this bad?
@@ -41,6 +43,15 @@ def check(terms: LossTerms, declared: Declared) -> Iterator[Finding]:
     """
     if declared.traits & _MUTUAL:
         return
+    for found in terms.with_itself[:1]:
+        yield Finding(
+            at=found,
+            message=f"{found.op.label} compares the network with itself: the reference has the same parameters, and its answers are "
+            "equal to the last bit after every update",
+            evidence={"parameters": [*found.layers], "difference": 0.0},
+            fix="make the reference a frozen copy: `reference = copy.deepcopy(policy).requires_grad_(False)`",
+            modules=found.layers,
+        )
     for path in terms.targets:
         yield Finding(
             at=path,

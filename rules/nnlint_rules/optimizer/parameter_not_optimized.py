@@ -10,16 +10,16 @@ from nnlint_rules._shared.words import listed
 from nnlint_rules.optimizer._parameters import owners, place_of
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Model, Optimizer
+    from nnlint import Declared, Graph, Model, Optimizer
 
 
 @rule("OPT001", "parameter-not-optimized", level="error", since="0.1")
-def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Finding]:
+def check(optimizer: Optimizer, model: Model, declared: Declared, graph: Graph | None) -> Iterator[Finding]:
     """A trainable parameter is in no parameter group of the optimizer.
 
     ## What it does
     Compares the parameters that require a gradient with those the optimizer holds. What is declared frozen (`frozen=("encoder.*",)`)
-    is left out; so is what has `requires_grad=False`.
+    is left out; so is what has `requires_grad=False`, and a network that the forward runs under `torch.no_grad` only (a teacher).
 
     ## Why is this bad?
     The parameter gets a gradient and never moves: the layer stays at its initial values without any error.
@@ -34,7 +34,8 @@ def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Fi
     ## References
     - PyTorch: `torch.optim`, constructing it; `Optimizer.add_param_group`
     """
-    missing = [name for name in optimizer.missing if not declared.is_frozen(name)]
+    untaught = _without_gradient(graph) if graph is not None else frozenset()
+    missing = [name for name in optimizer.missing if name not in untaught and not declared.is_frozen(name)]
     if not missing:
         return
     yield Finding(
@@ -45,3 +46,12 @@ def check(optimizer: Optimizer, model: Model, declared: Declared) -> Iterator[Fi
         "with requires_grad_(False)",
         modules=owners(missing),
     )
+
+
+def _without_gradient(graph: Graph) -> frozenset[str]:
+    """Parameters that are only read under `torch.no_grad`: they get no gradient, and are meant to stay as they are."""
+    read: dict[str, bool] = {}
+    for op in graph.ops:
+        for name in op.parameters:
+            read[name] = read.get(name, False) or op.grad_enabled
+    return frozenset(name for name, trained in read.items() if not trained)
