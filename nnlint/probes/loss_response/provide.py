@@ -13,8 +13,8 @@ from nnlint.probes.loss_response.caller import LossCaller, loss_caller
 from nnlint.probes.loss_response.pairs import togetherness
 from nnlint.probes.loss_response.probe import measure_response
 from nnlint.probes.loss_response.stats import LossResponse
-from nnlint.probes.training_pass.run import named_inputs
 from nnlint.samples import sample_count
+from nnlint.setup.inputs.names import named_inputs
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph

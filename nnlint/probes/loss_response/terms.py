@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nnlint.capture.graph import Graph, Op
+from nnlint.capture.graph import Graph
+from nnlint.capture.op import Op
 from nnlint.capture.recorder import Recorder
 from nnlint.probes.loss_response.answers import Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
