@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import OutOfBudget, Skip
 from nnlint.probes.dependence.input_gradients import InputGradients
-from nnlint.probes.dependence.outputs import evaluate, relative_difference
+from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
 from nnlint.probes.longer.forward_loss import sparing_gradients
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.samples import batch_axis, rolled, sample_count
@@ -150,7 +151,7 @@ class InputProbe:
         """Whether the change shows in the outputs or, looking `again`, in the training loss or after a few updates.
 
         Raises:
-            Skip: the model does not take the change, or cannot be updated although it has what to update.
+            Skip: the model does not take the change, cannot be updated although it has what to update, or returns nothing to compare.
         """
         session, label = self._session, f"influence of {name}"
         refused = f"the model does not take {name} of other samples"
@@ -164,7 +165,18 @@ class InputProbe:
         if not self._can_update:
             return False
         label = f"influence of {name} after steps"
-        return second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
+        seen = second_look(session, label, lambda: self._evaluated(tensor, change, fresh=True), _is_seen) > NOTHING
+        if not seen:
+            self._require_outputs_that_tell(name)
+        return seen
+
+    def _require_outputs_that_tell(self, name: str) -> None:
+        """Skip where swapped samples could not show: no outputs, or labels beside outputs that are the same for all samples."""
+        if not self._base:
+            raise Skip("evaluation mode returns no numbers for this batch (a detector that is not sure of any box)")
+        apart = spread(self._base, self._count)
+        if apart is not None and apart <= NOTHING and name in labels_among_inputs(self._session.evidence("Graph")):
+            raise Skip("the outputs are the same for all samples at first, so that their labels can be swapped")
 
     def _evaluated(
         self, tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor], *, fresh: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,7 @@ _IN_EVALUATION = "call model.eval() and run the model on this batch: validation 
 def evaluate(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tensor]:
     """Floating outputs of one evaluation-mode forward without gradients; the caller holds the state guard.
 
-    An exception of the model passes.
+    An exception of the model passes. A forward that takes its targets in training only is called without them.
 
     Raises:
         Skip: the forward differentiates itself (forces from an energy, a gradient penalty): it is no forward without gradients.
@@ -33,10 +34,23 @@ def evaluate(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tens
     setup.model.eval()
     try:
         with during("the forward in evaluation mode", _IN_EVALUATION), torch.no_grad():
-            return [tensor.detach() for tensor in forward(setup, inputs, seed=seed)]
+            return [tensor.detach() for tensor in _without_targets(setup, inputs, seed=seed)]
     except RuntimeError as error:
         if needs_gradients(error):
             raise Skip("the forward calls autograd itself: it cannot run without gradients") from error
+        raise
+
+
+def _without_targets(setup: TrainingSetup, inputs: Any, *, seed: int) -> list[torch.Tensor]:
+    """Outputs for the inputs; where their form is refused, for the first of them alone: detectors take targets in training only."""
+    try:
+        return forward(setup, inputs, seed=seed)
+    except (TypeError, AssertionError, AttributeError, ValueError):
+        parts = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
+        if not isinstance(parts, (tuple, list)) or len(parts) < 2 or not isinstance(parts[0], torch.Tensor):
+            raise
+        with suppress(Exception):
+            return forward(setup, (parts[0],), seed=seed)
         raise
 
 

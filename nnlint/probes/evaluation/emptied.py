@@ -47,7 +47,9 @@ def find_emptied(session: Session) -> Op | None:
         in_training = recorded(setup, Run(inputs, seed, lambda: training_without_noise(setup.model)), trained)
         return _first(graph, evaluated, {graph.counterpart(in_training.of(node)) for node in trained.empty})
 
-    found: Op | None = session.measure("search for zeros in evaluation", run, reads_only=True)
+    found: Op | None = session.measure(
+        "search for zeros in evaluation", run, reads_only=True, attempt="the forward does not take this batch in evaluation"
+    )
     return found
 
 

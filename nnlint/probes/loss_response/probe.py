@@ -41,7 +41,7 @@ _LARGE = 10.0
 
 
 def measure_response(
-    caller: LossCaller, samples: int, op: Op | None, *, bounded: frozenset[int], brief: bool
+    caller: LossCaller, samples: int, op: Op | None, *, bounded: frozenset[int], brief: bool, scored: bool = False
 ) -> LossResponse:
     """Call the loss on chosen outputs; the caller of this function holds the state guard.
 
@@ -51,6 +51,7 @@ def measure_response(
         op: the op that makes the loss.
         bounded: which of the output's tensors are held in [0, 1].
         brief: the loss runs a network of its own, so that it is called as seldom as a verdict allows.
+        scored: that network makes the scores of the classes, so that no entry of the output stands for a class.
     """
     empty = LossResponse(samples=samples, op=op)
     try:
@@ -59,7 +60,8 @@ def measure_response(
             return replace(empty, why_unknown="the loss of the same output differs from call to call")
     except Refused as refused:
         return replace(empty, why_unknown=f"the loss cannot be called again: {refused}")
-    found, whole = forms(caller.leaves, caller.targets, bounded), caller
+    found = [form for form in forms(caller.leaves, caller.targets, bounded) if form.axis is None or not scored]
+    whole = caller
     if not brief:
         caller, found = (caller, compared(caller, found)) if found else parts(caller)
     preferences: list[Preference] = []

@@ -45,7 +45,8 @@ def provide(session: Session) -> LossResponse:
             brief = any(op.in_loss and op.is_kind("linear-map") for op in losses.graph.ops)
             bounded = _bounded(losses.graph) if aligned else frozenset[int]()
             samples = sample_count(session.setup)
-            response = measure_response(caller, samples, losses.op, bounded=bounded, brief=brief)
+            scored = _makes_scores(losses.graph)
+            response = measure_response(caller, samples, losses.op, bounded=bounded, brief=brief, scored=scored)
             return response if brief or response.prefers_right else _with_pairs(response, caller, session)
 
     found: LossResponse = session.measure("loss probe", run, reads_only=True)
@@ -56,6 +57,25 @@ def _with_pairs(response: LossResponse, caller: LossCaller, session: Session) ->
     given = [tensor for _, tensor in named_inputs(session.setup)] if session.setup.inputs is not None else []
     views = [tensor for tensor in given if tensor.dim()]
     return replace(response, pairs=togetherness(caller, views, coupled=bool(response.couples_samples)))
+
+
+def _makes_scores(graph: Graph) -> bool:
+    """Whether a layer, or trained weights, of the loss make the scores of the classes out of the output (ArcFace, proxies)."""
+    outputs = set(graph.outputs)
+    weights = {op for op in graph.ops if op.requires_grad and not op.inputs and op not in outputs}
+    scores: set[Op] = set()
+    for op in graph.ops:
+        if not op.in_loss:
+            continue
+        if not outputs.isdisjoint(op.inputs):
+            outputs.add(op)
+            met = any(source in weights for source in op.inputs)
+            if met or op.is_kind("linear-map") or not scores.isdisjoint(op.inputs):
+                scores.add(op)
+        elif not weights.isdisjoint(op.inputs):
+            weights.add(op)
+    calls = [call.prediction for call in graph.loss_calls if call.kind in ("cross_entropy", "nll_loss")]
+    return bool(scores) and all(op is None or op in scores for op in calls)
 
 
 def _bounded(graph: Graph) -> frozenset[int]:

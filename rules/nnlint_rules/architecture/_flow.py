@@ -58,14 +58,36 @@ def is_statement(location: Location | None) -> bool:
     return location is not None and location.line in _lone_calls(location.file)
 
 
+def is_switched_on(location: Location | None) -> bool:
+    """Whether a call on the line says `training=True` in so many words."""
+    return location is not None and location.line in _switched_on(location.file)
+
+
+@cache
+def _switched_on(file: str) -> frozenset[int]:
+    """Lines of calls that are given the constant True for `training`."""
+    calls = [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.Call)]
+    return frozenset(
+        line
+        for node in calls
+        for given in node.keywords
+        if given.arg == "training" and isinstance(given.value, ast.Constant) and given.value.value is True
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    )
+
+
+def _parsed(file: str) -> ast.Module:
+    """The file's tree; an empty one where it does not parse."""
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
 @cache
 def _lone_calls(file: str) -> frozenset[int]:
     """Lines covered by expression statements that are calls."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError):
-        return frozenset()
-    lone = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    lone = [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
     return frozenset(line for node in lone for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, rule
+from nnlint import Finding, Level, rule
+from nnlint_rules.architecture._flow import is_switched_on
 
 if TYPE_CHECKING:
     from nnlint import Declared, EvalStats, Op
@@ -21,7 +22,8 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
     Runs the model twice in evaluation mode on the same batch with different seeds. Where the outputs differ by more than
     1e-4 of the largest output, both runs are recorded and the first operation whose output differs is named; this rule
     reports it when it is a dropout, or the dropout inside attention or a recurrent layer. Other causes are SIG007's.
-    `declared={"monte-carlo-dropout"}` or `{"stochastic"}` silences it.
+    `declared={"monte-carlo-dropout"}` or `{"stochastic"}` silences it; `training=True` written out in the call is a warning: somebody
+    decided it.
 
     ## Why is this bad?
     `F.dropout(x)` has `training=True` as its default and does not know the module's mode, so `model.eval()` does not switch
@@ -50,6 +52,7 @@ def check(evaluation: EvalStats, declared: Declared) -> Iterator[Finding]:
         f"{found.difference:.2g} of the largest output (limit {_LIMIT:g})",
         evidence={"difference": found.difference, "limit": _LIMIT, "p": _probability(found.op)},
         fix=_fix(found.op),
+        level=Level.WARNING if is_switched_on(found.op.location) else None,
     )
 
 

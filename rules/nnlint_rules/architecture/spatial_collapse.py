@@ -36,7 +36,7 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
     and reports the layers where more than half of them never do. It is an info where these weights are less than 5 % of the
     model's (the depthwise kernels of a net of 1 x 1 convolutions) and for convolutions over sequences, whose length varies,
     and where a single output reads the whole map, as at the bottom of a U-Net.
-    Adaptive and global pooling are no such layers.
+    A layer called on several maps is judged on the largest. Adaptive and global pooling are no such layers.
 
     ## Why is this bad?
     The input is too small for the number of poolings and strides: the last stages see one or two positions, most of their
@@ -53,11 +53,16 @@ def check(graph: Graph, options: SpatialCollapse) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("needs shapes, but the model did not run")
-    found = []
+    best: dict[tuple[str, ...], tuple[Op, Window, float]] = {}
     for op in graph.calls("conv"):
         window = None if op.is_kind("conv-transpose") or op.in_loss else window_of(op)
-        if window is not None and (dead := _dead_share(window)) > options.dead:
-            found.append((op, window, dead))
+        if window is None:
+            continue
+        # A head shared by all levels of a pyramid learns its whole kernel on the largest of them.
+        key = op.parameters or (op.label,)
+        if key not in best or _dead_share(window) < best[key][2]:
+            best[key] = (op, window, _dead_share(window))
+    found = [seen for seen in best.values() if seen[2] > options.dead]
     if found:
         yield _finding(found, graph, options)
 

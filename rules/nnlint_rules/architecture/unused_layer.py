@@ -26,7 +26,8 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
     Compares the module tree with the modules that were called and the parameters that were read. A layer whose weights are
     used without a call (a tied head, `F.linear(x, self.embed.weight)`) is used. The finding is an info where the run proves
     little: inputs made up by nnlint, optional inputs left out, a model from a model library, a branch that only
-    evaluation takes, one of several parts among which the forward chooses (layer drop, experts); and for a dropout layer that is
+    evaluation takes, one of several parts among which the forward chooses (layer drop, experts), a part that other modules of the
+    same class call (the shortcut of a block that keeps its width); and for a dropout layer that is
     never called. Heads left unused on purpose are declared with `declared={"unused-heads"}`.
 
     ## Why is this bad?
@@ -102,6 +103,16 @@ def _drops_elsewhere(p: float, owner: ModuleView, graph: Graph) -> bool:
     )
 
 
+def _is_used_by_siblings(view: ModuleView, parent: ModuleView, graph: Graph, model: Model) -> bool:
+    """Whether another module of the parent's class calls its own: a shortcut that only blocks of other widths take."""
+    leaf = view.module_path.rpartition(".")[2]
+    return not parent.is_type(*_CONTAINERS, "Sequential") and any(
+        f"{other.module_path}.{leaf}" in graph.called_modules
+        for other in model.modules
+        if other.module_path and other.qualified_type == parent.qualified_type
+    )
+
+
 def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) -> str:
     """Why the run may not show that the layer is unused; empty where it does."""
     facts = graph.facts
@@ -117,6 +128,8 @@ def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) ->
     if any(op.module_path == owner and op.name == "__bool__" for op in graph.calls("escape")):
         return "the forward branches on values"
     parent = model.find(owner)
+    if parent is not None and _is_used_by_siblings(view, parent, graph, model):
+        return f"other {parent.type_name} modules call theirs"
     if parent is not None and parent.is_type(*_CONTAINERS) and graph.calls(*_DECISIONS):
         siblings = [model.find(path) for path in parent.children if path in graph.called_modules]
         if any(sibling is not None and sibling.type_name == view.type_name for sibling in siblings):

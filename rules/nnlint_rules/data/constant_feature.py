@@ -56,7 +56,7 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
         if position == 0 and (fault := _whole(route)) is not None:
             yield Finding(
                 at=batch,
-                level=Level.ERROR,
+                level=Level.INFO if _is_condition(route, judged[1:]) else Level.ERROR,
                 message=f"{route.tensor.name} of shape {route.tensor.shape} {fault}",
                 evidence={"input": route.tensor.name, "mean": route.tensor.mean, "std": route.tensor.std},
                 fix="look at what the loader returns, sample by sample, right before the model gets it",
@@ -82,6 +82,15 @@ def _whole(route: Route) -> str | None:
     if bool((tensor == tensor[:1]).all()):
         return f"holds the same sample {route.tensor.samples} times"
     return None
+
+
+def _is_condition(route: Route, others: list[Route]) -> bool:
+    """Whether the batch shares this input on purpose: another one, no smaller, tells its samples apart (rays from one camera)."""
+    if route.tensor.constant:
+        return False
+    varied = [other.tensor.by_sample for other in others if other.tensor.samples == route.tensor.samples]
+    size = route.tensor.by_sample[0].numel()
+    return any(view[0].numel() >= size and not bool((view == view[:1]).all()) for view in varied)
 
 
 def _has_positions(route: Route) -> bool:

@@ -17,7 +17,7 @@ from nnlint_rules.loss._reading import Reading
 from nnlint_rules.loss._scale import is_own_scale, is_similarity, of_standard_families
 
 if TYPE_CHECKING:
-    from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters
+    from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters, StepStats
 
 #: Entries below which any weights look as they were drawn. No calibration: as few as the statistics of fresh weights ask for.
 _FEW = 64
@@ -33,11 +33,14 @@ class InitialLoss(Options):
     noise: float = 5.0  # standard errors of label noise that a shortfall must exceed
     ratio: float = 100.0  # regression and margin losses: multiple of the closed form (outputs 10 times the targets)
     grave_ratio: float = 10000.0  # the multiple from which it is an error
+    updates: int = 3  # of the user's optimizer: a log-loss that they bring below its closed form is an info
     copied: float = 0.001  # regression: share of the best constant's loss below which the target leaks
 
 
 @rule("LOS018", "initial-loss", level="warning", since="0.1")
-def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, options: InitialLoss) -> Iterator[Finding]:
+def check(
+    losses: LossCalls, parameters: Parameters, batch: Batch | None, steps: StepStats | None, options: InitialLoss
+) -> Iterator[Finding]:
     """Loss at initialization far from what an uninformed prediction has.
 
     ## What it does
@@ -49,7 +52,7 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
     unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
     what a model library built: weights are usually loaded over it. A head with a standard initialization (Kaiming, Xavier) is an info up
-    to 3 nats: a few updates calm it.
+    to 3 nats, and so is a log-loss that the optimizer's first few updates bring below its closed form.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -77,7 +80,8 @@ def check(losses: LossCalls, parameters: Parameters, batch: Batch | None, option
             continue
         layer = last_layer(losses.graph, call.prediction)
         judged = _judged_high(call, layer, reading, options)
-        if judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters):
+        calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
+        if judged is not None and (calm or _calms_down(reading, steps, options)):
             judged = judged[0], replace(judged[1], level=Level.INFO)
         if judged is None and fresh and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
             judged = _judged_low(call, layer, reading, options)
@@ -101,6 +105,13 @@ def _is_surely_fresh(parameters: Parameters) -> bool:
     """Whether small weights are in the range of torch's default: too few for their shape to tell, trained ones leave it."""
     small = [view for view in parameters.of_kind("weight") if view.numel < _FEW and view.default_bound]
     return all(view.is_default_in_parts(1) for view in small)
+
+
+def _calms_down(reading: Reading, steps: StepStats | None, options: InitialLoss) -> bool:
+    """Whether the first few updates of the user's optimizer already bring a log-loss below what chance has."""
+    if steps is None or not steps.own_optimizer or steps.surrogate or reading.excess is None:
+        return False
+    return any(loss <= reading.expected for loss in steps.losses[1 : 1 + options.updates])
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:

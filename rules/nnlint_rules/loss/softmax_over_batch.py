@@ -21,10 +21,10 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
 
     ## What it does
     Follows the axis of the samples from the inputs and reports a softmax, log-softmax, `normalize` or written-out softmax
-    (`e / e.sum(0)`) over it, wherever permutes and views have put it. A softmax without `dim` is a warning where torch picks
-    another dimension than the batch. Every sample against every sample (contrastive logits), one weight for each sample in the
-    loss, columns of unit length whose products are summed over the batch, and data of which it is not known which axis holds the
-    samples are left alone.
+    (`e / e.sum(0)`) over it, wherever permutes and views have put it. A softmax without `dim` is an info where torch picks
+    another dimension than the batch: it does what is meant, for this number of dimensions. Every sample against every sample
+    (contrastive logits), one weight for each sample in the loss, columns of unit length whose products are summed over the
+    batch, and data of which it is not known which axis holds the samples are left alone.
 
     ## Why is this bad?
     The values of one sample then depend on the other samples of the batch. Each class, not each sample, sums to 1: the loss
@@ -66,7 +66,7 @@ def _implicit(op: Op, dim: int) -> Finding:
     shape = op.shape or ()
     return Finding(
         at=op,
-        level=Level.WARNING,
+        level=Level.INFO,
         message=f"{op.label} has no `dim`: for shape {shape} torch picks {dim}, by the number of dimensions; for 3 it picks the batch",
         evidence={"shape": list(shape), "dim": dim},
         fix=f"write the dimension: dim={dim} keeps what is done now",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, Skip, rule
+from nnlint import Finding, Level, Skip, rule
 from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules.normalization._layers import is_active_dropout
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Rank of the batched input each form is made for.
 _RANKS = {"dropout1d": 3, "dropout2d": 4, "dropout3d": 5}
 #: What keeps the last dimension as the features, so that dimension 1 of a 3-d tensor is time.
+_PLAIN = "does not drop channels, but single values as nn.Dropout does"
 _FEATURES_LAST = ("linear", "layer-norm", "rms-norm", "embedding", "attention", "recurrent")
 
 
@@ -29,7 +30,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## Why is this bad?
     These forms drop whole channels. With one dimension less torch takes the input for a single unbatched sample and
     the batch for its channels: Dropout1d on (N, C) and Dropout3d on (N, C, H, W) zero whole samples. Dropout2d on (N,
-    C) is plain dropout, and on (N, T, C) it drops whole time steps.
+    T, C) drops whole time steps. On (N, C) it does exactly what plain dropout does: that is an info.
 
     ## Example
         x = self.conv(x).flatten(1)
@@ -56,6 +57,7 @@ def check(graph: Graph) -> Iterator[Finding]:
             f"({' x '.join(map(str, shape))}): it {effect}",
             evidence={"rank": len(shape), "expected_rank": wanted, "shape": list(shape)},
             fix=_fix(len(shape)),
+            level=Level.INFO if effect == _PLAIN else None,
         )
 
 
@@ -75,4 +77,4 @@ def _effect(graph: Graph, dropout: Op) -> str | None:
         return "drops whole time steps, not channels" if source.is_kind(*_FEATURES_LAST) else None
     if dropout.name != "dropout2d" and rank == wanted - 1:
         return "takes the batch for channels and zeroes whole samples"
-    return "does not drop channels" if rank == 2 else "drops along a dimension that is not the channel"
+    return _PLAIN if dropout.name == "dropout2d" and rank == 2 else "drops along a dimension that is not the channel"

@@ -35,7 +35,8 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     Compares the size of real updates with the size of the weights they change: no tensor changes by more than a millionth of
     its norm in one update. With `--deep`, the learning-rate range test says where the loss starts to move, and so how many steps
     it would take at the configured rate: more than 10 000 are a warning, more than 1000 an info, where that rate is also more
-    than 10 times below the start. Silent where the scheduler is about to raise the rate (a warm-up), and where there is no gradient at all.
+    than 10 times below the start. Silent where the scheduler is about to raise the rate (a warm-up), where there is no gradient
+    at all, and, for the size of updates, where a layer that starts at zero has only begun to let gradients through.
 
     ## Why is this bad?
     A million updates would be needed to change the weights by their own size. The loss curve looks flat and healthy.
@@ -53,7 +54,7 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     if steps.is_warming_up or not steps.learning_rate or steps.non_finite_step is not None:
         return
     largest = steps.largest_update_ratio
-    if largest < options.ratio and (largest > 0.0 or _is_lost_in_rounding(steps)):
+    if not _wakes_up(steps) and largest < options.ratio and (largest > 0.0 or _is_lost_in_rounding(steps)):
         yield Finding(
             at=None,
             message=f"{steps.optimizer} with lr {steps.learning_rate:g} changes no weight tensor by more than {largest:.1e} of its norm in "
@@ -74,6 +75,11 @@ def _is_lost_in_rounding(steps: StepStats) -> bool:
     """Whether updates change nothing at all though there are gradients: they are below the precision of the weights."""
     norms = [norm for item in steps.parameters if item.in_optimizer for norm in item.gradients if norm is not None]
     return bool(steps.update_ratios) and any(norms) and all(math.isfinite(norm) for norm in norms)
+
+
+def _wakes_up(steps: StepStats) -> bool:
+    """Whether weights that start at zero have moved: until then they let no gradient through to the layers before them."""
+    return any(item.in_optimizer and item.dims > 1 and not item.weight_norm and item.moved for item in steps.parameters)
 
 
 def _below_start(
