@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from nnlint.probes.dependence.samples import Mixing, SampleMixing
     from nnlint.probes.evaluation.calls import EvalCalls
     from nnlint.probes.evaluation.fewer_samples import FewerSamples
+    from nnlint.probes.evaluation.input_scaling import InputScaling, ScaledInput
     from nnlint.probes.evaluation.stats import EvalStats, NonFiniteEvaluation, Randomness
     from nnlint.probes.given.batch import Batch, BatchTensor
     from nnlint.probes.given.declared import Declared
@@ -154,6 +155,7 @@ __all__ = [
     "IgnoredFeatures",
     "InputDependence",
     "InputInfluence",
+    "InputScaling",
     "LayerPrecision",
     "LayerStats",
     "Leaf",
@@ -207,6 +209,7 @@ __all__ = [
     "RefusedNorm",
     "Report",
     "SampleMixing",
+    "ScaledInput",
     "ScalerCall",
     "ScalerFacts",
     "Schedule",

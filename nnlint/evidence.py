@@ -170,6 +170,14 @@ _ROWS = (
         "probes.evaluation.fewer_samples:provide",
         "evaluation",
     ),
+    Source(
+        "InputScaling",
+        "batch",
+        "probes.evaluation.input_scaling",
+        "probes.evaluation.input_scaling:provide",
+        "evaluation",
+        parts=("ScaledInput",),
+    ),
     Source("EvalCalls", "eval", "probes.evaluation.calls", "probes.evaluation.calls:provide", "evaluation"),
     Source(
         "Mixing",

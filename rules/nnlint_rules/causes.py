@@ -122,7 +122,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "ARC030": ("ARC021", "TRN001"),  # position-along-wrong-axis
     "ARC031": (*OUTPUT_FIXED, "ARC008", "LOS015", "LOS018", "RUN003", "TRN001"),  # last-step-of-wrong-axis
-    "ARC032": ("ARC010", "OPT009", "SIG010"),  # padding-read
+    "ARC032": ("ARC010", "GRD004", "OPT009", "SIG003", "SIG010", "TRN002"),  # padding-read
     # the weights as they start
     "INI001": WRONG_SCALE,  # gain-mismatch
     "INI006": WRONG_SCALE,  # duplicate-units

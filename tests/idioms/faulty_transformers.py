@@ -61,3 +61,11 @@ def build_optimizer_made_before_the_new_head():  # expect: OPT002 at classifier
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
     model.classifier, model.num_labels, model.config.num_labels = nn.Linear(32, 5), 5, 5
     return {"model": model, "inputs": batch(labels=labels()), "optimizer": optimizer}
+
+
+def build_head_of_two_layers_left_frozen():  # expect: INI014 at pre_classifier
+    shape = transformers.DistilBertConfig(vocab_size=100, dim=32, n_layers=2, n_heads=4, hidden_dim=64, num_labels=5)
+    model = transformers.DistilBertForSequenceClassification(shape)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("layer.1" in name)
+    return setup(model, batch(labels=labels()))

@@ -12,6 +12,8 @@ from torch import Tensor
 _SHIFTS = range(-2, 4)
 #: Share of the positions that must agree, and the largest share at any other shift.
 _SAME, _OTHER = 0.98, 0.5
+#: Share that leaves it open whether they do: a label may be one that the loss, which was not called yet, passes over.
+POSSIBLE = 0.6
 _LEAST = 8
 
 
@@ -32,13 +34,14 @@ class Copy:
     time_first: bool
 
 
-def copy_of(values: Tensor, target: Tensor, *, ignored: int | None = None) -> Copy | None:
+def copy_of(values: Tensor, target: Tensor, *, ignored: int | None = None, same: float = _SAME) -> Copy | None:
     """How the targets repeat the input; None where they do not.
 
     Args:
         values: the input, (batch, time) or (batch, time, features).
         target: targets of the same batch, also flattened or with time first.
         ignored: label that the loss passes over; negative labels are passed over as well.
+        same: share of the positions that must agree.
     """
     if values.dtype.is_floating_point != target.dtype.is_floating_point or values.dtype is torch.bool:
         return None
@@ -49,7 +52,7 @@ def copy_of(values: Tensor, target: Tensor, *, ignored: int | None = None) -> Co
         counted = torch.ones(rows.shape[:2], dtype=torch.bool)
         if not rows.is_floating_point():
             counted = (rows >= 0) & (rows != (ignored if ignored is not None else -1))
-        shift = _shift(whole, rows, counted)
+        shift = _shift(whole, rows, counted, same)
         if shift is not None:
             return Copy(shift, rows, counted, time_first)
     return None
@@ -90,7 +93,7 @@ def _agree(values: Tensor, flat: Tensor) -> bool:
     return bool((values == flat[:, :1]).any(1).double().mean() > _SAME)
 
 
-def _shift(values: Tensor, rows: Tensor, counted: Tensor) -> int | None:
+def _shift(values: Tensor, rows: Tensor, counted: Tensor, same: float) -> int | None:
     time, length = values.shape[1], rows.shape[1]
     if length > time + max(_SHIFTS):
         return None
@@ -103,7 +106,7 @@ def _shift(values: Tensor, rows: Tensor, counted: Tensor) -> int | None:
         return None
     best = max(shares, key=lambda shift: shares[shift])
     others = [share for shift, share in shares.items() if shift != best]
-    return best if shares[best] >= _SAME and max(others, default=0.0) < _OTHER else None
+    return best if shares[best] >= same and max(others, default=0.0) < _OTHER else None
 
 
 def _share(values: Tensor, rows: Tensor, counted: Tensor, shift: int) -> float | None:

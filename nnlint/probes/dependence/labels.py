@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nnlint.finding import Skip
 from nnlint.frames import is_fatal
-from nnlint.probes.dependence.copies import Copy, copy_of
-from nnlint.probes.dependence.loss_tape import LossTape
+from nnlint.probes.dependence.copies import POSSIBLE, Copy, copy_of
+from nnlint.probes.dependence.loss_tape import CLASS_LOSSES, LossTape
 from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 #: Larger changes of a prediction, relative to the largest, are real.
 INFLUENCE = 1e-5
-_CLASSES = ("cross_entropy", "nll_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +45,11 @@ class CopiedLabels:
         length: of the input.
         own: change of the prediction of that position when the input there changes, relative to the largest prediction.
         later: the same when the input after it changes.
+        beyond: the same when the input after the position of the output changes; `later` unless the output comes after what it predicts.
         before: the same when the input right before it changes.
         earlier: the same when the input before that changes.
         op: where later inputs first reach earlier positions; None where none do.
+        cut: outputs before the first one that the loss compares: it shifts them.
         by_vector: they do by one vector for the whole sequence that layers make, as in an autoencoder.
         counted: the ids among the targets that count; empty for numbers.
         given: the ids of the input after its first position, by row.
@@ -62,9 +63,11 @@ class CopiedLabels:
     length: int
     own: float
     later: float
+    beyond: float
     before: float
     earlier: float
     op: Op | None
+    cut: int
     by_vector: bool
     counted: frozenset[int]
     given: Tensor = field(repr=False)
@@ -100,7 +103,9 @@ class SequenceLabels:
         """Whether the data alone, or a loss of its own, leave it open; no forward is run for anything else."""
         setup = self._session.setup
         targets = [leaf.tensor for leaf in target_leaves(self._session)]
-        found = any(copy_of(rows, target) is not None for _, _, rows in self._sequences() for target in targets)
+        found = any(
+            copy_of(rows, target, same=POSSIBLE) is not None for _, _, rows in self._sequences() for target in targets
+        )
         return found or (setup.own_loss is not None and any(True for _ in self._sequences()))
 
     def _sequences(self) -> Iterator[tuple[Leaf, int, Tensor]]:
@@ -137,7 +142,7 @@ class SequenceLabels:
                 raise
             raise Skip(f"the loss raised in evaluation mode: {one_line(error)}") from error
         outputs = [tensor for _, tensor in tensor_leaves(output) if tensor.is_floating_point() and tensor.dim() > 1]
-        return [(c.kind, c.prediction, c.target, c.arguments.get("ignore_index")) for c in tape.calls], outputs
+        return [(c.kind, c.prediction, c.weighted_target, c.arguments.get("ignore_index")) for c in tape.calls], outputs
 
     @cached_property
     def copies(self) -> tuple[CopiedLabels, ...]:
@@ -180,27 +185,33 @@ class SequenceLabels:
         position = _position(item)
         if base is None or position is None:
             return None
-        length = item.values.shape[1]
+        length, cut = item.values.shape[1], _offset(base, outputs, item.copy)
+        shift = item.copy.shift - cut
         changes = {
             "own": self._change(item, base, position, slice(position, position + 1)),
             "later": self._change(item, base, position, slice(position + 1, length)),
             "before": self._change(item, base, position, slice(position - 1, position)),
             "earlier": self._change(item, base, position, slice(position - 2, position - 1)),
         }
+        beyond = changes["later"]
+        if shift < 0:
+            beyond = self._change(item, base, position, slice(position + 1 - shift, length))
         if max(changes.values()) <= INFLUENCE:
             return None  # the labels themselves, or an input that the predictions do not use
         leak = self._leak(item, position) if changes["own"] > INFLUENCE else None
         op = leak.op if leak is not None else None
-        tokens = not item.values.is_floating_point() and (item.kind in _CLASSES or not item.kind)
+        tokens = not item.values.is_floating_point() and (item.kind in CLASS_LOSSES or not item.kind)
         return CopiedLabels(
             input=item.leaf.name,
             loss=item.kind,
             tokens=tokens,
-            shift=item.copy.shift - _offset(base, outputs, item.copy),
+            shift=shift,
             position=position,
             length=length,
             **changes,
+            beyond=beyond,
             op=op,
+            cut=cut,
             by_vector=leak is not None and not _has_axis(leak.op, length, len(item.values)) and _is_learned(leak),
             counted=frozenset(item.copy.rows[item.copy.counted].unique().tolist()) if tokens else frozenset(),
             given=item.values[:, 1:].detach().cpu(),

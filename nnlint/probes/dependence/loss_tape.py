@@ -11,6 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
 
+#: Losses on class numbers.
+CLASS_LOSSES = ("cross_entropy", "nll_loss")
+
 
 @dataclass(frozen=True, eq=False)
 class TapedLoss:
@@ -26,6 +29,15 @@ class TapedLoss:
     prediction: Tensor = field(repr=False)
     target: Tensor = field(repr=False)
     arguments: dict[str, Any] = field(repr=False)
+
+    @property
+    def weighted_target(self) -> Tensor:
+        """The target, with -1 for labels of classes whose weight is zero: they do not count."""
+        weight, target = self.arguments.get("weight"), self.target
+        if self.kind not in CLASS_LOSSES or not isinstance(weight, Tensor) or target.is_floating_point():
+            return target
+        known = (target >= 0) & (target < len(weight))
+        return target.masked_fill(known & (weight[target.clamp(0, len(weight) - 1)] == 0), -1)
 
 
 class LossTape(TorchFunctionMode):

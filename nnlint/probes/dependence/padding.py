@@ -144,6 +144,7 @@ class PaddingStats:
             number: of one sequence; None for all of them together.
         """
         from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.dependence.padding_packed import Unpacked
         from nnlint.probes.dependence.padding_runs import change, trimmed
 
         session, setup = self._session, self._session.setup
@@ -155,9 +156,11 @@ class PaddingStats:
             return None
 
         def run() -> float | None:
-            before = evaluate(setup, chosen.inputs, seed=session.plan.seed)
+            with Unpacked(chosen.unpacked):
+                before = evaluate(setup, chosen.inputs, seed=session.plan.seed)
             try:
-                after = evaluate(setup, shorter.inputs, seed=session.plan.seed)
+                with Unpacked(shorter.unpacked):
+                    after = evaluate(setup, shorter.inputs, seed=session.plan.seed)
             except Exception:
                 return None  # a table of positions, or a mask, of one fixed length
             return change(before, after, chosen, shorter.sizes)
@@ -220,6 +223,7 @@ class PaddingStats:
     def _refilled(self, number: int) -> float | None:
         """Change of the outputs when the padding of one sequence is filled with content, comparisons kept as they were."""
         from nnlint.probes.dependence.outputs import evaluate
+        from nnlint.probes.dependence.padding_packed import Unpacked
         from nnlint.probes.dependence.padding_runs import Comparisons, change, refilled
 
         session, chosen = self._session, self._chosen(number)
@@ -227,7 +231,7 @@ class PaddingStats:
 
         def run() -> float | None:
             outputs: list[list[torch.Tensor]] = []
-            with Comparisons() as comparisons:
+            with Unpacked(chosen.unpacked), Comparisons() as comparisons:
                 for inputs in (chosen.inputs, changed):
                     comparisons.begin()
                     outputs.append(evaluate(session.setup, inputs, seed=session.plan.seed))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnlint.probes.dependence.padding_masks import mask_of
+from nnlint.probes.dependence.padding_packed import Unpacked
 from nnlint.probes.dependence.padding_runs import Chosen, Comparisons, rate, refilled, trimmed
 from nnlint.probes.evaluation.first_difference import Difference, Run, changed_entries, first_difference
 
@@ -85,9 +86,11 @@ class _Search:
 
     def first(self, *, margin: int | None = None) -> Difference | None:
         """The first op that changes at a valid position; a margin of the padding is the same in both runs."""
-        if self.cuts:
-            # One padded position is left where there are more: a mask of nothing but ones is dropped by some libraries.
-            found = self._by_cutting(margin if margin is not None else min(1, self.padding - 1))
+        # One padded position is left where there are more: a mask of nothing but ones is dropped by some libraries. What reads
+        # the end alone, or attends to padding alone, reads the same with one as with many: then none is left.
+        margins = dict.fromkeys((min(1, self.padding - 1), 0)) if margin is None else (margin,)
+        for kept in margins if self.cuts else ():
+            found = self._by_cutting(kept)
             if found is not None and (not found.parted or _is_repeated(found.op, found.graph, self.sequence)):
                 return found
         return self._by_filling(margin or 0)
@@ -96,9 +99,17 @@ class _Search:
         shorter = trimmed(self.chosen, only=self.sequence, margin=margin)
         if shorter is None:
             return None
-        run = partial(Run, seed=self.seed, prepare=self.setup.model.eval)
+        unpacked = Unpacked(shorter.unpacked)
+
+        def with_padding() -> None:
+            unpacked.lengths = self.chosen.unpacked
+            self.setup.model.eval()
+
+        short = Run(shorter.inputs, self.seed, self.setup.model.eval)
+        whole = Run(self.chosen.inputs, self.seed, with_padding)
         differs = _ShorterDiffers(self.sequence, shorter.sizes[self.sequence.length][0])
-        return first_difference(self.setup, run(shorter.inputs), run(self.chosen.inputs), differs)
+        with unpacked:
+            return first_difference(self.setup, short, whole, differs)
 
     def _by_filling(self, margin: int) -> Difference | None:
         comparisons = Comparisons()
@@ -115,7 +126,7 @@ class _Search:
             with comparisons.paused():
                 return plain(before, after)
 
-        with comparisons:
+        with Unpacked(self.chosen.unpacked), comparisons:
             return first_difference(self.setup, run(self.chosen.inputs), run(changed), differs)
 
 

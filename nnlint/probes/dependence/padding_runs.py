@@ -59,6 +59,7 @@ class Chosen:
         sequences: its padded sequences.
         samples: how many there are, two at least.
         axes: for each leaf its batch axis.
+        unpacked: length of the longest of them -> that of the longest of the whole batch, for each padded sequence.
     """
 
     inputs: Any = field(repr=False)
@@ -66,6 +67,7 @@ class Chosen:
     sequences: tuple[PaddedSequence, ...]
     samples: int
     axes: Mapping[int, int | None]
+    unpacked: Mapping[int, int]
 
     @property
     def valid(self) -> dict[int, Tensor]:
@@ -106,7 +108,8 @@ def take_samples(
         )
         for item in sequences
     )
-    return Chosen(made, cut, rows, len(index), axes)
+    longest = {int(item.lengths[index].max()): int(item.lengths.max()) for item in sequences if not item.at_start}
+    return Chosen(made, cut, rows, len(index), axes, longest)
 
 
 # -------------------------------------------------------------------- less padding
@@ -119,10 +122,12 @@ class Trimmed:
     Attributes:
         inputs: the batch.
         sizes: length of a time axis before -> after, and whether its start was cut.
+        unpacked: as in `Chosen`, cut like the axes.
     """
 
     inputs: Any = field(repr=False)
     sizes: Mapping[int, tuple[int, bool]]
+    unpacked: Mapping[int, int]
 
 
 def trimmed(chosen: Chosen, *, only: PaddedSequence | None = None, margin: int = 0) -> Trimmed | None:
@@ -144,7 +149,12 @@ def trimmed(chosen: Chosen, *, only: PaddedSequence | None = None, margin: int =
         return None
     own = {item.leaf.index: item.time_axis for item in chosen.sequences}
     changed = {leaf.index: _cut(leaf, own.get(leaf.index), chosen.axes[leaf.index], sizes) for leaf in chosen.leaves}
-    return Trimmed(replace_leaves(chosen.inputs, chosen.leaves, changed), sizes)
+    unpacked = dict(chosen.unpacked)
+    for item in chosen.sequences:
+        longest = int(item.lengths.max())
+        if item.length in sizes and longest in unpacked:
+            unpacked[longest] = min(unpacked[longest], sizes[item.length][0])
+    return Trimmed(replace_leaves(chosen.inputs, chosen.leaves, changed), sizes, unpacked)
 
 
 def _other_content(chosen: Chosen, length: int) -> bool:

@@ -120,6 +120,8 @@ class Mixing:
         look = self._compared(base, replaced)
         if look.influence > INFLUENCE:
             look = self._compared(base, replaced, shrinking=True)
+        if look.influence > INFLUENCE:
+            look = self._of_one_length(inputs) or look
         gradient = self._gradients.mixing if self._gradients is not None else None
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
@@ -179,6 +181,17 @@ class Mixing:
         if look is None:
             raise Skip("no output has the batch along any axis")
         return look
+
+    def _of_one_length(self, changed: Any) -> Look | None:
+        """The comparison with packed sequences unpacked to one length: padding that is read is no mixing. None without such."""
+        from nnlint.probes.dependence.padding_packed import Unpacked, unpacked_in
+
+        lengths = unpacked_in(self._session.evidence("Graph"))
+        if not lengths:
+            return None
+        with Unpacked(lengths):
+            given = self._session.batch_inputs
+            return self._compared(*(self._evaluate("independence pass", inputs) for inputs in (given, changed)))
 
     def _second_look(self, inputs: Any) -> Look:
         """The same comparison after a few updates: a zero-initialized head hides what is before it."""

@@ -128,6 +128,10 @@ class _Watch:
         low, high = map(float, self.ranges[op.node])
         return high - low <= _CONSTANT * max(abs(low), abs(high))
 
+    def is_zero(self, op: Op) -> bool:
+        """Whether all values are zero."""
+        return op.node in self.ranges and not any(map(bool, self.ranges[op.node]))
+
     def has_zeros_and_others(self, op: Op) -> bool:
         """Whether an op made a mask: its values begin or end at zero, and are not all zero; or it wrote to one in place."""
         if op.node not in self.ranges:
@@ -175,11 +179,13 @@ def _is_fixed_zero(op: Op, source: Op, graph: Graph, watch: _Watch) -> bool:
     others = [other for other in op.inputs if other is not source]
     if op.is_kind("mul") and any(watch.has_zeros_and_others(other) for other in others):
         return False
-    return not any(_depends(other, given) for other in others)
+    # A layer that is given nothing but zeros has no gradient whoever made them.
+    zeros = watch if op.is_kind("mul", "div") else None
+    return not any(_depends(other, given, zeros) for other in others)
 
 
-def _depends(op: Op, given: frozenset[Op]) -> bool:
-    """Whether the op's values depend on an input; the shape of one is no value."""
+def _depends(op: Op, given: frozenset[Op], watch: _Watch | None) -> bool:
+    """Whether the op's values depend on an input; the shape of one is no value, nor is, where watched, a multiple by zero."""
     waiting, seen = [op], set()
     while waiting:
         current = waiting.pop()
@@ -187,6 +193,21 @@ def _depends(op: Op, given: frozenset[Op]) -> bool:
             return True
         if current in seen or current.is_kind("factory"):
             continue
+        if watch is not None and _is_times_zero(current, given, watch):
+            continue
         seen.add(current)
         waiting.extend(current.inputs)
     return False
+
+
+def _is_times_zero(op: Op, given: frozenset[Op], watch: _Watch) -> bool:
+    """Whether the op multiplies by the number zero, or by a tensor of zeros that no input has a part in."""
+    if not op.is_kind("mul") or not watch.is_zero(op):
+        return False
+    if any(isinstance(factor, (int, float)) and factor == 0 for factor in op.node.args):
+        return True
+    # Tensors that are no results of an op have no range: the product is zero because of them where the other factor is not.
+    return any(
+        not _depends(factor, given, watch) and not any(watch.is_zero(other) for other in op.inputs if other is not factor)
+        for factor in op.inputs
+    )

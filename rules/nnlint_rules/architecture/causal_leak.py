@@ -15,6 +15,10 @@ _FIX = (
     "mask the scores of later positions before the softmax (is_causal=True), pad convolutions on the left only, and use no "
     "bidirectional layer, no mean and no norm over time"
 )
+_FIX_OF_STEPS = (
+    "feed each step the entry before the one it predicts: {input}[:, t] where the target is {input}[:, t + 1], or "
+    "{input}[:, :-1] as a whole"
+)
 
 
 @rule("ARC018", "causal-leak", level="error", since="0.1")
@@ -81,7 +85,8 @@ def _of_labels(labels: SequenceLabels) -> Iterator[Finding]:
     if any(copy.own <= _LIMIT < copy.before for copy in labels.copies):
         return
     found = later[-1]
-    if not found.by_vector:
+    # A vector for the whole sequence sees what comes after the position as well.
+    if not found.by_vector or found.later <= _LIMIT:
         yield _leak(found)
 
 
@@ -101,5 +106,5 @@ def _leak(found: CopiedLabels) -> Finding:
             "length": found.length,
             "input": found.input,
         },
-        fix=_FIX,
+        fix=_FIX if found.later > _LIMIT or not found.by_vector else _FIX_OF_STEPS.format(input=found.input),
     )

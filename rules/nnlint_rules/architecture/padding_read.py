@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from nnlint import Finding, Level, Options, rule
 from nnlint_rules.architecture._padding_words import reason_and_fix
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, PaddingRead, PaddingStats
+    from nnlint import Declared, ForwardStats, Graph, PaddingRead, PaddingStats
 
 
 class PaddingLimits(Options):
@@ -21,7 +22,9 @@ class PaddingLimits(Options):
 
 
 @rule("ARC032", "padding-read", level="warning", since="0.1")
-def check(padding: PaddingStats, graph: Graph, declared: Declared, options: PaddingLimits) -> Iterator[Finding]:
+def check(
+    padding: PaddingStats, graph: Graph, forward: ForwardStats | None, declared: Declared, options: PaddingLimits
+) -> Iterator[Finding]:
     """Outputs at valid positions, or the vector made of a sequence, depend on the padding.
 
     ## What it does
@@ -29,7 +32,8 @@ def check(padding: PaddingStats, graph: Graph, declared: Declared, options: Padd
     configuration, or by ends of one constant whose lengths differ. Takes the samples with the most padding, cuts the padding off
     and compares the evaluation-mode outputs at valid positions. Where they change, it fills the padding with valid content, masks
     unchanged, and names the first operation that lets it through. A change above 0.002 of what tells samples apart is reported.
-    What a convolution reads over the border of the content, and a maximum over the outputs of convolutions, are an info.
+    What a convolution reads over the border of the content, and a maximum over the outputs of convolutions, are an info. An inverted
+    mask that leaves samples without padding no key, so that they become NaN, is an error.
     `declared={"padding-read"}` silences the rule, `declared={"norm-over-time"}` that about norms. Without padding in the
     batch it is skipped.
 
@@ -62,7 +66,10 @@ def check(padding: PaddingStats, graph: Graph, declared: Declared, options: Padd
         influence = found.trimmed if found.trimmed is not None else found.refilled
         if influence is not None and influence > options.influence:
             seen.add(found.cause.op.label)
-            yield _finding(found, influence, graph, options)
+            finding = _finding(found, influence, graph, options)
+            if found.cause.mask == "inverted" and forward is not None and forward.non_finite is not None:
+                finding = replace(finding, level=Level.ERROR)  # samples without padding have no key left: NaN
+            yield finding
 
 
 def _finding(found: PaddingRead, influence: float, graph: Graph, options: PaddingLimits) -> Finding:

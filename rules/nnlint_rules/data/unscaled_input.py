@@ -11,33 +11,44 @@ from nnlint import Finding, Options, rule
 from nnlint_rules.data._inputs import routes
 
 if TYPE_CHECKING:
-    from nnlint import Batch, BatchTensor, Graph
+    from nnlint import Batch, BatchTensor, Graph, InputScaling, ScaledInput
     from nnlint_rules.data._inputs import Route
 
 
 class UnscaledInput(Options):
-    """Thresholds; calibration: docs/evidence/calibration.md#input-scale."""
+    """Thresholds; calibration: docs/evidence/calibration.md#input-scale.
+
+    `rescaled` has none: deviations of pictures are 0.2 to 0.35, so that a second division gives 2.9 to 5, and ranges mapped to
+    each other ([-1, 1] to [0, 1]) give 0.5 to 2.
+    """
 
     offset: float = Field(10.0, description="|mean| over std")
     std: float = Field(20.0, description="largest standard deviation")
     tiny_std: float = Field(0.01, description="smallest standard deviation")
+    rescaled: float = Field(
+        2.5, description="factor by which the model's normalization moves the deviation of inputs that are standardized already"
+    )
 
 
 #: Channels that pictures have: grey, colour, colour with opacity.
 _CHANNELS = (1, 3, 4)
 #: Resized pictures have fractions; that they reach white tells them from other numbers below 255.
 _NEARLY_WHITE = 250.0
+#: Standard errors within which mean, deviation and kurtosis are those of normal noise.
+_ERRORS = 4.0
 
 
 @rule("DAT001", "unscaled-input", level="warning", since="0.1")
-def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Finding]:
+def check(batch: Batch, graph: Graph, scaling: InputScaling | None, options: UnscaledInput) -> Iterator[Finding]:
     """Floating-point inputs far from zero mean and unit scale.
 
     ## What it does
     Reports input tensors whose mean is more than 10 standard deviations from zero, whose standard deviation is above 20 or
     below 0.01, and images whose values run from 0 to 255. Inputs in [0, 1], standardized inputs and log-mel spectrograms are fine.
     Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer, an instance norm right
-    after it, as in style transfer) are not judged.
+    after it, as in style transfer) are not judged. Of a model that scales its inputs by constants, what reaches the first layer is
+    judged instead: standardized inputs (mean 0, deviation 1) that it normalizes once more, so that their deviation grows or shrinks
+    by 2.5, and inputs that it scales down to a deviation below 0.01. Normal noise in place of data is not judged that way.
 
     ## Why is this bad?
     Initializations assume inputs of scale 1. With inputs of 0..255 the first pre-activations are a hundred times too large:
@@ -82,6 +93,60 @@ def check(batch: Batch, graph: Graph, options: UnscaledInput) -> Iterator[Findin
             fix=fix,
             modules=tuple(dict.fromkeys(op.module_path for op in route.layers)),
         )
+    given = {tensor.name: tensor for tensor in batch.inputs}
+    for scaled in scaling.inputs if scaling is not None else ():
+        yield from _of_model(scaled, _named(scaled.name, given), graph, options)
+
+
+def _named(label: str, given: dict[str, BatchTensor]) -> BatchTensor | None:
+    """The tensor of the batch that an input of the graph stands for: by its key, or the only one."""
+    found = next((tensor for name, tensor in given.items() if name.endswith(f"[{label!r}]")), None)
+    return found or (next(iter(given.values())) if len(given) == 1 else None)
+
+
+def _of_model(scaled: ScaledInput, tensor: BatchTensor | None, graph: Graph, options: UnscaledInput) -> Iterator[Finding]:
+    """What the model's own arithmetic makes of inputs that were scaled before."""
+    if tensor is None or not tensor.is_floating or not tensor.finite or tensor.constant:
+        return
+    factor = scaled.std / tensor.std
+    twice = (
+        scaled.is_standardizing
+        and abs(tensor.mean) < 0.5 < tensor.std < 2.0
+        and tensor.min < 0.0
+        and not _is_noise(tensor)
+        and not 1.0 / (4.0 * options.rescaled) < factor < options.rescaled
+    )
+    tiny = scaled.std < options.tiny_std <= tensor.std and scaled.largest < 10.0 * options.tiny_std
+    if not twice and not (tiny and not any(op.is_kind("norm") for op in graph.consumers(scaled.layer))):
+        return
+    what = "are standardized already, and the model normalizes them once more" if twice else "are scaled down by the model"
+    yield Finding(
+        at=scaled.op,
+        message=f"{tensor.name} (mean {tensor.mean:.3g}, std {tensor.std:.3g}) {what}: {scaled.layer.label} gets mean "
+        f"{scaled.mean:.3g}, std {scaled.std:.3g}",
+        evidence={
+            "input": tensor.name,
+            "mean": tensor.mean,
+            "std": tensor.std,
+            "mean_after": scaled.mean,
+            "std_after": scaled.std,
+            "factor": factor,
+            "limit": options.rescaled,
+        },
+        fix="normalize in one place only: take the normalization out of the data (transforms.Normalize, / 255), or out of the forward",
+        modules=(scaled.layer.module_path,),
+    )
+
+
+def _is_noise(tensor: BatchTensor) -> bool:
+    """Whether the values are those of `torch.randn`: made up where data will be, and not normalized by anybody."""
+    values, count = tensor.values, tensor.values.numel()
+    kurtosis = float(((values - values.mean()) / values.std()).pow(4).mean())
+    return (
+        abs(tensor.mean) < _ERRORS * count**-0.5
+        and abs(tensor.std - 1.0) < _ERRORS * (2 * count) ** -0.5
+        and abs(kurtosis - 3.0) < _ERRORS * (24 / count) ** 0.5
+    )
 
 
 def _is_normalized(route: Route, graph: Graph) -> bool:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 #: Ops that leave entries out as the data have it.
 _SELECTING = ("index", "merge", "concat", "embedding", "loss", "max-pool", "select", "scan", "view")
 _SELECTING_NAMES = frozenset({"topk", "sort", "kthvalue", "mode", "cummax", "cummin", "maximum", "minimum", "fmax", "fmin"})
+#: What has no slope somewhere: beyond the limits of a clamp, below zero, at every step of a rounding.
+_FLAT = ("clamp", "activation", "round")
 #: From a sum to the division by it: views, casts, a small constant added.
 _STEPS = 4
 #: Norms with weights are not among them: one whose weight begins at zero gives a constant, too, until it is trained.
@@ -61,7 +63,8 @@ def _blocks(end: GradientEnd, *, exact: bool) -> bool:
     if not exact or op.is_kind(*_SELECTING) or op.name in _SELECTING_NAMES or op.is_kind("identity", "cast", "dropout"):
         return False
     if end.source.is_kind("parameter"):
-        return op.is_kind("mul", "div") and end.factor_is_fixed  # a layer whose input is zero has a gradient of zero
+        # A layer whose input is zero has a gradient of zero; what is done to the values of the parameter alone is no matter of the data.
+        return (op.is_kind("mul", "div") and end.factor_is_fixed) or (op.is_kind(*_FLAT) and not op.is_kind("linear-map"))
     if op.is_kind("mul", "div", "linear-map", "matmul"):
         return end.factor_is_fixed
     return True
@@ -88,6 +91,11 @@ def words_of(end: GradientEnd) -> tuple[str, str]:
     if op.is_kind("mul", "div", "linear-map", "matmul"):
         return (f"{op.label} multiplies by zero", _factor_fix(op))
     if op.is_kind("activation", "clamp"):
+        if end.source.is_kind("parameter"):
+            return (
+                f"every value of {end.source.name} lies in the flat part of {op.label}",
+                "start the parameter inside the limits, or use a limit that has a slope everywhere (softplus, sigmoid, tanh)",
+            )
         return (
             f"every value lies in the flat part of {op.label}",
             "look at the scale and the bias of what comes before: smaller weights, zero bias, or an activation without a flat part",

@@ -40,7 +40,18 @@ def heads_after_trained_layers(frozen: list[ParameterView], graph: Graph, model:
         adapted = any(_is_inside(layer.module_path, mixed) for layer in above)
         if trained or (adapted and not _is_of_vocabulary(view, parameters)):
             found[view.name] = view
+        elif (inner := _inner_head(above, names, mixed)) is not None and not _is_of_vocabulary(view, parameters):
+            found |= {inner.name: inner, view.name: view}
     return list(found.values())
+
+
+def _inner_head(above: list[Op], names: dict[str, ParameterView], mixed: set[str]) -> ParameterView | None:
+    """The first layer of a head of two, drawn and frozen as the second, after the layers of an adapted part."""
+    if len(above) != 1 or not above[0].is_kind("linear-map"):
+        return None
+    view = next((names[name] for name in above[0].parameters if name in names), None)
+    before = _nearest_maps(above[0])
+    return view if before and all(_is_inside(layer.module_path, mixed) for layer in before) else None
 
 
 def heads_of_trained_part(frozen: list[ParameterView], graph: Graph, *, smallest: int, trained_share: float) -> list[ParameterView]:

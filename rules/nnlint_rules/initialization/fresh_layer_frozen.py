@@ -43,10 +43,10 @@ def check(
     Looks for frozen weights whose values are still those of an initialization. Two cases prove a mistake: a fresh layer inside a
     frozen part that is otherwise trained (its checkpoint did not have it), and a frozen output layer that turns what trainable
     layers compute into the answer (a new head outside an adapter's `modules_to_save`, a head frozen by name or tied to a frozen
-    tensor) while the loss is no better than chance: a small trained head may look like a drawn one. A frozen backbone without
-    trained weights is not judged: it may stand for one. Neither is a frozen network after the trained one (the critic of a
-    generator), a head onto the vocabulary of a frozen language model, or what is declared frozen (`frozen=("head",)`,
-    `declared={"random-features"}`).
+    tensor, a head of two layers after a partly trained network) while the loss is no better than chance: a small trained head may
+    look like a drawn one. A frozen backbone without trained weights is not judged: it may stand for one. Neither is a frozen network
+    after the trained one (the critic of a generator), a head onto the vocabulary of a frozen language model, or what is declared
+    frozen (`frozen=("head",)`, `declared={"random-features"}`).
 
     ## Why is this bad?
     The layer stays a random projection. The layers before it learn to serve random numbers, and accuracy stays below what

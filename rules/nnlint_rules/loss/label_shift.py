@@ -21,10 +21,11 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
     ## What it does
     For targets that are a copy of an input of token ids, changes the input at one position and its neighbours and looks at the
     prediction of that position. Reported is a causal model (no prediction changes with later tokens) whose prediction of a token
-    sees that token itself (it is trained to copy it), or sees neither it nor the one before it but the one before that (the token
-    after next is predicted: labels were shifted by the data and again by the model). It is the same whoever wrote the shift: a
-    collator, a loss, the model. Several heads that predict 1, 2, 3, ... tokens ahead are left alone, and so are models that see
-    both ways. `declared={"label-shift"}` silences the rule. Skipped where the targets are not a copy of an input.
+    sees that token itself (it is trained to copy it, also where the loss cuts off the first outputs instead of the last), or sees
+    neither it nor the one before it but the one before that (the token after next is predicted: labels were shifted by the data and
+    again by the model). It is the same whoever wrote the shift: a collator, a loss, the model. Several heads that predict 1, 2, 3,
+    ... tokens ahead are left alone, and so are models that see both ways. `declared={"label-shift"}` silences the rule. Skipped where
+    the targets are not a copy of an input.
 
     ## Why is this bad?
     Without a shift the loss falls to zero and the model has learned to repeat its input. With two the loss looks ordinary, a
@@ -65,6 +66,11 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
 
 
 def _fault(copy: CopiedLabels) -> str | None:
+    if copy.shift < 0 < copy.cut and copy.own > _LIMIT >= copy.beyond:
+        return (
+            f"the labels are shifted the wrong way: output t is trained to predict {copy.input}[t - {-copy.shift}], which it sees "
+            f"(changing that token changes its prediction by {copy.own:.2g} of the largest; limit {_LIMIT:g})"
+        )
     if copy.later > _LIMIT:
         return None
     if copy.shift == 0 and copy.own > _LIMIT:
@@ -81,7 +87,7 @@ def _fault(copy: CopiedLabels) -> str | None:
 
 
 def _fix(copy: CopiedLabels) -> str:
-    if copy.shift == 0:
+    if copy.shift <= 0:
         return "shift once: cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())"
     return (
         "shift in one place only: give labels=input_ids (with -100 at padding) to a model that shifts them itself, or compare "

@@ -23,6 +23,8 @@ _CAUSES = {
     "exp": "the exponential overflows (float32 holds e^88, float16 e^11): subtract the maximum first, or use logsumexp or softmax",
     "pow": "a power of a negative or too large number: make the base positive (`F.softplus(x)`, `x.abs() + 1e-6`) and of a usual scale",
     "softmax": "every entry of a row is -inf (a mask that leaves nothing): leave one entry, or fill with a large negative number",
+    "attention": "every key of a query is masked (key_padding_mask is True at padding, not at content: is it inverted?), or the scores "
+    "outgrow the number format",
     "batch-norm": "a running variance below zero or beyond the number format: load the statistics again, or collect them anew",
     "cross_entropy": "every target is ignored, or a logit is infinite: check ignore_index and the scale of the logits",
 }
