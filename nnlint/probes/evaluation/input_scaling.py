@@ -12,7 +12,8 @@ from nnlint.capture.loss_call import AtOp
 from nnlint.finding import Skip
 
 if TYPE_CHECKING:
-    from nnlint.capture.graph import Graph, Op
+    from nnlint.capture.graph import Graph
+    from nnlint.capture.op import Op
     from nnlint.probes.session import Session
 
 _SHIFTING, _SCALING = ("add", "sub"), ("mul", "div")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -143,9 +144,9 @@ def _is_noise(tensor: BatchTensor) -> bool:
     values, count = tensor.values, tensor.values.numel()
     kurtosis = float(((values - values.mean()) / values.std()).pow(4).mean())
     return (
-        abs(tensor.mean) < _ERRORS * count**-0.5
-        and abs(tensor.std - 1.0) < _ERRORS * (2 * count) ** -0.5
-        and abs(kurtosis - 3.0) < _ERRORS * (24 / count) ** 0.5
+        abs(tensor.mean) < _ERRORS / math.sqrt(count)
+        and abs(tensor.std - 1.0) < _ERRORS / math.sqrt(2 * count)
+        and abs(kurtosis - 3.0) < _ERRORS * math.sqrt(24 / count)
     )
 
 
