@@ -86,10 +86,11 @@ def decay(seed: int) -> Pair:
 
 
 def momentum(seed: int) -> Pair:
-    """OPT010. A momentum of 0.996 to 0.9998 at drawn rates: faulty where 0.9 at the same rate / (1 - momentum) does twice as well."""
+    """OPT010. A momentum of 0.996 to 0.998 at drawn rates, over four of its time constants: faulty where 0.9 at the same
+    rate / (1 - momentum) does twice as well."""
     draw = random.Random(seed)
     fields = _problem(draw)
-    rest, plain = 10 ** draw.uniform(-3.7, -2.4), 10 ** draw.uniform(-3.5, 0.5)
+    rest, plain = 10 ** draw.uniform(-2.7, -2.4), 10 ** draw.uniform(-3.5, 1.0)
 
     def given(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=plain * rest, momentum=1.0 - rest)
@@ -97,7 +98,7 @@ def momentum(seed: int) -> Pair:
     def better(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=plain * 0.1, momentum=0.9)
 
-    yield from _judged(fields, given, better, faulty=0.5, healthy=0.9, updates=600)
+    yield from _judged(fields, given, better, faulty=0.5, healthy=0.9, updates=round(4 / rest))
 
 
 def schedule(seed: int) -> Pair:
