@@ -1,9 +1,9 @@
-"""Start a new rule: its file and its twins, in the house style, working from the first minute.
+"""Start a new rule: its file, its twins and its tests, in the house style, working from the first minute.
 
-Usage: python scripts/new_rule.py LOS028 label-noise loss --level warning
+Usage: python scripts/new_rule.py LOS999 label-noise loss --level warning
 
 The skeleton looks for one operation in the graph, so that it registers, fires on its bad.py and is silent on its
-good.py; replace what it looks for, its words and the twins.
+good.py; replace what it looks for, its words, the twins and the programs of the tests.
 """
 
 from __future__ import annotations
@@ -92,6 +92,53 @@ def build():{comment}
 '''
 
 
+TEST = '''"""{code} {name}."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nnlint.testing import Net, findings
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.b(F.softshrink(net.a(x))),
+        lambda net, x: net.b(nn.Softshrink()(net.a(x))),
+    ],
+    ids=["function", "layer"],
+)
+def test_the_fault_is_found_however_it_is_written(forward) -> None:
+    (finding,) = findings("{code}", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
+    assert finding.level.value == "{level}"
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.b(F.gelu(net.a(x))),
+        lambda net, x: net.b(torch.relu(net.a(x))),
+    ],
+    ids=["gelu", "relu"],
+)
+def test_what_looks_like_it_and_is_right(forward) -> None:
+    assert not findings("{code}", Net(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
+'''
+
+#: How a rule file says its code and its name.
+SAID = re.compile(r'@rule\("([A-Z]{3}\d{3})", "([a-z0-9-]+)"')
+
+
+def _taken(root: Path) -> dict[str, str]:
+    """The rules there are: names by code."""
+    files = (root / "rules" / "nnlint_rules").rglob("*.py")
+    return dict(found.groups() for file in files if (found := SAID.search(file.read_text(encoding="utf-8"))))
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Start a new rule.")
     parser.add_argument("code", help="three capitals and three digits; never reused")
@@ -105,6 +152,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"rules of the family {arguments.family} have codes {prefix}000 to {prefix}999")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", arguments.name):
         parser.error(f"{arguments.name!r} is not kebab-case")
+    taken = {code: name for code, name in _taken(arguments.root).items() if name != arguments.name}
+    if arguments.code in taken:
+        last = max(int(code[3:]) for code in taken if code.startswith(prefix))
+        parser.error(f"{arguments.code} is {taken[arguments.code]}; the next free code of {arguments.family} is {prefix}{last + 1:03}")
     return arguments
 
 
@@ -119,6 +170,7 @@ def _files(code: str, name: str, family: str, level: str) -> dict[str, str]:
         f"rules/nnlint_rules/{family}/{stem}.py": rule,
         f"fixtures/{family}/{stem}/bad.py": bad,
         f"fixtures/{family}/{stem}/good.py": good,
+        f"tests/rules/{family}/test_{stem}.py": TEST.format(code=code, name=name, level=level),
     }
 
 
@@ -135,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
         (arguments.root / path).write_text(text, encoding="utf-8")
         print(path)
     print("if its findings account for those of other rules: a row in rules/nnlint_rules/causes.py")
+    print("then: make docs")
     return 0
 
 

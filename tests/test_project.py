@@ -141,6 +141,13 @@ def test_new_rule_registers_as_asked(tmp_path: Path) -> None:
     assert new_rule.main(arguments) == 1, "it must not overwrite"
 
 
+def test_new_rule_refuses_a_code_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new_rule.main(["LOS041", "loud-loss", "loss", "--root", str(tmp_path)]) == 0
+    with pytest.raises(SystemExit, match="2"):
+        new_rule.main(["LOS041", "quiet-loss", "loss", "--root", str(tmp_path)])
+    assert "LOS041 is loud-loss; the next free code of loss is LOS042" in capsys.readouterr().err
+
+
 def test_new_rule_fires_on_its_bad_twin_alone(tmp_path: Path) -> None:
     assert new_rule.main(["LOS999", "loud-loss", "loss", "--root", str(tmp_path)]) == 0
     made = _load(tmp_path / "rules/nnlint_rules/loss/loud_loss.py")
