@@ -92,7 +92,10 @@ def build():{comment}
 '''
 
 
-TEST = '''"""{code} {name}."""
+TEST = '''"""{code} {name}.
+
+`findings(code, model, inputs, targets)` checks one program: inputs of shape (16, 8) where none are given, and no targets.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,8 @@ SAID = re.compile(r'@rule\("([A-Z]{3}\d{3})", "([a-z0-9-]+)"')
 def _taken(root: Path) -> dict[str, str]:
     """The rules there are: names by code."""
     files = (root / "rules" / "nnlint_rules").rglob("*.py")
-    return dict(found.groups() for file in files if (found := SAID.search(file.read_text(encoding="utf-8"))))
+    said = (SAID.search(file.read_text(encoding="utf-8")) for file in files)
+    return {found[1]: found[2] for found in said if found is not None}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
