@@ -18,9 +18,10 @@ from nnlint.describe import measurements_of, source_location, subject_of, traini
 from nnlint.details import details_of
 from nnlint.evidence import PROBES, cost_of, runs_by_default
 from nnlint.failure import Failure, Failures, not_restored, out_of_budget
-from nnlint.finding import Finding, Level, OutOfBudget, Skip
+from nnlint.finding import Finding, Level, Location, OutOfBudget, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user
 from nnlint.observation.quiet import unwatched
+from nnlint.provenance import Owner, owner_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
 from nnlint.suppress import accepted_by_modules
@@ -336,7 +337,8 @@ def _raise_failures(running: _Check, registry: Registry) -> None:
 
 def _report(running: _Check) -> TargetReport:
     session = running.session
-    findings = list(_findings(running.name, triage(running.raised)))
+    lines = session.setup.script_lines if session is not None else {}
+    findings = list(_findings(running.name, triage(running.raised), lines.get("model")))
     shown = {finding.code for finding in findings}
     report = TargetReport(
         target=running.name,
@@ -360,12 +362,13 @@ def _report(running: _Check) -> TargetReport:
     return accepted_by_modules(report.model_copy(update=described), session.setup.model.named_modules(), running.rules)
 
 
-def _findings(target: str, kept: list[Raised]) -> Iterator[ReportedFinding]:
+def _findings(target: str, kept: list[Raised], otherwise: Location | None) -> Iterator[ReportedFinding]:
+    """The findings as they are reported; `otherwise` is the line of those that have none of their own."""
     for item, ordinal in zip(kept, ordinals(kept), strict=True):
         finding = item.finding
         evidence = dict(finding.evidence)
         trace = evidence.pop("trace", None)
-        location = finding.at.location if finding.at is not None else None
+        location = _line_of(item, otherwise)
         yield ReportedFinding(
             code=item.rule.code,
             name=item.rule.name,
@@ -384,3 +387,12 @@ def _findings(target: str, kept: list[Raised]) -> Iterator[ReportedFinding]:
             confidence=finding.confidence,
             trace=str(trace) if trace is not None else None,
         )
+
+
+def _line_of(item: Raised, otherwise: Location | None) -> Location | None:
+    """The finding's own line, the script's where that is inside a library; of one without, that of a symptom in the loop."""
+    own = item.finding.at.location if item.finding.at is not None else None
+    if own is None:
+        ats = (part.finding.at for part in item.symptoms if part.rule.is_observed)
+        return next((at.location for at in ats if at is not None and at.location is not None), otherwise)
+    return own if otherwise is None or owner_of(own.file) is Owner.USER else otherwise

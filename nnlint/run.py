@@ -20,7 +20,7 @@ from nnlint.observation.leaving import ProcessReplaced
 from nnlint.observation.observed import Observed
 from nnlint.observation.setup_from_run import Reconstructed, reconstruct
 from nnlint.probes.torch_errors import likely_cause, one_line
-from nnlint.report import TargetReport
+from nnlint.report import ReportedFinding, TargetReport
 from nnlint.seeding import RandomStates
 from nnlint.timeline import timeline_of
 
@@ -35,6 +35,20 @@ if TYPE_CHECKING:
 _SAME = 1e-3
 #: How a script ended that is no failure: `sys.exit(0)` at its end.
 _FINE = (None, 0)
+
+
+def without_repeats(reports: list[TargetReport], earlier: list[TargetReport]) -> list[TargetReport]:
+    """The reports of a later training of a script without the findings that an earlier one had at the same lines."""
+    known = {_fault(finding) for report in earlier for finding in report.findings}
+    kept = (
+        (report, [finding for finding in report.findings if _fault(finding) not in known]) for report in reports
+    )
+    return [report.model_copy(update={"findings": findings}) for report, findings in kept]
+
+
+def _fault(finding: ReportedFinding) -> tuple[str, ...]:
+    place = finding.location
+    return (finding.code, f"{place.file}:{place.line}") if place is not None else (finding.code, finding.message)
 
 
 @dataclass
@@ -84,6 +98,9 @@ class Judge:
                 made = reconstruct(observer.players, material, observer.state, known)
             except Exception as failure:
                 made = Reconstructed("", reason=f"reconstructing its setup raised {one_line(failure)}")
+            if made.setup is not None:
+                lines = {"construction": observer.sites.by_path(made.setup.model), "script_lines": made.lines}
+                made.setup = made.setup.model_copy(update=lines)
             found.append(made)
         return found
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from nnlint.cli.output import Destination
     from nnlint.observation.leaving import Leaving
     from nnlint.observation.observer import Observer
+    from nnlint.observation.passing import Passing
     from nnlint.report import Report, TargetReport
 
+#: Trainings of one script that are watched, one after the other.
+_MOST_TRAININGS = 3
 _MACHINE = ("json", "jsonl", "sarif", "junit", "github", "html", "markdown")
 
 
@@ -116,7 +119,7 @@ def _own_output(style: str) -> Iterator[None]:
 
 @dataclass
 class _Watch:
-    """The observation, from the script's import of torch to the report."""
+    """The observations, from the script's import of torch to the report: one, or one for each training of the script."""
 
     run: Run
     options: Mapping[str, Any]
@@ -126,33 +129,60 @@ class _Watch:
     observer: Observer | None = None
     report: Report | None = None
     output: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _trainings: int = 0
+    _reports: list[TargetReport] = field(default_factory=list)
+    _passing: Passing | None = None
     _status: int = field(default=0)
 
     def begin(self) -> None:
-        """Torch is there: watch."""
+        """Torch is there, or the script's next training begins: watch."""
+        self._passing, before = None, self.observer
         self.observer = self._made()
+        self.observer.course.after_folds = before is not None
         self.observer.start()
 
     def _made(self) -> Observer:
         from nnlint.observation.course import Plan
         from nnlint.observation.observer import Observer
 
+        self._trainings += 1
         given = self.options
         plan = Plan(given["iterations"], given["fold"], given["keep_going"], given["until_evaluation"])
-        return Observer(plan, self._enough)
+        return Observer(plan, self._enough, self._trains_later)
+
+    def _trains_later(self) -> bool:
+        """Whether the script is to run on to a training after the one that was seen."""
+        from nnlint.observation.later import trains_later
+        from nnlint.observation.ranks import Exchange
+        from nnlint.observation.things import script_frames
+
+        is_alone = Exchange.of_environment() is None
+        return is_alone and self._trainings < _MOST_TRAININGS and trains_later(script_frames())
 
     def _enough(self) -> None:
-        """Enough was seen. Where the script goes on, it is judged at once."""
-        if self.options["keep_going"] and self.observer is not None:
-            self.observer.stop()
-            self._judge(None)
+        """Enough was seen. Where the script goes on, it is judged at once, and its next training is watched as well."""
+        from nnlint.observation.passing import Passing
+
+        assert self.observer is not None
+        if not self.options["keep_going"] and not self.observer.course.passes_on:
+            return
+        self.observer.stop()
+        self._judge(None)
+        if self.options["keep_going"]:
+            self._write()
+        else:
+            self._passing = Passing(self.observer.optimizers, self.begin)
+            self._passing.start()
 
     def stop(self, error: BaseException | None) -> None:
         """The script has ended, by itself or not."""
         if self.observer is None:
             self.observer = self._made()  # it never imported torch
-        if self.report is None:
+        if self._passing is not None:
+            self._passing.stop()  # what ended the script here may come from the short epochs
+        elif self.report is None:
             self.observer.stop(error)
+            self._judge(error)
 
     @cached_property
     def leaving(self) -> Leaving:
@@ -188,7 +218,7 @@ class _Watch:
         if isinstance(error, KeyboardInterrupt):
             click.echo("nnlint: interrupted", err=True)
         if self.report is None:
-            self._judge(error)
+            self._write()
         elif error is not None and not isinstance(error, SystemExit):
             sys.excepthook(type(error), error, error.__traceback__)
         if self.report is None:  # another rank reports
@@ -201,18 +231,25 @@ class _Watch:
         return self._status or _status_of(error, went_on=bool(self.options["keep_going"]))
 
     def _judge(self, error: BaseException | None) -> None:
-        from nnlint.cli.output import write
+        """Make the reports of the training that was observed last."""
         from nnlint.observation.ranks import Exchange
-        from nnlint.run import Judge
+        from nnlint.run import Judge, without_repeats
 
         assert self.observer is not None
-        judge = Judge(
-            self.observer, self.run.tasks[0].settings, self.run.targets[0], Exchange.of_environment(), self.run.registry
-        )
-        results: list[TargetReport] = judge.reports(error)
-        if not results:
+        if self._trainings > 1 and not self.observer.end.steps:
+            return  # an optimizer was made, and nothing trained with it
+        settings, target = self.run.tasks[0].settings, self.run.targets[0]
+        if self._trainings > 1:
+            target = f"{target} (training {self._trainings})"
+        judge = Judge(self.observer, settings, target, Exchange.of_environment(), self.run.registry)
+        self._reports += without_repeats(judge.reports(error), self._reports)
+
+    def _write(self) -> None:
+        from nnlint.cli.output import write
+
+        if not self._reports:
             return
-        self.report = accepted(results, self.run)
+        self.report = accepted(self._reports, self.run)
         style = self.options["style"]
         shown = report_options(self.run, self.options, self.files, self.root)
         write(self.report, style, self.files, shown, to_stderr=style not in _MACHINE)

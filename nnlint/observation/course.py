@@ -52,14 +52,19 @@ class Course:
         plan: how long to watch.
         on_end: called once when enough was seen, with the reason; the script goes on or is unwound afterwards.
         reading: finds the pass that an iterator makes.
+        goes_on: asked when enough was seen, whether the script is to run on to another training.
+        after_folds: an earlier observation of the script ended passes early.
     """
 
     state: State
     plan: Plan
     on_end: Callable[[str], None]
     reading: Callable[[Any], Reading | None]
+    goes_on: Callable[[], bool] = bool
+    after_folds: bool = False
     reason: str | None = None
     failure: Exception | None = None
+    passes_on: bool = False
     _folding_since: int | None = None
     _folded: dict[Any, None] = field(default_factory=dict)
     _folds: int = 0
@@ -116,7 +121,7 @@ class Course:
     @property
     def has_folded(self) -> bool:
         """Whether a pass was ended early: what the script raises afterwards may come from that."""
-        return bool(self._folded)
+        return bool(self._folded) or self.after_folds
 
     def broke(self, error: Exception) -> None:
         """The observation failed: it ends, the script goes on."""
@@ -128,11 +133,12 @@ class Course:
         """Enough was seen: unwind the script unless it is to go on."""
         if self.reason is None:
             self.reason = reason
+            self.passes_on = self.plan.fold and not self.plan.keep_going and reason == "enough" and self.goes_on()
             self.on_end(reason)
         self._raise_again()
 
     def _raise_again(self) -> None:
-        if self.reason is not None and not self.plan.keep_going:
+        if self.reason is not None and not self.plan.keep_going and not self.passes_on:
             raise ObservationEnded(0)
 
     def _updates(self) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from nnlint.frames import location_of_exception
 from nnlint.observation import quiet
@@ -33,6 +36,7 @@ from nnlint.observation.reads import Pass, Read
 from nnlint.observation.rest import Reading
 from nnlint.observation.state import State
 from nnlint.observation.things import Thing
+from nnlint.setup.target.construction_sites import ConstructionSites
 
 
 class Observer:
@@ -41,15 +45,23 @@ class Observer:
     Args:
         plan: how long.
         on_end: called when enough was seen, before the script is unwound.
+        goes_on: asked then whether the script is to run on to another training.
     """
 
-    def __init__(self, plan: Plan | None = None, on_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        on_end: Callable[[], None] | None = None,
+        goes_on: Callable[[], bool] = bool,
+    ) -> None:
         self.state = State()
         self._on_end = on_end
-        self.course = Course(self.state, plan or Plan(), self._ended, self._reading)
+        self.course = Course(self.state, plan or Plan(), self._ended, self._reading, goes_on)
         self.hooks = Hooks(self.state, self.course)
         self.players = Players(self.state)
         self.processes = Processes()
+        self.sites = ConstructionSites()
+        self._recording = ExitStack()
         self.end = End()
 
     def start(self) -> None:
@@ -57,6 +69,7 @@ class Observer:
         self.state.thread, self.state.process = threading.get_ident(), os.getpid()
         self.state.taker = self.players
         self.hooks.install()
+        self._recording.enter_context(self.sites)
         self.processes.install()
         quiet.begin(self.state)
 
@@ -67,12 +80,19 @@ class Observer:
             self.hooks.look_at_last()
         self.players.stop()
         self.hooks.remove()
+        self._recording.close()
         self.processes.remove()
         self.course.mark_training_loaders()
         if self.end.steps == 0 and self.end.backwards == 0:
             self.end = self._how(error)
         elif error is not None and not isinstance(error, ObservationEnded):
             self.end = replace(self.end, error=str(error), error_type=type(error).__name__)
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Those that stepped."""
+        found = (self.state.things.known[ref].object() for ref in self.state.updates if ref is not None)
+        return [optimizer for optimizer in found if isinstance(optimizer, torch.optim.Optimizer)]
 
     def context_of(self, optimizers: list[Any]) -> dict[str, Any]:
         """Loaders and scheduler for the setup of a player: what the script has, where it still exists."""

@@ -189,7 +189,8 @@ class Rest:
 
     def seeded(self, what: str, value: Any) -> None:
         """The random state was set."""
-        self._state.note(Seed, what=what, value=value if isinstance(value, int) else None)
+        draft = self._state.note(Seed, what=what, value=value if isinstance(value, int) else None)
+        self._state.askers.note(draft)
 
     def state_taken(self, module: nn.Module, state: Any) -> None:
         """`state_dict()` returned."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nnlint.finding import Location
 from nnlint.observation.initial import Initial
+from nnlint.observation.loaders import are_targets_read
 from nnlint.observation.players import Loss, PlayerMaterial, Players
+from nnlint.observation.reads import Read
 from nnlint.observation.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
 from nnlint.observation.state import State, unwrapped
 from nnlint.observation.tape import Call, Tape, slots_in
@@ -20,6 +23,7 @@ from nnlint.observation.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.joined import joined
 from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup
+from nnlint.tensors import tensor_leaves
 
 _LABELS = (*LABEL_KEYS, "label_ids", "tgt", "y_true")
 
@@ -38,6 +42,7 @@ class Reconstructed:
         reason: why there is none.
         expected: the script's own first loss, to compare a replay with.
         replay: computes it again from the script's own values.
+        lines: where the script calls the "model" and made the "optimizer".
     """
 
     name: str
@@ -45,6 +50,7 @@ class Reconstructed:
     reason: str | None = None
     expected: float | None = None
     replay: Any = None
+    lines: dict[str, Location] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,7 +81,13 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
     try:
         own = _own_parameters(state, material)
         parts = _divided(players.tape, material.losses, own)
-        found.setup = _setup(parts, material, players.initial, loaders)
+        called = players.tape.calls[max(parts.model_calls)].location
+        made = things[0].location if things else None
+        found.lines = {name: line for name, line in (("model", called), ("optimizer", made)) if line is not None}
+        setup = _setup(parts, material, players.initial, loaders)
+        if not are_targets_read(state.journal.of(Read), [tensor for _, tensor in tensor_leaves(setup.targets)]):
+            setup = setup.model_copy(update={"data": None, "val_data": None})
+        found.setup = setup
         found.replay = lambda: replayed(players.tape, material.losses)
     except NoSetup as reason:
         found.reason = str(reason)

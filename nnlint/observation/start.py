@@ -122,23 +122,35 @@ def _at_import(name: str, action: Callable[[], None]) -> Iterator[None]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module as the other finders do, and runs an action after it was executed."""
+    """Finds one module as the other finders do, and runs an action after it was executed.
+
+    It stays until then: libraries ask for the spec first, to see whether torch is installed.
+    """
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self._name = name
         self._action = action
+        self._asking = False
 
     def find_spec(
         self, fullname: str, path: Any, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of the module with a loader that calls the action at the end."""
-        if fullname != self._name:
+        if fullname != self._name or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._action)
+            spec.loader = _Loader(spec.loader, self._executed)
         return spec
+
+    def _executed(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self._action()
 
 
 class _Loader(importlib.abc.Loader):
@@ -147,6 +159,10 @@ class _Loader(importlib.abc.Loader):
     def __init__(self, loader: Any, action: Callable[[], None]) -> None:
         self._loader = loader
         self._action = action
+
+    def __getattr__(self, name: str) -> Any:
+        """What the module's own loader has, for those who only look at the spec."""
+        return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """As the module's own loader does."""

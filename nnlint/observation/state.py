@@ -12,10 +12,12 @@ from torch import nn
 
 from nnlint.capture.torch_private import version
 from nnlint.observation.content import Sample
+from nnlint.observation.events import Seed
 from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
 from nnlint.observation.group import Group
 from nnlint.observation.journal import Journal, Keys
+from nnlint.observation.seeds import Askers
 from nnlint.observation.things import Thing, Things, script_line
 from nnlint.observation.torch_private import children_of
 
@@ -72,6 +74,7 @@ class State:
         loss_scale: the factor that a scaler has put on the next loss.
         gradient_scale: the factor on the gradients of the last backward.
         unscaled: optimizers (by number) whose gradients a scaler has divided by it again.
+        askers: which lines asked for the seeds.
         group: the process group, as it was at the first step.
     """
 
@@ -93,6 +96,7 @@ class State:
     loss_scale: float | None = None
     gradient_scale: float | None = None
     unscaled: set[int] = field(default_factory=set)
+    askers: Askers = field(default_factory=Askers)
     group: Group | None = None
     active: bool = False
     thread: int = field(default_factory=threading.get_ident)
@@ -123,6 +127,8 @@ class State:
 
     def note(self, kind: type[Event], **fields: Any) -> Any:
         """Add an event at the script's line that is running."""
+        if kind is not Seed:
+            self.askers.settle()
         return self.journal.note(kind, script_line(), **fields)
 
     def optimizer(self, optimizer: torch.optim.Optimizer) -> Thing:

@@ -85,6 +85,7 @@ class TrainingSetup(BaseModel):
         inputs_assumed: the inputs are not a batch of the user's data.
         targets_assumed: the targets were made up by nnlint.
         construction: module path -> the line that constructed the module.
+        script_lines: where an observed script calls the "model" and made the "optimizer"; empty for a build function.
         taken_from: import name of the library that a target's prefix took the model from (`timm` for `timm:resnet18`).
         libraries: import names of the packages that count as model libraries; see `nnlint.provenance`.
         weights: what loading a checkpoint left undone (`nnlint.setup.target.checkpoint.LoadedWeights`); None where none was loaded.
@@ -116,6 +117,7 @@ class TrainingSetup(BaseModel):
     inputs_assumed: bool = False
     targets_assumed: bool = False
     construction: Mapping[str, Location] = Field(default_factory=dict, repr=False)
+    script_lines: Mapping[str, Location] = Field(default_factory=dict, repr=False)
     taken_from: str = ""
     libraries: frozenset[str] = Field(default=frozenset(MODEL_LIBRARIES), repr=False)
     weights: Any = Field(default=None, repr=False)

@@ -168,7 +168,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "DAT008": (*UNITS_STUCK, "DAT001", "INI001", "LOS018", "OPT003", "SIG005"),  # input-dtype
     "DAT009": ("ARC013", "ARC014", "DAT002", "DAT005"),  # channels-last-input
     "DAT010": (*RUNS_AWAY, *GRADIENT_GROWS, "GRD004", "LOS018", "LOS019", "OPT003"),  # unscaled-target
-    "DAT011": ("TRN006",),  # split-overlap
+    "DAT011": ("EVL003", "TRN006"),  # split-overlap
     "DAT012": (*LOSS_AT_START, "ARC010", "DAT006", "LOS010", "LOS019", "TRN005"),  # constant-target
     "DAT014": ("DAT004", "LOS019", "TRN005"),  # class-weights-inverted
     # the signal

@@ -432,3 +432,26 @@ def build_consistency_and_pseudo_labels():
     x = table()
     inputs = (table(16), x + 0.1 * torch.randn_like(x), x + 0.5 * torch.randn_like(x))
     return setup(Both(), inputs, labels(16), loss)
+
+
+# -------------------------------------------------------------------- labels for a part of the outputs
+
+
+class MeanTeacher(nn.Module):
+    """Logits of the labelled and of the unlabelled batch; only the former are compared with labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp(2)
+
+    def forward(self, labelled, unlabelled):
+        return self.net(labelled), self.net(unlabelled)
+
+
+def build_mean_teacher():
+    def loss(outputs, targets):
+        (logits, student), (truth, teacher) = outputs, targets
+        return functional.cross_entropy(logits, truth) + functional.mse_loss(student.softmax(1), teacher.softmax(1))
+
+    truth, teacher = torch.randint(0, 2, (20,)), mlp(2)(table(20)).detach()
+    return setup(MeanTeacher(), (table(20), table(20)), (truth, teacher), loss)

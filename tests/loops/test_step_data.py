@@ -172,6 +172,12 @@ HEALTHY = {
     "pairs that both go into the model": PAIRED.format(order="images, labels")
     .replace("TensorDataset(y)", "TensorDataset(x.flip(0))")
     .replace("loss = F.cross_entropy(model(xb), yb)", "loss = (model(xb) - model(yb)).pow(2).mean()"),
+    "labelled beside unlabelled batches": HEAD
+    + "more = DataLoader(TensorDataset(torch.randn(48, 4)), batch_size=8, shuffle=True)\n"
+    "for (xb, yb), (ub,) in zip(loader, more):\n"
+    "    noisy = model(ub + 0.1 * torch.randn_like(ub))\n"
+    "    loss = F.cross_entropy(model(xb), yb) + (noisy.softmax(1) - 1 / 3).pow(2).mean()\n"
+    "    opt.zero_grad(); loss.backward(); opt.step()\n",
     "two loaders in order": PAIRED.format(order="images, labels")
     .replace("shuffle=True)\nlabels", ")\nlabels")
     .replace("TensorDataset(y), batch_size=8, shuffle=True", "TensorDataset(y), batch_size=8")
@@ -225,3 +231,10 @@ def test_fault_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_loop_is_silent(name: str) -> None:
     assert [item for item in findings(HEALTHY[name]) if item.level.at_least(Level.WARNING)] == []
+
+
+def test_a_seed_is_named_where_the_loop_asks_for_it() -> None:
+    helper = "import random\ndef set_seed(seed):\n    random.seed(seed)\n    torch.manual_seed(seed)\n\n"
+    source = epochs(start="set_seed(1)").replace("def train_epoch", helper + "set_seed(0)\ndef train_epoch")
+    (found,) = findings(source)
+    assert (found.code, source.splitlines()[found.line - 1].strip()) == ("STP017", "set_seed(1)")

@@ -91,6 +91,10 @@ FAULTY = {
         "STP012",
         scheduled("CosineAnnealingLR(opt, T_max=4)", each="schedule.step()"),
     ),
+    "STP012 linear decay by batches": (
+        "STP012",
+        scheduled("LinearLR(opt, 1.0, 0.1, total_iters=3)", each="schedule.step()"),
+    ),
     "STP012 decay by batches": ("STP012", scheduled("ExponentialLR(opt, 0.2)", each="schedule.step()")),
     "STP012 one cycle by epochs": (
         "STP012",
@@ -134,6 +138,8 @@ HEALTHY = {
     "cosine over epochs": scheduled("CosineAnnealingLR(opt, T_max=4)", epoch="schedule.step()"),
     "cosine over updates": scheduled("CosineAnnealingLR(opt, T_max=4 * len(loader))", each="schedule.step()"),
     "one cycle over updates": scheduled("OneCycleLR(opt, 0.1, total_steps=4 * len(loader))", each="schedule.step()"),
+    "linear warm-up within an epoch": scheduled("LinearLR(opt, 0.2, total_iters=3)", each="schedule.step()"),
+    "constant warm-up within an epoch": scheduled("ConstantLR(opt, 0.5, total_iters=3)", each="schedule.step()"),
     "step decay over epochs": scheduled("StepLR(opt, 10)", epoch="schedule.step()"),
     "warm restarts with fractional epochs": scheduled(
         "CosineAnnealingWarmRestarts(opt, T_0=2)", each="schedule.step(epoch + i / len(loader))"

@@ -225,3 +225,96 @@ def test_a_check_inside_the_script_is_no_part_of_it(script) -> None:
     events = [json.loads(result.stdout)["results"][0]["measurements"]["timeline"]["events"] for result in found]
     with_check, without = ([event["kind"] for event in told] for told in events)
     assert with_check == without
+
+
+def test_a_script_may_look_whether_torch_is_installed_before_it_imports_it(script) -> None:
+    """As transformers does where it is imported first."""
+    import subprocess
+
+    source = "import importlib.util\nassert importlib.util.find_spec('torch').loader.name == 'torch'\n" + scripts.NOT_CLEARED
+    done = subprocess.run(
+        [sys.executable, "-m", "nnlint", "run", script(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "STP001" in done.stderr
+
+
+VALIDATED = """    model.eval()
+    with torch.no_grad():
+        for xb, yb in DataLoader(TensorDataset(x[:16], y[:16]), batch_size=8):
+            model(xb)
+    model.train()
+"""
+#: What is wrong -> the code, the source, the text of the line to be named.
+LINES = {
+    "layers in no group": (
+        "OPT001",
+        scripts.PLAIN.replace("model.parameters()", "model[3].parameters()"),
+        "opt = torch.optim.SGD(model[3].parameters(), lr=0.1, momentum=0.9)",
+    ),
+    "a rate that destroys": (
+        "OPT003",
+        scripts.PLAIN.replace("lr=0.1", "lr=1e3"),
+        "opt = torch.optim.SGD(model.parameters(), lr=1e3, momentum=0.9)",
+    ),
+    "inputs of any size": (
+        "DAT001",
+        scripts.PLAIN.replace("torch.randn(48, 4)", "torch.randn(48, 4) * 50 + 400"),
+        "        loss = F.cross_entropy(model(xb), yb)",
+    ),
+    "constant weights": (
+        "INI002",
+        scripts.PLAIN.replace("opt =", "for p in model.parameters(): nn.init.constant_(p, 0.1)\nopt =", 1),
+        "model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3))",
+    ),
+    "targets of another shape": (
+        "LOS015",
+        scripts.PLAIN.replace("nn.Linear(8, 3)", "nn.Linear(8, 1)").replace(
+            "F.cross_entropy(model(xb), yb)", "F.mse_loss(model(xb), yb.float())"
+        ),
+        "        loss = F.mse_loss(model(xb), yb.float())",
+    ),
+    "validated on training data": (
+        "DAT011",
+        (scripts.PLAIN + VALIDATED).replace("torch.randn(48, 4)", "torch.randn(48, 12)").replace("Linear(4", "Linear(12"),
+        "            model(xb)",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("name", LINES)
+def test_every_fault_of_a_script_is_at_a_line_of_it(script, name: str) -> None:
+    code, source, line = LINES[name]
+    result = run("--format", "json", script(source))
+    (target,) = json.loads(result.stdout)["results"]
+    first = next(found for found in target["findings"] if found["level"] != "info")
+    assert (first["code"], first["location"]["text"]) == (code, line)
+    if code == "DAT011":
+        assert "EVL003" in {symptom["code"] for symptom in first["symptoms"]}
+
+
+LABELLED = """
+data = DataLoader(TensorDataset(torch.randn(160, 4), torch.zeros(160)), batch_size=8)
+for real, _ in data:
+    netD.zero_grad()
+    loss_real = criterion(netD(real), torch.ones(8, 1))
+    fake = netG(torch.randn(8, 3))
+    loss_fake = criterion(netD(fake.detach()), torch.zeros(8, 1))
+    (loss_real + loss_fake).backward()
+    optimizerD.step()
+    netG.zero_grad()
+    criterion(netD(fake), torch.ones(8, 1)).backward()
+    optimizerG.step()
+"""
+
+
+def test_labels_that_no_loss_reads_are_not_judged(script) -> None:
+    head = scripts.GAN[: scripts.GAN.index("for ")]
+    source = head.replace("import torch\n", "import torch\nfrom torch.utils.data import DataLoader, TensorDataset\n", 1)
+    result = run("--fail-on", "warning", script(source + LABELLED))
+    assert result.exit_code == 0, result.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -99,6 +99,7 @@ class Optimizer:
         frozen: tensors in a group that require no gradient.
         steps: optimizer steps already taken, as far as its state tells.
         grad_scaler: whether a gradient scaler is used, as the setup says.
+        location: the line of an observed script that made it; None for a build function.
     """
 
     class_name: str
@@ -131,7 +132,8 @@ class Optimizer:
         """
         if setup.optimizer is None:
             raise Skip("no optimizer given")
-        return cls.read(setup.optimizer, setup.model, loss=setup.loss, scheduler=setup.scheduler)
+        found = cls.read(setup.optimizer, setup.model, loss=setup.loss, scheduler=setup.scheduler)
+        return replace(found, location=setup.script_lines.get("optimizer"))
 
     @classmethod
     def read(cls, optimizer: Any, model: nn.Module, *, loss: Any = None, scheduler: Any = None) -> Optimizer:

@@ -84,7 +84,9 @@ class LossCaller:
         fitted = values.reshape(like.shape).to(like.device, like.dtype)
         return (*self.leaves[:index], fitted, *self.leaves[index + 1 :])
 
-    def gradient(self, leaves: Sequence[torch.Tensor], index: int) -> torch.Tensor:
+    def gradient(
+        self, leaves: Sequence[torch.Tensor], index: int, targets: Sequence[torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """The gradient of the summed loss with respect to one of the output's tensors.
 
         Raises:
@@ -92,7 +94,7 @@ class LossCaller:
         """
         with torch.enable_grad():
             variable = leaves[index].detach().clone().requires_grad_()
-            made = self.tensor((*leaves[:index], variable, *leaves[index + 1 :]))
+            made = self.tensor((*leaves[:index], variable, *leaves[index + 1 :]), targets)
             if not made.requires_grad:
                 raise Refused("the loss does not depend on this output")
             (found,) = torch.autograd.grad(made.sum(), variable, allow_unused=True)

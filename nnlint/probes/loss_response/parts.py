@@ -47,7 +47,9 @@ def parts(caller: LossCaller) -> tuple[LossCaller, list[Form]]:
 
 
 def compared(caller: LossCaller, found: list[Form]) -> list[Form]:
-    """Of several tensors of the output that all have the shape of the targets, those that the loss compares with them."""
+    """Of several tensors of the output that all have the form of the targets, those that the loss compares with them."""
+    if len({form.leaf for form in found}) > 1 or len({form.target for form in found}) > 1:
+        found = [form for form in found if _meets(caller, form)]
     values = [form for form in found if form.axis is None and form.name == "values"]
     if len({form.leaf for form in values}) < 2:
         return found
@@ -77,6 +79,25 @@ def _count(leaf: Tensor, targets: Sequence[Tensor]) -> int:
         if target.is_floating_point() and same and 2 <= times <= _MOST and target.shape[:1] == leaf.shape[:1]:
             return times
     return 1
+
+
+def _meets(caller: LossCaller, form: Form) -> bool:
+    """Whether what the loss says of this output depends on these targets: a mean teacher's consistency term asks for no labels.
+
+    True where it cannot be told.
+    """
+    target = caller.targets[form.target]
+    if not target.dim() or len(target) < 2:
+        return True
+    order = torch.arange(len(target) - 1, -1, -1, device=target.device)
+    if torch.equal(target[order], target):
+        return True
+    moved = (*caller.targets[: form.target], target[order], *caller.targets[form.target + 1 :])
+    try:
+        as_given, otherwise = (caller.gradient(caller.leaves, form.leaf, targets) for targets in (None, moved))
+    except Refused:
+        return True
+    return not torch.equal(as_given, otherwise)
 
 
 def _is_still(caller: LossCaller, form: Form) -> bool:

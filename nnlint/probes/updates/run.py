@@ -321,6 +321,7 @@ def _collected(run: Steps, forward: ForwardStats) -> StepStats:
         moved_buffers=moved_buffers(run.setup.model, run.guard),
         surrogate=run.surrogate,
         optimizer=type(run.optimizer).__name__,
+        location=run.setup.script_lines.get("optimizer"),
         learning_rate=run.learning_rate,
         schedule=_rates_ahead(run),  # after what reads the rate that the steps were made with
         gradient_norms=whole_norms(run),

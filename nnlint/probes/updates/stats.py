@@ -145,6 +145,7 @@ class StepStats:
         gradient_norms: norm of the whole gradient before each update.
         chance: the loss of a prediction that says nothing (ln C, the mean of y squared), where it is known.
         step_seconds: time of the fastest forward, backward and update without any measuring; no rule may judge by it.
+        location: the line of an observed script that made the optimizer; None for a build function.
     """
 
     parameters: tuple[TrackedParameter, ...]
@@ -166,6 +167,8 @@ class StepStats:
     gradient_norms: tuple[float, ...] = ()
     chance: float | None = None
     step_seconds: float | None = None
+    module_path: str = ""
+    location: Location | None = None
 
     def require_own_optimizer(self) -> StepStats:
         """This, or Skip where the user gave no optimizer or no loss."""

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from nnlint.capture.modules import held_plainly
@@ -46,7 +47,8 @@ class ConstructionSites:
         @functools.wraps(original)
         def recording_init(module: nn.Module, *args: Any, **kwargs: Any) -> None:
             original(module, *args, **kwargs)
-            self._record(module, inspect.currentframe())
+            if not torch.compiler.is_compiling():
+                self._record(module, inspect.currentframe())
 
         return recording_init
 

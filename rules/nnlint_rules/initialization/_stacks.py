@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnlint import Place
 from nnlint.kinds import VALUE_PRESERVING
 from nnlint_rules._shared.words import paths
 
@@ -30,6 +31,12 @@ class Layer:
     op: Op
     weight: ParameterView
     activation: Op | None
+
+    @property
+    def place(self) -> Place:
+        """The layer at the line that built it; a parameter of the model itself at the line that uses it."""
+        built = self.weight.location if self.op.module_path and self.op.module_path == self.weight.module_path else None
+        return Place(self.op.module_path, built or self.op.location)
 
     @property
     def fan_in(self) -> int:

@@ -11,7 +11,7 @@ from nnlint_rules._shared.words import listed, paths
 from nnlint_rules.initialization._stacks import Layer, bias_of, layers, layers_below
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op, Parameters, ParameterView
+    from nnlint import Graph, Op, Parameters, ParameterView, Place
 
 
 @rule("INI002", "constant-weights", level="error", since="0.1")
@@ -73,16 +73,17 @@ class _Case:
     place: Op | ParameterView
     weight: ParameterView
     activation: Op | None = None
+    built: Place | None = None
 
 
 def _case(layer: Layer) -> _Case:
-    return _Case(layer.op, layer.weight, layer.activation)
+    return _Case(layer.op, layer.weight, layer.activation, layer.place)
 
 
 def _finding(found: list[_Case], why: str, level: Level | None) -> Finding:
     first = found[0]
     return Finding(
-        at=first.place,
+        at=first.built or first.place,
         level=level,
         message=f"all {first.weight.numel} entries of {first.weight.name} are {first.weight.value:g}: {why}"
         + (f"; likewise {listed(case.place.label for case in found[1:])}" if len(found) > 1 else ""),

@@ -61,7 +61,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
             continue
         first = same[0]
         yield Finding(
-            at=first.layer.op,
+            at=first.layer.place,
             level=None if off else Level.WARNING,
             message=f"the bias ({first.bias.mean:.3g}) is {first.deviations:.3g} times the deviation of what the inputs "
             f"add to it ({first.spread:.3g}; limit {options.deviations:g}x): {first.what}"

@@ -87,7 +87,7 @@ def _harm(wrong: Sequence[Layer], course: Course, options: GainMismatch, *, deca
     layer = wrong[0]
     ratio = scale_of(layer)
     return Finding(
-        at=layer.op,
+        at=layer.place,
         message=f"{len(wrong)} of {course.depth} layers in sequence have weights at {ratio:.2g}x the scale that "
         f"{_name(layer.activation)} needs, and the signal {'shrinks' if decays else 'grows'} to {course.rate:.2g}x per layer "
         f"(healthy: {options.slowest:g}x to {options.fastest:g}x; {course.total:.2g}x over all layers, "
@@ -115,7 +115,7 @@ def _note(judged: Sequence[Layer], options: GainMismatch) -> Iterator[Finding]:
     if unusual:
         layer = unusual[0]
         yield Finding(
-            at=layer.op,
+            at=layer.place,
             level=Level.INFO,
             message=f"the weights are at {scale_of(layer):.2g}x the scale that {_name(layer.activation)} needs "
             f"({len(unusual)} of {len(judged)} layers in sequence); no harm was measured at this depth",

@@ -67,7 +67,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
         return
     layer, scale, growth = found[0]
     yield Finding(
-        at=layer.op,
+        at=layer.place,
         level=Level.WARNING if all(initialized_by_library(other.op, graph) for other, _, _ in found) else None,
         message=f"the weights are {scale:.3g}x the He scale (limit {options.times_he:g}x) and the values grow {growth:.3g}x "
         "through the layer"

@@ -56,7 +56,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
             continue
         layer = small[0]
         yield Finding(
-            at=layer.op,
+            at=layer.place,
             message=f"the weights are {layer.gain:.2g} of the LeCun scale (limit {options.of_lecun:.2g}), and of the "
             f"input {last / first:.2g} is left at {hidden[-1].op.label} (limit {options.signal:g})"
             + (f"; likewise {listed(other.op.label for other in small[1:])}" if len(small) > 1 else ""),

@@ -11,7 +11,7 @@ from nnlint import Finding, Level, Place, Skip, rule
 from nnlint_rules.loss._pairings import Pairing, pairings
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, Op
+    from nnlint import LossCalls
 
 _ELEMENTWISE = (
     "mse_loss",
@@ -27,7 +27,7 @@ _ELEMENTWISE = (
 
 @dataclass(frozen=True)
 class _Pair:
-    at: Op
+    at: Place
     label: str
     prediction: tuple[int, ...]
     target: tuple[int, ...]
@@ -94,7 +94,9 @@ def _paired(losses: LossCalls, pairing: Pairing) -> Finding:
 def _calls(losses: LossCalls) -> Iterator[_Pair]:
     for call in losses.of(*_ELEMENTWISE):
         if call.prediction is not None and call.target is not None and call.prediction.shape and call.target.shape:
-            yield _Pair(losses.graph.producer(call.prediction), call.label, call.prediction.shape, call.target.shape)
+            made = losses.graph.producer(call.prediction)
+            place = Place(made.module_path, call.location or made.location)
+            yield _Pair(place, call.label, call.prediction.shape, call.target.shape)
 
 
 def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -84,7 +84,7 @@ def check(
     reached = trial.share if trial is not None else None
     against = "the whole update" if decayed[0].decoupled else "the gradient"
     yield Finding(
-        at=None,
+        at=optimizer,
         message=f"weight decay is {share:.2g} times {against} (median over {counted(len(shares), 'weight tensor')}) {harm}",
         evidence={
             "share": share,

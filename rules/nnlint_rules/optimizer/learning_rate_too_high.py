@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -65,7 +66,7 @@ def check(
     elif (
         rates is not None and rates.diverges is not None and (rates.configured or 0.0) > rates.diverges / options.margin
     ):
-        yield _near_divergence(rates, rates.configured or 0.0, rates.diverges, options)
+        yield replace(_near_divergence(rates, rates.configured or 0.0, rates.diverges, options), at=steps)
 
 
 def _does_no_better(trials: Trials | None) -> bool:
@@ -90,7 +91,7 @@ def _large_updates(
         f"{rates.suggestion:.1e}" if rates is not None and rates.suggestion is not None else "a tenth of it or less"
     )
     return Finding(
-        at=None,
+        at=steps,
         level=Level.INFO if returning else Level.ERROR if ratio > options.fatal_ratio and not recovered else None,
         message=f"{steps.optimizer} with lr {_shown(steps.learning_rate)} changes the weights by {ratio:.2g} of their norm in one update "
         f"(median over {len(steps.update_ratios)} tensors; limit {options.ratio:g}), and {outcome}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -56,7 +57,7 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
     largest = steps.largest_update_ratio
     if not _wakes_up(steps) and largest < options.ratio and (largest > 0.0 or _is_lost_in_rounding(steps)):
         yield Finding(
-            at=None,
+            at=steps,
             message=f"{steps.optimizer} with lr {steps.learning_rate:g} changes no weight tensor by more than {largest:.1e} of its norm in "
             f"one update (limit {options.ratio:g})",
             evidence={
@@ -68,7 +69,8 @@ def check(steps: StepStats, rates: LearningRateRange | None, options: LearningRa
             fix="raise the learning rate: Adam 1e-4 to 1e-3, SGD 1e-3 to 1e-1 are usual; `nnlint lr TARGET` measures the interval",
         )
     elif rates is not None and rates.starts is not None and rates.configured is not None:
-        yield from _below_start(rates, rates.starts, rates.configured, options)
+        found = _below_start(rates, rates.starts, rates.configured, options)
+        yield from (replace(finding, at=steps) for finding in found)
 
 
 def _is_lost_in_rounding(steps: StepStats) -> bool:

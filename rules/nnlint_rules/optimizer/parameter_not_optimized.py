@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, rule
+from nnlint import Finding, Place, rule
 from nnlint_rules._shared.words import listed
 from nnlint_rules.optimizer._parameters import owners, place_of
 
@@ -38,8 +38,9 @@ def check(optimizer: Optimizer, model: Model, declared: Declared, graph: Graph |
     missing = [name for name in optimizer.missing if name not in untaught and not declared.is_frozen(name)]
     if not missing:
         return
+    layer = place_of(missing[0], model)
     yield Finding(
-        at=place_of(missing[0], model),
+        at=Place(layer.module_path, optimizer.location or layer.location),
         message=f"{len(missing)} trainable parameters are in no group of {optimizer.label} and will never change: {listed(missing)}",
         evidence={"parameters": list(missing)},
         fix="give the optimizer model.parameters(), or add the layer with optimizer.add_param_group(); freeze what is meant to stay "

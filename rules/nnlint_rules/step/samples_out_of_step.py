@@ -24,8 +24,9 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
     Matches what the loss functions of torch compare with against the batch that the inputs came from, sample by sample. Reports targets
     that are the batch's own in another order, and targets of another batch of the same dataset. Where the targets come from a dataset of
     their own, reports as a warning two loaders of equal length that each iteration reads side by side in different orders, where the
-    batches of one go into a model and those of the other into no model at all. Inputs that were mixed, losses that compare with the
-    batch's own targets as well (mixup), and loaders whose batches both go into a model (pairs, unpaired translation) are not reported.
+    batches of one go into a model, bring no targets of their own, and those of the other go into no model at all. Inputs that were
+    mixed, losses that compare with the batch's own targets as well (mixup, labelled beside unlabelled batches), and loaders whose
+    batches both go into a model (pairs, unpaired translation) are not reported.
 
     ## Why is this bad?
     Each input gets the target of another sample. The labels are noise, and the loss stops at the level of guessing.
@@ -51,6 +52,7 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
             not _are_alike(inputs, targets)
             or not _is_input(events, loaders, inputs)
             or _is_input(events, loaders, targets)
+            or _brings_targets(events, loaders, inputs)
         ):
             continue
         pairs = _side_by_side(events, loaders, inputs, targets)
@@ -128,6 +130,12 @@ def _is_input(events: Events, loaders: Loaders, loader: LoaderFacts) -> bool:
     """Whether any tensor of its batches went into a module."""
     own = {content for read in loaders.reads_of(loader.name) for content in read.content}
     return any(own & {leaf.content for leaf in forward.inputs} for forward in events.forwards)
+
+
+def _brings_targets(events: Events, loaders: Loaders, loader: LoaderFacts) -> bool:
+    """Whether a loss compares with the targets that its own batches hold: a loader read beside it gives other inputs (unlabelled ones)."""
+    own = {values for read in loaders.reads_of(loader.name) for values in read.others if len(set(values)) > 1}
+    return any(target in own for backward in events.backwards for target in backward.targets)
 
 
 def _side_by_side(

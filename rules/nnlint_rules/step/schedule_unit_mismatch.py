@@ -74,7 +74,7 @@ def _by_updates(
     if len(calls) < 2 or len(between) > 1.5 * (len(calls) - 1) or updates < 2:
         return None
     horizon = _horizon(scheduler.settings)
-    if horizon is not None and 1 < horizon < updates:
+    if horizon is not None and 1 < horizon < updates and not _rises(scheduler.settings):
         return (
             f"is stepped at each update, and its horizon of {horizon:g} ends within the first epoch of {updates:g} updates",
             f"step it once an epoch, or give it the horizon in updates: {horizon:g} * {updates:g}",
@@ -134,6 +134,12 @@ def _horizon(settings: Mapping[str, Any]) -> float | None:
             return float(value)
     milestones = settings.get("milestones")
     return float(max(milestones)) if isinstance(milestones, (list, tuple, dict)) and milestones else None
+
+
+def _rises(settings: Mapping[str, Any]) -> bool:
+    """Whether a LinearLR or ConstantLR ends at its full rate: a warm-up, which may well end within an epoch."""
+    start = settings.get("start_factor", settings.get("factor"))
+    return "total_iters" in settings and isinstance(start, (int, float)) and start <= settings.get("end_factor", 1.0)
 
 
 def _decay_after(settings: Mapping[str, Any], updates: float) -> float | None:

@@ -63,7 +63,7 @@ def check(steps: StepStats, options: Diverges) -> Iterator[Finding]:
         )
     elif steps.rise >= options.rise:
         yield Finding(
-            at=None,
+            at=steps,
             level=None if steps.rise >= options.fatal_rise else Level.WARNING,
             message=f"the loss on the batch rises from {steps.losses[0]:.4g} to {steps.losses[-1]:.4g} in {counted(steps.steps, 'update')} "
             f"({configured}; limit {options.rise:g} times)",

@@ -1,0 +1,90 @@
+"""Whether a script trains once more after the loop that is running: a student after its teacher, a second stage of fine-tuning."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterable, Iterator
+from types import FrameType
+
+#: Methods that make an update together (an attack on the inputs, a map of gradients has no step), and those that hand a model over.
+_UPDATE = frozenset({"backward", "step"})
+_FITS = ("fit", "train")
+#: Functions that call functions are followed so far.
+_DEPTH = 4
+
+
+def trains_later(frames: Iterable[FrameType]) -> bool:
+    """Whether a statement after those that are running trains.
+
+    Args:
+        frames: the running frames of the script, in any order. What follows inside a loop runs in each of its iterations, and is no
+            later training.
+    """
+    for frame in frames:
+        tree = _tree_of(frame.f_code.co_filename)
+        if tree is None:
+            continue
+        functions = _functions_of(tree)
+        body = _body_of(tree, frame)
+        called = {name for part in _after(body, frame.f_lineno) for name in _called(part, functions, _DEPTH)}
+        if called >= _UPDATE or called.intersection(_FITS):
+            return True
+    return False
+
+
+def _tree_of(file: str) -> ast.Module | None:
+    source = "".join(linecache.getlines(file))
+    try:
+        return ast.parse(source) if source else None
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _functions_of(tree: ast.Module) -> dict[str, list[ast.FunctionDef]]:
+    """The functions and methods of a file by name."""
+    found: dict[str, list[ast.FunctionDef]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            found.setdefault(node.name, []).append(node)
+    return found
+
+
+def _body_of(tree: ast.Module, frame: FrameType) -> list[ast.stmt]:
+    """The statements of the function that a frame runs; of the file for a frame of the module."""
+    name, first = frame.f_code.co_name, frame.f_code.co_firstlineno
+    if name == "<module>":
+        return tree.body
+    for found in _functions_of(tree).get(name, []):
+        if first in range(min([found.lineno, *(made.lineno for made in found.decorator_list)]), found.lineno + 1):
+            return found.body
+    return []
+
+
+def _after(body: list[ast.stmt], line: int) -> Iterator[ast.stmt]:
+    """The statements that run after the line once: those inside a loop around it are left out."""
+    for position, statement in enumerate(body):
+        if not statement.lineno <= line <= (statement.end_lineno or statement.lineno):
+            continue
+        yield from body[position + 1 :]
+        if not isinstance(statement, (ast.For, ast.AsyncFor, ast.While)):
+            for inner in ("body", "orelse", "finalbody", "handlers"):
+                parts = [part for part in getattr(statement, inner, []) if isinstance(part, ast.stmt)]
+                yield from _after(parts, line)
+
+
+def _called(node: ast.AST, functions: dict[str, list[ast.FunctionDef]], depth: int) -> Iterator[str]:
+    """The methods of an update that code calls, itself or by functions of the file; what it only defines is not run."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+        return
+    if isinstance(node, ast.Call):
+        is_method = isinstance(node.func, ast.Attribute)
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        of_trainer = isinstance(node.func, ast.Attribute) and "trainer" in ast.unparse(node.func.value).lower()
+        if (is_method and name in _UPDATE) or (of_trainer and name in _FITS):
+            yield name
+        for found in functions.get(name, []) if depth else []:
+            for statement in found.body:
+                yield from _called(statement, functions, depth - 1)
+    for child in ast.iter_child_nodes(node):
+        yield from _called(child, functions, depth)
