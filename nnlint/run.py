@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _SAME = 1e-3
 #: How a script ended that is no failure: `sys.exit(0)` at its end.
 _FINE = (None, 0)
+#: Words of gloo's and nccl's exceptions on the ranks that are left when one has ended.
+_PEER = ("by peer", "remote process", "remote worker", "Broken pipe", "Socket closed")
 
 
 def without_repeats(reports: list[TargetReport], earlier: list[TargetReport]) -> list[TargetReport]:
@@ -118,7 +120,8 @@ class Judge:
             "Loaders": observation.loaders,
             "Ranks": observation.ranks or Skip("one process trained: there is no process group"),
         }
-        ended = tuple(self._ended_by(error))
+        elsewhere = tuple(_ended_elsewhere(observation))
+        ended = elsewhere if elsewhere and _is_of_peer(error) else (*self._ended_by(error), *elsewhere)
         observed = Observed(
             target=self.target if alone else f"{self.target}:{player.name if player else ''}",
             evidence=evidence,
@@ -223,6 +226,23 @@ class Judge:
                     "torchrun --nproc-per-node 2 -m nnlint run train.py"
                 )
             yield Failure("RUN011", f"the script made {seen}", fix, location=started)
+
+
+def _ended_elsewhere(observation: Observation) -> Iterator[Failure]:
+    """Exceptions of other ranks than the first; one that the first raised as well, at the same line, is told by it."""
+    own = observation.events.end
+    for rank, events in observation.ranks.events.items() if observation.ranks is not None else ():
+        end = events.end
+        if end.reason != "raised" or (end.error_type, end.location) == (own.error_type, own.location):
+            continue
+        if not any(sign in (end.error or "") for sign in _PEER):
+            message = f"rank {rank} raised {end.error_type}: {(end.error or '').partition(chr(10))[0]}"
+            yield Failure("RUN012", message, "look at what this rank does differently", location=end.location)
+
+
+def _is_of_peer(error: BaseException | None) -> bool:
+    """Whether an exception only says that another rank is gone."""
+    return error is None or any(sign in str(error) for sign in _PEER)
 
 
 def _timeline(observation: Observation) -> dict[str, Any]:

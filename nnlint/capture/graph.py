@@ -74,8 +74,11 @@ class Graph:
 
     @cached_property
     def outputs(self) -> tuple[Op, ...]:
-        """The tensors the model returned."""
-        return tuple(self._by_node[node] for node in self._output_nodes)
+        """The tensors the model returned; where the loss ran the model itself, those of the model that it is computed from."""
+        if self._output_nodes:
+            return tuple(self._by_node[node] for node in self._output_nodes)
+        made = (op for op in self.ops if not op.in_loss and not op.is_kind("input", "parameter", "buffer"))
+        return tuple(op for op in made if any(user.in_loss for user in op.users))
 
     @property
     def called_modules(self) -> frozenset[str]:

@@ -182,7 +182,6 @@ class _Watch:
             self._passing.stop()  # what ended the script here may come from the short epochs
         elif self.report is None:
             self.observer.stop(error)
-            self._judge(error)
 
     @cached_property
     def leaving(self) -> Leaving:
@@ -218,6 +217,8 @@ class _Watch:
         if isinstance(error, KeyboardInterrupt):
             click.echo("nnlint: interrupted", err=True)
         if self.report is None:
+            if self._passing is None:
+                self._judge(error)
             self._write()
         elif error is not None and not isinstance(error, SystemExit):
             sys.excepthook(type(error), error, error.__traceback__)

@@ -209,6 +209,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "STP003": ("STP002", "STP006"),  # step-before-backward
     "STP004": ("STP011",),  # missing-step
     "STP005": ("OPT005", "STP004", "STP006"),  # update-without-effect
+    "STP015": ("DAT007",),  # loader-not-shuffled
 }
 # fmt: on
 

@@ -45,6 +45,18 @@ def loop(*lines: str, head: str = HEAD) -> str:
 FORWARD = "loss = F.cross_entropy(model(xb), yb)"
 COPY = HEAD + "import copy\nopt = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1)\n"
 
+#: An encoder and a head in one optimizer.
+PARTS = f"""{HEAD}
+encoder, head = nn.Sequential(nn.Linear(4, 6), nn.Tanh()), nn.Linear(6, 3)
+opt = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-2)
+for epoch in range(2):
+    for xb, yb in loader:
+        code = {{code}}
+        loss = F.cross_entropy(head(code), yb)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+"""
 FAULTY = {
     "STP001 plain": ("STP001", loop(FORWARD, "loss.backward()", "opt.step()")),
     "STP001 class": ("STP001", trainer("F.cross_entropy(self.net(xb), yb).backward()", "self.optimizer.step()")),
@@ -123,6 +135,9 @@ FAULTY = {
             "opt.step()",
         ),
     ),
+    "STP006 encoder cut off by a list": ("STP006", PARTS.format(code="torch.tensor(encoder(xb).tolist())")),
+    "STP006 encoder cut off by NumPy": ("STP006", PARTS.format(code="torch.from_numpy(encoder(xb).detach().numpy())")),
+    "STP006 encoder cut off by detach": ("STP006", PARTS.format(code="encoder(xb).detach()")),
     "STP006 detached adversarial term": (
         "STP006",
         scripts.GAN.replace(
@@ -306,6 +321,18 @@ WARM_UP = loop(
     head=f"{HEAD}schedule = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: min(step / 10, 1.0))\n",
 )
 HEALTHY = {
+    "encoder and head": PARTS.format(code="encoder(xb)"),
+    "encoder that is frozen": PARTS.format(code="encoder.requires_grad_(False)(xb)"),
+    "encoder in evaluation mode": PARTS.format(code="encoder.eval()(xb).detach()"),
+    "encoder without a graph": PARTS.format(code="torch.no_grad()(encoder)(xb)"),
+    "encoder that is trained now and then": PARTS.format(
+        code="encoder(xb) if epoch or len(xb) % 2 else encoder(xb).detach()"
+    )
+    .replace("for xb, yb in loader:", "for i, (xb, yb) in enumerate(loader):")
+    .replace("epoch or len(xb) % 2", "i % 3 == 2"),
+    "encoder that is measured beside": PARTS.format(code="encoder(xb)").replace(
+        "loss = F", "size = encoder(xb).detach().norm(); loss = F"
+    ),
     "plain": scripts.PLAIN,
     "accumulation": scripts.ACCUMULATION,
     "by hand": scripts.BY_HAND,

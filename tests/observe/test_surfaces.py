@@ -114,6 +114,33 @@ def test_parameters_sharded_over_two_ranks(argument: str, expected: str, tmp_pat
     assert sum(line.startswith(("error", "warning")) for line in done.stderr.splitlines()) == bool(argument)
 
 
+BROKEN_RANK = """
+import torch.distributed as dist
+from loop import train
+from torch.nn.parallel import DistributedDataParallel
+
+dist.init_process_group("gloo")
+
+def backward(loss):
+    backward.calls = getattr(backward, "calls", 0) + 1
+    if dist.get_rank() == 1 and backward.calls == 2:
+        raise ValueError("shard 1 is broken")
+    loss.backward()
+
+train(0.1, lambda model, opt, loader: (DistributedDataParallel(model), opt, loader), backward)
+"""
+
+
+def test_the_rank_that_raised_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(BROKEN_RANK)
+    ranks = ("torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    done = started(tmp_path, "-m", *ranks, "-m", "nnlint", "run", "--no-color", "train.py")
+    said = " ".join(done.stderr.split())
+    assert "rank 1 raised ValueError: shard 1 is broken" in said
+    assert said.count("error RUN012") == 1
+    assert "train.py:11 in backward" in said
+
+
 def test_processes_of_the_script_s_own_are_said_to_be_unseen(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SPAWN)
     done = started(tmp_path, "-m", "nnlint", "run", "--no-color", "train.py")

@@ -10,7 +10,10 @@ from nnlint import Backward, Finding, Level, rule
 from nnlint_rules.step._steps import at, named, share, stepped
 
 if TYPE_CHECKING:
-    from nnlint import Events, Step, Term
+    from nnlint import Events, OptimizerFacts, Step, Term
+
+#: Steps over which a network is never reached.
+_ENOUGH = 3
 
 
 @rule("STP006", "backward-without-loss-path", level="error", since="0.1")
@@ -21,7 +24,9 @@ def check(events: Events) -> Iterator[Finding]:
     Judges each optimizer by itself: it steps without gradients, although backwards were made, because none of them reaches any of its
     parameters: the loss was rebuilt from a number (`.item()`, numpy, `torch.tensor(loss, requires_grad=True)`), or the
     forward ran under `no_grad`. Also reports a summand of the stepped loss that reaches none of these parameters while it reaches
-    those of another player that does not use it: an adversarial term on a detached fake.
+    those of another player that does not use it: an adversarial term on a detached fake; and, as a warning, a network of the optimizer
+    that runs in training mode, recording its graph, before every one of at least three steps, although no backward ever reaches it:
+    its output was turned into a new tensor on the way to the next network. A frozen network, or one in evaluation mode, is left alone.
 
     ## Why is this bad?
     The step has nothing to apply; or the term that was added to the loss has no effect on what it should train.
@@ -53,6 +58,7 @@ def check(events: Events) -> Iterator[Finding]:
                 fix="call `backward()` on the tensor that the loss function returned for the model's own outputs",
             )
             continue
+        yield from _cut_off(events, optimizer, steps)
         term = _lost_term(events, optimizer.name, steps)
         if term is not None:
             backward, summand = term
@@ -63,6 +69,28 @@ def check(events: Events) -> Iterator[Finding]:
                 f"none of {named(optimizer)}, which it should train",
                 evidence={"reached": len(summand.reached), "steps": len(steps)},
                 fix="remove the `detach()` (or `no_grad`) between this network's output and that term",
+            )
+
+
+def _cut_off(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> Iterator[Finding]:
+    """Networks whose parameters the optimizer holds, that run for each step, and that no backward reaches."""
+    reached = frozenset().union(*(backward.filled | (backward.reached or frozenset()) for backward in events.backwards))
+    for name, module in events.modules.items():
+        own = module.trainable & optimizer.parameters
+        calls = [event for event in events.forwards if event.module == name]
+        runs = [event for event in calls if event.training and event.grad_enabled and event.records_graph]
+        if len(steps) < _ENOUGH or not own or own & reached or any(event.backwards for event in calls):
+            continue
+        ends = [-1, *(step.index for step in steps)]
+        if all(any(low < event.index < high for event in runs) for low, high in pairwise(ends)):
+            yield Finding(
+                at=at(runs[-1]),
+                level=Level.WARNING,
+                message=f"the output of {name} reaches no loss: {named(optimizer)} holds {len(own)} of its parameters, and no backward of "
+                f"{len(steps)} steps gives them a gradient",
+                evidence={"parameters": len(own), "steps": len(steps)},
+                fix=f"pass the tensor that {name} returned on as it is: no `.detach()`, `.item()`, `.tolist()`, NumPy or "
+                "`torch.tensor(...)` in between; freeze it with `requires_grad_(False)` where that is meant",
             )
 
 
