@@ -142,6 +142,13 @@ def test_the_steps_check_report_and_fail(action: dict[str, Any], tmp_path: Path,
     ]
     assert body.read_text().startswith("<!-- nnlint -->\n")
     assert "LOS001" in body.read_text()
+    long = Path(runner.values["steps.check.outputs.markdown"])
+    long.write_text("\n".join(f"| row {number} | é |" for number in range(9000)))
+    assert runner.step("Comment on the pull request").returncode == 0
+    *_, last, empty, told = body.read_text().splitlines()
+    assert len(body.read_text()) < 65536
+    assert re.fullmatch(r"\| row \d+ \| é \|", last), "cut at the end of a line"
+    assert (empty, told) == ("", "The report goes on in the summary of the run.")
 
 
 def test_a_check_that_cannot_begin_fails_and_says_so(action: dict[str, Any], tmp_path: Path, repository: Path) -> None:

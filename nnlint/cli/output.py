@@ -31,6 +31,12 @@ _SUFFIXES = {
 }
 
 
+#: Formats whose paths a CI system looks up in its checkout, wherever in it the check was started.
+_READ_BY_CI = ("github", "sarif", "gitlab", "junit")
+#: Variables that hold the folder of the checkout: of GitHub and of GitLab.
+_CHECKOUTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+
+
 @dataclass(frozen=True)
 class Destination:
     """A file and its format."""
@@ -103,9 +109,21 @@ def write(
     plain = replace(options, color=False)
     for file in files:
         try:
-            file.path.write_text(render(file.style, report, plain), encoding="utf-8")
+            file.path.write_text(render(file.style, report, _rooted(plain, file.style)), encoding="utf-8")
         except OSError as error:
             raise Refusal(f"{file.path} cannot be written: {error.strerror}") from error
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a console that lacks a letter of the user's source
-    click.echo(render(console, report, options), nl=False, color=options.color, err=to_stderr)
+    shown = render(console, report, _rooted(options, console))
+    click.echo(shown, nl=False, color=options.color, err=to_stderr)
+
+
+def _rooted(options: ReportOptions, style: str) -> ReportOptions:
+    """The options with paths from the root of the checkout, where a CI system reads them that tells where it is."""
+    from dataclasses import replace
+
+    for name in _CHECKOUTS if style in _READ_BY_CI else ():
+        told = os.environ.get(name)
+        if told and options.root.is_relative_to(Path(told).resolve()):
+            return replace(options, root=Path(told).resolve())
+    return options

@@ -20,18 +20,12 @@ def render(report: Report, options: ReportOptions) -> str:
 
 
 def _issue(row: Row) -> dict[str, Any]:
-    file = row.file if row.file is not None else _file_of(row.target)
+    file, line = row.anchor
     identity = row.fingerprint or hashlib.sha256(f"{row.target}\0{row.code}\0{row.message}".encode()).hexdigest()[:16]
     return {
         "description": f"{row.code} {row.name}: {row.message}".strip(": ") + (f" Fix: {row.fix}" if row.fix else ""),
         "check_name": f"{row.code} {row.name}".strip() or "nnlint",
         "fingerprint": identity,
         "severity": "blocker" if row.finding is None or row.code.startswith("RUN") else _SEVERITIES[row.level],
-        "location": {"path": file, "lines": {"begin": row.line or 1}},
+        "location": {"path": file, "lines": {"begin": line}},
     }
-
-
-def _file_of(target: str) -> str:
-    """The file that a target string names: `pkg.module:attr` is `pkg/module.py`."""
-    module = target.partition(":")[0]
-    return module if module.endswith(".py") else module.replace(".", "/") + ".py"

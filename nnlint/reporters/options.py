@@ -29,7 +29,7 @@ class ReportOptions:
     def path(self, file: str) -> str:
         """The file relative to the root, with forward slashes; unchanged where it lies elsewhere."""
         path = Path(file)
-        absolute = path if path.is_absolute() else self.root / path
+        absolute = path if path.is_absolute() else Path.cwd() / path
         try:
             return absolute.relative_to(self.root).as_posix()
         except ValueError:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from nnlint.finding import Level
 from nnlint.report import Report, ReportedFinding, TargetReport
 from nnlint.reporters.options import ReportOptions
+
+
+#: What stands before the colon of a target that no file of the user's holds.
+_LIBRARIES = ("timm", "torchvision", "hf", "")
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,8 @@ class Row:
         target: what was checked.
         code, name, level, message, fix, module, fingerprint: of the finding.
         file, line: relative to the root of the options; None where the finding has no line.
+        anchor: a file and line inside the root, for formats that show nothing without one: where the finding is, else the
+            beginning of the target's file.
         finding: all of it; None for a target that failed and says nothing else.
     """
 
@@ -31,6 +38,7 @@ class Row:
     fingerprint: str
     file: str | None
     line: int | None
+    anchor: tuple[str, int]
     finding: ReportedFinding | None
 
     @property
@@ -63,12 +71,16 @@ def rows(report: Report, options: ReportOptions) -> Iterator[Row]:
                 "",
                 None,
                 None,
+                (file_of(result.target, options), 1),
                 None,
             )
 
 
 def _row(result: TargetReport, finding: ReportedFinding, options: ReportOptions) -> Row:
     location = finding.location
+    file = options.path(location.file) if location is not None else None
+    line = max(location.line, 1) if location is not None else None
+    is_inside = file is not None and not is_absolute(file)
     return Row(
         target=result.target,
         code=finding.code,
@@ -78,7 +90,26 @@ def _row(result: TargetReport, finding: ReportedFinding, options: ReportOptions)
         fix=finding.fix,
         module=finding.module,
         fingerprint=finding.fingerprint,
-        file=options.path(location.file) if location is not None else None,
-        line=max(location.line, 1) if location is not None else None,
+        file=file,
+        line=line,
+        anchor=(file or "", line or 1) if is_inside else (file_of(result.target, options), 1),
         finding=finding,
     )
+
+
+def is_absolute(file: str) -> bool:
+    """Whether a path, as the options have it, lies outside the root."""
+    return PurePosixPath(file).is_absolute() or PureWindowsPath(file).is_absolute()
+
+
+def file_of(target: str, options: ReportOptions) -> str:
+    """The file inside the root that a target stands in; the configuration where that cannot be told (`timm:resnet18`)."""
+    head = target.rpartition(".py:")[0] + ".py" if ".py:" in target else target.partition(":")[0]
+    if head.endswith(".py"):
+        file = options.path(head)
+        return file if not is_absolute(file) else "pyproject.toml"
+    if head in _LIBRARIES:
+        return options.path("pyproject.toml")
+    module = head.replace(".", "/")
+    named = [f"{module}.py", f"{module}/__init__.py", f"src/{module}.py", f"src/{module}/__init__.py"]
+    return options.path(next((name for name in named if Path(name).is_file()), named[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from nnlint.finding import Level
 from nnlint.report import Report, ReportedFinding
@@ -41,7 +42,12 @@ def _rules(findings: list[ReportedFinding], known: tuple[Rule, ...]) -> list[dic
         level = _LEVELS[finding.level]
         described.setdefault(
             finding.code,
-            {"id": finding.code, "name": finding.name, "defaultConfiguration": {"level": level}},
+            {
+                "id": finding.code,
+                "name": finding.name,
+                "shortDescription": {"text": finding.name or finding.code},
+                "defaultConfiguration": {"level": level},
+            },
         )
     return [described[code] for code in sorted(described)]
 
@@ -60,19 +66,16 @@ def _described(rule: Rule) -> dict[str, Any]:
 
 def _result(row: Row, finding: ReportedFinding, index: int) -> dict[str, Any]:
     logical = {"fullyQualifiedName": f"{row.target}/{row.module}".rstrip("/"), "kind": "module"}
-    location: dict[str, Any] = {"logicalLocations": [logical]}
-    if row.file is not None:
-        absolute = row.file.startswith("/") or ":" in row.file
-        location["physicalLocation"] = {
-            "artifactLocation": {"uri": row.file} if absolute else {"uri": row.file, "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": row.line},
-        }
+    file, line = row.anchor
+    # GitHub refuses the whole file for one result without a place in the repository.
+    physical = {"artifactLocation": {"uri": quote(file), "uriBaseId": "%SRCROOT%"}, "region": {"startLine": line}}
+    is_elsewhere = row.file is not None and (row.file, row.line) != row.anchor
     return {
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": _LEVELS[finding.level],
-        "message": {"text": row.text},
-        "locations": [location],
+        "message": {"text": f"{row.text}\nat {row.place}" if is_elsewhere else row.text},
+        "locations": [{"physicalLocation": physical, "logicalLocations": [logical]}],
         "partialFingerprints": {"nnlint/v1": finding.fingerprint} if finding.fingerprint else {},
         "properties": {
             "target": row.target,

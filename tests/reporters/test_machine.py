@@ -60,7 +60,7 @@ def test_sarif(report: Report, folder: Path):
     ]
     place = {"artifactLocation": {"uri": "mymodel.py", "uriBaseId": "%SRCROOT%"}, "region": {"startLine": 6}}
     assert warning["locations"][0]["physicalLocation"] == place
-    assert "physicalLocation" not in note["locations"][0]
+    assert note["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "mymodel.py"  # of the target: it has no line
     assert note["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "mymodel:build_fn/fc1"
     assert error["partialFingerprints"] == {"nnlint/v1": "00112233445566aa"}
     (invocation,) = run["invocations"]
