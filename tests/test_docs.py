@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from nnlint import kinds, registry
+from tests.warm_python import WarmPython
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PAGES = (
@@ -49,16 +51,29 @@ def _blocks(page: str) -> list[_Block]:
     return [_Block(language, file or None, text) for language, file, text in found]
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """One process that has torch imported; each snippet is a program in a fork of it."""
+    made = WarmPython(_environment(tmp_path_factory.mktemp("shim")))
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("page", _PAGES)
-def test_snippets_do_what_the_page_says(page: str, tmp_path: Path) -> None:
-    environment = _environment(tmp_path / "shim")
+def test_snippets_do_what_the_page_says(page: str, tmp_path: Path, python: WarmPython) -> None:
+    run = _Snippets(python, tmp_path)
+    cells = []
     for block in _blocks(page):
         if block.file is not None:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            _run([sys.executable, "-c", block.text], tmp_path, environment, status=0)
+            run.program("code", [block.text], status=0)
+        elif block.language == "ipython":
+            cells.append(block.text)
         elif block.language == "console":
-            _session(block.text, tmp_path, environment)
+            run.session(block.text)
+    if cells:
+        run.program("cells", cells, status=0)
 
 
 _SHIM = """
@@ -81,29 +96,48 @@ sys.meta_path.insert(0, Completed())
 def _environment(shim: Path) -> dict[str, str]:
     """The sources; torchvision as in other tests, since transformers imports it; pytest's plugin where it is not installed."""
     root = _DOCS.parent
-    shim.mkdir()
     (shim / "sitecustomize.py").write_text(_SHIM, encoding="utf-8")
     paths = [str(shim), str(root), str(root / "rules")]
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "WANDB_"))}
     environment = {**own, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "WANDB_SILENT": "true"}
-    environment |= {"MLFLOW_TRACKING_URI": (shim.parent / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
+    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "OMP_NUM_THREADS": "1"}
     plugin = "nnlint.integrations.pytest_plugin"
     if all(entry.value != plugin for entry in entry_points(group="pytest11")):
         environment["PYTEST_PLUGINS"] = plugin
     return environment
 
 
-def _session(text: str, folder: Path, environment: dict[str, str]) -> None:
-    """Run the `$ ...` line (nnlint, pytest or python); the lines below it have to appear in what it prints."""
-    command, *expected = text.strip().splitlines()
-    declared = _EXIT.search(command)
-    words = shlex.split(_EXIT.sub("", command).removeprefix("$ "))
-    program = {"nnlint": ["-m", "nnlint"], "pytest": ["-m", "pytest"], "python": []}[words[0]]
-    status = int(declared[1]) if declared else 0
-    output = _run([sys.executable, *program, *words[1:]], folder, environment, status=status)
-    shown = " ".join(output.split())  # where a line breaks depends on what stands before it
-    for line in expected:
-        assert " ".join(line.split()) in shown, f"{command}: {line!r} is not in\n{output}"
+@dataclass(frozen=True)
+class _Snippets:
+    """Runs what a page shows, in one folder."""
+
+    python: WarmPython
+    folder: Path
+
+    def program(self, kind: str, arguments: list[str], *, status: int) -> str:
+        """Run a program, which has to end with this status; gives what it printed."""
+        own = {
+            "MLFLOW_TRACKING_URI": (self.folder / "mlruns").as_uri(),
+            "IPYTHONDIR": str(self.folder / ".ipython"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        ended, output = self.python.run(kind, arguments, self.folder, own)
+        assert ended == status, f"{arguments}: exit {ended}, not {status}\n{output}"
+        return output
+
+    def session(self, text: str) -> None:
+        """Run the `$ ...` line (nnlint, pytest or python); the lines below it have to appear in what it prints."""
+        command, *expected = text.strip().splitlines()
+        declared = _EXIT.search(command)
+        words = shlex.split(_EXIT.sub("", command).removeprefix("$ "))
+        kind, program = ("script", words[1:]) if words[0] == "python" else ("module", words)
+        if words[:2] in (["nnlint", "check"], ["nnlint", "baseline"]):
+            # Isolation, the cache and limits have tests of their own; the process here is one for this command already.
+            program = [*words[:2], "--in-process", *words[2:]]
+        output = self.program(kind, program, status=int(declared[1]) if declared else 0)
+        shown = " ".join(output.split())  # where a line breaks depends on what stands before it
+        for line in expected:
+            assert " ".join(line.split()) in shown, f"{command}: {line!r} is not in\n{output}"
 
 
 def _run(command: list[str], folder: Path, environment: dict[str, str], *, status: int) -> str:

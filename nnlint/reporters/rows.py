@@ -10,7 +10,6 @@ from nnlint.finding import Level
 from nnlint.report import Report, ReportedFinding, TargetReport
 from nnlint.reporters.options import ReportOptions
 
-
 #: What stands before the colon of a target that no file of the user's holds.
 _LIBRARIES = ("timm", "torchvision", "hf", "")
 
