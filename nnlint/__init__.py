@@ -17,7 +17,7 @@ from nnlint.rule import rule
 
 if TYPE_CHECKING:
     from nnlint.api import Observing, check, observe
-    from nnlint.capture.axes.answers import Along, Contraction, OpAxes, Selection, Steps
+    from nnlint.capture.axes.answers import Along, Contraction, OpAxes, Picked, Selection, Steps
     from nnlint.capture.axes.axis import Axis, Digit, Dim
     from nnlint.capture.axes.flow import AxisFlow
     from nnlint.capture.axes.regroup import Cut
@@ -198,6 +198,7 @@ __all__ = [
     "ParameterView",
     "Parameters",
     "Pass",
+    "Picked",
     "Place",
     "PrecisionFailure",
     "PrecisionStats",

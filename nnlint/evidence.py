@@ -66,8 +66,8 @@ _FACTS = (
 )  # fmt: skip
 
 _AXES = (
-    "answers:Along", "answers:Contraction", "answers:OpAxes", "answers:Selection", "answers:Steps", "axis:Axis", "axis:Digit", "axis:Dim",
-    "flow:AxisFlow", "regroup:Cut",
+    "answers:Along", "answers:Contraction", "answers:OpAxes", "answers:Picked", "answers:Selection", "answers:Steps",
+    "axis:Axis", "axis:Digit", "axis:Dim", "flow:AxisFlow", "regroup:Cut",
 )  # fmt: skip
 
 _ROWS = (

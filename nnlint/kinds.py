@@ -133,7 +133,7 @@ def _linear_maps() -> None:
     _add("conv1d conv2d conv3d", "linear-map conv", parameters=conv)
     transposed = "weight bias stride padding output_padding groups dilation"
     _add("conv_transpose1d conv_transpose2d conv_transpose3d", "linear-map conv conv-transpose", parameters=transposed)
-    _add("matmul mm bmm baddbmm addmm addbmm einsum tensordot inner dot mv outer", "matmul")
+    _add("matmul mm spmm bmm baddbmm addmm addbmm einsum tensordot inner dot mv outer", "matmul")
     _add("embedding embedding_bag", "embedding", parameters="weight")
     _add("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell quantized_lstm", "recurrent")
     _add("scaled_dot_product_attention", "attention", parameters="key value attn_mask dropout_p is_causal")

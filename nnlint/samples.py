@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint.tensors import holds_list, is_dense, map_tensors, shape_of, tensor_leaves, tensors_in
+from nnlint.time_axis import told_time
 
 if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
@@ -38,7 +39,28 @@ class BatchLayout:
 
 
 def batch_layout(setup: TrainingSetup) -> BatchLayout:
-    """Find the axis of the samples: from the loader's batch size, the targets, then the inputs among themselves."""
+    """Find the axis of the samples: from the loader's batch size, the targets, the inputs among themselves, then their values."""
+    found = _layout_by_shapes(setup)
+    return found if found.settled else _layout_by_values(setup) or found
+
+
+def _layout_by_values(setup: TrainingSetup) -> BatchLayout | None:
+    """Where the values of the sequences tell which axis is time; None where they do not."""
+    if setup.inputs_assumed:
+        return None
+    targets = () if setup.targets_assumed else tensors_in(setup.targets)
+    told = told_time(tensors_in(setup.inputs), targets)
+    first = next((shape for tensor in tensors_in(setup.inputs) if len(shape := shape_of(tensor))), ())
+    if told is None or told[1] not in first[:2]:
+        return None
+    time, samples = told
+    if first[:1] == first[1:2]:
+        # Elsewhere an axis of samples is found by its size: first of all the leading one.
+        return BatchLayout(samples, settled=True) if time == 1 else None
+    return BatchLayout(samples, settled=True, axis=first.index(samples))
+
+
+def _layout_by_shapes(setup: TrainingSetup) -> BatchLayout:
     shapes = [shape_of(tensor) for tensor in tensors_in(setup.inputs) if tensor.dim()]
     if not shapes or holds_list(setup.inputs):
         return BatchLayout(1, settled=True)
@@ -130,8 +152,10 @@ def _is_of_edges(tensor: torch.Tensor, samples: int) -> bool:
     if _is_edge_index(tensor, samples):
         return True
     # Neighbours are mutual, or a few of all: a table with as many columns as samples is neither.
-    square = tuple(tensor.shape) == (samples, samples)
-    return square and (torch.equal(tensor, tensor.t()) or bool((tensor >= 0).all() and (tensor == 0).any()))
+    if tuple(tensor.shape) != (samples, samples) or torch.equal(tensor, tensor.t()):
+        return tuple(tensor.shape) == (samples, samples)
+    few = tensor.is_floating_point() or len(tensor.unique()) <= 3  # as many words as samples, padded with 0, are ids
+    return few and bool((tensor >= 0).all() and (tensor == 0).any())
 
 
 def first_samples(inputs: Any, samples: int, keep: int) -> Any:

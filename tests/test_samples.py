@@ -12,6 +12,7 @@ import nnlint
 from nnlint.probes.given.batch import Batch
 from nnlint.samples import batch_axis, batch_layout, first_samples, given_samples, rolled, sample_count
 from nnlint.setup.training_setup import TrainingSetup
+from nnlint.time_axis import told_time
 
 TIME_MAJOR = torch.randn(12, 64, 8, generator=torch.Generator().manual_seed(0))
 
@@ -137,3 +138,54 @@ def test_samples_of_different_length_are_moved_on(layout: torch.layout) -> None:
     moved = rolled(torch.nested.nested_tensor(parts, layout=layout), 3)
     assert [len(part) for part in moved.unbind()] == [3, 1, 2]
     assert moved.layout is layout
+
+
+def words(*shape: int) -> torch.Tensor:
+    return torch.randint(2, 30, shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def padded(samples: int = 9, length: int = 12) -> torch.Tensor:
+    lengths = torch.tensor([5, 12, 7, 9, 4, 11, 8, 6, 10])[:samples, None]
+    return words(samples, length).masked_fill(torch.arange(length) >= lengths, 0)
+
+
+def waves(samples: int = 15, steps: int = 20) -> torch.Tensor:
+    phase = torch.rand(samples, 1, 4, generator=torch.Generator().manual_seed(0)) * 6
+    return (0.4 * torch.arange(steps)[None, :, None] + phase).sin()
+
+
+CODE = words(9, 13)
+TOLD = {
+    "labels are the next words": ((CODE[:, :-1],), (CODE[:, 1:],), (1, 9)),
+    "labels are the next words, in a row": ((CODE[:, :-1],), (CODE[:, 1:].reshape(-1),), (1, 9)),
+    "time first, labels in a row": ((CODE[:-1],), (CODE[1:].reshape(-1),), (0, 13)),
+    "a start token": ((torch.cat([torch.ones(9, 1, dtype=torch.long), CODE], 1),), (), (1, 9)),
+    "padding": ((padded(),), (), (1, 9)),
+    "padding, time first": ((padded().t(),), (), (0, 9)),
+    "a source and a translation": ((words(9, 7), words(9, 11)), (), (1, 9)),
+    "smooth series": ((waves(),), (), (1, 15)),
+    "smooth series, time first": ((waves().transpose(0, 1),), (), (0, 15)),
+    "nothing": ((CODE,), (CODE.flip(1),), None),
+    "windows of one series": ((waves(1, 40)[0, :, :1].unfold(0, 20, 1).transpose(1, 2),), (), None),
+    "noise": ((torch.randn(12, 12, 3, generator=torch.Generator().manual_seed(0)),), (), None),
+    "longest first": ((padded()[padded().ne(0).sum(1).argsort(descending=True)],), (), None),
+    "rows that contradict each other": ((padded(), padded().t()), (), None),
+    "no values": ((CODE.to("meta"),), (), None),
+}
+
+
+@pytest.mark.parametrize(("inputs", "targets", "expected"), TOLD.values(), ids=TOLD)
+def test_values_tell_which_axis_is_time(inputs, targets, expected) -> None:
+    assert told_time(inputs, targets) == expected
+
+
+def test_told_time_settles_the_layout() -> None:
+    """As many steps in the targets as in the inputs leave the axes open; labels that are the next words do not."""
+
+    def layout(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[int, bool, int]:
+        found = batch_layout(TrainingSetup(model=nn.Embedding(30, 30), inputs=inputs, targets=targets))
+        return found.samples, found.settled, found.axis
+
+    assert layout(CODE, CODE.flip(1)) == (9, False, 0)
+    assert layout(CODE[:, :-1], CODE[:, 1:]) == (9, True, 0)
+    assert layout(CODE[:-1], CODE[1:]) == (13, True, 1)

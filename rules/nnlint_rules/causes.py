@@ -105,7 +105,6 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "ARC008": ("ARC011", "ARC018", "TRN001"),  # batch-mixing
     "ARC009": (*OUTPUT_FIXED, "ARC008", "ARC018", "ARC021", "LOS008", "TRN001"),  # rnn-batch-first
     "ARC010": (*LEARNS_NOTHING, "ARC011", "ARC021", "GRD003", "LOS018", "SIG006"),  # constant-output
-    "ARC011": ("ARC032",),  # ignored-input: a mask that is not used
     "ARC012": STATISTICS_OFF,  # dropout-always-on
     "ARC013": ("ARC011",),  # stride-skips-input
     "ARC016": (*STATISTICS_OFF, "ARC017"),  # shared-norm
@@ -122,7 +121,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "ARC030": ("ARC021", "TRN001"),  # position-along-wrong-axis
     "ARC031": (*OUTPUT_FIXED, "ARC008", "LOS015", "LOS018", "RUN003", "TRN001"),  # last-step-of-wrong-axis
-    "ARC032": ("ARC010", "GRD004", "OPT009", "SIG003", "SIG010", "TRN002"),  # padding-read
+    "ARC032": ("ARC010", "ARC011", "GRD004", "OPT009", "SIG003", "SIG010", "TRN002"),  # padding-read: a mask that is not used
     # the weights as they start
     "INI001": WRONG_SCALE,  # gain-mismatch
     "INI006": WRONG_SCALE,  # duplicate-units

@@ -132,7 +132,11 @@ PRODUCTS = [
     (lambda net, x: F.embedding(x.argmax(2), net.weight), "ntc", "n t f"),
 ]
 JOINS = [
-    (lambda net, x: torch.cat([x, x], 1), "nc", "n <c>"),
+    (lambda net, x: torch.cat([x, x], 1), "nc", "n pc"),
+    (lambda net, x: torch.cat([x, -x], 0).view(2, 2, 4), "nc", "p n c"),
+    (lambda net, x: torch.cat([x, -x, x], 0)[:2], "nc", "n c"),
+    (lambda net, x: torch.cat([x, -x], 0).chunk(2)[1], "nc", "n c"),
+    (lambda net, x: torch.cat([x, x[:, :2]], 1), "nc", "n <c>"),
     (lambda net, x: torch.stack([x, x], 1), "nc", "n ? c"),
     (lambda net, x: torch.cat([net.token.expand(2, 1, 4), x], 1), "ntc", "n <t> c"),
     (lambda net, x: F.pad(x, (1, 1)), "nct", "n c <t>"),

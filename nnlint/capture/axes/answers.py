@@ -46,6 +46,15 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Entries taken from a dimension by a tensor of indices: `x[rows, lengths - 1]`."""
+
+    index: int
+    dim: Dim
+    by: Op
+
+
+@dataclass(frozen=True)
 class Steps:
     """What a recurrent or attention layer takes for positions and for samples; `layers` is the first axis of its states."""
 
@@ -64,6 +73,8 @@ class OpAxes:
         contracted: what a product (linear, matmul, einsum, convolution, attention) sums over.
         along: what a softmax, norm, reduction or scan runs along.
         selected: single entries taken by an index.
+        picked: dimensions from which tensors of indices take entries.
+        unbound: of an op that takes a dimension apart: that dimension.
         steps: positions and samples of a recurrent or attention layer.
         cuts: where a view or reshape cuts memory across two axes.
         parts: dimensions of further outputs, by path and shape; None for an op with one output.
@@ -75,6 +86,8 @@ class OpAxes:
     contracted: tuple[Contraction, ...] = ()
     along: tuple[Along, ...] = ()
     selected: tuple[Selection, ...] = ()
+    picked: tuple[Picked, ...] = ()
+    unbound: Selection | None = None
     steps: Steps | None = None
     cuts: tuple[Cut, ...] = ()
     parts: Callable[[tuple[object, ...], tuple[int, ...]], tuple[Dim, ...] | None] | None = field(

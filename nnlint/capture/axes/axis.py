@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 #: Where an axis comes from: values of the batch (or computed from them), a parameter, a factory, an expansion, nobody knows.
 DATA, CONSTANT, RANDOM, REPEATED, UNKNOWN = "data", "constant", "random", "repeated", "unknown"
+#: The role of an axis that counts values of the same axes laid one after the other: `cat([one_view, other_view])`.
+PIECE = "piece"
 _RANK = {DATA: 4, CONSTANT: 3, RANDOM: 2, REPEATED: 1, UNKNOWN: 0}
 
 

@@ -11,6 +11,7 @@ from nnlint.capture.axes.answers import OpAxes
 from nnlint.capture.axes.axis import (
     CONSTANT,
     DATA,
+    PIECE,
     RANDOM,
     REPEATED,
     UNKNOWN,
@@ -134,6 +135,8 @@ class Call:
             return dim
         if size == 1 or not dim:
             return self.new(size, role)
+        if dim[0].axis.role == PIECE and size % size_of(dim[1:]) == 0:
+            return (*self.new(size // size_of(dim[1:]), PIECE), *dim[1:])
         axes = axes_in([dim])
         role = role or (axes[0].role if len(axes) == 1 else "")
         origin = max(axes, key=lambda axis: axis.rank).origin

@@ -21,6 +21,8 @@ _RULES: Mapping[str, Callable[[Call], OpAxes]] = {
 }  # fmt: skip
 #: Convolutions and their like by the number of places: what they take for samples stands first.
 _PLACES = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
+#: They take (batch, classes, positions).
+_CLASS_LOSSES = ("cross_entropy", "nll_loss")
 _MOVED = ("view", "identity", "cast")
 _SLICED = frozenset({"getitem", "narrow", "slice"})
 _PADDED = frozenset({"pad", "constant_pad_nd", "cat", "concat"})
@@ -172,6 +174,8 @@ class AxisFlow:
         path = tuple(call.op.node.meta["output"])
         dims = whole_op.parts(path, call.shape) if whole_op.parts is not None else None
         more = {"data": whole_op.data, "random": whole_op.random, "along": whole_op.along}
+        if whole_op.unbound is not None and len(path) == 1 and isinstance(path[0], int):
+            more["selected"] = (replace(whole_op.unbound, entry=path[0]),)
         return call.made(dims if dims is not None else call.unknown(call.shape), **more)
 
     def _new(self, size: int, role: str = "", *, origin: str = DATA) -> Dim:
@@ -188,10 +192,11 @@ class AxisFlow:
         return OpAxes(tuple(dims))
 
     def _look_at(self, op: Op, call: Call) -> None:
-        """A convolution or a batch norm over the axis taken for the batch says that it is."""
+        """A convolution, a batch norm or a cross-entropy of maps over the axis taken for the batch says that it is."""
         rank = _PLACES.get(op.name)
         dims = call.first.dims
-        if (rank is not None and len(dims) == rank + 2) or (op.is_kind("batch-norm") and len(dims) > 2):
+        of_maps = op.is_kind("batch-norm") or op.name in _CLASS_LOSSES
+        if (rank is not None and len(dims) == rank + 2) or (of_maps and len(dims) > 2):
             self._confirmed = self._confirmed or self.is_batch(dims[0])
 
     def values(self) -> Iterator[tuple[Op, OpAxes]]:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from nnlint.capture.axes.answers import OpAxes, Selection
-from nnlint.capture.axes.axis import CONSTANT, DATA, REPEATED, Dim, axes_in, best_of, roots_of, size_of, whole
+from nnlint.capture.axes.answers import OpAxes, Picked, Selection
+from nnlint.capture.axes.axis import CONSTANT, DATA, PIECE, REPEATED, Dim, axes_in, best_of, roots_of, size_of, whole
 from nnlint.capture.axes.call import Call
 
 Transfer = Callable[[Call], OpAxes]
 
 
 def cat(call: Call) -> OpAxes:
-    """One dimension is the others' one after the other; its roots are all of theirs."""
+    """One dimension is the others' one after the other: pieces of one axis are a new axis times that one, others keep their roots."""
     values = [call.of(node) for node in _listed(call)]
     values = [value for value in values if len(value.dims) == len(call.shape)]
     if not values:
@@ -31,6 +31,8 @@ def _joined(call: Call, parts: Sequence[Dim], size: int) -> Dim:
     longest = max(parts, key=size_of)
     if size_of(longest) == size:
         return longest
+    if longest and all(part == longest for part in parts):
+        return (*call.new(len(parts), PIECE), *longest)
     axes = axes_in(parts)
     roots = frozenset(root for part in parts for root in roots_of(part))
     roles = {axis.role for axis in axes if axis.origin not in (CONSTANT, REPEATED)}
@@ -91,7 +93,8 @@ def parts(call: Call) -> OpAxes:
         return (*dims[:at], call.derived(dims[at], shape[at]), *dims[at + 1 :])
 
     made = part((), call.shape)
-    return call.made(made if made is not None else call.unknown(call.shape), parts=part)
+    apart = Selection(at, dims[at], 0) if at is not None and name in ("unbind", "iter") else None
+    return call.made(made if made is not None else call.unknown(call.shape), parts=part, unbound=apart)
 
 
 # -------------------------------------------------------------------- one entry, a slice, a list of entries
@@ -175,14 +178,14 @@ def getitem(call: Call) -> OpAxes:
     found = indexed(call, call.first.dims, call.args[1], call.shape)
     if found is None:
         return call.made(call.unknown(call.shape))
-    dims, selected = found
-    return call.made(dims, selected=tuple(selected))
+    dims, selected, picked = found
+    return call.made(dims, selected=tuple(selected), picked=tuple(picked))
 
 
 def indexed(
     call: Call, dims: Sequence[Dim], index: Any, shape: Sequence[int]
-) -> tuple[list[Dim], list[Selection]] | None:
-    """Dimensions of `x[index]` and the single entries it takes; None where the index is not understood."""
+) -> tuple[list[Dim], list[Selection], list[Picked]] | None:
+    """Dimensions of `x[index]`, the single entries it takes and what tensors pick; None where the index is not understood."""
     items = list(index) if isinstance(index, tuple) else [index]
     spelled = _spelled_out(call, items, len(dims))
     if spelled is None:
@@ -190,6 +193,7 @@ def indexed(
     out: list[Dim | None] = []
     selected: list[Selection] = []
     picked: list[tuple[int, Any]] = []  # place in `out` and the tensor
+    by: list[Picked] = []
     at = 0
     for item in spelled:
         if item is None:
@@ -197,6 +201,7 @@ def indexed(
         elif call.has(item):
             count = _masked(call, item)
             picked.append((len(out), (item, dims[at : at + count])))
+            by.append(Picked(at, dims[at], call.maker(item)))
             out.append(None)
             at += count
         elif isinstance(item, (list, range)):
@@ -211,7 +216,7 @@ def indexed(
             at += 1
         else:
             return None
-    return _placed(call, out, picked, shape), selected
+    return _placed(call, out, picked, shape), selected, by
 
 
 def _spelled_out(call: Call, items: list[Any], rank: int) -> list[Any] | None:

@@ -143,8 +143,11 @@ def affine_grid(call: Call) -> OpAxes:
 
 
 def condition(call: Call) -> OpAxes:
-    """`where` of three, or the indices of what holds."""
-    return elementwise(call) if len(call.args) + len(call.kwargs) > 1 else selection_of_all(call)
+    """`where` of three, whose values name the axes before the condition does, or the indices of what holds."""
+    if len(call.args) + len(call.kwargs) < 2:
+        return selection_of_all(call)
+    holds, *values = call.tensors
+    return call.made(call.aligned(map(call.of, [*values, holds])))
 
 
 def factory(call: Call) -> OpAxes:

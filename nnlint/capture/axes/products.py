@@ -245,7 +245,7 @@ RULES: Mapping[str, Transfer] = MappingProxyType(
     {
         "linear": linear,
         "bilinear": bilinear,
-        **dict.fromkeys(("matmul", "rmatmul", "mm", "bmm", "mv", "dot", "vdot", "baddbmm", "addmm", "addmv"), matmul),
+        **dict.fromkeys(("matmul", "rmatmul", "mm", "spmm", "bmm", "mv", "dot", "vdot", "baddbmm", "addmm", "addmv"), matmul),
         **dict.fromkeys(("outer", "ger"), outer),
         "tensordot": tensordot,
         "einsum": einsum,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nnlint.capture.graph import Graph
 from nnlint.capture.op import Op
 from nnlint.finding import Skip
-from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample_axes, shrinking_axes
+from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, place_of, sample_axes, shrinking_axes
+from nnlint.probes.dependence.extremes import extreme_place
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
 from nnlint.tensors import tensors_in
@@ -126,8 +127,8 @@ class Mixing:
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
         if max(look.influence, gradient or 0.0) <= INFLUENCE:
-            return None
-        where = self._where(inputs)
+            return self._by_extremes()
+        where = self._where(inputs) or extreme_place(session.evidence("Graph"))
         if is_random(self._session) and is_chosen(where.op if where is not None else None):
             self._base()
         return SampleMixing(
@@ -140,6 +141,18 @@ class Mixing:
             samples=count,
             of_own=look.of_own,
         )
+
+    def _by_extremes(self) -> SampleMixing | None:
+        """Samples that depend on the largest value of the batch, whichever of them holds it; None where none do."""
+        from nnlint.probes.dependence.extremes import by_extremes
+
+        session, graph = self._session, self._session.evidence("Graph")
+        found = by_extremes(graph, session, partial(self._evaluate, "independence pass"), self._compared)
+        if found is None:
+            return None
+        look, op = found
+        settled, own = self._settled(), look.of_own
+        return SampleMixing(look.influence, None, op, graph, pairwise=False, settled=settled, samples=session.samples, of_own=own)
 
     @measured
     def inside(self) -> SampleMixing | None:
@@ -224,15 +237,17 @@ class Mixing:
         from nnlint.samples import batch_layout, may_be_series, with_first_sample_replaced
 
         session = self._session
-        if batch_layout(session.setup).settled:
+        if batch_layout(session.setup).settled or session.evidence("Graph").axis_flow.batch_is_certain:
             return True
         other = with_first_sample_replaced(session.batch_inputs, session.samples, axis=1)
         if other is None:
             return not may_be_series(session.setup)
+        second = next((shape[1] for tensor in tensors_in(session.batch_inputs) if len(shape := tensor.shape) > 1), 0)
         pairs = [
-            (a[:, 1:], b[:, 1:])
+            (a.narrow(axis, 1, second - 1), b.narrow(axis, 1, second - 1))
             for a, b in zip(self._of_one_seed, self._evaluate("independence pass", other), strict=False)
-            if a.dim() > 1 and a.shape == b.shape
+            for axis in [place_of(second, a)]
+            if axis is not None and a.shape == b.shape
         ]
         return not pairs or relative_difference([a for a, _ in pairs], [b for _, b in pairs]) > INFLUENCE
 

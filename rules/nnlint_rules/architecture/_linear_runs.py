@@ -17,6 +17,10 @@ _LINEAR = ("view", "identity", "cast", "dropout", "avg-pool", "batch-norm", "neg
 _SCALED = ("mul", "div", "add")
 
 
+#: Rows of a value for other rows, or sums of rows: how the layers of a graph pass messages on.
+_GATHERED = frozenset({"index_select", "scatter_add", "index_add"})
+
+
 #: From a projection to the product that it is made for: heads are split, scaled, normalized and rotated.
 _PROJECTED = ("view", "identity", "cast", "index", "concat", "norm", "mul", "div", "add", "neg", "elementwise")
 
@@ -29,6 +33,7 @@ class Widths:
     outputs: int
     kernel: tuple[int, ...]
     grouped: bool
+    channels: int = 0  # of a convolution: inputs of one position
     spreads: bool = False  # a transposed convolution: each position makes a whole patch
 
 
@@ -45,6 +50,8 @@ def composed_after(first: Op, graph: Graph) -> tuple[Op, ...]:
         return ()
     if len(seconds) > 1 and any(_is_compared(second, graph) for second in seconds):
         return ()
+    if len(seconds) == 1 and before.outputs < before.inputs and _is_adapter(first, seconds[0], graph):
+        return ()
     return seconds if widths and _is_redundant(before, widths) else ()
 
 
@@ -57,7 +64,12 @@ def _readers(first: Op, graph: Graph) -> tuple[tuple[Op, ...], bool]:
         if op in graph.outputs or not op.users:
             return (), False
         for user in op.users:
-            if user.in_loss or _data(user) is not op:
+            if _reads_shape(user, op, graph):
+                continue
+            if not user.in_loss and _passes_rows(user, op, graph):
+                waiting.append(user)
+                continue
+            if user.in_loss or _data(user) is not op or user.name == "pixel_shuffle":
                 return (), False
             if user.is_kind("linear-map"):
                 seconds.append(user)
@@ -67,6 +79,41 @@ def _readers(first: Op, graph: Graph) -> tuple[tuple[Op, ...], bool]:
             else:
                 return (), False
     return tuple(sorted(dict.fromkeys(seconds), key=lambda op: op.index)), normed
+
+
+def _reads_shape(user: Op, op: Op, graph: Graph) -> bool:
+    """Whether the user takes only the shape or the type of `op`: `x.new_zeros(...)`, `index.expand_as(x)`."""
+    return not graph.axes(user).data or (user.name.endswith("_as") and user.inputs[0] is not op)
+
+
+def _passes_rows(user: Op, op: Op, graph: Graph) -> bool:
+    """Whether the user takes and sums rows of `op` by what is given, such as an adjacency matrix, and leaves each row's features."""
+    if user.is_kind("linear-map") or any(source.requires_grad for source in user.inputs if source is not op):
+        return False
+    if user.is_kind("matmul"):
+        parts = [part for part in graph.axes(user).contracted if op in (part.left_op, part.right_op)]
+        features = graph.axes(op).dims[-1:]
+        return bool(parts) and all((part.left if part.left_op is op else part.right,) != features for part in parts)
+    if user.is_kind("mul"):
+        return list(user.inputs).count(op) == 1 and any((source.shape or ())[-1:] == (1,) for source in user.inputs)
+    return user.name in _GATHERED
+
+
+def _is_adapter(first: Op, second: Op, graph: Graph) -> bool:
+    """Whether the pair is added to another linear map of the same value: a low-rank update."""
+    sums = graph.consumers(second, through=(*_LINEAR, "mul", "div"))
+    source = graph.producer(first.activations[0], through=_LINEAR) if first.activations else None
+    beside = [
+        graph.producer(part, through=_LINEAR)
+        for user in sums
+        if user.is_kind("add")
+        for part in user.activations
+        if second not in graph.ancestors(part) | {part}
+    ]
+    return bool(beside) and all(
+        part.is_kind("linear-map") and source in [graph.producer(above, through=_LINEAR) for above in part.activations]
+        for part in beside
+    )
 
 
 def _is_trained(op: Op) -> bool:
@@ -101,8 +148,13 @@ def _is_redundant(first: Widths, seconds: list[Widths]) -> bool:
         return False  # 1 x k and k x 1: a factorisation of space
     # A position that a 1 x 1 convolution makes is read at each place of the next kernel.
     pointwise = math.prod(first.kernel) == 1 and bool(first.kernel)
-    reached = sum(second.outputs * (math.prod(second.kernel) if pointwise or second.spreads else 1) for second in seconds)
-    return first.outputs >= min(first.inputs, reached) and first.outputs > 1
+    reached = sum(
+        second.outputs * (math.prod(second.kernel) if pointwise or second.spreads else 1) for second in seconds
+    )
+    # Two kernels larger than 1 are no factorisation unless there are fewer channels between them than before.
+    kernels = all(math.prod(part.kernel) > 1 and not part.spreads for part in (first, *seconds))
+    least = min(first.channels if kernels else first.inputs, reached)
+    return first.outputs >= least and first.outputs > 1
 
 
 def _is_line(kernel: tuple[int, ...]) -> bool:
@@ -124,7 +176,7 @@ def widths_of(op: Op) -> Widths | None:
     area = math.prod(kernel)
     if op.is_kind("conv-transpose"):
         return Widths(shape[0] * area, shape[1], kernel, grouped=grouped, spreads=True)
-    return Widths(shape[1] * area, shape[0], kernel, grouped=grouped)
+    return Widths(shape[1] * area, shape[0], kernel, grouped=grouped, channels=shape[1])
 
 
 def makes_a_map(chain: list[Op]) -> bool:

@@ -28,6 +28,8 @@ _SCORING = (
 )
 #: What stands between weights and the product with the values.
 _PASSING = ("dropout", "identity", "cast", "view")
+#: Roles of axes that the weights of a layer make.
+_MADE = ("feature", "channel")
 _DECLARED = frozenset({"slot-attention", "query-normalized"})
 _DEPTH = 40  # ops looked at on the way back from a softmax to its scores
 
@@ -94,6 +96,8 @@ def _axes(dim: Dim) -> frozenset[Axis]:
 
 def _is_wrong(graph: Graph, op: Op, normalized: Dim, summed: Dim) -> bool:
     """Whether the product sums over an axis of the scores that the softmax left alone."""
+    if normalized and all(digit.is_whole and digit.axis.role in _MADE for digit in normalized):
+        return False  # what a layer makes of each position are clusters, not other positions
     given = frozenset(axis for dim in graph.axes(op).dims for axis in _axes(dim))
     known = bool(summed) and _axes(summed) <= given and graph.axes(op).known
     return (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import Dim, Graph, Op
+    from nnlint import Dim, Graph, Op, OpAxes, Picked
 
 
 @rule("ARC031", "last-step-of-wrong-axis", level="warning", since="0.2")
@@ -18,9 +18,10 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Looks at every single entry that is taken from the output or the state of a recurrent or attention layer and reports one
     that is taken along the axis of the samples: `out[-1]` where the batch comes first, `out[:, -1]` where time does,
-    `h_n[:, -1]`. The same for `h_n[0]` of several layers, which is the state of the lowest one. The axis of the samples is
-    known by the targets, the loader, a convolution over it, or by what the layer itself takes for samples. Loops over all samples, and
-    entries that reach neither an output nor the loss, are left alone.
+    `h_n[:, -1]`, the last of `out.unbind(0)`, and `out[lengths - 1, rows]`, where lengths and rows have changed places. The same
+    for `h_n[0]` of several layers, which is the state of the lowest one. The axis of the samples is known by the targets, the
+    loader, a convolution over it, or by what the layer itself takes for samples. Loops over all samples, and entries that reach
+    neither an output nor the loss, are left alone.
 
     ## Why is this bad?
     One sample stands for the whole batch, and what should be its steps are taken for samples: the outputs of the others are lost. With
@@ -41,18 +42,50 @@ def check(graph: Graph) -> Iterator[Finding]:
         raise Skip("needs shapes, but the model did not run")
     flow = graph.axis_flow
     for op, axes in flow.values():
-        if op.in_loss or not op.inputs or len(op.inputs[0].shape or ()) < 3:
+        if op.in_loss or not op.inputs or len(_whole(op).shape or ()) < 3:
             continue
+        source = _whole(op)
+        if (swapped := _swapped(graph, axes, source)) is not None and _counts(graph, op):
+            yield _of_lengths(op, source, *swapped)
         for part in axes.selected:
-            source = op.inputs[0]
             if _is_samples(graph, part.dim, source) and _is_step_of_sequence(graph, op, source):
                 yield _of_batch(graph, op, part.index, part.entry)
             elif part.entry == 0 and _is_lowest_layer(graph, op, source, part.index):
                 yield _of_layers(op, part.index)
 
 
-def _of_batch(graph: Graph, op: Op, index: int, entry: int) -> Finding:
+def _whole(op: Op) -> Op:
+    """The value that an entry is taken of; of `x.unbind()` x."""
     source = op.inputs[0]
+    return source.input if source.name == "unbind" and source.input is not None else source
+
+
+def _swapped(graph: Graph, axes: OpAxes, source: Op) -> tuple[Picked, Picked] | None:
+    """Two tensors of indices, where that of the samples depends on the batch and that of the steps does not: in each other's place."""
+    if len(axes.picked) != 2:
+        return None
+    one, other = axes.picked
+    if not _is_samples(graph, one.dim, source):
+        one, other = other, one
+    mixed_up = graph.axes(one.by).data and not graph.axes(other.by).data and one.by.dtype != "bool"
+    if not mixed_up or not _is_samples(graph, one.dim, source) or graph.axis_flow.has_batch(other.dim):
+        return None
+    return (one, other) if _is_sequence(graph, source) else None
+
+
+def _of_lengths(op: Op, source: Op, samples: Picked, steps: Picked) -> Finding:
+    shape = source.shape or ()
+    return Finding(
+        at=op,
+        message=f"{samples.by.label} picks along the batch (axis {samples.index} of {shape}) and {steps.by.label} along the steps "
+        f"(axis {steps.index}): each sample gets an entry of another one",
+        evidence={"shape": list(shape), "axis": samples.index},
+        fix="put the indices of the steps in the place of the steps: x[torch.arange(len(x)), lengths - 1]",
+    )
+
+
+def _of_batch(graph: Graph, op: Op, index: int, entry: int) -> Finding:
+    source = _whole(op)
     dims = graph.axes(source).dims
     shape = source.shape or ()
     free = [at for at, dim in enumerate(dims[:-1]) if at != index and dim]
@@ -92,11 +125,18 @@ def _is_samples(graph: Graph, dim: Dim, source: Op) -> bool:
 def _is_step_of_sequence(graph: Graph, op: Op, source: Op) -> bool:
     """Whether the only entry taken of a layer's sequence or state, and one that counts."""
     taken = {
-        (part.index, part.entry) for user in source.users for part in graph.axes(user).selected if user.name == op.name
+        (part.index, part.entry)
+        for user in op.inputs[0].users
+        for part in graph.axes(user).selected
+        if user.name == op.name
     }
+    return len(taken) == 1 and _is_sequence(graph, source) and source.requires_grad and _counts(graph, op)
+
+
+def _is_sequence(graph: Graph, source: Op) -> bool:
+    """Whether a recurrent or attention layer has had part in the value."""
     above = graph.ancestors(source) | {source}
-    is_sequence = any(graph.axes(found).steps is not None or found.is_kind("recurrent", "attention") for found in above)
-    return len(taken) == 1 and is_sequence and source.requires_grad and _counts(graph, op)
+    return any(graph.axes(found).steps is not None or found.is_kind("recurrent", "attention") for found in above)
 
 
 def _counts(graph: Graph, op: Op) -> bool:

@@ -20,11 +20,13 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Reports a linear map whose output goes into other linear maps alone, into one or into several (an embedding of the time that
     every block projects), through operations that are linear themselves (views, dropout, average pooling, batch norm, a scale or
-    shift by a parameter). Left alone: a factorisation (the width between is smaller than both ends), linear bottlenecks (a 1 x 1
-    projection with batch norm before the next block), fixed transforms (cosines, mel filters, frozen layers), grouped and
-    depthwise convolutions, kernels that factorise space (1 x k after k x 1), values that something nonlinear reads too, residual
-    sums, queries and keys, a score convolution that a transposed one spreads, and norms over features (LayerNorm), which are
-    nonlinear. A dense layer whose outputs become the map of a convolution (the start of a decoder) is an info.
+    shift by a parameter, messages along the edges of a graph). Left alone: a factorisation (the width between is smaller than
+    both ends; between two convolutions with kernels larger than 1, smaller than the channels that come in), low-rank adapters,
+    linear bottlenecks (a 1 x 1 projection with batch norm before the next block), fixed transforms (cosines, mel filters, frozen
+    layers), grouped and depthwise convolutions, kernels that factorise space (1 x k after k x 1), sub-pixel upsampling, values that
+    something nonlinear reads too, residual sums, queries and keys, a score convolution that a transposed one spreads, and norms
+    over features (LayerNorm), which are nonlinear. A dense layer whose outputs become the map of a convolution (the start of a
+    decoder) is an info.
 
     ## Why is this bad?
     Two matrices multiply to one: the second layer costs parameters and time and adds nothing that the model can express.

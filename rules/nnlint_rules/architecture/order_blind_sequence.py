@@ -69,7 +69,7 @@ def is_attention(graph: Graph, op: Op) -> bool:
         return True
     if not op.is_kind("softmax"):
         return False
-    above = graph.producer(op, through=("view", "identity", "cast", "mul", "div", "add", "merge", "dropout"))
+    above = graph.producer(op, through=("softmax", "view", "identity", "cast", "mul", "div", "add", "merge", "dropout"))
     return above.is_kind("matmul") and any(user.is_kind("matmul") for user in graph.consumers(op))
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Level, Options, rule
+from nnlint import Finding, Level, Options, Skip, rule
 from nnlint_rules.architecture._padding_words import reason_and_fix
 
 if TYPE_CHECKING:
-    from nnlint import Declared, ForwardStats, Graph, PaddingRead, PaddingStats
+    from nnlint import Declared, ForwardStats, Graph, Mixing, PaddingRead, PaddingStats
 
 
 class PaddingLimits(Options):
@@ -23,7 +22,12 @@ class PaddingLimits(Options):
 
 @rule("ARC032", "padding-read", level="warning", since="0.1")
 def check(
-    padding: PaddingStats, graph: Graph, forward: ForwardStats | None, declared: Declared, options: PaddingLimits
+    padding: PaddingStats,
+    graph: Graph,
+    forward: ForwardStats | None,
+    mixing: Mixing | None,
+    declared: Declared,
+    options: PaddingLimits,
 ) -> Iterator[Finding]:
     """Outputs at valid positions, or the vector made of a sequence, depend on the padding.
 
@@ -33,7 +37,8 @@ def check(
     and compares the evaluation-mode outputs at valid positions. Where they change, it fills the padding with valid content, masks
     unchanged, and names the first operation that lets it through. A change above 0.002 of what tells samples apart is reported.
     What a convolution reads over the border of the content, and a maximum over the outputs of convolutions, are an info. An inverted
-    mask that leaves samples without padding no key, so that they become NaN, is an error.
+    mask that leaves samples without padding no key, so that they become NaN, is an error, and so is a mask that is given and has no
+    influence on anything.
     `declared={"padding-read"}` silences the rule, `declared={"norm-over-time"}` that about norms. Without padding in the
     batch it is skipped.
 
@@ -66,19 +71,36 @@ def check(
         influence = found.trimmed if found.trimmed is not None else found.refilled
         if influence is not None and influence > options.influence:
             seen.add(found.cause.op.label)
-            finding = _finding(found, influence, graph, options)
-            if found.cause.mask == "inverted" and forward is not None and forward.non_finite is not None:
-                finding = replace(finding, level=Level.ERROR)  # samples without padding have no key left: NaN
-            yield finding
+            level = _level(found, graph, forward, mixing)
+            yield _finding(found, influence, level, options)
 
 
-def _finding(found: PaddingRead, influence: float, graph: Graph, options: PaddingLimits) -> Finding:
+def _level(found: PaddingRead, graph: Graph, forward: ForwardStats | None, mixing: Mixing | None) -> Level | None:
+    if found.cause.mask == "inverted" and forward is not None and forward.non_finite is not None:
+        return Level.ERROR  # samples without padding have no key left: NaN
+    if _is_border(found, graph):
+        return Level.INFO
+    return Level.ERROR if mixing is not None and found.given_mask in _ignored_masks(mixing) else None
+
+
+def _ignored_masks(mixing: Mixing) -> frozenset[str]:
+    """Masks among the inputs that change nothing: what ARC011 would report, were the padding not read for it."""
+    try:
+        inputs = mixing.inputs
+    except Skip:
+        return frozenset()
+    return frozenset(
+        found.name for found in inputs if found.is_mask and not (found.matters or found.constant or found.unknown)
+    )
+
+
+def _finding(found: PaddingRead, influence: float, level: Level | None, options: PaddingLimits) -> Finding:
     cause = found.cause
     what = "cutting the padding off" if found.trimmed is not None else "other content in the padding"
     reason, fix = reason_and_fix(found)
     return Finding(
         at=cause.op,
-        level=Level.INFO if _is_border(found, graph) else None,
+        level=level,
         message=f"{reason}: {what} changes the outputs at valid positions by {_factor(influence)} what tells samples apart "
         f"(limit {options.influence:g}x); {found.name} is {found.share:.0%} padding, told by {found.known_by}",
         evidence={

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import AxisFlow, Dim, Graph, Op
+    from nnlint import AxisFlow, Dim, Graph, Mixing, Op
 
 _JOINED = ("add", "sub")
+#: Largest change of the outputs by another order that is rounding (ARC021; docs/evidence/calibration.md).
+_BLIND = 1e-5
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,15 @@ class _Table:
 
 
 @rule("ARC030", "position-along-wrong-axis", level="warning", since="0.2")
-def check(graph: Graph) -> Iterator[Finding]:
+def check(graph: Graph, mixing: Mixing | None) -> Iterator[Finding]:
     """Positional encodings vary along the batch or the heads instead of the sequence.
 
     ## What it does
     Looks where a table that does not depend on the batch (a parameter, a buffer, sines of `arange`) is added to values of the
-    batch, or multiplies them as rotary encodings do, and at which of their axes it varies. Reports a table that has one row for
-    each sample, or for each head, and the same for all positions. The axis of the samples has to be known by more than its
-    place: by the targets, the loader, or a convolution over it.
+    batch, concatenated with them as one more feature, or multiplies them as rotary encodings do, and at which of their axes it
+    varies. Reports a table that has one row for each sample, or for each head, and the same for all positions. The axis of the
+    samples has to be known by more than its place: by the targets, the loader, a convolution over it, or by the measurement that
+    the positions of the other axis can be shuffled and nothing changes (ARC021).
 
     ## Why is this bad?
     Every position gets the same encoding, so that the order of the sequence is invisible, and a sample's result depends on its
@@ -61,7 +64,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     for op in graph.ops:
         found = _added(graph, op) or _rotated(graph, op)
         place = op.call_location or op.index
-        if found is not None and place not in places:
+        if found is not None and place not in places and _is_told(graph, mixing, found):
             places.add(place)  # one line that runs for every layer is one fault
             yield _finding(graph, found)
 
@@ -87,6 +90,24 @@ def _finding(graph: Graph, found: _Table) -> Finding:
     )
 
 
+def _is_told(graph: Graph, mixing: Mixing | None, found: _Table) -> bool:
+    """Whether it is known, or measured, that the table varies along something else than the order of the sequence.
+
+    A table with rows of its own for what only looks like samples (the nodes of one graph) is a parameter of just that size.
+    """
+    flow = graph.axis_flow
+    dims = graph.axes(found.value).dims
+    if flow.batch_is_certain or not flow.is_batch(dims[found.wrong]):
+        return True
+    if mixing is None or found.table.is_kind("parameter", "buffer"):
+        return False
+    try:
+        order = mixing.order
+    except Skip:
+        return False
+    return order is not None and order.change <= _BLIND and order.length == (found.value.shape or ())[found.right]
+
+
 def _blind(graph: Graph, op: Op) -> Iterator[str]:
     """Modules after it that would know the order by the encoding."""
     readers = (reader for reader in graph.descendants(op) if reader.is_kind("attention", "recurrent", "softmax"))
@@ -94,14 +115,20 @@ def _blind(graph: Graph, op: Op) -> Iterator[str]:
 
 
 def _added(graph: Graph, op: Op) -> _Table | None:
-    """A table added to values, one row of it for each sample."""
+    """A table added to values, or concatenated with their features, one row of it for each sample."""
     flow = graph.axis_flow
-    if op.name != "add" or op.in_loss or not flow.batch_is_certain:
+    joined = op.is_kind("concat") and len(graph.axes(op).dims) > 2 and _widens_last(op)
+    if (op.name != "add" and not joined) or op.in_loss:
         return None
     pair = _constant_and_value(graph, op)
-    if pair is None:
+    if pair is None or (not joined and not graph.axes(pair[0]).dims[-1]):
         return None
     return _varying(flow, op, *pair, wrong=flow.is_batch)
+
+
+def _widens_last(op: Op) -> bool:
+    """Whether a concatenation is one of features."""
+    return all((part.shape or ())[:-1] == (op.shape or ())[:-1] for part in op.inputs)
 
 
 def _rotated(graph: Graph, op: Op) -> _Table | None:
@@ -119,8 +146,10 @@ def _rotated(graph: Graph, op: Op) -> _Table | None:
     last = graph.axes(value).dims[-1:]
 
     def is_wrong(dim: Dim) -> bool:
-        return _is_head(dim, last[0] if last else ()) or (flow.batch_is_certain and flow.is_batch(dim))
+        return _is_head(dim, last[0] if last else ()) or flow.is_batch(dim)
 
+    if not graph.axes(table).dims[-1:] or not graph.axes(table).dims[-1]:
+        return None
     return _varying(flow, op, table, value, wrong=is_wrong)
 
 
@@ -141,7 +170,7 @@ def _varying(flow: AxisFlow, op: Op, table: Op, value: Op, *, wrong: Callable[[D
     """Where the table varies along a wrong dimension, and is the same along one that is left for the positions."""
     dims, rows = flow.of(value).dims, flow.of(table).dims
     rows = ((),) * (len(dims) - len(rows)) + rows
-    if len(rows) != len(dims) or not rows[-1]:
+    if len(rows) != len(dims):
         return None
     at = [place for place, dim in enumerate(dims[:-1]) if _varies(rows[place]) and wrong(dim)]
     free = [
@@ -159,4 +188,10 @@ def _varies(dim: Dim) -> bool:
 
 def _is_head(dim: Dim, last: Dim) -> bool:
     """Whether a dimension is the outer part of the axis whose inner part is the last one: heads and the features of a head."""
-    return any(one.axis is other.axis and one.stride >= other.stride * other.size for one in dim for other in last)
+    return any(
+        (one.axis is other.axis and one.stride >= other.stride * other.size)
+        # half of a head's features, as rotary encodings turn them, is an axis of its own that was taken from that one
+        or (other.axis.roots == {one.axis.key} and one.stride > 1)
+        for one in dim
+        for other in last
+    )

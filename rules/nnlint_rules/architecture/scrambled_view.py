@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules.architecture._pairing import mispaired
 from nnlint_rules.architecture._repair import reordering
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
     or a product then sums or steps over such a dimension, and where samples are mixed. Views that merge or split neighbours are
     left alone, as are those that a later view undoes, and views of padded values (the shift of relative positions). Where the sizes
     only happen to agree (a batch of 8 merged with heads of width 8), the forward on one sample fewer tells.
+    A loss whose flattened outputs go time by time and whose targets go sample by sample is the same fault.
 
     ## Why is this bad?
     `view` keeps the order of memory and only counts it out anew: no value moves. What is called a position afterwards holds values
@@ -50,6 +52,8 @@ def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
             continue
         places.add(place)  # one line that runs for every layer is one fault
         yield _finding(graph, op, axes.cuts[0], reader)
+    if not places:
+        yield from mispaired(graph)
 
 
 def _agrees_by_chance(fewer: FewerSamples, op: Op) -> bool:
