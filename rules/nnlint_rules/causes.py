@@ -114,7 +114,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "ARC020": (*NOT_TRAINED, "LOS020", "OPT002", "OPT011", "TRN001"),  # no-trainable-parameters
     "ARC024": (*SIGNAL_FADES, *GRADIENT_LOST, "INI001", "SIG002", "TRN001"),  # sigmoid-chain
     "ARC026": ("GRD002", "SIG005"),  # doubled-residual
-    "ARC027": ("ARC010", "ARC018", "SIG006", "TRN001"),  # attention-softmax-axis
+    "ARC027": ("ARC010", "ARC018", "ARC021", "SIG006", "TRN001"),  # attention-softmax-axis
     "ARC029": (  # scrambled-view
         *LEARNS_NOTHING, "ARC008", "ARC009", "ARC010", "ARC018", "ARC021", "ARC027", "ARC031", "LOS008", "LOS015",
         "LOS018",

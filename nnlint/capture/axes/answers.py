@@ -38,11 +38,12 @@ class Along:
 
 @dataclass(frozen=True)
 class Selection:
-    """One entry taken from a dimension: `x[:, -1]`."""
+    """One entry taken from a dimension: `x[:, -1]`; `kept` where the dimension stays, with size 1: `x[:, -1:]`."""
 
     index: int
     dim: Dim
     entry: int
+    kept: bool = False
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,10 @@ def narrow(call: Call) -> OpAxes:
     at = call.dim(call.arg(1, "dim"), len(dims))
     if at is None or len(call.shape) != len(dims):
         return call.made(call.unknown(call.shape))
-    return call.made([*dims[:at], call.derived(dims[at], call.shape[at]), *dims[at + 1 :]])
+    start = call.arg(2, "start")
+    only = call.spelled == "narrow" and call.shape[at] == 1 < size_of(dims[at]) and isinstance(start, int)
+    taken = (Selection(at, dims[at], start, kept=True),) if only else ()
+    return call.made([*dims[:at], call.derived(dims[at], call.shape[at]), *dims[at + 1 :]], selected=taken)
 
 
 def gather(call: Call) -> OpAxes:
@@ -209,6 +212,7 @@ def indexed(
             out.append(None)
             at += 1
         elif isinstance(item, slice):
+            selected.extend(_only_entry(at, dims[at], item))
             out.append(dims[at])
             at += 1
         elif isinstance(item, int):
@@ -217,6 +221,15 @@ def indexed(
         else:
             return None
     return _placed(call, out, picked, shape), selected, by
+
+
+def _only_entry(at: int, dim: Dim, part: slice) -> Iterator[Selection]:
+    """The entry that a slice of one takes from a longer dimension."""
+    bounds = (part.start, part.stop, part.step)
+    if all(bound is None or isinstance(bound, int) for bound in bounds):
+        entries = range(size_of(dim))[part]
+        if len(entries) == 1 < size_of(dim):
+            yield Selection(at, dim, part.start if part.start is not None else entries[0], kept=True)
 
 
 def _spelled_out(call: Call, items: list[Any], rank: int) -> list[Any] | None:

@@ -96,7 +96,12 @@ def _passes_rows(user: Op, op: Op, graph: Graph) -> bool:
         return bool(parts) and all((part.left if part.left_op is op else part.right,) != features for part in parts)
     if user.is_kind("mul"):
         return list(user.inputs).count(op) == 1 and any((source.shape or ())[-1:] == (1,) for source in user.inputs)
-    return user.name in _GATHERED
+    return user.name in _GATHERED and any(_is_given(source, graph) for source in user.inputs if source is not op)
+
+
+def _is_given(op: Op, graph: Graph) -> bool:
+    """Whether these are edges, of the batch or a buffer, and no constant."""
+    return graph.producer(op, through=("view", "identity", "cast", "index", "concat")).is_kind("input", "buffer")
 
 
 def _is_adapter(first: Op, second: Op, graph: Graph) -> bool:

@@ -18,10 +18,10 @@ def check(graph: Graph) -> Iterator[Finding]:
     ## What it does
     Looks at every single entry that is taken from the output or the state of a recurrent or attention layer and reports one
     that is taken along the axis of the samples: `out[-1]` where the batch comes first, `out[:, -1]` where time does,
-    `h_n[:, -1]`, the last of `out.unbind(0)`, and `out[lengths - 1, rows]`, where lengths and rows have changed places. The same
-    for `h_n[0]` of several layers, which is the state of the lowest one. The axis of the samples is known by the targets, the
-    loader, a convolution over it, or by what the layer itself takes for samples. Loops over all samples, and entries that reach
-    neither an output nor the loss, are left alone.
+    `h_n[:, -1]`, `out[-1:]`, the last of `out.unbind(0)`, and `out[lengths - 1, rows]`, where lengths and rows have changed
+    places. The same for `h_n[0]` of several layers, which is the state of the lowest one. The axis of the samples is known by the
+    targets, the loader, a convolution over it, or by what the layer itself takes for samples. Loops over all samples, and entries
+    that reach neither an output nor the loss, are left alone.
 
     ## Why is this bad?
     One sample stands for the whole batch, and what should be its steps are taken for samples: the outputs of the others are lost. With
@@ -50,7 +50,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         for part in axes.selected:
             if _is_samples(graph, part.dim, source) and _is_step_of_sequence(graph, op, source):
                 yield _of_batch(graph, op, part.index, part.entry)
-            elif part.entry == 0 and _is_lowest_layer(graph, op, source, part.index):
+            elif part.entry == 0 and not part.kept and _is_lowest_layer(graph, op, source, part.index):
                 yield _of_layers(op, part.index)
 
 

@@ -22,7 +22,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
     For models with attention and no convolution, pooling window or recurrence: shuffles the positions of the input sequence
     (but the first, which may be a class token) and compares the evaluation-mode outputs (shuffled back where they have
     positions). No change beyond rounding, also after a few updates, is reported. Where the positions may be in the features
-    (floating inputs that go straight into attention, or that look like coordinates) it is an info.
+    (floating inputs that go straight into attention, or that look like coordinates), and where attention is written out, which is
+    as often over a set, it is an info.
     `declared={"set-input"}` silences the rule.
 
     ## Why is this bad?
@@ -78,7 +79,12 @@ def _is_window(op: Op) -> bool:
 
 
 def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
-    """Floating features straight from the input, or coordinates: the order may be in the numbers themselves."""
+    """Floating features straight from the input, or coordinates: the order may be in the numbers themselves.
+
+    Attention that is written out is as often over a set: words of a bag, objects, columns of a table, neighbours.
+    """
+    if attention.is_kind("softmax"):
+        return True
     if order.tokens:
         return False
     own = 0 if attention.is_kind("attention") and attention.name != "scaled_dot_product_attention" else 1
