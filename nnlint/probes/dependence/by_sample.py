@@ -103,8 +103,3 @@ def _of_own(a: torch.Tensor, b: torch.Tensor) -> float:
     change = (zeroed(a) - zeroed(b)).abs()
     own = float(change[0].max()) if change[0].numel() else 0.0
     return float(change[1:].max()) / own if own > 0.0 and change[1:].numel() else 0.0
-
-
-def place_of(size: int, output: torch.Tensor) -> int | None:
-    """The first axis of that size after the leading one: classes may stand before the positions."""
-    return next((axis for axis in range(1, output.dim()) if output.shape[axis] == size), None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnlint.capture.graph import Graph
 from nnlint.capture.op import Op
 from nnlint.finding import Skip
-from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, place_of, sample_axes, shrinking_axes
+from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample_axes, shrinking_axes
 from nnlint.probes.dependence.extremes import extreme_place
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
@@ -232,24 +232,9 @@ class Mixing:
         return tuple(tuple(tensor.shape) for tensor in self._evaluate("independence pass", fewer))
 
     def _settled(self) -> bool:
-        """Whether the axis is that of the samples; an unsettled one is, too, where the axis after it is mixed as well."""
-        from nnlint.probes.dependence.outputs import relative_difference
-        from nnlint.samples import batch_layout, may_be_series, with_first_sample_replaced
+        from nnlint.probes.dependence.layout import is_settled
 
-        session = self._session
-        if batch_layout(session.setup).settled or session.evidence("Graph").axis_flow.batch_is_certain:
-            return True
-        other = with_first_sample_replaced(session.batch_inputs, session.samples, axis=1)
-        if other is None:
-            return not may_be_series(session.setup)
-        second = next((shape[1] for tensor in tensors_in(session.batch_inputs) if len(shape := tensor.shape) > 1), 0)
-        pairs = [
-            (a.narrow(axis, 1, second - 1), b.narrow(axis, 1, second - 1))
-            for a, b in zip(self._of_one_seed, self._evaluate("independence pass", other), strict=False)
-            for axis in [place_of(second, a)]
-            if axis is not None and a.shape == b.shape
-        ]
-        return not pairs or relative_difference([a for a, _ in pairs], [b for _, b in pairs]) > INFLUENCE
+        return is_settled(self._session, self._of_one_seed, partial(self._evaluate, "independence pass"))
 
     def _where(self, changed_inputs: Any) -> Difference | None:
         from nnlint.probes.evaluation.first_difference import beyond_first_sample
