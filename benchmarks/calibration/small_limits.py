@@ -1,11 +1,12 @@
 """Limits that stand in the code of probes and rules beside the options: what they separate, on generated losses and heads.
 
-    python benchmarks/calibration/small_limits.py [weights] [spread] [still] [heads] [--write]
+    python benchmarks/calibration/small_limits.py [weights] [spread] [still] [heads] [mixing] [--write]
 
 weights: how class weights rise with the frequencies (DAT014 on measured weights). spread: how far the gradients of one class differ
 where the class has one weight (LossResponse.weights). still: the gradient at the target over that away from it, for the part of an
 output that is compared with the targets and for the others (LossResponse). heads: what is left of a high first loss after a few updates,
-by how the head was drawn (LOS018). Tables: docs/evidence/calibration.md#small-limits.
+by how the head was drawn (LOS018). mixing: the influence of one sample on the others, relative to the largest output and to the change
+of its own (ARC008). Tables: docs/evidence/calibration.md#small-limits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from sections import put  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from nnlint.probes.dependence.by_sample import compared  # noqa: E402
+from nnlint.probes.dependence.outputs import relative_difference  # noqa: E402
 from nnlint_rules.data._class_weights import GIVEN, MEASURED, differ, rise_together  # noqa: E402
 
 DRAWS = 200
@@ -208,7 +211,33 @@ def _excess(logits: Tensor) -> float:
     return float((logits.logsumexp(1) - logits.mean(1)).mean() - torch.tensor(float(logits.shape[1])).log())
 
 
-PARTS = {"weights": weights, "spread": spread, "still": still, "heads": heads}
+# -------------------------------------------------------------------- mixing
+
+
+def mixing() -> str:
+    """Influence of one sample on the others' outputs, by how much of the batch mean is mixed in and what the outputs lie around."""
+    rows = []
+    for offset in (0.0, 1e2, 1e4):
+        for share in (0.0, 1e-4, 1e-2, 1.0):
+            looks, plain = [], []
+            for seed in range(24):
+                torch.manual_seed(seed)
+                net = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.LayerNorm(64), nn.Linear(64, 10))
+                one = torch.randn(8, 16)
+                two = torch.cat([torch.randn(1, 16), one[1:]])
+                with torch.no_grad():
+                    outputs = [net(x) + share * net(x).mean(0) + offset for x in (one, two)]
+                found = compared([outputs[0]], [outputs[1]], [0], 8)
+                assert found is not None
+                looks.append(found.influence)
+                plain.append(relative_difference([outputs[0][1:]], [outputs[1][1:]]))
+            name = "none" if not share else f"{share:g} of the mean of the batch"
+            rows.append((name, f"{offset:g}", f"{min(plain):.1e} to {max(plain):.1e}", f"{min(looks):.1e} to {max(looks):.1e}"))
+    head = ("mixed in", "outputs around", "relative to the largest output", "as measured (own change as well)")
+    return _table(head, rows)
+
+
+PARTS = {"mixing": mixing, "weights": weights, "spread": spread, "still": still, "heads": heads}
 
 
 def main() -> None:

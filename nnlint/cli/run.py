@@ -18,6 +18,7 @@ import click
 from nnlint.cli.checking import accepted, prepared, report_options, why
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import run_options
+from nnlint.worker.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
     from nnlint.cli.checking import Run
@@ -105,16 +106,8 @@ def _own_output(style: str) -> Iterator[None]:
     if style not in _MACHINE:
         yield
         return
-    sys.stdout.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(saved, 1)
-        os.close(saved)
+    with stdout_to_stderr():
+        yield
 
 
 @dataclass

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from nnlint.finding import Skip
-from nnlint.frames import is_fatal
-from nnlint.guard.state_guard import RestoreError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,20 +45,9 @@ class measured(Generic[T]):  # noqa: N801 - used as functools.cached_property is
             return self
         kept = vars(owner).setdefault("_measured", {})
         if self._name not in kept:
-            kept[self._name] = self._value_or_reason(owner)
+            probe = f"{type(owner).__name__}.{self._name}"
+            kept[self._name] = owner._session.value_or_reason(probe, lambda: self._measure(owner))
         found: T | Skip = kept[self._name]
         if isinstance(found, Skip):
             raise type(found)(found.reason)
         return found
-
-    def _value_or_reason(self, owner: HasSession) -> T | Skip:
-        try:
-            return self._measure(owner)
-        except Skip as skip:
-            return skip
-        except RestoreError:
-            raise
-        except BaseException as error:
-            if is_fatal(error):
-                raise
-            return owner._session.failed(f"{type(owner).__name__}.{self._name}", error)

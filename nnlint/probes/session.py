@@ -95,16 +95,20 @@ class Session:
             RestoreError: a probe could not put the state back; nothing more can be measured.
         """
         if name not in self._cache:
-            self._cache[name] = self._provided(name)
+            self._cache[name] = self.value_or_reason(name, lambda: TABLE[name].load()(self))
         found = self._cache[name]
         if isinstance(found, Skip):
             raise type(found)(found.reason)
         return found
 
-    def _provided(self, name: str) -> Any:
-        """The evidence, or the `Skip` that says why it cannot be had."""
+    def value_or_reason(self, probe: str, run: Callable[[], Any]) -> Any:
+        """What `run` gives, or the `Skip` that says why it cannot be had: an exception is the failure of the probe.
+
+        Raises:
+            RestoreError: the state could not be put back.
+        """
         try:
-            return TABLE[name].load()(self)
+            return run()
         except Skip as skip:
             return skip
         except RestoreError:
@@ -112,7 +116,7 @@ class Session:
         except BaseException as error:
             if is_fatal(error):
                 raise
-            return self.failed(name, error)
+            return self.failed(probe, error)
 
     def failed(self, probe: str, error: BaseException) -> Skip:
         """Note that a probe raised, once for each exception; the `Skip` for what needs the probe.

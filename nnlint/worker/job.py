@@ -24,6 +24,7 @@ from nnlint.report import TargetReport
 from nnlint.reporters.json import plain
 from nnlint.worker import frames
 from nnlint.worker.reports import Answer, Checked, fault
+from nnlint.worker.streams import stdout_to_stderr
 
 ENGINE = "nnlint.players"
 
@@ -150,7 +151,7 @@ def limit_memory(limit: int | None) -> None:
 def check_here(targets: Sequence[str], settings: CheckSettings, *, engine: str | None = None) -> Checked:
     """Check the targets in this process, for debuggers; what they print goes to standard error."""
     answers = []
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         for target in targets:
             reports = tuple(guarded(target, settings, engine or ENGINE, lambda _: None))
             answers.append(Answer(target, reports, _torch_version()))
@@ -176,20 +177,6 @@ def guarded(
 
 def _torch_version() -> str:
     return str(getattr(sys.modules.get("torch"), "__version__", ""))
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what is printed, by Python or by C code, to standard error."""
-    sys.stdout.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
 
 
 def _frame(report: TargetReport, *, final: bool) -> dict[str, Any]:
