@@ -89,7 +89,7 @@ def check(
         SeveralPlayers: the target holds several setups; see `nnlint.players`.
     """
     known = registry if registry is not None else registries.load()
-    called = name or (target if isinstance(target, str) else type(target).__name__)
+    called = name or (target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__))
     rules = selected_rules(known, settings, observed=observed)
     running = _Check(
         observed.target if observed else called, settings, rules, on_progress or _ignore, observed=observed

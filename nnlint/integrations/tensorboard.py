@@ -42,9 +42,14 @@ def write_report(report: Report, folder: str | Path, *, step: int = 0) -> None:
                         writer.add_scalar(f"{curve.name}/x", math.log10(x) if x > 0 else x, position)
             for histogram in target.histograms:
                 _add_histogram(writer, histogram, step)
-        writer.add_text("nnlint/report", render("markdown", report, ReportOptions()), step)
+        writer.add_text("nnlint/report", _unfolded(render("markdown", report, ReportOptions())), step)
     finally:
         writer.close()
+
+
+def _unfolded(text: str) -> str:
+    """The report without the folds of GitHub's Markdown, which TensorBoard would print."""
+    return text.replace("<details><summary>", "**").replace("</summary>", "**\n").replace("</details>", "")
 
 
 def _add_histogram(writer: Any, histogram: Histogram, step: int) -> None:

@@ -347,3 +347,29 @@ def test_embedded_data_is_json_whatever_names_hold(drawn: Report) -> None:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)
     assert found is not None
     assert HOSTILE in json.loads(found[1])["target-0"][0]["x"]["names"]
+
+
+#: Notes what is written on a canvas from here on.
+NOTE_TEXTS = """() => {
+  window.texts = [];
+  const write = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) { window.texts.push(text); write.call(this, text, ...place); };
+}"""
+
+
+def test_labels_fit_on_a_phone_and_ticks_differ(browser: Any, report: Report, tmp_path: Path) -> None:
+    """Near values get as many digits as tell them apart; marks of levels stay on one line; code in a fix is code."""
+    result = report.results[0]
+    result.measurements["steps"] = {"losses": [1.6102, 1.6101, 1.61, 1.6099]}
+    result.findings[0].fix = "call `zero_grad()` <b>first</b>"
+    page = Page(browser, report, tmp_path, width=360).page
+    fix = page.locator(".finding .fix").first
+    assert fix.locator("code").all_inner_texts() == ["zero_grad()"]
+    assert "<b>first</b>" in fix.inner_text()
+    assert page.locator(".tag").evaluate_all("tags => tags.every((tag) => tag.getClientRects().length === 1)")
+    page.evaluate(NOTE_TEXTS)
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_function("window.texts.some((text) => text.startsWith('1.6'))")
+    ticks = [text for text in page.evaluate("window.texts") if re.fullmatch(r"1\.6\d*", text)]
+    assert len(ticks) > 2
+    assert len(set(ticks)) == len(ticks)

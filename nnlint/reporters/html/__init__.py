@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from typing import Any
 
@@ -24,6 +25,7 @@ def render(report: Report, options: ReportOptions) -> str:
     except ImportError as error:
         raise ImportError("the HTML report needs Jinja2: pip install 'nnlint[html]'") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
     page = environment.from_string(_asset("report.html.j2"))
     targets = [target_view(result, index, options) for index, result in enumerate(report.results)]
     return page.render(
@@ -34,6 +36,13 @@ def render(report: Report, options: ReportOptions) -> str:
         library=_asset("uPlot.iife.min.js"),
         script=_asset("report.js"),
     )
+
+
+def _marked(text: str) -> Any:
+    """The text, escaped, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _asset(name: str) -> str:

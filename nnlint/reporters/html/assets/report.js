@@ -3,7 +3,10 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const color = (index) => css(`--s${index % 6}`);
-  const shown = (value) => value == null ? "" : (Math.abs(value) >= 1e4 || (value !== 0 && Math.abs(value) < 1e-3)) ? value.toExponential(1).replace(".0e", "e") : String(+value.toPrecision(3));
+  const shown = (value, digits = 3) => value == null ? "" : (Math.abs(value) >= 1e4 || (value !== 0 && Math.abs(value) < 1e-3)) ? value.toExponential(digits - 2).replace(/\.0+e/, "e") : String(+value.toPrecision(digits));
+  // Ticks that lie near each other need more digits to differ.
+  const ticked = (ticks) => { for (let digits = 3; ; digits += 1) { const made = ticks.map((tick) => shown(tick, digits)); if (digits > 8 || new Set(made).size === made.length) return made; } };
+  const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
   const element = (name, text, parent) => { const made = document.createElement(name); if (text) made.textContent = text; if (parent) parent.append(made); return made; };
   const drawn = [];
   const LABELS = 3; // rows of labels above a chart
@@ -44,8 +47,8 @@
     for (const item of chart.lines.filter((item) => !chart.y.log || item.y > 0).sort((first, second) => first.y - second.y)) {
       const y = plot.valToPos(item.y, "y", true);
       line(bbox.left, y, bbox.left + bbox.width, y, css("--faint"));
-      ctx.fillStyle = css("--ink"); ctx.textAlign = "right";
-      free = Math.min(y - 4 * devicePixelRatio, free - 13 * devicePixelRatio);
+      ctx.fillStyle = css("--ink"); ctx.textAlign = "right"; ctx.textBaseline = "alphabetic";
+      free = Math.min(y - 5 * devicePixelRatio, free - 13 * devicePixelRatio);
       ctx.fillText(item.label, bbox.left + bbox.width - 4, free);
     }
     ctx.restore();
@@ -99,7 +102,10 @@
     };
     const labels = Math.min(new Set(chart.marks.map((mark) => mark.label)).size, LABELS);
     const short = (name) => name.length <= 15 ? name : name.includes(" ") ? name.slice(0, 14) + "\u2026" : "\u2026" + name.slice(-14);
-    const wide = names && 7 * Math.max(...names.map((name) => short(name).length)) > Math.max((box.clientWidth - 80) / names.length, 30); // such labels are slanted
+    const broken = (name) => short(name).replaceAll(" ", "\n"); // a few short words stand below one another
+    const crowded = names && 7 * Math.max(...names.map((name) => short(name).length)) > Math.max((box.clientWidth - 80) / names.length, 30);
+    const breaks = crowded && names.length <= 4 && names.every((name) => short(name).split(" ").every((word) => word.length <= 10));
+    const wide = crowded && !breaks; // such labels are slanted
     const options = {
       padding: [6 + 12 * labels, 12, 0, 0],
       width: Math.max(box.clientWidth, 240), height: 240,
@@ -109,10 +115,10 @@
         y: { distr: chart.y.log ? 3 : 1, range },
       },
       axes: [
-        { ...axis, size: wide ? 72 : names ? 28 : 40, label: names ? undefined : chart.x.label, labelSize: 18, rotate: wide ? -40 : 0, splits: names ? positions : splits(chart.x.log), filter: kept,
-          values: (_, ticks) => ticks.map((tick) => names ? (Number.isInteger(tick) && names[tick] !== undefined ? short(names[tick]) : "") : shown(tick)) },
+        { ...axis, size: wide ? 72 : breaks ? 42 : names ? 28 : 40, incrs: !names && x.every(Number.isInteger) ? WHOLE : undefined, label: names ? undefined : chart.x.label, labelSize: 18, rotate: wide ? -40 : 0, splits: names ? positions : splits(chart.x.log), filter: kept,
+          values: (_, ticks) => ticks.map((tick) => names ? (Number.isInteger(tick) && names[tick] !== undefined ? (breaks ? broken : short)(names[tick]) : "") : shown(tick)) },
         { ...axis, size: 56, splits: splits(chart.y.log), filter: kept,
-          values: (_, ticks) => ticks.map(shown) },
+          values: (_, ticks) => ticked(ticks) },
       ],
       series: [{ label: chart.x.label, value: (_, value) => value == null ? "" : names ? names[Math.round(value)] : shown(value) }, ...chart.series.map((item, index) => series(chart, item, index))],
       cursor: { drag: { x: true, y: false } },
