@@ -125,3 +125,36 @@ def build_gate_that_starts_at_zero():
 
 def build_gate_of_sparse_channels():
     return setup(Gated((torch.arange(24) % 3 == 0).float()), torch.randn(32, 12), labels(32, 3), nn.CrossEntropyLoss())
+
+
+def build_loss_of_the_valid_positions_alone():
+    ids = ended()
+
+    def loss(made, y):
+        valid = y != 0
+        return functional.cross_entropy(made[valid], y[valid])
+
+    return setup(Writer(), ids[:, :-1], ids[:, 1:], loss)
+
+
+def build_shifted_and_selected_in_the_loss():
+    ids = ended()
+
+    def loss(made, y):
+        valid = y[:, 1:] != 0
+        return functional.cross_entropy(made[:, :-1][valid], y[:, 1:][valid])
+
+    return setup(Writer(), ids, ids, loss)
+
+
+def build_placeholder_beside_a_loss_of_the_outputs():
+    class Ranker(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.layers = nn.Embedding(40, 16), nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+
+        def forward(self, better, worse):
+            return self.layers(self.embed(better)) - self.layers(self.embed(worse))
+
+    pairs = (torch.randint(0, 20, (32,)), torch.randint(20, 40, (32,)))
+    return setup(Ranker(), pairs, torch.zeros(32), lambda made, _: functional.softplus(-made).mean())

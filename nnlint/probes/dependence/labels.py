@@ -52,6 +52,7 @@ class CopiedLabels:
         cut: outputs before the first one that the loss compares: it shifts them.
         by_vector: they do by one vector for the whole sequence that layers make, as in an autoencoder.
         counted: the ids among the targets that count; empty for numbers.
+        selected: the loss compares entries that were selected from outputs and targets: which shift it makes is not known.
         given: the ids of the input after its first position, by row.
     """
 
@@ -70,12 +71,16 @@ class CopiedLabels:
     cut: int
     by_vector: bool
     counted: frozenset[int]
+    selected: bool
     given: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _Predicted:
-    """A copy with the number of its loss call (None: the model's output itself) and its input."""
+    """A copy with the number of its loss call (None: the model's output itself) and its input.
+
+    `chosen` holds the ids that loss calls compare where they were selected from the copy; None where a call compares the copy.
+    """
 
     leaf: Leaf
     time_axis: int
@@ -83,6 +88,7 @@ class _Predicted:
     copy: Copy
     call: int | None
     kind: str
+    chosen: frozenset[int] | None = None
 
 
 class SequenceLabels:
@@ -160,7 +166,7 @@ class SequenceLabels:
 
     def _measured(self) -> Iterator[CopiedLabels]:
         calls, outputs = self._predictions({})
-        for item in self._predicted(calls):
+        for item in list(self._predicted(calls)) or self._selected(calls):
             made = self._judged(item, calls, outputs)
             if made is not None:
                 yield made
@@ -175,6 +181,20 @@ class SequenceLabels:
                 copy = copy_of(values, target, ignored=ignored)
                 if copy is not None:
                     yield _Predicted(leaf, time, values, copy, number, kind)
+
+    def _selected(self, calls: Sequence[tuple[str, Tensor, Tensor, int | None]]) -> Iterator[_Predicted]:
+        """Targets that are a copy, of which the losses on classes are given a selection: `logits[mask], labels[mask]`."""
+        labels = [
+            target[target != (ignored if ignored is not None else -1)]
+            for kind, _, target, ignored in calls
+            if kind in CLASS_LOSSES and target.dim() == 1 and not target.is_floating_point()
+        ]
+        chosen = frozenset(torch.cat(labels).unique().tolist()) if labels else frozenset[int]()
+        for target in target_leaves(self._session) if chosen else ():
+            for leaf, time, values in self._sequences():
+                copy = copy_of(values, target.tensor)
+                if copy is not None and leaf.tensor is not target.tensor:
+                    yield _Predicted(leaf, time, values, copy, None, "", chosen)
 
     # ------------------------------------------------------------ one copy
 
@@ -213,7 +233,8 @@ class SequenceLabels:
             op=op,
             cut=cut,
             by_vector=leak is not None and not _has_axis(leak.op, length, len(item.values)) and _is_learned(leak),
-            counted=frozenset(item.copy.rows[item.copy.counted].unique().tolist()) if tokens else frozenset(),
+            counted=_counted(item) if tokens else frozenset(),
+            selected=item.chosen is not None,
             given=item.values[:, 1:].detach().cpu(),
         )
 
@@ -270,6 +291,11 @@ class SequenceLabels:
             Run(given, session.plan.seed, session.setup.model.eval) for given in (session.setup.inputs, inputs)
         )
         return first_difference(session.setup, one, other, by_entries(before_time(position, length)))
+
+
+def _counted(item: _Predicted) -> frozenset[int]:
+    """The ids among the targets that count."""
+    return item.chosen if item.chosen is not None else frozenset(item.copy.rows[item.copy.counted].unique().tolist())
 
 
 def _position(item: _Predicted) -> int | None:

@@ -17,7 +17,6 @@ from nnlint.setup.training_setup import TrainingSetup
 
 _LENGTH = 16
 _AUDIO_SAMPLES = 16000
-_CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
 def is_huggingface(model: object) -> bool:
@@ -49,12 +48,22 @@ def huggingface_changes(setup: TrainingSetup) -> dict[str, Any]:
 
 
 def _traits(model: nn.Module) -> dict[str, Any]:
-    """What the class and the configuration say of the task."""
-    if not type(model).__name__.endswith(_CAUSAL):
+    """What the model's abilities and its configuration say of the task."""
+    if not _writes_text(model):
         return {}
-    # The class does not tell: BertLMHeadModel sees both ways unless its configuration makes it a decoder.
+    # Being able to write does not tell: BertLMHeadModel sees both ways unless its configuration makes it a decoder.
     masked = any(getattr(module, "is_causal", False) is True for module in model.modules())
     return {"task": "language-modeling", "causal": masked}
+
+
+def _writes_text(model: nn.Module) -> bool:
+    """Whether the model generates the continuation of a text, by itself: no encoder beside it, no pictures, one head of words."""
+    config, generates, head = (getattr(model, name, None) for name in ("config", "can_generate", "get_output_embeddings"))
+    if not callable(generates) or not callable(head) or getattr(config, "is_encoder_decoder", False):
+        return False
+    if any(name.endswith("_config") and name != "text_config" for name in getattr(config, "sub_configs", None) or ()):
+        return False  # one of several parts reads text
+    return bool(generates()) and head() is not None
 
 
 def expected_missing(model: nn.Module, name: str) -> bool:

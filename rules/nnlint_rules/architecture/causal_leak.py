@@ -77,7 +77,7 @@ def _of_declaration(mixing: Mixing) -> Finding | None:
 
 
 def _of_labels(labels: SequenceLabels) -> Iterator[Finding]:
-    later = [copy for copy in labels.copies if copy.shift >= 1]
+    later = [copy for copy in labels.copies if copy.shift >= 1 and not copy.selected]
     # Where one input (labels that a decoder reads, moved on by one) is predicted from what is before it, another one that holds the
     # same values is what it is predicted from.
     if not later or any(copy.own <= _LIMIT for copy in later):

@@ -32,8 +32,8 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
     ## What it does
     Looks at the targets of up to 16 batches, and at those of the dataset as a whole where they are at hand (sorted data has
     many batches of one class). A loss that asks another network (a generator's, whose samples shall all pass for real) is left
-    alone. Needs at least 16 samples; for class labels it is an error from 256 on, since a batch may lack
-    a rare class.
+    alone, and so are targets that the loss does not read (a place holder beside a loss of the outputs alone). Needs at least 16
+    samples; for class labels it is an error from 256 on, since a batch may lack a rare class.
 
     ## Why is this bad?
     A bias alone reaches a loss of zero: the training looks perfect and nothing about the inputs is learned. Mostly a label
@@ -49,6 +49,8 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
     - Karpathy: A Recipe for Training Neural Networks, 2019, step 1
     """
     if graph is not None and any(op.in_loss and op.is_kind("linear-map") for op in graph.ops):
+        return
+    if graph is not None and graph.loss is not None and batch.targets and not batch.targets_assumed and _are_unread(graph):
         return
     if not _targets(batch):
         batch.require_real_targets()
@@ -74,6 +76,12 @@ def check(batch: Batch, graph: Graph | None, options: ConstantTarget) -> Iterato
         evidence={"value": value, "samples": samples, "limit": options.rare},
         fix="look at how the targets are read: a column that is not filled, a filter that leaves one class, a wrong index",
     )
+
+
+def _are_unread(graph: Graph) -> bool:
+    """Whether targets were given to the loss, and none of them is used."""
+    targets = [op for op in graph.ops if op.is_kind("input") and op.node.meta.get("is_target")]
+    return bool(targets) and not any(op.users for op in targets)
 
 
 def _targets(batch: Batch) -> tuple[BatchTensor, ...]:

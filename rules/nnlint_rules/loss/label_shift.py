@@ -43,7 +43,7 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
     """
     if "label-shift" in declared.traits:
         return
-    tokens = [copy for copy in labels.copies if copy.tokens]
+    tokens = [copy for copy in labels.copies if copy.tokens and not copy.selected]
     if any(copy.shift == 1 and copy.own <= _LIMIT < copy.before for copy in tokens):
         return
     for copy in tokens:
