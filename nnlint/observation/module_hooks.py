@@ -67,7 +67,7 @@ class ModuleHooks:
             own = self._tell(own_state, module, state_dict)
             self._tell(self._forwards.note_hand_updates)
             result = original(module, state_dict, *args, **kwargs)
-            self._tell(self._rest.state_loaded, module, state_dict, own)
+            self._tell(self._rest.state_loaded, module, state_dict, own, result)
             return result
 
         return load_state_dict

@@ -24,6 +24,7 @@ from nnlint.observation.content import (
 from nnlint.observation.events import Backward, Made, Mode, RandomState, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys
+from nnlint.observation.partial_loads import partial_load
 from nnlint.observation.reads import Pass, Read
 from nnlint.observation.state import State, unwrapped
 from nnlint.observation.things import Thing, script_line
@@ -202,9 +203,12 @@ class Rest:
         draft = self._state.note(StateKept, module=thing.ref)
         self._kept.append(_Kept(draft, weakref.ref(module), tensors, self._state.journal.iteration))
 
-    def state_loaded(self, module: nn.Module, given: Any, own: Any) -> None:
-        """`load_state_dict` returned; `own` says whether the loaded tensors were the module's own."""
+    def state_loaded(self, module: nn.Module, given: Any, own: Any, result: Any) -> None:
+        """`load_state_dict` returned its result; `own` says whether the loaded tensors were the module's own."""
         self.consumed(given)
+        load = partial_load(module, given, result, script_line())
+        if load is not None:
+            self._state.loads.append(load)
         thing = self._state.things.of("module", module, made=len(self._state.journal.drafts))
         values = self._state.values
         changed = values.changed() if values is not None else frozenset()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nnlint.finding import Location
 from nnlint.observation.initial import Initial
 from nnlint.observation.loaders import are_targets_read
+from nnlint.observation.partial_loads import weights_of
 from nnlint.observation.players import Loss, PlayerMaterial, Players
 from nnlint.observation.reads import Read
 from nnlint.observation.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
@@ -87,7 +88,7 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
         setup = _setup(parts, material, players.initial, loaders)
         if not are_targets_read(state.journal.of(Read), [tensor for _, tensor in tensor_leaves(setup.targets)]):
             setup = setup.model_copy(update={"data": None, "val_data": None})
-        found.setup = setup
+        found.setup = setup.model_copy(update={"weights": weights_of(state.loads, setup.model)})
         found.replay = lambda: replayed(players.tape, material.losses)
     except NoSetup as reason:
         found.reason = str(reason)

@@ -17,6 +17,7 @@ from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
 from nnlint.observation.group import Group
 from nnlint.observation.journal import Journal, Keys
+from nnlint.observation.partial_loads import PartialLoad
 from nnlint.observation.seeds import Askers
 from nnlint.observation.things import Thing, Things, script_line
 from nnlint.observation.torch_private import children_of
@@ -74,6 +75,7 @@ class State:
         loss_scale: the factor that a scaler has put on the next loss.
         gradient_scale: the factor on the gradients of the last backward.
         unscaled: optimizers (by number) whose gradients a scaler has divided by it again.
+        loads: state dicts that were loaded in part.
         askers: which lines asked for the seeds.
         group: the process group, as it was at the first step.
     """
@@ -96,6 +98,7 @@ class State:
     loss_scale: float | None = None
     gradient_scale: float | None = None
     unscaled: set[int] = field(default_factory=set)
+    loads: list[PartialLoad] = field(default_factory=list)
     askers: Askers = field(default_factory=Askers)
     group: Group | None = None
     active: bool = False

@@ -231,7 +231,9 @@ def test_a_script_may_look_whether_torch_is_installed_before_it_imports_it(scrip
     """As transformers does where it is imported first."""
     import subprocess
 
-    source = "import importlib.util\nassert importlib.util.find_spec('torch').loader.name == 'torch'\n" + scripts.NOT_CLEARED
+    source = (
+        "import importlib.util\nassert importlib.util.find_spec('torch').loader.name == 'torch'\n" + scripts.NOT_CLEARED
+    )
     done = subprocess.run(
         [sys.executable, "-m", "nnlint", "run", script(source)],
         capture_output=True,
@@ -280,7 +282,9 @@ LINES = {
     ),
     "validated on training data": (
         "DAT011",
-        (scripts.PLAIN + VALIDATED).replace("torch.randn(48, 4)", "torch.randn(48, 12)").replace("Linear(4", "Linear(12"),
+        (scripts.PLAIN + VALIDATED)
+        .replace("torch.randn(48, 4)", "torch.randn(48, 12)")
+        .replace("Linear(4", "Linear(12"),
         "            model(xb)",
     ),
 }
@@ -318,3 +322,25 @@ def test_labels_that_no_loss_reads_are_not_judged(script) -> None:
     source = head.replace("import torch\n", "import torch\nfrom torch.utils.data import DataLoader, TensorDataset\n", 1)
     result = run("--fail-on", "warning", script(source + LABELLED))
     assert result.exit_code == 0, result.stderr
+
+
+LOADED = scripts.PLAIN.replace("opt =", "{load}\nopt =", 1)
+SAVED = "saved = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3)).state_dict()"
+
+
+@pytest.mark.parametrize(
+    ("load", "codes"),
+    [
+        ("model.load_state_dict({'module.' + k: v for k, v in saved.items()}, strict=False)", ["INI013"]),
+        ("model[0].load_state_dict({f'net.{k}': v for k, v in saved.items()}, strict=False)", ["INI013"]),
+        ("model[0].load_state_dict({k: v for k, v in saved.items() if k[0] == '0'}, strict=False)", ["INI013"]),
+        ("model.load_state_dict({k.replace('3.', 'fc.'): v for k, v in saved.items()}, strict=False)", []),
+        ("model.load_state_dict(saved, strict=False)", []),
+    ],
+)
+def test_a_checkpoint_whose_names_have_another_prefix(script, load: str, codes: list[str]) -> None:
+    result = run("--format", "json", script(LOADED.format(load=f"{SAVED}\n{load}")))
+    (target,) = json.loads(result.stdout)["results"]
+    found = [finding for finding in target["findings"] if finding["level"] != "info"]
+    assert [finding["code"] for finding in found] == codes
+    assert all(finding["location"]["text"] == load for finding in found)

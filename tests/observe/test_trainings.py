@@ -89,7 +89,9 @@ def test_the_same_fault_in_both_is_one_finding(tmp_path: Path, monkeypatch: pyte
     assert codes == {"train.py": ["STP001"], "train.py (training 2)": []}
 
 
-def test_without_a_later_training_the_script_is_stopped_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_later_training_the_script_is_stopped_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for source in (scripts.PLAIN + ATTACK, scripts.PLAIN + "def later():\n    opt.step(loss.backward())\nprint(1)\n"):
         codes, printed = run(tmp_path, monkeypatch, source)
         assert codes == {"train.py": []}

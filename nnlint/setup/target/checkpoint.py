@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.finding import Location
 from nnlint.setup.adapters.huggingface import expected_missing, expected_unexpected
 from nnlint.setup.errors import SetupError
 from nnlint.setup.training_setup import TrainingSetup
@@ -38,6 +39,7 @@ class LoadedWeights:
         unexpected: names in the checkpoint that the model lacks.
         mismatched: names whose shapes differ, with both shapes: `fc.weight: 10x512, the model has 5x512`.
         before: the values that were overwritten.
+        location: the line of an observed script that loaded it.
     """
 
     file: str
@@ -46,10 +48,12 @@ class LoadedWeights:
     unexpected: tuple[str, ...]
     mismatched: Mapping[str, str]
     before: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    location: Location | None = None
 
     def undo(self, model: nn.Module) -> None:
         """Put the values back that the checkpoint has overwritten."""
-        model.load_state_dict(dict(self.before), strict=False)
+        if self.before:
+            model.load_state_dict(dict(self.before), strict=False)
 
 
 def with_weights(setup: TrainingSetup, file: str, base: Path) -> TrainingSetup:

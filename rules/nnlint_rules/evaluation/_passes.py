@@ -26,7 +26,7 @@ def evaluations(events: Events) -> tuple[Forward, ...]:
         raise Skip("no backward reached a forward")
     found = (*_of_loaders(events), *_of_tensors(events))
     if not found:
-        raise Skip("no evaluation was seen within the observed iterations")
+        raise Skip("no evaluation was seen within the observed iterations; --until-evaluation waits for one")
     return found
 
 

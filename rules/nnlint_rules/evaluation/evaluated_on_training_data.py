@@ -41,7 +41,7 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
     """
     evaluated = _evaluated(events)
     if not evaluated:
-        raise Skip("no evaluation on batches of a loader was seen within the observed iterations")
+        raise Skip("no evaluation on batches of a loader was seen within the observed iterations; --until-evaluation waits for one")
     shared = {name: _shares(loaders[name], loaders) for name in evaluated}
     if not all(shared.values()):
         return

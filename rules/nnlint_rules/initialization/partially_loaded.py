@@ -38,12 +38,12 @@ def check(graph: Graph, parameters: Parameters, options: PartialLoad) -> Iterato
     """A checkpoint that left layers of the model at their random initialization.
 
     ## What it does
-    After `--weights FILE`: lists the tensors of the model that the checkpoint lacks or has in another shape. Without
-    it, in a model whose weights are mostly trained: looks for weight matrices whose values are still those of a known
-    initialization although trained layers work on their outputs. A new head (a last layer called head, classifier,
-    fc, ...), tied tensors, what a Hugging Face model declares to be derived, adapters (LoRA) and a single replaced
-    input layer are left out. Tensors of the checkpoint that no layer takes, in a model that is otherwise complete, are
-    reported as info.
+    After `--weights FILE`: lists the tensors of the model that the checkpoint lacks or has in another shape; in `nnlint run`,
+    those that a state dict loaded with `strict=False` has under another prefix (`module.encoder.0.weight`). Without either, in
+    a model whose weights are mostly trained: looks for weight matrices whose values are still those of a known initialization
+    although trained layers work on their outputs. A new head (a last layer called head, classifier, fc, ...), tied tensors,
+    what a Hugging Face model declares to be derived, adapters (LoRA) and a single replaced input layer are left out. Tensors of
+    the checkpoint that no layer takes, in a model that is otherwise complete, are reported as info.
 
     ## Why is this bad?
     `load_state_dict(..., strict=False)` says nothing. Names that differ by a prefix leave whole stages random, and the
@@ -98,7 +98,7 @@ def _left_out(loaded: LoadedWeights, parameters: Parameters) -> Iterator[Finding
     random = [*missing, *mismatched]
     lead = "these layers keep their random values" if random else "is this the checkpoint of this model?"
     yield Finding(
-        at=_place((random or [""])[0], parameters),
+        at=_place((random or [""])[0], loaded, parameters),
         level=None if random else Level.INFO,
         message=f"{loaded.file} was loaded in part: {'; '.join(parts)}: {lead}",
         evidence={
@@ -112,7 +112,9 @@ def _left_out(loaded: LoadedWeights, parameters: Parameters) -> Iterator[Finding
     )
 
 
-def _place(name: str, parameters: Parameters) -> Located:
+def _place(name: str, loaded: LoadedWeights, parameters: Parameters) -> Located:
+    if loaded.location is not None:
+        return Place(name.rpartition(".")[0], loaded.location)
     return parameters.find(name) or Place(name.rpartition(".")[0])
 
 
