@@ -64,3 +64,32 @@ class Skipping(nn.Module):
 
 def build_layer_that_no_block_takes():  # expect: ARC001 at 2.outer
     return classifier(nn.Sequential(nn.Linear(20, 32), nn.ReLU(), Skipping(), Skipping(), nn.Linear(32, 5)), table())
+
+
+class Probability(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(20, 32), nn.Linear(32, 1)
+
+    def forward(self, x):
+        return torch.log(torch.sigmoid(self.last(torch.relu(self.first(x)))))  # <- LOS027
+
+
+def build_log_of_a_probability():  # expect: LOS027
+    answers = labels(64, 2).float()[:, None]
+    return setup(Probability(), table(), answers, lambda logs, y: -(y * logs).mean() + ((1 - y) * logs).mean())
+
+
+class Emptied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(20, 32), nn.Linear(32, 5)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        h = h * (torch.rand_like(h) > 0.3) if self.training else h * 0.0  # <- NRM005
+        return self.last(h)
+
+
+def build_dropout_by_hand_that_drops_all_in_evaluation():  # expect: NRM005 error
+    return classifier(Emptied(), table())

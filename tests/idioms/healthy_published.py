@@ -221,3 +221,104 @@ def build_summed_nodes_at_the_usual_rate():
     kinds = torch.where(torch.arange(32)[:, None] % 2 == 0, torch.randint(0, 4, (32, 30)), torch.randint(3, 7, (32, 30)))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     return setup(model, F.one_hot(kinds, 7).float(), torch.arange(32) % 2, nn.CrossEntropyLoss(), optimizer=optimizer)
+
+
+# -------------------------------------------------------------------- rows that are the steps of several sequences
+
+
+class Steps(nn.Module):
+    """Rollouts flattened to (time * runs, features), and the states of the runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.policy = nn.GRU(6, 16), nn.Linear(16, 5)
+
+    def forward(self, rows, states):
+        runs = states.shape[0]
+        told, _ = self.rnn(rows.view(-1, runs, rows.shape[1]), states.unsqueeze(0))
+        return self.policy(told.flatten(0, 1))
+
+
+def build_rollouts_with_their_states():
+    return setup(Steps(), (torch.randn(40, 6), torch.zeros(8, 16)), labels(40), nn.CrossEntropyLoss())
+
+
+# -------------------------------------------------------------------- the log-determinant of a scale
+
+
+class Coupling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 8))
+        nn.init.zeros_(self.net[2].weight)
+
+    def forward(self, x):
+        kept, moved = x.chunk(2, 1)
+        raw, shift = self.net(kept).chunk(2, 1)
+        scale = torch.sigmoid(raw + 2)
+        return torch.cat([kept, (moved + shift) * scale], 1), torch.log(scale).sum(1)
+
+
+def build_flow_whose_scale_is_a_sigmoid():
+    return setup(Coupling(), torch.randn(64, 8), loss=lambda made: (made[0] ** 2 / 2).sum(1).mean() - made[1].mean())
+
+
+# -------------------------------------------------------------------- spikes: silence at the start, a gradient of their own
+
+
+class Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, potential):
+        ctx.save_for_backward(potential)
+        return (potential >= 0).to(potential)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (potential,) = ctx.saved_tensors
+        return gradient / (1 + (3 * potential) ** 2)
+
+
+class Spiking(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(20, 32), nn.Linear(32, 5)
+
+    def forward(self, x):
+        potential, spikes = torch.zeros(len(x), 32), 0.0
+        for _ in range(6):
+            potential = potential / 2 + self.first(x)
+            fired = Spike.apply(potential - 1) if self.training else (potential - 1 >= 0).to(potential)
+            potential, spikes = potential * (1 - fired), spikes + fired
+        return self.last(spikes / 6)
+
+
+def build_spikes_that_evaluation_makes_by_another_path():
+    return classifier(Spiking(), table())
+
+
+# -------------------------------------------------------------------- an output made of another, both masked
+
+
+class Refined(nn.Module):
+    """A spectrogram and its refinement; beyond the lengths both are set to the padding of the targets."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.body = nn.Embedding(30, 16, padding_idx=0), nn.Linear(16, 12)
+        self.after = nn.Conv1d(12, 12, 5, padding=2)
+
+    def forward(self, ids):
+        first = self.body(self.embed(ids))
+        second = first + torch.tanh(self.after(first.transpose(1, 2)).transpose(1, 2))
+        gone = (ids == 0).unsqueeze(2)
+        first.data.masked_fill_(gone, 0.0)
+        second.data.masked_fill_(gone, 0.0)
+        return first, second
+
+
+def build_refinement_of_a_masked_output():
+    ids = torch.randint(1, 30, (16, 14))
+    lengths = torch.randint(6, 15, (16,))
+    ids[torch.arange(14)[None] >= lengths[:, None]] = 0
+    targets = (torch.randn(30, 12) - 1)[ids].masked_fill((ids == 0).unsqueeze(2), 0.0)
+    return setup(Refined(), ids, targets, lambda made, target: F.mse_loss(made[0], target) + F.mse_loss(made[1], target))

@@ -18,7 +18,7 @@ from nnlint.probes.torch_errors import one_line
 from nnlint.seeding import seed_everything
 from nnlint.setup.inputs.names import named_inputs
 from nnlint.setup.training_setup import LABEL_KEYS
-from nnlint.tensors import tensor_leaves
+from nnlint.tensors import map_tensors, tensor_leaves
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -149,6 +149,11 @@ def _measured(setup: TrainingSetup, targets: list[_Target], *, seed: int) -> Pad
         with torch.enable_grad():
             with tape:
                 output, loss = setup.run()
+            if loss is not None and setup.own_loss is None and setup.loss is not None:
+                # One output may be made of another (a refined spectrogram): only what the loss itself asks of each counts.
+                output, tape = map_tensors(_cut, output), LossTape()
+                with tape:
+                    loss = setup.compute_loss(output)
             if loss is None or loss.numel() != 1 or not loss.requires_grad:
                 raise Skip("no loss to differentiate")
             for target in [*targets, *map(_without_first, targets)]:
@@ -161,6 +166,11 @@ def _measured(setup: TrainingSetup, targets: list[_Target], *, seed: int) -> Pad
             raise
         raise Skip(f"the loss could not be differentiated in evaluation mode: {one_line(error)}") from error
     raise Skip("no output has a value for each position of the padded targets")
+
+
+def _cut(tensor: Tensor) -> Tensor:
+    """The same values as a leaf; integers and what training cannot change as they are."""
+    return tensor.detach().requires_grad_() if tensor.requires_grad else tensor
 
 
 def _without_first(target: _Target) -> _Target:

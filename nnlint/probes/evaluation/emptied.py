@@ -42,6 +42,9 @@ def find_emptied(session: Session) -> Op | None:
         setup, inputs, seed = session.setup, session.batch_inputs, session.plan.seed
         evaluated, trained = _Zeros(), _Zeros()
         graph = recorded(setup, Run(inputs, seed, setup.model.eval), evaluated)
+        # Spikes: a neuron that is silent at one time step and not at the next is switched off by nobody.
+        speaking = set(map(_place, evaluated.filled))
+        evaluated.empty = [node for node in evaluated.empty if _place(node) not in speaking]
         if not evaluated.empty:
             return None
         in_training = recorded(setup, Run(inputs, seed, lambda: training_without_noise(setup.model)), trained)
@@ -53,6 +56,11 @@ def find_emptied(session: Session) -> Op | None:
     return found
 
 
+def _place(node: fx.Node) -> tuple[Any, ...]:
+    """What makes calls at several time steps the same one."""
+    return node.meta["name"], node.meta.get("module_path"), node.meta.get("code_location")
+
+
 def _first(graph: Graph, evaluated: _Zeros, everywhere: set[Op | None]) -> Op | None:
     """The first of them that is fed by the signal and is no output itself: a head that only training uses is switched off so."""
     given = frozenset(graph.inputs)
@@ -62,6 +70,8 @@ def _first(graph: Graph, evaluated: _Zeros, everywhere: set[Op | None]) -> Op | 
         op = graph.of(node)
         if op.is_kind("factory", "random") or op not in before_outputs or op in everywhere:
             continue  # a mask of zeros is made first: what it multiplies is emptied
+        if any(user in everywhere for user in op.users):
+            continue  # training makes the same zeros by another path: spikes with a gradient of their own
         if any(source in carrying and (source in given or source.node in evaluated.filled) for source in op.inputs):
             return op
     return None

@@ -24,6 +24,19 @@ def time_major_layer(found: SampleMixing | None, model: Model) -> ModuleView | N
     return None
 
 
+def are_steps(found: SampleMixing) -> bool:
+    """Whether the rows are time steps of sequences: a view takes them apart, and the states of that many sequences are an input."""
+    op, graph = found.op, found.graph
+    if op is None or graph is None or not op.is_kind("view") or len(op.shape or ()) < 2:
+        return False
+    steps, sequences = (op.shape or ())[:2]
+    if steps * sequences != found.samples:
+        return False
+    states = {given for given in graph.inputs if (given.shape or (0,))[0] in {steps, sequences} - {found.samples}}
+    layers = (layer for layer in graph.calls("recurrent") if op in graph.ancestors(layer))
+    return any(not states.isdisjoint(graph.ancestors(layer)) for layer in layers)
+
+
 def legitimate_reason(found: SampleMixing, traits: frozenset[str]) -> str:
     """Why the samples may be meant to depend on each other; empty where nothing says so."""
     if found.pairwise:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, rule
-from nnlint_rules.architecture._mixing import legitimate_reason, time_major_layer
+from nnlint_rules.architecture._mixing import are_steps, legitimate_reason, time_major_layer
 
 if TYPE_CHECKING:
     from nnlint import Declared, Mixing, Model, Op, SampleMixing
@@ -25,7 +25,7 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     the replaced sample's own output (docs/evidence/calibration.md#independence), is an error; where the model has a reason for it
     (experts with a shared capacity, a declared set, a norm that always uses batch statistics) it is a warning with that
     reason. Batch x batch logits, as contrastive losses want them, are an info, and so is a model in which nothing tells the
-    axis of the samples from that of time.
+    axis of the samples from that of time. Rows that are the steps of sequences, whose states are another input, are left alone.
     `declared={"batch-mixing"}` silences the rule.
 
     ## Why is this bad?
@@ -47,7 +47,7 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     if "batch-mixing" in declared.traits:
         return
     found = mixing.samples
-    if found is None or time_major_layer(found, model) is not None:
+    if found is None or time_major_layer(found, model) is not None or are_steps(found):
         return
     reason = legitimate_reason(found, declared.traits)
     place = found.op.label if found.op is not None else "the model"

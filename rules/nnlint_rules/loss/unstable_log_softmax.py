@@ -44,7 +44,7 @@ def check(graph: Graph) -> Iterator[Finding]:
         )
         yield Finding(
             at=op,
-            level=Level.INFO if guarded else None,
+            level=Level.INFO if guarded or _is_scale(graph, head, op) else None,
             message=f"{op.label} is taken of {'1 minus ' if complement else ''}{head.label}: "
             + (
                 "the guard against 0 stops the gradient there"
@@ -55,6 +55,23 @@ def check(graph: Graph) -> Iterator[Finding]:
             fix=f"use {better}",
             modules=(head.module_path,),
         )
+
+
+def _is_scale(graph: Graph, head: Op, log: Op) -> bool:
+    """Whether a sigmoid scales a signal and its log is the log-determinant of that: no target drives it to 0."""
+    if not head.is_kind("sigmoid") or log.in_loss:
+        return False
+    logged = graph.descendants(log) | {log}
+    return any(
+        user.is_kind("mul", "div")
+        and all(source not in logged and (source is head or _is_signal(source)) for source in user.activations)
+        and len(user.activations) > 1
+        for user in graph.consumers(head)
+    )
+
+
+def _is_signal(op: Op) -> bool:
+    return op.dtype.startswith("float") and len(op.shape or ()) > 1
 
 
 def _squashed(graph: Graph, log: Op) -> tuple[Op, bool, bool] | None:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from nnlint import Evidence, ForwardStats, Graph, Op
 
 
+#: Deviations below this share of the mean are what rounding leaves of equal values (a zero weight under a bias). No calibration:
+#: the square root of float32's precision, with a margin.
+_ROUNDING = 2e-3
+
+
 def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
     """Pre-activation stds along layers with no norm between; `inf` where NaN or Inf has been reached.
 
@@ -24,7 +29,9 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
         layer = forward.of(op)
         if layer is None:
             return None
-        return layer.std if math.isfinite(layer.std) else math.inf
+        if not math.isfinite(layer.std):
+            return math.inf
+        return layer.std if layer.std > _ROUNDING * abs(layer.mean) else 0.0
 
     frozen = {op for op in forward.graph.ops if _is_of_frozen_norm(op, forward.graph)}
     chains = Depth(forward.graph, std, barriers=RESCALING).chains()
