@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from nnlint import players, suppress
 from nnlint._version import __version__
-from nnlint.config import CheckSettings
+from nnlint.config import CheckSettings, problems
+from nnlint.engine import SettingsError
 from nnlint.observation.course import Plan
 from nnlint.observation.observer import Observer
 from nnlint.report import Report, TargetReport
@@ -46,12 +49,11 @@ def check(target: object, *, on_progress: Callable[[TargetReport], None] | None 
         The caller's model, optimizer, random generators and data are bit for bit as before.
 
     Raises:
-        pydantic.ValidationError: an unknown setting or a value of the wrong type.
-        SettingsError: an unknown rule in `select`, or a wrong option of a rule.
+        SettingsError: an unknown setting or a value of the wrong type, an unknown rule in `select`, or a wrong option of a rule.
     """
     import torch
 
-    chosen = CheckSettings(**settings)
+    chosen = _settings(settings)
     results = list(players.check(target, chosen, on_progress=on_progress))
     kept = list(suppress.apply(results).results)
     return ShownReport(nnlint=__version__, torch=torch.__version__, seed=chosen.seed, results=kept).summarized()
@@ -72,11 +74,23 @@ def observe(*, iterations: int = 4, until_evaluation: bool = False, **settings: 
         **settings: fields of `CheckSettings`, as for `check`.
 
     Raises:
-        pydantic.ValidationError: an unknown setting or a value of the wrong type.
+        SettingsError: an unknown setting or a value of the wrong type.
     """
     return Observing(
-        Plan(iterations, fold=False, keep_going=True, until_evaluation=until_evaluation), CheckSettings(**settings)
+        Plan(iterations, fold=False, keep_going=True, until_evaluation=until_evaluation), _settings(settings)
     )
+
+
+def _settings(given: Mapping[str, Any]) -> CheckSettings:
+    """The settings of a call.
+
+    Raises:
+        SettingsError: one is unknown, or has a wrong value.
+    """
+    try:
+        return CheckSettings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(problems(error, CheckSettings))) from error
 
 
 class Observing:

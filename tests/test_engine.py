@@ -117,6 +117,8 @@ def test_configured_level_replaces_the_rules_own() -> None:
         ({"rules": {"LOS018": {"exess": 1}}}, "LOS018"),
         ({"rules": {"LOS001": {"excess": 1}}}, "has no options"),
         ({"rules": {"NOPE01": {}}}, "unknown rule"),
+        ({"sed": 3}, "unknown key sed; did you mean seed"),
+        ({"seed": "three"}, "seed: expects an integer, got 'three'"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:

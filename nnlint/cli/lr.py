@@ -60,7 +60,8 @@ def lr(context: click.Context, /, target: str, **options: Any) -> None:
     elif complete:
         _write_text(result, measured)
     for finding in result.findings:
-        click.echo(f"nnlint: {finding.code} {finding.message}", err=True)
+        fix = f"; fix: {finding.fix}" if finding.fix else ""
+        click.echo(f"nnlint: {finding.code} {finding.message}{fix}", err=True)
     if not complete:
         reason = measured.get("skipped", "the check stopped before this measurement")
         click.echo(f"nnlint: exit status 2: the learning rates of {target} could not be measured: {reason}", err=True)

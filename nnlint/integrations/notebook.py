@@ -21,7 +21,14 @@ def run_cell(shell: Any, line: str, cell: str) -> Report:
         shell: IPython's.
         line: iterations to watch, as a number; empty for the default.
         cell: the code.
+
+    Raises:
+        IPython.core.error.UsageError: `line` is no number.
     """
+    if line.strip() and not line.strip().isdigit():
+        from IPython.core.error import UsageError
+
+        raise UsageError(f"%%nnlint takes the number of updates to watch, as in %%nnlint 8, not {line.strip()!r}")
     watched = observe(iterations=int(line)) if line.strip() else observe()
     with watched as seen:
         result = shell.run_cell(cell)

@@ -158,7 +158,7 @@ def _place(finding: ReportedFinding, options: ReportOptions) -> str:
 def _trace(trace: str) -> Iterator[str]:
     lines = trace.rstrip().splitlines()
     if len(lines) > _TRACE_LINES:
-        yield click.style(f"    ... {len(lines) - _TRACE_LINES} lines more in the JSON report", dim=True)
+        yield click.style(f"    ... {counted(len(lines) - _TRACE_LINES, 'line')} more in the JSON report", dim=True)
     for line in lines[-_TRACE_LINES:]:
         yield click.style(f"    {line}", dim=True)
 

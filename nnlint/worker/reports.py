@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import signal
 import sysconfig
@@ -103,8 +104,10 @@ def lost(target: str, partial: TargetReport | None, failure: Failure) -> TargetR
     report = partial or TargetReport(target=target)
     stage = "before the model was loaded" if partial is None else f"after {_last_stage(partial)}"
     message = f"{failure.reason}, {stage}; what was found until then is kept"
-    finding = fault(failure.code, message, failure.fix, failure.stack.strip() or None)
-    finding = finding.model_copy(update={"location": user_line(failure.stack)})
+    place = user_line(failure.stack)
+    stack = failure.stack if place is None else _without_own_frames(failure.stack)
+    finding = fault(failure.code, message, failure.fix, stack.strip() or None)
+    finding = finding.model_copy(update={"location": place})
     return report.model_copy(update={"status": "failed", "findings": [*report.findings, finding]})
 
 
@@ -130,6 +133,12 @@ def user_line(stack: str) -> SourceLocation | None:
                 text = linecache.getline(file, int(frame["line"])).rstrip("\n") or None
                 return SourceLocation(file=_shown(file), line=int(frame["line"]), function=frame["function"], text=text)
     return None
+
+
+def _without_own_frames(stack: str) -> str:
+    """The stack without nnlint's frames, which say nothing of what ended the process."""
+    kept = [line for line in stack.splitlines() if f'File "{_PACKAGE}{os.sep}' not in line]
+    return "\n".join(kept)
 
 
 def _foreign() -> tuple[str, ...]:

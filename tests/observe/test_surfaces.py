@@ -168,6 +168,8 @@ def test_a_notebook_runs_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shell = shell_of.instance()
     try:
         shell.run_line_magic("load_ext", "nnlint")
+        with pytest.raises(library("IPython.core.error").UsageError, match="number of updates to watch, as in %%nnlint 8"):
+            shell.run_cell_magic("nnlint", "eight", "pass")
         report = shell.run_cell_magic("nnlint", "", f"%run {tmp_path / 'script.py'}")
     finally:
         shell_of.clear_instance()
