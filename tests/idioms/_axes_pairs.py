@@ -312,6 +312,19 @@ def summary_token_of_the_last_sample(fixed):
     return classifier(Encoder(), torch.randn(20, 20, 10), 2)
 
 
+def last_slice_squeezed(fixed):
+    class Signals(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = nn.LSTM(4, 18, batch_first=True), nn.Linear(18, 2)
+
+        def forward(self, x):
+            y, axis = self.rnn(x)[0], 1 if fixed else 0
+            return self.out(y.narrow(axis, y.size(axis) - 1, 1).squeeze(axis))
+
+    return classifier(Signals(), torch.randn(14, 14, 4), 2)
+
+
 # -------------------------------------------------------------------- layouts that only the values tell
 
 

@@ -109,3 +109,7 @@ def build_road_sensors_without_activations():  # expect: ARC005
 
 def build_mask_that_is_not_passed_on():  # expect: ARC032 error
     return pairs.mask_that_is_not_passed_on(fixed=False)
+
+
+def build_last_slice_squeezed():  # expect: ARC031
+    return pairs.last_slice_squeezed(fixed=False)

@@ -193,11 +193,12 @@ def by_position(tensor: Tensor, shape: Sequence[int], *, time_first: bool = Fals
     Args:
         tensor: an output, a prediction or targets.
         shape: (batch, time).
-        time_first: rows come time by time.
+        time_first: rows come time by time, and so do axes of one size.
     """
     batch, time = shape
     sizes = dict(enumerate(tensor.shape))
-    for first, second in ((0, 1), (1, 0), (0, tensor.dim() - 1), (0, 2)):
+    leading = ((1, 0), (0, 1)) if time_first else ((0, 1), (1, 0))
+    for first, second in (*leading, (0, tensor.dim() - 1), (0, 2)):
         if first != second and (sizes.get(first), sizes.get(second)) == (batch, time):
             return tensor.movedim((first, second), (0, 1))
     if tensor.dim() in (1, 2) and tensor.shape[0] == batch * time:

@@ -91,21 +91,33 @@ def _finding(graph: Graph, found: _Table) -> Finding:
 
 
 def _is_told(graph: Graph, mixing: Mixing | None, found: _Table) -> bool:
-    """Whether it is known, or measured, that the table varies along something else than the order of the sequence.
-
-    A table with rows of its own for what only looks like samples (the nodes of one graph) is a parameter of just that size.
-    """
+    """Whether it is known, or measured, that the table varies along something else than the order of the sequence."""
     flow = graph.axis_flow
     dims = graph.axes(found.value).dims
-    if flow.batch_is_certain or not flow.is_batch(dims[found.wrong]):
+    if not flow.is_batch(dims[found.wrong]):
         return True
-    if mixing is None or found.table.is_kind("parameter", "buffer"):
+    if _has_a_row_for_each(graph, found):
+        return False
+    if flow.batch_is_certain:
+        return True
+    if mixing is None:
         return False
     try:
         order = mixing.order
     except Skip:
         return False
     return order is not None and order.change <= _BLIND and order.length == (found.value.shape or ())[found.right]
+
+
+def _has_a_row_for_each(graph: Graph, found: _Table) -> bool:
+    """Whether the table is a parameter of as many rows as there are samples, and not as many as positions: the nodes of one graph."""
+    shape = found.value.shape or ()
+    if shape[found.wrong] == shape[found.right]:
+        return False
+    dims = graph.axes(found.table).dims
+    rows = dims[found.wrong - len(shape)]  # counted from the end: a table may lack leading axes
+    above = graph.ancestors(found.table) | {found.table}
+    return any(rows in graph.axes(op).dims for op in above if op.is_kind("parameter", "buffer"))
 
 
 def _blind(graph: Graph, op: Op) -> Iterator[str]:
