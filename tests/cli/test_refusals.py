@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,10 @@ def build():
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one good file and the bad ones."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with one good file and the bad ones; what is imported from it is forgotten."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "net.py").write_text(NET, encoding="utf-8")
     (tmp_path / "latin.py").write_bytes(b'name = "caf\xe9"\n')
     (tmp_path / "binary.py").write_bytes(b"\x00\x01\x02")
@@ -32,7 +35,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data.json").write_text("{}", encoding="utf-8")
     (tmp_path / "weights.pt").write_text("junk", encoding="utf-8")
     (tmp_path / "folder").mkdir()
-    return tmp_path
+    yield tmp_path
+    for name in ("net", "folder"):
+        sys.modules.pop(name, None)
 
 
 def run(*arguments: str) -> Result:
