@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[TargetReport], None]
 _PROGRESS_INTERVAL = 0.25  # seconds
+#: A partial report that takes longer (seconds) is made again only after this many times as long.
+_COSTLY, _PAUSE = 0.02, 10
 
 
 class SettingsError(Exception):
@@ -59,6 +61,17 @@ class _Check:
     judged: set[str] = field(default_factory=set)
     cut: list[Rule] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    #: When the last partial report was ready, and the seconds that it took.
+    told: tuple[float, float] = (0.0, 0.0)
+
+    def tell(self) -> None:
+        """Give the report so far to whoever listens; that of a large model not after each measurement."""
+        last, cost = self.told
+        start = time.perf_counter()
+        if self.on_progress is not _ignore and (cost < _COSTLY or start - last > _PAUSE * cost):
+            self.on_progress(_report(self))
+            end = time.perf_counter()
+            self.told = end, end - start
 
 
 def check(
@@ -208,7 +221,7 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     plan = Plan.of(settings, _step_reporter(running))
     evidence = running.observed.evidence if running.observed is not None else {}
     running.session = session = Session(setup, plan, evidence)
-    running.on_progress(_report(running))  # the model is loaded: from here on a dying process is not a bad target
+    running.tell()  # the model is loaded: from here on a dying process is not a bad target
     try:
         with contextlib.closing(session):
             _judge(running, session)
@@ -230,7 +243,7 @@ def _judge(running: _Check, session: Session) -> None:
         measured = len(session.timings)
         _run_rule(rule, running, session)
         if len(session.timings) > measured:
-            running.on_progress(_report(running))
+            running.tell()
     for name in settings.probes:  # asked for by name: measured even where no selected rule needs it
         with contextlib.suppress(Skip):
             session.evidence(PROBES[name])

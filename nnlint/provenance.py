@@ -61,6 +61,8 @@ MODEL_LIBRARIES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_KNOWN = frozenset(MODEL_LIBRARIES)
+
 #: Packages whose frames are passed over: they run torch, or the user's code, for whoever called them, so that the line
 #: that explains a fault is the caller's.
 _PASSED_OVER = frozenset(
@@ -112,7 +114,7 @@ def is_nnlint_file(file: str) -> bool:
 
 def is_library_file(file: str, libraries: Collection[str] = MODEL_LIBRARIES) -> bool:
     """Whether a file belongs to a model library."""
-    return _package_with(file, frozenset(libraries)) is not None
+    return _package_with(file, _KNOWN if libraries is MODEL_LIBRARIES else frozenset(libraries)) is not None
 
 
 @functools.cache

@@ -23,6 +23,9 @@ _DEPTH = 6
 _OPAQUE = (str, bytes, int, float, bool, torch.nn.Module)
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
 class Attribute(str):
     """A step of a path that is an attribute (`.mask`), not a key (`["mask"]`)."""
 
@@ -42,10 +45,10 @@ def tensor_leaves(
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
-        return list(value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
         return list(enumerate(value))
+    if isinstance(value, Mapping):
+        return list(value.items())
     if is_dataclass(value) and not isinstance(value, type):
         return [(Attribute(field.name), getattr(value, field.name, None)) for field in fields(value)]
     # Classes and callables hold no outputs.
@@ -145,6 +148,8 @@ def is_strided(tensor: torch.Tensor) -> bool:
     if tensor.layout is not torch.strided or is_fake(tensor) or tensor.is_nested or tensor.is_quantized:
         return False
     try:
+        if type(tensor) in _PLAIN and tensor.data_ptr() != 0:
+            return True
         storage = tensor.untyped_storage()
         has_memory = storage.nbytes() == 0 or storage.data_ptr() != 0
         return has_memory and tensor.storage_offset() >= 0

@@ -25,6 +25,10 @@ class Op:
         self.index = index
         self.name: str = node.meta.get("name", node.name)
 
+    def __hash__(self) -> int:
+        """By its place: a set of ops is walked in the same order in every run, wherever they lie in memory."""
+        return self.index
+
     def __repr__(self) -> str:
         return f"<Op {self.index} {self.label}>"
 

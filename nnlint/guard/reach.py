@@ -25,6 +25,8 @@ _OBJECT_DEPTH = 2
 #: Containers longer than this (a vocabulary, a file list) are kept as they are, their items are not followed.
 _FOLLOWED_ITEMS = 10_000
 
+_TABLES = (dict, OrderedDict)
+
 Container: TypeAlias = "list[Any] | dict[Any, Any] | set[Any] | deque[Any]"
 
 
@@ -172,8 +174,14 @@ class ContainerState:
 
     def restore(self) -> None:
         """Put the items back where they changed."""
-        container = self._container
-        if self._is_unchanged():
+        container, values = self._container, self._values
+        # Nearly all are dicts, or empty tables of hooks: those without a call more.
+        if not values and type(container) in _TABLES and not container:
+            return
+        if type(container) is dict and len(container) == len(values):
+            if all(map(is_, container.values(), values)) and all(map(is_, container, self._keys)):
+                return
+        elif self._is_unchanged():
             return
         if isinstance(container, dict):
             self._restore_dict(container)

@@ -109,13 +109,14 @@ class Backwards:
         parameters: set[int] = set()
         forwards: set[int] = set()
         strangers: list[Tensor] = []
-        nodes, complete = 0, True
+        nodes, complete, near = 0, True, list[Any]()
         for root in roots[:8]:
             reached = walk(root, state.things, state.forwards)
             parameters |= reached.parameters
             forwards |= reached.forwards
             strangers += reached.strangers
             nodes += reached.nodes
+            near = near or reached.near
             complete = complete and reached.complete
         if nodes > _LARGE:
             self._large.add(place)
@@ -125,7 +126,7 @@ class Backwards:
             draft.fields["reached"] = Keys(parameters)
         if len(roots) == 1:
             made = composition_of(roots[0])
-            draft.fields["targets"] = self._targets(roots[0], sorted(forwards))
+            draft.fields["targets"] = self._targets(near, sorted(forwards))
             draft.fields |= {"factors": made.factors, "operation": made.operation, "reduction": made.reduction}
             if nodes <= _LARGE:
                 whole = DraftTerm(made.summands[0].name(), Keys(parameters), tuple(sorted(forwards)))
@@ -134,14 +135,14 @@ class Backwards:
         if state.taker is not None:
             state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
 
-    def _targets(self, root: Any, forwards: list[int]) -> tuple[tuple[int, ...], ...]:
+    def _targets(self, near: list[Any], forwards: list[int]) -> tuple[tuple[int, ...], ...]:
         """Hashes of the targets by sample, where all forwards that the loss reaches have as many."""
         drafts = self._state.journal.drafts
         samples = {drafts[index].fields["samples"] for index in forwards}
         if len(samples) != 1:
             return ()
         count = samples.pop()
-        return tuple(found for tensor in targets_of(root) if (found := value_contents(tensor, count)))
+        return tuple(found for tensor in targets_of(near) if (found := value_contents(tensor, count)))
 
     def _made_anew(self, place: Any, strangers: list[Tensor]) -> int:
         """How many of these parameters the last backward of the line did not have; none at the first."""

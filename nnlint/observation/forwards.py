@@ -16,7 +16,7 @@ from nnlint.observation.graphs import saved_bytes, sequence_numbers
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.state import State, autocast_of, unwrapped
 from nnlint.observation.things import Thing, script_line
-from nnlint.observation.torch_private import is_batch_norm, is_dropout, next_sequence_number
+from nnlint.observation.torch_private import contents_of, is_batch_norm, is_dropout, next_sequence_number
 from nnlint.tensors import is_fake, tensor_leaves
 
 #: Batches that are remembered to recognize where an input comes from.
@@ -51,7 +51,7 @@ class Forwards:
         inner, wrapper = unwrapped(module)
         if next(inner.parameters(), None) is None:
             return None
-        own = list(inner.named_parameters())  # the walk over the modules costs: once
+        modules, own, buffers = contents_of(inner)
         thing = self._entered(inner, own)
         state.things.named(thing, inner)
         self.note_hand_updates()
@@ -63,7 +63,7 @@ class Forwards:
             module=thing.ref,
             wrapper=wrapper,
             training=inner.training,
-            modes={path: child.training for path, child in inner.named_modules() if _has_mode(child)},
+            modes={path: child.training for path, child in modules if _has_mode(child)},
             grad_enabled=records,
             inputs=leaves,
             samples=samples,
@@ -72,7 +72,7 @@ class Forwards:
             unoptimized=self._unoptimized(own),
             random_state=digest_of_random_states(),
         )
-        self._buffers = [(name, buffer, version(buffer)) for name, buffer in inner.named_buffers()]
+        self._buffers = [(name, buffer, version(buffer)) for name, buffer in buffers]
         self._taken = state.taker is not None and records
         if state.taker is not None and records:
             state.taker.forward_begins(module, args, kwargs)

@@ -19,11 +19,13 @@ def _mark(gradient: Tensor) -> tuple[weakref.ref[Tensor], int | None]:
 
 
 def _is_seen(known: Known, gradient: Tensor) -> bool:
-    """Whether nothing was written to the gradient since it was last looked at."""
+    """Whether nothing was written to the gradient since it was last looked at: asked for each parameter six times an iteration."""
     if known.seen is None:
         return False
     reference, count = known.seen
-    return reference() is gradient and count == version(held_part(gradient))
+    if reference() is not gradient:
+        return False
+    return count == (version(gradient) if type(gradient) is Tensor else version(held_part(gradient)))
 
 
 class Gradients:

@@ -25,6 +25,8 @@ _NEAR = 200
 _SCALINGS = 6
 _REDUCTIONS = ("none", "mean", "sum")
 _ENTRY = "nnlint"
+#: The node of a leaf.
+_LEAF = "AccumulateGrad"
 #: Living graphs that may be garbage in a cycle.
 _GARBAGE = 4
 
@@ -39,6 +41,8 @@ class Reached:
     strangers: list[Tensor] = field(default_factory=list)
     nodes: int = 0
     complete: bool = True
+    #: The first nodes, to be read while the graph is there.
+    near: list[Any] = field(default_factory=list)
 
 
 def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
@@ -52,14 +56,15 @@ def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
     found = Reached()
     for node in nodes_below(root):
         found.nodes += 1
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            known = things.lookup(variable)
+        if type(node).__name__ == _LEAF:
+            known = things.lookup(node.variable)
             if known is not None:
                 found.parameters.add(known.key)
-            elif isinstance(variable, torch.nn.Parameter):
-                found.strangers.append(variable)
+            elif isinstance(node.variable, torch.nn.Parameter):
+                found.strangers.append(node.variable)
             continue
+        if found.nodes <= _NEAR:
+            found.near.append(node)
         number = forwards.get(sequence_number(node))
         if number is not None:
             found.forwards.add(number)
@@ -161,12 +166,14 @@ def terms_of(made: Composition, things: Things, forwards: dict[int, int]) -> tup
     return tuple(terms)
 
 
-def targets_of(root: Any) -> list[Tensor]:
-    """What the loss functions near the end of a graph compare with."""
+def targets_of(nodes: list[Any]) -> list[Tensor]:
+    """What the loss functions among the last nodes of a graph compare with."""
     found = []
-    for node in nodes_below(root, _NEAR):
+    for node in nodes:
+        kind = type(node)
         # A cross-entropy by hand picks the targets' logits.
-        value = saved(node, "index" if node.name().startswith("GatherBackward") else "target")
+        name = "_saved_index" if kind.__name__.startswith("GatherBackward") else "_saved_target"
+        value = saved(node, name) if hasattr(kind, name) else None
         if isinstance(value, Tensor) and not value.is_meta and value.numel() > 1:
             found.append(value)
     return found

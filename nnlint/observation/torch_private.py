@@ -7,7 +7,7 @@ because a wrapper around the loader would be seen by the script.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn, overrides
@@ -25,6 +25,10 @@ DRAW, RESTART = "_next_index", "_reset"
 
 _TABLES = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 _SAVED = "_saved_"
+#: What a module is walked by, unless its class walks in its own way.
+_NAMED = ("named_modules", "named_parameters", "named_buffers")
+
+Contents: TypeAlias = "tuple[list[tuple[str, nn.Module]], list[tuple[str, Any]], list[tuple[str, Any]]]"
 
 
 def is_dropout(module: nn.Module) -> bool:
@@ -52,6 +56,38 @@ def share_parts(made: nn.Module, owner: nn.Module) -> None:
     """Let `made` have the very submodules, parameters and buffers of `owner`."""
     for table in _TABLES:
         vars(made)[table] = vars(owner)[table]
+
+
+def contents_of(module: nn.Module) -> Contents:
+    """What `named_modules`, `named_parameters` and `named_buffers` give: by one walk, since every forward asks."""
+    if not all(getattr(type(module), name) is getattr(nn.Module, name) for name in _NAMED):
+        return list(module.named_modules()), list(module.named_parameters()), list(module.named_buffers())
+    modules: list[tuple[str, nn.Module]] = []
+    seen: set[int] = set()
+    waiting = [("", module)]
+    while waiting:
+        path, child = waiting.pop()
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
+        modules.append((path, child))
+        dot = f"{path}." if path else ""
+        inner = [(dot + name, below) for name, below in child._modules.items() if below is not None]
+        waiting += reversed(inner)
+    parameters, buffers = (_named(modules, table, seen) for table in ("_parameters", "_buffers"))
+    return modules, parameters, buffers
+
+
+def _named(modules: list[tuple[str, nn.Module]], table: str, seen: set[int]) -> list[tuple[str, Any]]:
+    """The tensors in a table of each module, each once."""
+    found = []
+    for path, child in modules:
+        dot = f"{path}." if path else ""
+        for name, tensor in getattr(child, table).items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                found.append((dot + name, tensor))
+    return found
 
 
 def sequence_number(node: Any) -> int:

@@ -45,3 +45,13 @@ def test_kinds_before_and_behind(graph, kind) -> None:
     assert [op for op in graph.ops if graph.follows(op, kind)] == behind
     assert [op for op in graph.ops if graph.precedes(op, kind)] == before
     assert bool(behind) == bool(before) == (kind != "recurrent")
+
+
+def test_a_set_of_ops_is_walked_alike_in_every_run() -> None:
+    def walked() -> list[int]:
+        made = run_training_pass(coerce({"model": Net(), "inputs": torch.randn(3, 4)}), seed=0).graph
+        assert made is not None
+        return [op.index for op in made.ancestors(made.outputs[0])]
+
+    kept = [[walked(), object()] for _ in range(4)]  # the objects between move the ops in memory
+    assert all(order == kept[0][0] for order, _ in kept)
