@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from nnlint.failure import Failure, Failures, not_restored, out_of_budget
 from nnlint.finding import Finding, Level, Location, OutOfBudget, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user
 from nnlint.observation.quiet import unwatched
+from nnlint.progress import Follower, Progress
 from nnlint.provenance import Owner, owner_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
     from nnlint.registry import Registry
     from nnlint.setup.training_setup import TrainingSetup
 
-Progress = Callable[[TargetReport], None]
-_PROGRESS_INTERVAL = 0.25  # seconds
-#: A partial report that takes longer (seconds) is made again only after this many times as long.
-_COSTLY, _PAUSE = 0.02, 10
 
 
 class SettingsError(Exception):
@@ -51,7 +49,7 @@ class _Check:
     name: str
     settings: CheckSettings
     rules: tuple[Rule, ...]
-    on_progress: Progress
+    listen: Progress | None
     started: float = field(default_factory=time.perf_counter)
     built: float | None = None
     observed: Observed | None = None
@@ -61,17 +59,11 @@ class _Check:
     judged: set[str] = field(default_factory=set)
     cut: list[Rule] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    #: When the last partial report was ready, and the seconds that it took.
-    told: tuple[float, float] = (0.0, 0.0)
 
-    def tell(self) -> None:
-        """Give the report so far to whoever listens; that of a large model not after each measurement."""
-        last, cost = self.told
-        start = time.perf_counter()
-        if self.on_progress is not _ignore and (cost < _COSTLY or start - last > _PAUSE * cost):
-            self.on_progress(_report(self))
-            end = time.perf_counter()
-            self.told = end, end - start
+    @cached_property
+    def follower(self) -> Follower:
+        """Who is told how far the check is."""
+        return Follower(self.listen, lambda: _report(self))
 
 
 def check(
@@ -105,7 +97,7 @@ def check(
     called = name or (target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__))
     rules = selected_rules(known, settings, observed=observed)
     running = _Check(
-        observed.target if observed else called, settings, rules, on_progress or _ignore, observed=observed
+        observed.target if observed else called, settings, rules, on_progress, observed=observed
     )
     with contextlib.redirect_stdout(sys.stderr), unwatched():
         if target is None and observed is not None:
@@ -119,7 +111,7 @@ def check(
         running.failures += observed.failures(running.raised, running.failures)
     _raise_failures(running, known)
     report = _report(running)
-    running.on_progress(report)
+    running.follower.ended(report)
     return report
 
 
@@ -129,10 +121,6 @@ def warm() -> None:
     import nnlint.setup.target.resolve  # noqa: F401
 
     registries.load()
-
-
-def _ignore(report: TargetReport) -> None:
-    """What becomes of partial reports that nobody asked for."""
 
 
 def selected_rules(
@@ -218,10 +206,10 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     from nnlint.probes.session import Plan, Session
 
     settings = running.settings
-    plan = Plan.of(settings, _step_reporter(running))
+    plan = Plan.of(settings, running.follower.stepped)
     evidence = running.observed.evidence if running.observed is not None else {}
     running.session = session = Session(setup, plan, evidence)
-    running.tell()  # the model is loaded: from here on a dying process is not a bad target
+    running.follower.measured()  # the model is loaded: from here on a dying process is not a bad target
     try:
         with contextlib.closing(session):
             _judge(running, session)
@@ -243,7 +231,7 @@ def _judge(running: _Check, session: Session) -> None:
         measured = len(session.timings)
         _run_rule(rule, running, session)
         if len(session.timings) > measured:
-            running.tell()
+            running.follower.measured()
     for name in settings.probes:  # asked for by name: measured even where no selected rule needs it
         with contextlib.suppress(Skip):
             session.evidence(PROBES[name])
@@ -273,21 +261,6 @@ def _judge_log(running: _Check) -> None:
     log = _Log(observed.evidence, observed.no_setup) if observed is not None else _Log({}, "nothing was observed")
     for rule in running.rules:
         _run_rule(rule, running, log)
-
-
-def _step_reporter(running: _Check) -> Callable[[str, int, int], None]:
-    """Says how far a longer probe is, in the report so far under "progress", and not more often than a person can read."""
-    last = [0.0]
-
-    def on_step(probe: str, done: int, planned: int) -> None:
-        now = time.monotonic()
-        if now - last[0] > _PROGRESS_INTERVAL:
-            last[0] = now
-            partial = _report(running)
-            partial.measurements["progress"] = {"probe": probe, "done": done, "planned": planned}
-            running.on_progress(partial)
-
-    return on_step
 
 
 def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
