@@ -1,4 +1,4 @@
-"""Makers of pairs whose fault is a setting: an eps, a decay, a momentum, a schedule; where it can be trained, the training decides."""
+"""Makers of pairs whose fault is a setting: an eps, a decay, a schedule; where it can be trained, the training decides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
-def _problem(draw: random.Random) -> Fields:
+def problem(draw: random.Random) -> Fields:
     """Labels or numbers to be learned, by a linear model or a net with one or two hidden layers."""
     hidden = draw.choice(((), (32,), (64, 64)))
     widths = [20, *hidden]
@@ -29,7 +29,7 @@ def _problem(draw: random.Random) -> Fields:
     return {"model": nn.Sequential(*layers, nn.Linear(widths[-1], 1)), "inputs": inputs, "targets": targets, "loss": nn.MSELoss()}
 
 
-def _reduction(fields: Fields, make: Make, updates: int) -> float:
+def reduction(fields: Fields, make: Make, updates: int) -> float:
     """By how much the loss falls in so many updates; not a number where it is not finite."""
     model = copy.deepcopy(fields["model"])
     optimizer = make(model.parameters())
@@ -45,7 +45,7 @@ def _reduction(fields: Fields, make: Make, updates: int) -> float:
 
 def _judged(fields: Fields, given: Make, better: Make, *, faulty: float, healthy: float, updates: int = 300) -> Pair:
     """Faulty where the given setting reaches less than this share of the reduction of the better one, healthy where it reaches that much."""
-    share = _reduction(fields, given, updates) / max(_reduction(fields, better, updates), 1e-9)
+    share = reduction(fields, given, updates) / max(reduction(fields, better, updates), 1e-9)
     fields["optimizer"] = given(fields["model"].parameters())
     if math.isfinite(share) and share < faulty:
         yield True, fields
@@ -56,7 +56,7 @@ def _judged(fields: Fields, given: Make, better: Make, *, faulty: float, healthy
 def epsilon(seed: int) -> Pair:
     """OPT008. An eps of 0.001 to 1000 times the gradients: faulty where it costs half of what 100 updates reach, healthy below a tenth."""
     draw = random.Random(seed)
-    fields = _problem(draw)
+    fields = problem(draw)
     model = copy.deepcopy(fields["model"])
     fields["loss"](model(fields["inputs"]), fields["targets"]).backward()
     size = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).square().mean().sqrt())
@@ -74,7 +74,7 @@ def epsilon(seed: int) -> Pair:
 def decay(seed: int) -> Pair:
     """OPT009. A decay of 3e-4 to 6 that is added to the gradient: faulty where it costs a third of what 300 updates reach."""
     draw = random.Random(seed)
-    fields, strength = _problem(draw), 10 ** draw.uniform(-3.5, 0.8)
+    fields, strength = problem(draw), 10 ** draw.uniform(-3.5, 0.8)
     rate, adam = draw.choice((1e-3, 3e-3)), draw.random() < 0.6
 
     def made(parameters: Any, weight_decay: float) -> torch.optim.Optimizer:
@@ -83,22 +83,6 @@ def decay(seed: int) -> Pair:
         return torch.optim.SGD(parameters, lr=30 * rate, momentum=0.9, weight_decay=weight_decay)
 
     yield from _judged(fields, lambda p: made(p, strength), lambda p: made(p, 0.0), faulty=0.67, healthy=0.95)
-
-
-def momentum(seed: int) -> Pair:
-    """OPT010. A momentum of 0.996 to 0.998 at drawn rates, over four of its time constants: faulty where 0.9 at the same
-    rate / (1 - momentum) does twice as well."""
-    draw = random.Random(seed)
-    fields = _problem(draw)
-    rest, plain = 10 ** draw.uniform(-2.7, -2.4), 10 ** draw.uniform(-3.5, 1.0)
-
-    def given(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=plain * rest, momentum=1.0 - rest)
-
-    def better(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=plain * 0.1, momentum=0.9)
-
-    yield from _judged(fields, given, better, faulty=0.5, healthy=0.9, updates=round(4 / rest))
 
 
 def schedule(seed: int) -> Pair:
@@ -121,4 +105,4 @@ def schedule(seed: int) -> Pair:
         yield faulty, {**fields, "scheduler": made, "planned_steps": epochs * each, "interval": "step"}
 
 
-MAKERS = {"OPT008": epsilon, "OPT009": decay, "OPT010": momentum, "OPT012": schedule}
+MAKERS = {"OPT008": epsilon, "OPT009": decay, "OPT012": schedule}
