@@ -4,7 +4,7 @@ import torch
 from _nets import TinyUNet, net, seg
 from _parts import labels, setup, table
 from torch import nn
-from torch.distributions import Bernoulli, Categorical, Independent, Normal
+from torch.distributions import Bernoulli, Beta, Categorical, Independent, Normal
 from torch.nn import functional as F
 
 
@@ -73,6 +73,16 @@ def build_supervised_contrast_turned_around():  # expect: LOS031
     return setup(net(o=16), table(), labels(64), loss)
 
 
+def build_views_one_below_the_other_drawn_apart():  # expect: LOS031
+    def loss(z, _=None):
+        z = F.normalize(z)
+        scores = (z @ z.T / 0.2).masked_fill(torch.eye(len(z), dtype=torch.bool), -1e9)
+        partner = torch.arange(len(z)).roll(len(z) // 2)
+        return -F.cross_entropy(scores, partner)  # <- LOS031
+
+    return setup(net(o=16), torch.cat(views(32)), loss=loss)
+
+
 def build_pairs_whose_label_means_different():  # expect: LOS031
     x = table(64)
     same = torch.arange(64) % 2
@@ -138,6 +148,19 @@ def build_likelihood_of_a_normal_minimized():  # expect: LOS031
     return setup(Says("normal", 4), x, x[:, :2] + x[:, 2:4], lambda d, y: d.log_prob(y).mean())  # <- LOS031
 
 
+def build_likelihood_of_shares_minimized():  # expect: LOS031
+    class Shares(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = net(o=2)
+
+        def forward(self, x):
+            return Beta(*(F.softplus(self.body(x)) + 0.5).unbind(1))
+
+    x = table()
+    return setup(Shares(), x, torch.sigmoid(x[:, 0]), lambda d, y: d.log_prob(y).mean())  # <- LOS031
+
+
 def build_likelihood_of_classes_minimized():  # expect: LOS031
     return setup(Says("classes", 5), table(), labels(64), lambda d, y: d.log_prob(y).sum() / len(y))  # <- LOS031
 
@@ -165,6 +188,20 @@ def build_error_and_the_similarity_itself():  # expect: LOS031
 
     x = table()
     return setup(net(o=20), x, x.roll(1, 1), loss)
+
+
+def structure(x, y):
+    window = torch.ones(1, 1, 5, 5) / 25
+    mx, my = F.conv2d(x, window), F.conv2d(y, window)
+    vx, vy = F.conv2d(x * x, window) - mx**2, F.conv2d(y * y, window) - my**2
+    both = F.conv2d(x * y, window) - mx * my
+    return ((2 * mx * my + 1e-4) * (2 * both + 1e-3) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 1e-3))).mean()  # <- LOS031
+
+
+def build_error_and_the_structure_itself():  # expect: LOS031
+    x, _ = seg()
+    y = x.mean(1, keepdim=True)
+    return setup(TinyUNet(), x, y, lambda made, y: 0.2 * F.l1_loss(made, y) + 0.8 * structure(made, y))
 
 
 # -------------------------------------------------------------------- the form of answers and targets
@@ -198,6 +235,17 @@ def build_margin_of_labels_zero_and_one():  # expect: LOS026
 def build_soft_margin_of_labels_zero_and_one():  # expect: LOS026
     x = table()
     return setup(net(o=1), x, (x[:, :1] > 0).float(), nn.SoftMarginLoss())
+
+
+def build_cosines_of_labels_zero_and_one():  # expect: LOS026
+    x = table()
+    same = torch.arange(64) % 2
+    other = torch.where(same[:, None] == 1, x + 0.2 * torch.randn_like(x), x.roll(1, 0))
+
+    def loss(out, y):
+        return F.cosine_embedding_loss(out[0], out[1], y, margin=0.3)  # <- LOS026
+
+    return setup(Twin(), (x, other), same.float(), loss)
 
 
 def build_ranking_of_labels_zero_and_one():  # expect: LOS026

@@ -6,7 +6,7 @@ import math
 import torch
 from _nets import TinyUNet, net, seg
 from _parts import labels, setup, table
-from faulty_answers import Coder, Prefers, Says, Twin, views
+from faulty_answers import Coder, Prefers, Says, Twin, structure, views
 from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 from torch.nn import functional as F
@@ -236,6 +236,39 @@ def build_rare_classes_weighted_by_hand():
         return (weight[y] * each).sum() / weight[y].sum()
 
     return setup(net(o=2), table(400) + y[:, None], y, loss)
+
+
+def build_next_words_picked_by_hand():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.rnn, self.out = nn.Embedding(30, 24), nn.GRU(24, 24, batch_first=True), nn.Linear(24, 30)
+
+        def forward(self, ids):
+            return self.out(self.rnn(self.words(ids))[0])
+
+    def loss(z, given):
+        ids, advantage = given
+        said = z[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+        return -(said.mean(1) * advantage).mean()
+
+    ids = torch.randint(0, 30, (16, 10))
+    return setup(Words(), ids, (ids, torch.randn(16)), loss)
+
+
+def build_views_one_below_the_other():
+    def loss(z, _=None):
+        z = F.normalize(z)
+        scores = (z @ z.T / 0.2).masked_fill(torch.eye(len(z), dtype=torch.bool), -1e9)
+        return F.cross_entropy(scores, torch.arange(len(z)).roll(len(z) // 2))
+
+    return setup(net(o=16), torch.cat(views(32)), loss=loss)
+
+
+def build_error_and_the_structure_that_is_missing():
+    x, _ = seg()
+    y = x.mean(1, keepdim=True)
+    return setup(TinyUNet(), x, y, lambda made, y: 0.2 * F.l1_loss(made, y) + 0.8 * (1 - structure(made, y)))
 
 
 # -------------------------------------------------------------------- references

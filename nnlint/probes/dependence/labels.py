@@ -17,6 +17,7 @@ from nnlint.probes.dependence.loss_tape import CLASS_LOSSES, LossTape
 from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves
+from nnlint.probes.loss_response.caller import Refused, loss_caller
 from nnlint.probes.torch_errors import one_line
 from nnlint.samples import batch_axis, batch_layout
 from nnlint.seeding import seed_everything
@@ -174,7 +175,7 @@ class SequenceLabels:
     def _predicted(self, calls: Sequence[tuple[str, Tensor, Tensor, int | None]]) -> Iterator[_Predicted]:
         given = [(number, kind, target, ignored) for number, (kind, _, target, ignored) in enumerate(calls)]
         pairs: list[tuple[int | None, str, Tensor, int | None]] = [*given]
-        if not calls:
+        if not calls and not self._shifts_itself():
             pairs = [(None, "", leaf.tensor, None) for leaf in target_leaves(self._session)]
         for number, kind, target, ignored in pairs:
             for leaf, time, values in self._sequences():
@@ -195,6 +196,23 @@ class SequenceLabels:
                 copy = copy_of(values, target.tensor)
                 if copy is not None and leaf.tensor is not target.tensor:
                     yield _Predicted(leaf, time, values, copy, None, "", chosen)
+
+    def _shifts_itself(self) -> bool:
+        """Whether a written-out loss leaves out the output of the last step: it compares the others with the next tokens."""
+        setup, output = self._session.setup, self._session.training_pass.output
+        if setup.own_loss is not None or setup.loss is None or output is None:
+            return False
+        caller = loss_caller(setup, output, seed=self._session.plan.seed)
+        for place, leaf in enumerate(caller.leaves):
+            if leaf.dim() != 3 or not leaf.requires_grad:
+                continue
+            try:
+                sizes = caller.gradient(caller.leaves, place).abs().amax(2)
+            except Refused:
+                continue
+            if any(bool(steps[-1] == 0) and bool((steps[:-1] > 0).any()) for steps in (sizes.amax(0), sizes.amax(1))):
+                return True
+        return False
 
     # ------------------------------------------------------------ one copy
 

@@ -7,7 +7,8 @@ same) or from class numbers; the outputs are replaced by random directions that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +58,8 @@ def togetherness(caller: LossCaller, inputs: Sequence[Tensor], *, coupled: bool)
     by_class = _by_class(caller) if coupled else None
     if by_class is not None:
         return by_class
+    if coupled and len(inputs) == 1:
+        caller, inputs = _halved(caller, inputs[0])
     verdicts = [found for plan in _plans(caller, inputs) if (found := _of_plan(caller, plan)) is not None]
     if not verdicts or len({found.prefers_agreement for found in verdicts}) > 1:
         return None
@@ -86,6 +89,19 @@ def _by_class(caller: LossCaller) -> Togetherness | None:
 
 
 # -------------------------------------------------------------------- several inputs
+
+
+def _halved(caller: LossCaller, rows: Tensor) -> tuple[LossCaller, list[Tensor]]:
+    """One batch that holds two views of each sample, one below the other, as two inputs with two outputs."""
+    leaf = caller.leaves[0]
+    if len(caller.leaves) != 1 or not _is_rows(leaf) or len(rows) != len(leaf) or len(rows) % 2:
+        return caller, [rows]
+
+    def compute(leaves: Sequence[Tensor], targets: Sequence[Tensor]) -> Any:
+        return caller.compute([torch.cat([*leaves])], targets)
+
+    return replace(caller, leaves=tuple(leaf.detach().chunk(2)), compute=compute), [*rows.chunk(2)]
+
 
 
 def _plans(caller: LossCaller, inputs: Sequence[Tensor]) -> Iterator[_Plan]:

@@ -69,7 +69,7 @@ def measure_response(
     for form in found:
         told = _preferences(caller, form, first, brief=brief)
         preferences += told
-        if not brief and any(one.about is None and one.prefers_right for one in told):
+        if not brief and any(one.about is None and one.prefers_right is not False for one in told):
             flipped += _flipped(caller, form)
     why = "" if preferences else _why(caller, found)
     lowest = None if brief or len(whole.leaves) > _OUTPUTS else fall(whole, sorted(whole.free), samples)

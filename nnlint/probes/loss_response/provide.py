@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import fx
 
 from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import Skip
 from nnlint.probes.loss_response.caller import LossCaller, loss_caller
+from nnlint.probes.loss_response.likelihood import likelihood
 from nnlint.probes.loss_response.pairs import togetherness
 from nnlint.probes.loss_response.probe import measure_response
 from nnlint.probes.loss_response.stats import LossResponse
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
     from nnlint.capture.op import Op
     from nnlint.probes.session import Session
+
+#: Weights of linear maps in a loss up to which it is called as often as any other.
+_WINDOWS = 1
 
 
 def provide(session: Session) -> LossResponse:
@@ -42,15 +47,22 @@ def provide(session: Session) -> LossResponse:
             aligned = len(losses.graph.outputs) == len(caller.leaves)
             if not caller.free and aligned:
                 caller = replace(caller, free=_free(losses.graph))
-            brief = any(op.in_loss and op.is_kind("linear-map") for op in losses.graph.ops)
+            brief = _runs_network(losses.graph)
             bounded = _bounded(losses.graph) if aligned else frozenset[int]()
             samples = sample_count(session.setup)
             scored = _makes_scores(losses.graph)
             response = measure_response(caller, samples, losses.op, bounded=bounded, brief=brief, scored=scored)
+            response = replace(response, likelihood=likelihood(caller, made.output, session.setup.targets))
             return response if brief or response.prefers_right else _with_pairs(response, caller, session)
 
     found: LossResponse = session.measure("loss probe", run, reads_only=True)
     return found
+
+
+def _runs_network(graph: Graph) -> bool:
+    """Whether the loss runs a network of its own (a critic, perceptual features); a window that a score slides over is none."""
+    maps = [op for op in graph.ops if op.in_loss and op.is_kind("linear-map")]
+    return len({op.leading[1] for op in maps if len(op.leading) > 1 and isinstance(op.leading[1], fx.Node)}) > _WINDOWS
 
 
 def _with_pairs(response: LossResponse, caller: LossCaller, session: Session) -> LossResponse:

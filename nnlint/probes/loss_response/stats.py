@@ -133,6 +133,8 @@ class LossResponse:
         flipped: terms that prefer wrong answers where the whole loss prefers right ones.
         certainty: what it makes of the targets as outputs, where they are 0 and 1 or classes; None for others.
         unheard: share of samples with the label 0 that it does not react to, where it would to -1; None where it does.
+        likelihood: cosine between its gradient and that of the log-likelihood of the targets, where the output is a distribution:
+            1 where it lowers the likelihood, -1 where it raises it.
         numbers: ops that made a Python number of the output (`item`), which is added to the loss.
         pairs: whether outputs that belong together may agree; None where nothing tells which do, or right answers are known.
         fall: where the loss has no lowest value; None where it has one, or falls no faster than in proportion.
@@ -152,6 +154,7 @@ class LossResponse:
     flipped: tuple[FlippedTerm, ...] = ()
     certainty: Certainty | None = None
     unheard: float | None = None
+    likelihood: float | None = None
     numbers: tuple[Op, ...] = ()
     pairs: Togetherness | None = None
     fall: Fall | None = None

@@ -44,6 +44,8 @@ def suspects(caller: LossCaller, form: Form) -> Iterator[Term]:
         first = _values(caller, caller.leaves, parts)
     except Refused:
         return
+    if not any(kept[0][place] < kept[1][place] for place in range(len(parts))):
+        return  # nothing else here wants these answers: an objective that pushes away from them on purpose
     for place, part in enumerate(parts):
         if kept[0][place] > kept[1][place] + _CLEAR * max(abs(kept[0][place]), abs(kept[1][place])):
             yield Term(part, _alone(caller, part), first[place])

@@ -11,6 +11,8 @@ from nnlint_rules.loss._targets import target_rows
 if TYPE_CHECKING:
     from nnlint import Evidence, LossCalls, LossResponse, MeasuredLoss
 
+_SIGNS = ("hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss", "soft_margin_loss")
+
 
 @rule("LOS026", "one-hot-index-confusion", level="error", since="0.1")
 def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
@@ -39,7 +41,15 @@ def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]
     """
     losses.require_targets()
     samples = next((op.shape[0] for op in losses.graph.inputs if op.shape), None)
-    if response is not None and response.unheard is not None:
+    signs = [call for call in losses.of(*_SIGNS) if _is_of_bits(call)]
+    for call in signs:
+        yield Finding(
+            at=call,
+            message=f"{call.label} expects the labels -1 and 1 but gets 0 and 1: no row of it is a pair that differs",
+            evidence={"labels": [0, 1]},
+            fix="give the loss `2 * labels - 1`",
+        )
+    if response is not None and response.unheard is not None and not signs:
         yield Finding(
             at=response,
             message="the loss expects the labels -1 and 1 but gets 0 and 1: the samples of label 0, "
@@ -53,6 +63,11 @@ def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]
             continue
         message, fix = found
         yield Finding(at=call, message=f"{call.label}: {message}", evidence={"shape": _shape(call)}, fix=fix)
+
+
+def _is_of_bits(call: MeasuredLoss) -> bool:
+    target = call.target_value
+    return target is not None and set(target.unique().tolist()) == {0, 1}
 
 
 def _shape(call: MeasuredLoss) -> list[Evidence]:

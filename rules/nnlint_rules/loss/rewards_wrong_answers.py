@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: A score runs from 0 to 1, and right answers have 1: the loss is the score itself.
 _SCORE = 0.05
+#: Cosine with the gradient of the likelihood from which a loss lowers it. No calibration: a likelihood has 1, its negative -1.
+_ALONG = 0.5
 
 
 @rule("LOS031", "rewards-wrong-answers", level="error", since="0.1")
@@ -45,6 +47,10 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
         raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
     if response.fall is not None and response.prefers_right is not False:
         yield _bottomless(response, response.fall)
+        return
+    if response.likelihood is not None and response.prefers_right is None:
+        if response.likelihood > _ALONG:
+            yield _unlikely(response, response.likelihood)
         return
     if response.pairs is not None:
         if not response.pairs.prefers_agreement:
@@ -105,6 +111,16 @@ def _finding(response: LossResponse, found: Preference) -> Finding:
         message=message,
         evidence={"right": found.right, "wrong": found.wrong, "form": found.form, "target": found.about},
         fix=fix,
+    )
+
+
+def _unlikely(response: LossResponse, cosine: float) -> Finding:
+    return Finding(
+        at=response,
+        message="the loss makes the targets less likely: its gradient points along that of the log-likelihood of the distribution that "
+        f"the model returns (cosine {cosine:.2f}, limit {_ALONG:g})",
+        evidence={"cosine": cosine, "limit": _ALONG},
+        fix="minimize the negative: `-distribution.log_prob(targets).mean()`",
     )
 
 
