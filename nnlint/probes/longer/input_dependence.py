@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nnlint.finding import Skip
+from nnlint.frames import is_fatal
 from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import loss_value
 from nnlint.probes.longer.loop import OnStep, regularization_off, train, trainable
+from nnlint.probes.torch_errors import one_line
 from nnlint.samples import batch_axis, rolled, sample_count
 from nnlint.seeding import seed_everything
 from nnlint.setup.training_setup import LABEL_KEYS
@@ -106,18 +109,32 @@ def run_input_dependence(
     blind = _changed(setup, lambda tensor: _blinded(tensor, samples))
     if not _differ(setup.inputs, blind.inputs):
         raise Skip("all samples of the batch have the same input, or none that can be told apart")
-    blind_losses = _short_run(blind, guard, seed, steps, on_step)
+    with _taken("the same input for all samples"):
+        blind_losses = _short_run(blind, guard, seed, steps, on_step)
     real_losses = _short_run(setup, guard, seed, steps, on_step)
     shuffled = _changed(setup, lambda tensor: rolled(tensor, samples))
+    with _taken("inputs of other samples (lengths that have to be sorted)"):
+        moved = _loss_now(shuffled, seed) if _stays_something(setup, shuffled) else None
     return InputDependence(
         initial=real_losses[0],
         real=_settled(real_losses),
         blind=_settled(blind_losses),
         trained=_loss_now(setup, seed),
-        shuffled=_loss_now(shuffled, seed) if _stays_something(setup, shuffled) else None,
+        shuffled=moved,
         steps=len(real_losses) - 1,
         samples=samples,
     )
+
+
+@contextmanager
+def _taken(what: str) -> Iterator[None]:
+    """Skip where the model refuses a batch that nnlint made."""
+    try:
+        yield
+    except Exception as error:
+        if is_fatal(error) or isinstance(error, Skip):
+            raise
+        raise Skip(f"the model does not take {what}: {one_line(error)}") from error
 
 
 def _stays_something(setup: TrainingSetup, shuffled: TrainingSetup) -> bool:

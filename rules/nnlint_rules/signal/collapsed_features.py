@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from nnlint import Finding, Options, Skip, rule
+from nnlint import Finding, Level, Options, Skip, rule
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats, LayerStats, OverfitRun
@@ -20,6 +20,7 @@ class CollapsedFeatures(Options):
         0.005, description="std over samples by the std of all values; healthy deep nets go down to 0.03"
     )
     left: float = Field(0.5, description="share of the reachable improvement that the overfit probe has to leave")
+    progress: float = Field(0.1, description="fall of a loss whose lowest value is unknown, from which on it is an info")
     min_samples: int = Field(4, description="with fewer samples the spread says little")
 
 
@@ -30,7 +31,8 @@ def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures
     ## What it does
     Compares, for the last layers, how far the values of a unit differ between samples with how far all values of the layer
     differ. A layer where that ratio is below 0.005 hands on a constant. Many deep nets look nearly like that before training
-    and still learn, so the finding needs the overfit probe too: it must not have come halfway.
+    and still learn, so the finding needs the overfit probe too: it must not have come halfway. It is an info where that probe proves
+    nothing (the lowest value of the loss is not known, or the loss is random) and the loss falls by a tenth.
 
     ## Why is this bad?
     Whatever comes after sees one input for all samples. Saturating activations, averages over averages and unnormalized depth
@@ -57,6 +59,7 @@ def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures
         return
     yield Finding(
         at=layer,
+        level=Level.INFO if overfit.limits and overfit.best_loss < (1 - options.progress) * overfit.initial_loss else None,
         message=f"the values of {layer.label} differ between samples by {layer.sample_spread:.1e} of their spread "
         f"(limit {options.spread:g}): all {forward.samples} samples look alike from there on; {overfit.in_words}",
         evidence={

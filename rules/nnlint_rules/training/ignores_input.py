@@ -10,7 +10,7 @@ from pydantic import Field
 from nnlint import Finding, Level, Options, Skip, rule
 
 if TYPE_CHECKING:
-    from nnlint import InputDependence, LossTerms, OverfitRun
+    from nnlint import Graph, InputDependence, LossTerms, OverfitRun
 
 
 class IgnoresInput(Options):
@@ -28,7 +28,7 @@ class IgnoresInput(Options):
 
 @rule("TRN005", "ignores-input", level="error", since="0.1")
 def check(
-    dependence: InputDependence, overfit: OverfitRun, terms: LossTerms | None, options: IgnoresInput
+    dependence: InputDependence, overfit: OverfitRun, terms: LossTerms | None, graph: Graph, options: IgnoresInput
 ) -> Iterator[Finding]:
     """Training on inputs without information does as well as training on the real ones.
 
@@ -36,7 +36,8 @@ def check(
     Trains for a few steps on the batch, and on one in which every sample has the same input (the mean of the batch). It is an
     error where the real inputs gain nothing, where the model that was trained on them does not mind having them shuffled among
     the samples, and where the overfit probe could not fit either; a warning where one term of the loss drowns another, which is
-    the cause then (LOS036). Silent where a constant prediction is nearly as good as any
+    the cause then (LOS036); an info where a network of the loss judges the outputs (the critic of an actor): it may want the same answer
+    of all. Silent where a constant prediction is nearly as good as any
     (all targets alike), and skipped on batches of fewer than 8 samples, which can be memorized by a bias.
 
     ## Why is this bad?
@@ -65,7 +66,7 @@ def check(
     )
     yield Finding(
         at=None,
-        level=Level.WARNING if drowned else None,
+        level=Level.INFO if _is_judged_by_a_network(graph) else Level.WARNING if drowned else None,
         message=f"after {dependence.steps} steps the loss is {dependence.real:.4g} with the real inputs and {dependence.blind:.4g} with "
         f"the same input for all {dependence.samples} samples (from {dependence.initial:.4g}), and shuffling the real inputs changes "
         f"it by {changed:.1g} (limit {options.change:g}): what is learned does not come from the input",
@@ -81,3 +82,8 @@ def check(
         fix="look at what the layers before the first weights make of the input in training mode: masks, normalization, casts, "
         "a tensor overwritten or multiplied by zero",
     )
+
+
+def _is_judged_by_a_network(graph: Graph) -> bool:
+    """Whether layers of the loss score the outputs and no known loss compares anything with targets."""
+    return not graph.loss_calls and any(op.in_loss and op.is_kind("linear-map") for op in graph.ops)
