@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,22 @@ def composed_after(first: Op, graph: Graph) -> tuple[Op, ...]:
     if len(seconds) == 1 and before.outputs < before.inputs and _is_adapter(first, seconds[0], graph):
         return ()
     return seconds if widths and _is_redundant(before, widths) else ()
+
+
+def without_shared(following: Mapping[Op, tuple[Op, ...]]) -> dict[Op, tuple[Op, ...]]:
+    """The runs without those into a layer that several others feed: one map for each pair would no longer share it.
+
+    The head of a pyramid reads each level through a convolution of the level's own.
+    """
+    sources: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for first, seconds in following.items():
+        for second in seconds:
+            sources.setdefault(second.parameters, set()).add(first.parameters)
+    return {
+        first: seconds
+        for first, seconds in following.items()
+        if all(len(sources[second.parameters]) == 1 for second in seconds)
+    }
 
 
 def _readers(first: Op, graph: Graph) -> tuple[tuple[Op, ...], bool]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
 from nnlint_rules._shared.words import listed
-from nnlint_rules.architecture._linear_runs import composed_after, makes_a_map, widths_of
+from nnlint_rules.architecture._linear_runs import composed_after, makes_a_map, widths_of, without_shared
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -25,7 +25,8 @@ def check(graph: Graph) -> Iterator[Finding]:
     linear bottlenecks (a 1 x 1 projection with batch norm before the next block), fixed transforms (cosines, mel filters, frozen
     layers), grouped and depthwise convolutions, kernels that factorise space (1 x k after k x 1), sub-pixel upsampling, values that
     something nonlinear reads too, residual sums, queries and keys, a score convolution that a transposed one spreads, and norms
-    over features (LayerNorm), which are nonlinear. A dense layer whose outputs become the map of a convolution (the start of a
+    over features (LayerNorm), which are nonlinear, and a layer that reads the maps of several others (the head of a pyramid).
+    A dense layer whose outputs become the map of a convolution (the start of a
     decoder) is an info.
 
     ## Why is this bad?
@@ -42,7 +43,7 @@ def check(graph: Graph) -> Iterator[Finding]:
     """
     if graph.method == "symbolic":
         raise Skip("needs shapes, but the model did not run")
-    following = {first: seconds for first in graph.calls("linear-map") if (seconds := composed_after(first, graph))}
+    following = without_shared({first: seconds for first in graph.calls("linear-map") if (seconds := composed_after(first, graph))})
     inner = {second for seconds in following.values() if len(seconds) == 1 for second in seconds}
     reported: set[str] = set()
     for first, seconds in following.items():

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nnlint import Graph, LossTerm, LossTerms, Op, Parameters
 
 
+_LAYERS = ("linear-map", "recurrent", "attention")
+
+
 class Dominance(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#loss-terms."""
 
@@ -28,7 +31,7 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
     Takes the loss apart into its summands and measures the gradient of each on the parameters that both train. Reports a term
     that compares the output with the targets and whose gradient is less than a thousandth of another term's. Terms that are
     small on purpose (a written weight of 0.05 or less), the part of the ratio that a written weight makes, regularizers and
-    bonuses that read no targets, and trained models are left alone.
+    bonuses that read no targets, terms that compare with a teacher's answer, and trained models are left alone.
 
     ## Why is this bad?
     The optimizer follows the sum of the gradients: the small term has no effect. A KL divergence summed over the batch beside
@@ -63,9 +66,21 @@ def check(terms: LossTerms, parameters: Parameters, options: Dominance) -> Itera
 
 
 def _is_fit(graph: Graph, op: Op) -> bool:
-    """Whether a term compares with the targets, or is a loss function of torch."""
+    """Whether a term compares with the targets, or is a loss function of torch.
+
+    What compares with another network's answer (a teacher that is a copy) begins at its goal, and pulls once the two differ.
+    """
     before = graph.ancestors(op) | {op}
-    return any(part.node.meta.get("is_target") or part.is_kind("loss") for part in before)
+    if any(part.node.meta.get("is_target") for part in before):
+        return True
+    return any(part.is_kind("loss") for part in before) and not any(_is_taught(graph, part) for part in before)
+
+
+def _is_taught(graph: Graph, op: Op) -> bool:
+    """Whether an op takes an answer that is trained and one that layers made without a gradient."""
+    fixed = [side for side in op.activations if not side.requires_grad]
+    trained = len(fixed) < len(op.activations)
+    return trained and any(part.is_kind(*_LAYERS) for side in fixed for part in graph.ancestors(side) | {side})
 
 
 def _fix(small: LossTerm, large: LossTerm, ratio: float) -> str:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 #: Rank of the batched input each form is made for.
 _RANKS = {"dropout1d": 3, "dropout2d": 4, "dropout3d": 5}
-#: What keeps the last dimension as the features, so that dimension 1 of a 3-d tensor is time.
+#: The effect that loses nothing: Dropout2d on (N, C).
 _PLAIN = "does not drop channels, but single values as nn.Dropout does"
+#: What keeps the last dimension as the features, so that dimension 1 of a 3-d tensor is time.
 _FEATURES_LAST = ("linear", "layer-norm", "rms-norm", "embedding", "attention", "recurrent")
 
 

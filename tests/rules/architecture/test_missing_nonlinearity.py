@@ -132,6 +132,15 @@ DESIGNS = {
         Net(lambda net, x: net.b(net.e(x)), e=nn.Embedding(8, 8), b=nn.Linear(8, 8)),
         torch.randint(0, 8, (4, 3)),
     ),
+    "head of a pyramid": (
+        Net(
+            lambda net, x: net.head(net.fine(x)).relu().mean() + net.head(net.coarse(x[..., ::2, ::2])).relu().mean(),
+            fine=nn.Conv2d(8, 8, 3),
+            coarse=nn.Conv2d(8, 8, 3),
+            head=nn.Conv2d(8, 8, 3),
+        ),
+        IMAGE,
+    ),
     "returned too": (Net(lambda net, x: (h := net.a(x), net.b(h)), a=nn.Linear(8, 8), b=nn.Linear(8, 8)), None),
 }
 
