@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """Settings that cannot be applied: an unknown rule in `select`, or options a rule does not have."""
 
 

@@ -18,7 +18,6 @@ import click
 from nnlint.cli.checking import accepted, prepared, report_options, why
 from nnlint.cli.errors import INTERRUPTED, Refusal, require_streams
 from nnlint.cli.options import run_options
-from nnlint.worker.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
     from nnlint.cli.checking import Run
@@ -106,6 +105,8 @@ def _own_output(style: str) -> Iterator[None]:
     if style not in _MACHINE:
         yield
         return
+    from nnlint.worker.streams import stdout_to_stderr
+
     with stdout_to_stderr():
         yield
 

@@ -17,6 +17,7 @@ from nnlint.probes.loss_response.probe import measure_response
 from nnlint.probes.loss_response.stats import LossResponse
 from nnlint.samples import sample_count
 from nnlint.setup.inputs.names import named_inputs
+from nnlint.tensors import is_dense
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
@@ -67,7 +68,7 @@ def _runs_network(graph: Graph) -> bool:
 
 def _with_pairs(response: LossResponse, caller: LossCaller, session: Session) -> LossResponse:
     given = [tensor for _, tensor in named_inputs(session.setup)] if session.setup.inputs is not None else []
-    views = [tensor for tensor in given if tensor.dim()]
+    views = [tensor for tensor in given if is_dense(tensor) and tensor.dim()]
     return replace(response, pairs=togetherness(caller, views, coupled=bool(response.couples_samples)))
 
 

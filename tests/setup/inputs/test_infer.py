@@ -299,7 +299,11 @@ class Text(nn.Module):
 
 
 class TinyForCausalLM(Text):
-    pass
+    def can_generate(self):
+        return True
+
+    def get_output_embeddings(self):
+        return self.out
 
 
 class TinyForImageClassification(nn.Module):
