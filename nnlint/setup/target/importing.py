@@ -124,9 +124,10 @@ def _guarded(where: str, load: Callable[[], ModuleType], options: SetupOptions) 
     except ModuleNotFoundError as error:
         if not has_user_frame(error):
             raise _no_module(where, error, options) from error
-        name = error.name or str(error)
+        if error.name is None:  # a library says in its own words what it lacks
+            raise _broken(where, error) from error
         fix = f"install it for {sys.executable}, or correct the name"
-        raise _inside(where, error, f"imports {name!r}, which is not installed", fix) from error
+        raise _inside(where, error, f"imports {error.name!r}, which is not installed", fix) from error
     except SystemExit as error:
         fix = "put what runs a script under `if __name__ == '__main__':`"
         raise _inside(where, error, f"called sys.exit({error.code!r}) while being imported", fix) from error
@@ -137,9 +138,12 @@ def _guarded(where: str, load: Callable[[], ModuleType], options: SetupOptions) 
     except BaseException as error:
         if is_fatal(error):
             raise
-        fix = f"make the import work without nnlint first: {_import_command(where)}"
-        what = f"raised {type(error).__name__} while being imported: {text_of(error)}"
-        raise _inside(where, error, what, fix) from error
+        raise _broken(where, error) from error
+
+
+def _broken(where: str, error: BaseException) -> SetupError:
+    fix = f"make the import work without nnlint first: {_import_command(where)}"
+    return _inside(where, error, f"raised {type(error).__name__} while being imported: {text_of(error)}", fix)
 
 
 def _import_command(where: str) -> str:

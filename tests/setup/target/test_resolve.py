@@ -164,6 +164,11 @@ def line_of(path, text):
     [
         ("import package_that_is_missing", "import", ["imports 'package_that_is_missing', which is not installed"]),
         ("import os.nonsense", "import", ["imports 'os.nonsense', which is not installed"]),
+        (
+            "raise ModuleNotFoundError('no part of X was found')",
+            "raise",
+            ["raised ModuleNotFoundError while being imported: no part of X was found"],
+        ),
         ("x = 1\nx / 0", "/", ["raised ZeroDivisionError while being imported: division by zero"]),
         ("import sys\nsys.exit(5)", "exit", ["called sys.exit(5) while being imported", "if __name__ == '__main__'"]),
         ("def build(:\n    pass", "def", ["is not valid Python: ", "correct the line"]),
