@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--no-measure", dest="measure", action="store_false", help="keep mutants that may have no effect")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", default="healthy,mutants,ranks,silent")
-    parser.add_argument("--out", type=Path, default=Path("loops.jsonl"))
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "loops.jsonl")
     parser.add_argument("--from", dest="given", type=Path, action="append", help="write the page from these rows; run nothing")
     parser.add_argument("--page", action="store_true", help="write docs/evidence/loops.md")
     asked = parser.parse_args()
@@ -168,6 +168,7 @@ def _all_rows(asked: argparse.Namespace) -> Iterator[Row]:
         "silent": lambda: silent_rows(asked.workers, asked.only.replace(",", "|")),
     }
     begun = time.monotonic()
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     with asked.out.open("w", encoding="utf-8") as out:
         for part in asked.parts.split(","):
             for row in parts[part]():
