@@ -123,14 +123,15 @@ def _is_given(op: Op, graph: Graph) -> bool:
 
 def _is_adapter(first: Op, second: Op, graph: Graph) -> bool:
     """Whether the pair is added to another linear map of the same value: a low-rank update."""
-    sums = graph.consumers(second, through=(*_LINEAR, "mul", "div"))
+    scaled = (*_LINEAR, "mul", "div")
+    sums = graph.consumers(second, through=scaled)
     source = graph.producer(first.activations[0], through=_LINEAR) if first.activations else None
     beside = [
         graph.producer(part, through=_LINEAR)
         for user in sums
         if user.is_kind("add")
         for part in user.activations
-        if second not in graph.ancestors(part) | {part}
+        if graph.producer(part, through=scaled) is not second
     ]
     return bool(beside) and all(
         part.is_kind("linear-map") and source in [graph.producer(above, through=_LINEAR) for above in part.activations]
