@@ -133,9 +133,14 @@ def _added(graph: Graph, op: Op) -> _Table | None:
     if (op.name != "add" and not joined) or op.in_loss:
         return None
     pair = _constant_and_value(graph, op)
-    if pair is None or (not joined and not graph.axes(pair[0]).dims[-1]):
+    if pair is None or not (joined or _has_features(graph, pair[0])):
         return None
     return _varying(flow, op, *pair, wrong=flow.is_batch)
+
+
+def _has_features(graph: Graph, table: Op) -> bool:
+    """Whether the table has a last dimension, larger than 1; a number has none."""
+    return any(graph.axes(table).dims[-1:])
 
 
 def _widens_last(op: Op) -> bool:
@@ -160,7 +165,7 @@ def _rotated(graph: Graph, op: Op) -> _Table | None:
     def is_wrong(dim: Dim) -> bool:
         return _is_head(dim, last[0] if last else ()) or flow.is_batch(dim)
 
-    if not graph.axes(table).dims[-1:] or not graph.axes(table).dims[-1]:
+    if not _has_features(graph, table):
         return None
     return _varying(flow, op, table, value, wrong=is_wrong)
 

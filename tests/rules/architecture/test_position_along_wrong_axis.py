@@ -202,7 +202,13 @@ def two_axes(net, x):
     return net.head(net.encode(x.flatten(2).transpose(1, 2)).mean(1))
 
 
+def shifted(net, x):
+    """One number for all: a table without any axis."""
+    return net.head(net.encode(net.embed(x) + net.shift).mean(1))
+
+
 HEALTHY = [
+    (with_encoder(shifted, embed=embed(), shift=nn.Parameter(torch.tensor(0.5))), IDS),
     (with_encoder(tutorial, embed=embed(), position=Tutorial(batch_first=True)), IDS),
     (with_encoder(right, embed=embed(), table=nn.Parameter(torch.randn(50, 8))), IDS),
     (with_encoder(time_major, embed=embed(), position=Tutorial(batch_first=False)), IDS),
