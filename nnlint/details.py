@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.describe import number, shown_file
 from nnlint.finding import Skip
+from nnlint.kinds import CLASS_LOSSES
 from nnlint.probes.updates.stats import StepStats
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _operation(op: Op, position: Mapping[Op, int]) -> dict[str, Any]:
 
 def _classes(losses: LossCalls) -> dict[str, Any]:
     """How many targets each class has, where the loss took class numbers."""
-    for call in losses.of("cross_entropy", "nll_loss"):
+    for call in losses.of(*CLASS_LOSSES):
         target, prediction = call.target_value, call.prediction_value
         if target is None or prediction is None or target.is_floating_point() or not target.numel():
             continue

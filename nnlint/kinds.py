@@ -32,6 +32,8 @@ _UNKNOWN = OpInfo(frozenset({"other"}))
 
 #: Kinds that hand the values on: what comes out are the same numbers, perhaps fewer, reshaped, cast or scaled by dropout.
 VALUE_PRESERVING = frozenset({"view", "identity", "cast", "dropout", "index"})
+#: Losses on class numbers; they take (batch, classes, positions).
+CLASS_LOSSES = ("cross_entropy", "nll_loss")
 #: Kinds that keep every value where a matrix product would compose: nothing nonlinear, nothing learnable.
 SHAPE_ONLY = frozenset({"view", "identity", "cast"})
 

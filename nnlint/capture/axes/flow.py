@@ -11,6 +11,7 @@ from nnlint.capture.axes.answers import Along, OpAxes
 from nnlint.capture.axes.axis import CONSTANT, DATA, UNKNOWN, Axis, Digit, Dim, axes_in, roots_of, whole
 from nnlint.capture.axes.batch import Samples
 from nnlint.capture.axes.call import Call
+from nnlint.kinds import CLASS_LOSSES
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
@@ -21,8 +22,6 @@ _RULES: Mapping[str, Callable[[Call], OpAxes]] = {
 }  # fmt: skip
 #: Convolutions and their like by the number of places: what they take for samples stands first.
 _PLACES = {f"{name}{rank}d": rank for name in ("conv", "conv_transpose") for rank in (1, 2, 3)}
-#: They take (batch, classes, positions).
-_CLASS_LOSSES = ("cross_entropy", "nll_loss")
 _MOVED = ("view", "identity", "cast")
 _SLICED = frozenset({"getitem", "narrow", "slice"})
 _PADDED = frozenset({"pad", "constant_pad_nd", "cat", "concat"})
@@ -195,7 +194,7 @@ class AxisFlow:
         """A convolution, a batch norm or a cross-entropy of maps over the axis taken for the batch says that it is."""
         rank = _PLACES.get(op.name)
         dims = call.first.dims
-        of_maps = op.is_kind("batch-norm") or op.name in _CLASS_LOSSES
+        of_maps = op.is_kind("batch-norm") or op.name in CLASS_LOSSES
         if (rank is not None and len(dims) == rank + 2) or (of_maps and len(dims) > 2):
             self._confirmed = self._confirmed or self.is_batch(dims[0])
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from nnlint.finding import Skip
 from nnlint.frames import is_fatal
+from nnlint.kinds import CLASS_LOSSES
 from nnlint.probes.dependence.copies import POSSIBLE, Copy, copy_of
-from nnlint.probes.dependence.loss_tape import CLASS_LOSSES, LossTape
+from nnlint.probes.dependence.loss_tape import LossTape
 from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves

@@ -11,9 +11,6 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
 
-#: Losses on class numbers.
-CLASS_LOSSES = ("cross_entropy", "nll_loss")
-
 
 @dataclass(frozen=True, eq=False)
 class TapedLoss:
@@ -34,7 +31,7 @@ class TapedLoss:
     def weighted_target(self) -> Tensor:
         """The target, with -1 for labels of classes whose weight is zero: they do not count."""
         weight, target = self.arguments.get("weight"), self.target
-        if self.kind not in CLASS_LOSSES or not isinstance(weight, Tensor) or target.is_floating_point():
+        if self.kind not in kinds.CLASS_LOSSES or not isinstance(weight, Tensor) or target.is_floating_point():
             return target
         known = (target >= 0) & (target < len(weight))
         return target.masked_fill(known & (weight[target.clamp(0, len(weight) - 1)] == 0), -1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnlint.kinds import CLASS_LOSSES
 from nnlint.samples import batch_axis, sample_count
 from nnlint.tensors import tensor_leaves
 
@@ -97,7 +98,7 @@ def blind_floor(call: MeasuredLoss | None, target: torch.Tensor | None) -> float
     """The lowest loss of a prediction that is the same for every sample; None where it is unknown."""
     if call is None or target is None or not target.numel():
         return None
-    if call.kind in ("cross_entropy", "nll_loss") and not target.is_floating_point():
+    if call.kind in CLASS_LOSSES and not target.is_floating_point():
         return _label_entropy(target, int(call.argument("ignore_index", -100)))
     if call.kind in _BINARY:
         share = target.double().flatten(1).mean(dim=0) if target.dim() > 1 else target.double().mean()
@@ -118,7 +119,7 @@ def chance_loss(call: MeasuredLoss | None, target: torch.Tensor | None) -> float
     if call is None or call.argument("reduction", "mean") != "mean":
         return None
     classes = classes_of(call)
-    if call.kind in ("cross_entropy", "nll_loss"):
+    if call.kind in CLASS_LOSSES:
         return math.log(classes) if classes is not None and classes > 1 else None
     if call.kind in _BINARY:
         return math.log(2.0)
@@ -136,7 +137,7 @@ def _label_entropy(target: torch.Tensor, ignored: int) -> float:
 def _plateaus(call: MeasuredLoss, target: torch.Tensor | None) -> Iterator[tuple[float, str]]:
     blind = blind_floor(call, target)
     classes = classes_of(call)
-    if call.kind in ("cross_entropy", "nll_loss") and classes is not None and classes > 1:
+    if call.kind in CLASS_LOSSES and classes is not None and classes > 1:
         if call.kind == "cross_entropy":
             yield (
                 math.log(math.e + classes - 1) - 1,

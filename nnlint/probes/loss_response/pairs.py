@@ -103,7 +103,6 @@ def _halved(caller: LossCaller, rows: Tensor) -> tuple[LossCaller, list[Tensor]]
     return replace(caller, leaves=tuple(leaf.detach().chunk(2)), compute=compute), [*rows.chunk(2)]
 
 
-
 def _plans(caller: LossCaller, inputs: Sequence[Tensor]) -> Iterator[_Plan]:
     rows = [place for place, leaf in enumerate(caller.leaves) if _is_rows(leaf)]
     rows = [place for place in rows if caller.leaves[place].shape == caller.leaves[rows[-1]].shape]

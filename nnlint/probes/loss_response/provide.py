@@ -10,6 +10,7 @@ from torch import fx
 
 from nnlint.capture.walks import labels_among_inputs
 from nnlint.finding import Skip
+from nnlint.kinds import CLASS_LOSSES
 from nnlint.probes.loss_response.caller import LossCaller, loss_caller
 from nnlint.probes.loss_response.likelihood import likelihood
 from nnlint.probes.loss_response.pairs import togetherness
@@ -87,7 +88,7 @@ def _makes_scores(graph: Graph) -> bool:
                 scores.add(op)
         elif not weights.isdisjoint(op.inputs):
             weights.add(op)
-    calls = [call.prediction for call in graph.loss_calls if call.kind in ("cross_entropy", "nll_loss")]
+    calls = [call.prediction for call in graph.loss_calls if call.kind in CLASS_LOSSES]
     return bool(scores) and all(op is None or op in scores for op in calls)
 
 

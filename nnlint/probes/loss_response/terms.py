@@ -115,8 +115,7 @@ def _value(part: Summand, kept: Mapping[str, Tensor]) -> Tensor:
     tensor = kept[part.op.node.name]
     if not tensor.numel() or not bool(tensor.isfinite().all()):
         raise Refused("the term has no finite value")
-    value = tensor if not part.reduction else tensor.mean() if part.reduction == "mean" else tensor.sum()
-    return part.factor * value.double().mean()
+    return part.factor * part.reduced(tensor).double().mean()
 
 
 @dataclass

@@ -129,7 +129,7 @@ def _term(term: Summand, kept: _Kept, trained: Mapping[str, Tensor]) -> LossTerm
     tensor = kept.copies.get(term.op.node.name)
     if tensor is None:
         return LossTerm(term.op, term.factor, math.nan, {})
-    value = tensor if not term.reduction else tensor.mean() if term.reduction == "mean" else tensor.sum()
+    value = term.reduced(tensor)
     number = term.factor * float(value.detach()) if value.numel() == 1 else math.nan
     norms = _norms(_gradients(value.sum() * term.factor, trained))
     return LossTerm(term.op, term.factor, number, norms)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nnlint.capture.graph import Graph
     from nnlint.capture.op import Op
 
@@ -29,6 +31,10 @@ class Summand:
     op: Op
     factor: float = 1.0
     reduction: str = ""
+
+    def reduced(self, value: Tensor) -> Tensor:
+        """What the loss adds, without the factor, of the value that the op made."""
+        return value if not self.reduction else value.mean() if self.reduction == "mean" else value.sum()
 
 
 def summands(graph: Graph) -> tuple[Summand, ...]:
