@@ -14,8 +14,8 @@ _JUDGED = ("judged", "models", "without a warning", "errors", "warnings", "warni
 
 Row = dict[str, Any]
 
-#: Why a finding on a healthy model stays, by "CODE model": looked at one by one.
-_DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
+#: What a look at a finding on a healthy model gave, by "CODE model".
+DEFENCES: dict[str, str] = json.loads((Path(__file__).parent / "defended.json").read_text(encoding="utf-8"))
 
 
 def page(rows: list[Row], names: dict[str, str], settings: dict[str, Any], *, left: int = 0) -> str:
@@ -101,7 +101,7 @@ def _by_rule(rows: list[Row], names: dict[str, str]) -> str:
 def _loud(rows: list[Row]) -> str:
     lines = [
         f"- {found['code']} {found['level']}, {row['model']}, `{found['module'] or '(model)'}`: {found['message']}. "
-        f"*{_DEFENCES.get(found['code'] + ' ' + row['model'], 'Not defended.')}*"
+        f"*{DEFENCES.get(found['code'] + ' ' + row['model'], 'Not defended.')}*"
         for row in rows
         for found in row["findings"]
         if found["level"] != "info" and not found["code"].startswith("RUN")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import models, mutation, zoo, zoo_setup
+from benchmarks import models, mutation_runs, mutation_subjects, zoo, zoo_setup
 from benchmarks.as_written import AsWritten
 from benchmarks.mutation_page import false_alarms, is_diagnosed
 from benchmarks.mutation_page import page as mutation_page
@@ -185,18 +187,18 @@ def test_mutants_of_one_idiom_are_diagnosed() -> None:
     from benchmarks.mutation_operators import OPERATORS
 
     library("transformers")  # one of the files of idioms is written with it
-    subject = next(subject for subject in mutation.idioms() if subject.name == "idioms/module")
+    subject = next(subject for subject in mutation_subjects.idioms() if subject.name == "idioms/module")
     wanted = ("drop an activation between linear layers", "append softmax before cross-entropy", "learning rate 0")
     operators = [operator for name in wanted for operator in OPERATORS if operator.name == name]
-    rows = mutation.rows_of(subject, operators, 60)
+    rows = [mutation_runs.row_of(subject, operator) for operator in (None, *operators)]
     rules = {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules}
     assert [(row["operator"], row["status"]) for row in rows if row["operator"]] == [(name, "ok") for name in wanted]
     assert [row["operator"] for row in rows if row["operator"] and not is_diagnosed(row, rules)] == []
     assert false_alarms(rows) == {}
-    text = mutation_page(rows, rules, 0.5)
+    text = mutation_page(rows, rules, 3, 2)
     assert "3 operators each put one fault into 1 healthy models (1 of the idioms)" in text
-    assert "a fixed sample of 50% was checked" in text
-    assert "which are larger" not in text
+    assert "until 3 idioms and 2 models" in text
+    assert "- Fewer than 5 mutants, so that the shares above say little: ARC005 (1), LOS001 (1), OPT005 (1)." in text
     assert (
         "| LOS001 | softmax-before-cross-entropy | error | append softmax before cross-entropy | 1 | 100% | 100% | 0 |"
         in text
@@ -216,18 +218,48 @@ def test_an_operator_takes_the_first_models_that_offer_it_a_place() -> None:
         }
 
     subjects = [
-        mutation.Subject(f"zoo/{kind.__name__}", partial(build, kind))
+        mutation_subjects.Subject(f"zoo/{kind.__name__}", partial(build, kind))
         for kind in (nn.ReLU, nn.Identity, nn.GELU, nn.Tanh)
     ]
     operator = next(operator for operator in OPERATORS if operator.codes == ("ARC005",))
-    rows = mutation.rows_for(operator, subjects, 2, 60)
-    again = mutation.rows_for(operator, reversed(subjects), 2, 60)
-    assert len(rows) == 2
-    assert [row["subject"] for row in rows] == [row["subject"] for row in again]
-    assert "zoo/Identity" not in {row["subject"] for row in mutation.rows_for(operator, subjects, 4, 60)}
+    rows = _run(operator, subjects, 2)
+    again = _run(operator, reversed(subjects), 2)
+    made = [row for row in rows if row["status"] != mutation_runs.NOWHERE]
+    assert len(made) == 2
+    assert {row["subject"] for row in rows} == {row["subject"] for row in again}
+    every = {row["subject"]: row["status"] for row in _run(operator, subjects, 4)}
+    assert every == {"zoo/ReLU": "ok", "zoo/GELU": "ok", "zoo/Tanh": "ok", "zoo/Identity": mutation_runs.NOWHERE}
+    resumed = _run(operator, subjects, 4, done=made)
+    assert sorted([row["subject"] for row in (*made, *resumed)]) == sorted(every)
+    assert _run(operator, subjects, 2, done=made) == []
     text = mutation_page(rows, {rule.code: (rule.name, rule.level.value) for rule in registry.load().rules})
     assert "(2 of zoo)" in text
-    assert "which are larger" in text
+
+
+def _run(operator: Any, subjects: Any, wanted: int, *, done: Any = (), **how: Any) -> list[dict[str, Any]]:
+    lane = mutation_runs.lane(operator, subjects, wanted, done)
+    return list(mutation_runs.rows_of([lane], **{"workers": 2, "limit_s": 100.0, **how}))
+
+
+def test_a_mutant_that_hangs_or_dies_costs_no_other_its_row() -> None:
+    from benchmarks.mutation_operators import Operator
+
+    def apply(fields: dict[str, Any]) -> None:
+        if "hangs" in fields:
+            time.sleep(600)
+        if "dies" in fields:
+            os._exit(3)
+
+    subjects = [mutation_subjects.Subject(name, partial(dict, {name: 1})) for name in ("hangs", "dies", "fits", "is fine")]
+    rows = {row["subject"]: row for row in _run(Operator("one", ("LOS001",), apply), subjects, 4, workers=1, limit_s=2.0)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "hangs": "timeout",
+        "dies": "killed",
+        "fits": mutation_runs.NOWHERE,
+        "is fine": mutation_runs.NOWHERE,
+    }
+    assert rows["dies"]["error"] == "the process ended with 3"
+    assert _run(Operator("one", ("LOS001",), apply), subjects, 4, seconds=0.0) == []
 
 
 def test_mutation_page_says_where_a_fault_was_missed() -> None:
