@@ -82,6 +82,14 @@ def test_modules_and_functions_are_short(repository: Path, folder: str) -> None:
     assert not long
 
 
+def test_rule_files_are_short(repository: Path) -> None:
+    """150 lines: metadata, the page, one check and its words. What a rule works out lives in a `_module` of its family."""
+    files = sorted((repository / "rules/nnlint_rules").glob("[!_]*/[!_]*.py"))
+    long = {file.name: lines for file in files if (lines := len(file.read_text(encoding="utf-8").splitlines())) > 150}
+    assert files
+    assert not long
+
+
 class Thresholds(Options):
     """Options as rules write them."""
 

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, Skip, rule
-from nnlint_rules._shared.words import listed, ranges_text
+from nnlint_rules._shared.words import listed
 from nnlint_rules.architecture._flow import arrive_as_codes
+from nnlint_rules.architecture._ignored_positions import ignored_positions
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, IgnoredFeatures, InputInfluence, Mixing, Op, PaddingStats
-
-
-_BORDER = "the strided layers leave the end of these axes over"
-_LIBRARY = "the design of a model from a library"
+    from nnlint import Declared, Graph, InputInfluence, Mixing, Op, PaddingStats
 
 
 class IgnoredInput(Options):
@@ -74,7 +71,7 @@ def check(
             unread.append(found)
         else:
             yield _whole(found, place, as_codes=arrive_as_codes(_named(graph, found.name), graph.outputs))
-        yield from _slices(found, place, graph, options)
+        yield from ignored_positions(found, place, graph, border_share=options.border)
     if unread:
         yield _unread(unread)
     if unknown:
@@ -105,14 +102,6 @@ def _whole(found: InputInfluence, place: Op | Place, *, as_codes: bool) -> Findi
     )
 
 
-def _slices(found: InputInfluence, place: Op | Place, graph: Graph, options: IgnoredInput) -> Iterator[Finding]:
-    border = [features for features in found.ignored if _is_border(features, options)]
-    inner = [features for features in found.ignored if features not in border]
-    for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
-        if group:
-            yield _features(found, group, place, reason)
-
-
 def _unread(inputs: list[InputInfluence]) -> Finding:
     """Arguments that no operation reads: one finding, since it is one signature that has too many of them."""
     finding = _whole(inputs[0], Place(), as_codes=False)
@@ -126,32 +115,6 @@ def _unread(inputs: list[InputInfluence]) -> Finding:
         evidence={"inputs": [found.name for found in inputs], "influence": 0.0},
         fix="use them in forward, or drop the arguments; where models share one signature, declare "
         '`declared={"unused-inputs"}`',
-    )
-
-
-def _is_border(features: IgnoredFeatures, options: IgnoredInput) -> bool:
-    return features.at_end and len(features.indices) / features.size <= options.border
-
-
-def _features(found: InputInfluence, group: list[IgnoredFeatures], place: Op | Place, reason: str) -> Finding:
-    shown = ", ".join(f"{ranges_text(item.indices)} of {item.size} along axis {item.axis}" for item in group)
-    return Finding(
-        at=place,
-        level=Level.INFO if reason else None,
-        message=f"positions {shown} of {found.name} have no influence on the output"
-        + (f": {reason}" if reason else ""),
-        evidence={
-            "input": found.name,
-            "axes": [item.axis for item in group],
-            "positions": [list(item.indices[:50]) for item in group],
-            "sizes": [item.size for item in group],
-            "share": max(len(item.indices) / item.size for item in group),
-        },
-        fix="pad or crop the input to a size that the strides divide"
-        if reason == _BORDER
-        else f"look for slices of {found.name} and for a receptive field that does not reach these positions; drop what is "
-        "not meant to be used",
-        confidence="medium" if reason else "high",
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nnlint import Finding
 from nnlint_rules.data._labels import batch_labels
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nnlint import Batch, MeasuredLoss
 
 
@@ -69,3 +72,42 @@ def is_permuted(weights: Sequence[float], sizes: Sequence[int], *, deviation: fl
     wanted = [scale * value for value in inverse]
     sorted_match = all(abs(w / v - 1) <= deviation for w, v in zip(sorted(weights), sorted(wanted), strict=True))
     return len(weights) > 2 and sorted_match and any(w / v > 2 or v / w > 2 for w, v in zip(weights, wanted, strict=True))
+
+
+def wrong_pos_weight(call: MeasuredLoss, weight: Tensor, *, noise: float, ratio: float) -> Iterator[Finding]:
+    """A `pos_weight` (a number, or one for each class) that is not positive, or the ratio of positives to negatives.
+
+    Args:
+        call: the loss, with its targets.
+        weight: the `pos_weight` it was given.
+        noise: standard deviations by which the targets must be out of balance.
+        ratio: of two weights, from which they differ.
+    """
+    targets = call.target_value
+    if bool((weight <= 0).any()):
+        yield Finding(
+            at=call,
+            message=f"pos_weight of {call.label} is {float(weight.min()):.3g}: positive targets {_cost(float(weight.min()))}",
+            evidence={"pos_weight": float(weight.min()), "limit": 0.0},
+            fix="set pos_weight to the number of negatives over that of positives of each class",
+        )
+    elif targets is not None and targets.is_floating_point() and targets.dim():
+        positives = targets.double().reshape(-1, targets.shape[-1] if weight.numel() > 1 else 1)
+        share = positives.mean(0).clamp(1e-9, 1 - 1e-9)
+        odds, given = share / (1 - share), weight.double().reshape(-1)
+        enough = abs(share - 0.5) > noise * 0.5 / math.sqrt(len(positives))
+        inverted = (given / odds).log().abs() < math.log(ratio)
+        if odds.numel() == given.numel() and bool((enough & inverted & (given.log().abs() > math.log(ratio))).all()):
+            side = "positives" if float(given.mean()) < 1 else "negatives"
+            yield Finding(
+                at=call,
+                message=f"pos_weight of {call.label} is the ratio of positives to negatives ({float(given.mean()):.2g}) instead of "
+                f"its inverse: the rare {side} count even less",
+                evidence={"pos_weight": float(given.mean()), "share_of_positives": float(share.mean())},
+                fix="invert it: `pos_weight = negatives / positives`",
+                confidence="medium",
+            )
+
+
+def _cost(weight: float) -> str:
+    return "cost nothing" if weight == 0 else "are rewarded for being missed"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
-from nnlint_rules.data._class_weights import GIVEN, MEASURED, class_counts, differ, is_permuted, rise_together
+from nnlint_rules.data._class_weights import (
+    GIVEN,
+    MEASURED,
+    class_counts,
+    differ,
+    is_permuted,
+    rise_together,
+    wrong_pos_weight,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +71,9 @@ def check(
             if found is not None:
                 yield found
         elif call.others.get("pos_weight") is not None:
-            yield from _of_positives(call, call.others["pos_weight"], options)
+            yield from wrong_pos_weight(
+                call, call.others["pos_weight"], noise=options.noise, ratio=options.ratio
+            )
 
 
 def _measured(response: LossResponse, options: InvertedWeights) -> Iterator[Finding]:
@@ -122,34 +131,3 @@ def _place(graph: Graph, call: MeasuredLoss) -> MeasuredLoss | Op:
         return call
     layers = (op for op in graph.chain_back(call.prediction) if op.is_kind("linear-map"))
     return next(layers, call)
-
-
-def _of_positives(call: MeasuredLoss, weight: Tensor, options: InvertedWeights) -> Iterator[Finding]:
-    targets = call.target_value
-    if bool((weight <= 0).any()):
-        yield Finding(
-            at=call,
-            message=f"pos_weight of {call.label} is {float(weight.min()):.3g}: positive targets {_cost(float(weight.min()))}",
-            evidence={"pos_weight": float(weight.min()), "limit": 0.0},
-            fix="set pos_weight to the number of negatives over that of positives of each class",
-        )
-    elif targets is not None and targets.is_floating_point() and targets.dim():
-        positives = targets.double().reshape(-1, targets.shape[-1] if weight.numel() > 1 else 1)
-        share = positives.mean(0).clamp(1e-9, 1 - 1e-9)
-        odds, given = share / (1 - share), weight.double().reshape(-1)
-        enough = abs(share - 0.5) > options.noise * 0.5 / math.sqrt(len(positives))
-        inverted = (given / odds).log().abs() < math.log(options.ratio)
-        if odds.numel() == given.numel() and bool((enough & inverted & (given.log().abs() > math.log(options.ratio))).all()):
-            side = "positives" if float(given.mean()) < 1 else "negatives"
-            yield Finding(
-                at=call,
-                message=f"pos_weight of {call.label} is the ratio of positives to negatives ({float(given.mean()):.2g}) instead of "
-                f"its inverse: the rare {side} count even less",
-                evidence={"pos_weight": float(given.mean()), "share_of_positives": float(share.mean())},
-                fix="invert it: `pos_weight = negatives / positives`",
-                confidence="medium",
-            )
-
-
-def _cost(weight: float) -> str:
-    return "cost nothing" if weight == 0 else "are rewarded for being missed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,10 @@ from pydantic import Field
 
 from nnlint import Finding, Options, rule
 from nnlint_rules.data._inputs import routes
+from nnlint_rules.data._scales import is_normal_noise, is_normalized, raw_pixels
 
 if TYPE_CHECKING:
     from nnlint import Batch, BatchTensor, Graph, InputScaling, ScaledInput
-    from nnlint_rules.data._inputs import Route
 
 
 class UnscaledInput(Options):
@@ -29,14 +28,6 @@ class UnscaledInput(Options):
     rescaled: float = Field(
         2.5, description="factor by which the model's normalization moves the deviation of inputs that are standardized already"
     )
-
-
-#: Channels that pictures have: grey, colour, colour with opacity.
-_CHANNELS = (1, 3, 4)
-#: Resized pictures have fractions; that they reach white tells them from other numbers below 255.
-_NEARLY_WHITE = 250.0
-#: Standard errors within which mean, deviation and kurtosis are those of normal noise.
-_ERRORS = 4.0
 
 
 @rule("DAT001", "unscaled-input", level="warning", since="0.1")
@@ -71,8 +62,8 @@ def check(batch: Batch, graph: Graph, scaling: InputScaling | None, options: Uns
         tensor = route.tensor
         if not tensor.is_floating or len(tensor.shape) < 2 or not route.feeds_layers or tensor.constant:
             continue
-        fault = _raw_pixels(route) or _fault(tensor, options)
-        if _is_normalized(route, graph) and tensor.std > options.tiny_std:
+        fault = raw_pixels(route) or _fault(tensor, options)
+        if is_normalized(route, graph) and tensor.std > options.tiny_std:
             continue
         if fault is None:
             continue
@@ -114,7 +105,7 @@ def _of_model(scaled: ScaledInput, tensor: BatchTensor | None, graph: Graph, opt
         scaled.is_standardizing
         and abs(tensor.mean) < 0.5 < tensor.std < 2.0
         and tensor.min < 0.0
-        and not _is_noise(tensor)
+        and not is_normal_noise(tensor)
         and not 1.0 / (4.0 * options.rescaled) < factor < options.rescaled
     )
     tiny = scaled.std < options.tiny_std <= tensor.std and scaled.largest < 10.0 * options.tiny_std
@@ -137,37 +128,6 @@ def _of_model(scaled: ScaledInput, tensor: BatchTensor | None, graph: Graph, opt
         fix="normalize in one place only: take the normalization out of the data (transforms.Normalize, / 255), or out of the forward",
         modules=(scaled.layer.module_path,),
     )
-
-
-def _is_noise(tensor: BatchTensor) -> bool:
-    """Whether the values are those of `torch.randn`: made up where data will be, and not normalized by anybody."""
-    values, count = tensor.values, tensor.values.numel()
-    kurtosis = float(((values - values.mean()) / values.std()).pow(4).mean())
-    return (
-        abs(tensor.mean) < _ERRORS / math.sqrt(count)
-        and abs(tensor.std - 1.0) < _ERRORS / math.sqrt(2 * count)
-        and abs(kurtosis - 3.0) < _ERRORS * math.sqrt(24 / count)
-    )
-
-
-def _is_normalized(route: Route, graph: Graph) -> bool:
-    """Whether each sample's scale and offset are taken away right after the first layer."""
-    return all(
-        bool(after := graph.consumers(layer)) and all(op.is_kind("instance-norm") for op in after)
-        for layer in route.layers
-    )
-
-
-def _raw_pixels(route: Route) -> tuple[str, str] | None:
-    """Images as they are stored: colour or grey channels that go into a convolution, in whole numbers or over the full range."""
-    tensor = route.tensor
-    shape = tensor.shape
-    images = len(shape) >= 4 and (shape[1] in _CHANNELS or shape[-1] in _CHANNELS)
-    if not images or tensor.min < 0.0 or not 128.0 < tensor.max <= 255.0:
-        return None
-    if tensor.max < _NEARLY_WHITE and not bool((tensor.values == tensor.values.round()).all()):
-        return None
-    return "has values from 0 to 255", "divide by 255 (torchvision's ToTensor does), then standardize"
 
 
 def _fault(tensor: BatchTensor, options: UnscaledInput) -> tuple[str, str] | None:

@@ -11,16 +11,13 @@ from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules.loss._departure import too_high, too_low
 from nnlint_rules.loss._heads import compares_samples, last_layer
-from nnlint_rules.loss._initial import read
+from nnlint_rules.loss._initial import calms_down, is_surely_fresh, read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
 from nnlint_rules.loss._reading import Reading
 from nnlint_rules.loss._scale import is_own_scale, is_similarity, of_standard_families
 
 if TYPE_CHECKING:
     from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters, StepStats
-
-#: Entries below which any weights look as they were drawn. No calibration: as few as the statistics of fresh weights ask for.
-_FEW = 64
 
 
 class InitialLoss(Options):
@@ -71,7 +68,7 @@ def check(
     """
     losses.require_result()
     parameters.require_fresh()
-    standard, fresh = of_standard_families(parameters), _is_surely_fresh(parameters)
+    standard, fresh = of_standard_families(parameters), is_surely_fresh(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
     for call in losses:
@@ -81,7 +78,7 @@ def check(
         layer = last_layer(losses.graph, call.prediction)
         judged = _judged_high(call, layer, reading, options)
         calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
-        if judged is not None and (calm or _calms_down(reading, steps, options)):
+        if judged is not None and (calm or calms_down(reading, steps, updates=options.updates)):
             judged = judged[0], replace(judged[1], level=Level.INFO)
         if judged is None and fresh and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
             judged = _judged_low(call, layer, reading, options)
@@ -99,19 +96,6 @@ def check(
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
-
-
-def _is_surely_fresh(parameters: Parameters) -> bool:
-    """Whether small weights are in the range of torch's default: too few for their shape to tell, trained ones leave it."""
-    small = [view for view in parameters.of_kind("weight") if view.numel < _FEW and view.default_bound]
-    return all(view.is_default_in_parts(1) for view in small)
-
-
-def _calms_down(reading: Reading, steps: StepStats | None, options: InitialLoss) -> bool:
-    """Whether the first few updates of the user's optimizer already bring a log-loss below what chance has."""
-    if steps is None or not steps.own_optimizer or steps.surrogate or reading.excess is None:
-        return False
-    return any(loss <= reading.expected for loss in steps.losses[1 : 1 + options.updates])
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:
@@ -151,5 +135,3 @@ def _judged_low(call: MeasuredLoss, layer: Op, reading: Reading, options: Initia
     if reading.measured >= limit:
         return None
     return limit - reading.measured, too_low(layer, call, reading, limit)
-
-

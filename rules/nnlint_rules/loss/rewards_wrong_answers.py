@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
+from nnlint_rules.loss._answers import has_signed_weights, inverted_classes, wrong_over_right
 
 if TYPE_CHECKING:
     from nnlint import Fall, FlippedTerm, LossCalls, LossResponse, Optimizer, Preference, Togetherness
@@ -43,7 +44,7 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     if optimizer is not None and any(group.maximize for group in optimizer.groups):
         return  # an objective: OPT005 looks at a loss that is maximized
     losses.require_result()
-    if _has_signed_weights(losses, response.samples):
+    if has_signed_weights(losses, response.samples):
         raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
     if response.fall is not None and response.prefers_right is not False:
         yield _bottomless(response, response.fall)
@@ -59,38 +60,11 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     losses.require_targets()
     response.require_preference()
     if response.prefers_right is False:
-        yield _finding(response, next(_worst(response)))
+        yield _finding(response, next(wrong_over_right(response)))
         return
-    yield from (_finding(response, found) for found in _classes(response))
+    yield from (_finding(response, found) for found in inverted_classes(response))
     if optimizer is None or not optimizer.missing:  # a head that this loss does not train may be meant to be fooled
         yield from (_of_term(term) for term in response.flipped[:1])
-
-
-def _worst(response: LossResponse) -> Iterator[Preference]:
-    return (found for found in response.preferences if found.about is None and found.prefers_right is False)
-
-
-def _classes(response: LossResponse) -> Iterator[Preference]:
-    """Single target values whose right answers are the worst, where those of another value are the best."""
-    parts = [found for found in response.preferences if found.about is not None]
-    forms = {found.form for found in parts if found.prefers_right}
-    seen = set()
-    for found in parts:
-        if found.prefers_right is False and found.form in forms and found.about not in seen:
-            seen.add(found.about)
-            yield found
-
-
-def _has_signed_weights(losses: LossCalls, samples: int) -> bool:
-    """Whether a tensor of unknown origin with one real number for each sample goes into the loss (advantages in a closure)."""
-    ancestors = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
-    return any(
-        op.is_kind("unknown")
-        and op.dtype.startswith("float")
-        and not op.requires_grad
-        and (op.shape or (0,))[0] == samples
-        for op in ancestors
-    )
 
 
 def _finding(response: LossResponse, found: Preference) -> Finding:

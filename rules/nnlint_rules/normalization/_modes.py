@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Model, ModuleView
+    from nnlint import Graph, Model, ModuleView, Op, TrainingModes
 
 
 def has_running_statistics(view: ModuleView) -> bool:
@@ -42,6 +43,24 @@ def evaluated_in_forward(graph: Graph | None, model: Model) -> set[str]:
         if view.module_path and view.children and found.issuperset(view.children):
             found.add(view.module_path)
     return found
+
+
+def functional_norms_in_eval(graph: Graph, modes: TrainingModes) -> Iterator[Op]:
+    """Calls of `F.batch_norm` with a trainable scale, by modules in training mode, that normalize with running statistics all the same."""
+    for norm in graph.calls("batch-norm"):
+        # Of a layer of torch its own flag says whether it trains.
+        is_layer = norm.label.endswith(f"({norm.module_type})")
+        if norm.argument("training") or not modes.trains(norm.module_path) or is_layer:
+            continue
+        scale = norm.argument("weight")
+        if norm.argument("running_mean") is not None and scale is not None and scale.requires_grad:
+            yield norm
+
+
+def frozen_but_moving(views: list[ModuleView]) -> list[ModuleView]:
+    """Norms whose own parameters are frozen while their running statistics follow the batches."""
+    frozen = [view for view in views if has_running_statistics(view) and is_frozen(view)]
+    return [view for view in frozen if view.attribute("momentum") != 0.0 and not has_trained_twin(view, views)]
 
 
 def has_trained_twin(view: ModuleView, views: list[ModuleView]) -> bool:

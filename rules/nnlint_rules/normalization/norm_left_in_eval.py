@@ -11,18 +11,18 @@ from nnlint_rules.normalization._modes import (
     around,
     depends_on_mode,
     evaluated_in_forward,
+    frozen_but_moving,
+    functional_norms_in_eval,
     has_running_statistics,
-    has_trained_twin,
     is_at_its_start,
     is_below,
-    is_frozen,
     parent,
     trainable_tensors,
     whose,
 )
 
 if TYPE_CHECKING:
-    from nnlint import Declared, Graph, Model, ModuleView, Op, TrainingModes
+    from nnlint import Declared, Graph, Model, ModuleView, TrainingModes
 
 
 @rule("NRM010", "norm-left-in-eval", level="warning", since="0.1")
@@ -121,13 +121,7 @@ def _eval_part(model: Model, part: ModuleView, evaluated: set[str], *, kept: boo
 
 
 def _functional(graph: Graph, modes: TrainingModes) -> Iterator[Finding]:
-    """Calls of `F.batch_norm` by modules in training mode that normalize with running statistics all the same."""
-    for norm in graph.calls("batch-norm"):
-        if norm.argument("training") or not modes.trains(norm.module_path) or _is_layer(norm):
-            continue
-        scale = norm.argument("weight")
-        if norm.argument("running_mean") is None or scale is None or not scale.requires_grad:
-            continue
+    for norm in functional_norms_in_eval(graph, modes):
         yield Finding(
             at=norm,
             message=f"{norm.label} normalizes with running statistics in training (training=False, its default), which then never "
@@ -137,17 +131,9 @@ def _functional(graph: Graph, modes: TrainingModes) -> Iterator[Finding]:
         )
 
 
-def _is_layer(norm: Op) -> bool:
-    """Whether a layer of torch makes the call: the flag of the layer says whether it trains."""
-    return norm.label.endswith(f"({norm.module_type})")
-
-
 def _moving_statistics(model: Model, views: list[ModuleView]) -> Iterator[Finding]:
-    if not any(trainable_tensors(view) for view in model.modules):
-        return
-    moving = [view for view in views if has_running_statistics(view) and is_frozen(view)]
-    moving = [view for view in moving if view.attribute("momentum") != 0.0 and not has_trained_twin(view, views)]
-    if moving:
+    moving = frozen_but_moving(views)
+    if moving and any(trainable_tensors(view) for view in model.modules):
         for_now = not any(view.training for view in moving)
         yield Finding(
             at=moving[0],

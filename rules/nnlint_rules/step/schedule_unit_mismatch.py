@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from nnlint import Finding, Options, Pass, Skip, rule
+from nnlint_rules.step._horizons import decay_after, end_of_schedule, horizon_in_settings, numbers, rises
 from nnlint_rules.step._steps import at
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check(events: Events, loaders: Loaders, options: ScheduleUnitMismatch) -> It
             yield Finding(
                 at=at(calls[-1]),
                 message=f"{name} ({scheduler.type}) {message}",
-                evidence={"updates_an_epoch": updates, **_numbers(scheduler.settings)},
+                evidence={"updates_an_epoch": updates, **numbers(scheduler.settings)},
                 fix=fix,
             )
 
@@ -73,13 +74,13 @@ def _by_updates(
     between = [step for step in steps if calls[0].index < step.index < calls[-1].index]
     if len(calls) < 2 or len(between) > 1.5 * (len(calls) - 1) or updates < 2:
         return None
-    horizon = _horizon(scheduler.settings)
-    if horizon is not None and 1 < horizon < updates and not _rises(scheduler.settings):
+    horizon = horizon_in_settings(scheduler.settings)
+    if horizon is not None and 1 < horizon < updates and not rises(scheduler.settings):
         return (
             f"is stepped at each update, and its horizon of {horizon:g} ends within the first epoch of {updates:g} updates",
             f"step it once an epoch, or give it the horizon in updates: {horizon:g} * {updates:g}",
         )
-    factor = _decay_after(scheduler.settings, updates)
+    factor = decay_after(scheduler.settings, updates)
     if factor is not None and factor < options.exhausted:
         return (
             f"is stepped at each update: after one epoch of {updates:g} updates the rate is {factor:.2g}x its start",
@@ -94,7 +95,7 @@ def _by_epochs(
     """Stepped once an epoch, although its settings count updates."""
     steps = events.steps_of(scheduler.optimizer or "")
     before = [step for step in steps if step.index < calls[0].index]
-    horizon = _whole_horizon(events, scheduler)
+    horizon = end_of_schedule(events, scheduler)
     ends = [event for event in events.of(Pass) if event.ends and event.index < calls[0].index]
     if not ends or len(before) < 2 or not isinstance(horizon, (int, float)) or updates < 4:
         return None
@@ -114,44 +115,3 @@ def _updates_an_epoch(events: Events, loaders: Loaders, scheduler: SchedulerFact
         return None
     window = max(1, *(len(step.backwards) for step in steps))
     return sizes[0] / window
-
-
-def _whole_horizon(events: Events, scheduler: SchedulerFacts) -> float | None:
-    """Where the schedule ends: by its settings, by its function, or by the last of the schedulers that it runs one after another."""
-    given = scheduler.settings.get("total_steps") or scheduler.settings.get("T_max") or scheduler.ends_at
-    parts = [part for part in events.schedulers.values() if part.part_of == scheduler.name]
-    switches = scheduler.settings.get("switches")  # of a SequentialLR: where one part ends and the next begins
-    if given is None and parts and isinstance(switches, tuple) and switches:
-        last = _whole_horizon(events, parts[-1])
-        return switches[-1] + last if last is not None else None
-    return float(given) if isinstance(given, (int, float)) else None
-
-
-def _horizon(settings: Mapping[str, Any]) -> float | None:
-    for name in ("T_max", "total_steps", "total_iters"):
-        value = settings.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
-    milestones = settings.get("milestones")
-    return float(max(milestones)) if isinstance(milestones, (list, tuple, dict)) and milestones else None
-
-
-def _rises(settings: Mapping[str, Any]) -> bool:
-    """Whether a LinearLR or ConstantLR ends at its full rate: a warm-up, which may well end within an epoch."""
-    start = settings.get("start_factor", settings.get("factor"))
-    return "total_iters" in settings and isinstance(start, (int, float)) and start <= settings.get("end_factor", 1.0)
-
-
-def _decay_after(settings: Mapping[str, Any], updates: float) -> float | None:
-    gamma, size = settings.get("gamma"), settings.get("step_size", 1)
-    if not isinstance(gamma, (int, float)) or not isinstance(size, (int, float)) or not 0 < gamma < 1 or size <= 0:
-        return None
-    return float(gamma ** (updates // size))
-
-
-def _numbers(settings: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in settings.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
