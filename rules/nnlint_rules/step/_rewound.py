@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     Points = list[tuple[Event, tuple[int, int, int]]]  # moments, with the digest of each generator
 
 #: The generators, in the order of the digests; what a `Seed` calls them.
-_KINDS = ("torch", "numpy", "random")
+KINDS = ("torch", "numpy", "random")
 
 
-def rewound(events: Events, points: Points, kind: str) -> tuple[Seed | None, Event, Event, str] | None:
+def rewinding(events: Events, points: Points, kind: str) -> tuple[Seed | None, Event, Event, str] | None:
     """How one of the generators was set back, and its name in a message."""
-    own = [(event, states[_KINDS.index(kind)]) for event, states in points]
+    own = [(event, states[KINDS.index(kind)]) for event, states in points]
     found = _returned(events, own, kind) or _seeded_again(events, own, kind)
     return (*found, {"torch": "torch", "numpy": "NumPy", "random": "Python"}[kind]) if found is not None else None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Place, Read, rule
-from nnlint_rules.step._rewound import _KINDS, begins_anew, rewound, training_points
+from nnlint_rules.step._rewound import KINDS, begins_anew, rewinding, training_points
 from nnlint_rules.step._steps import at, stepped
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check(events: Events, loaders: Loaders) -> Iterator[Finding]:
     """
     list(stepped(events))
     points = training_points(events, loaders)
-    rewound = next((found for kind in _KINDS if (found := rewound(events, points, kind)) is not None), None)
+    rewound = next((found for kind in KINDS if (found := rewinding(events, points, kind)) is not None), None)
     if rewound is not None:
         seed, before, after = rewound[:3]
         yield Finding(
