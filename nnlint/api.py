@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from nnlint import players, suppress
 from nnlint._version import __version__
 from nnlint.config import CheckSettings, problems
-from nnlint.engine import SettingsError
 from nnlint.observation.course import Plan
 from nnlint.observation.observer import Observer
 from nnlint.report import Report, TargetReport
 from nnlint.run import Judge
+from nnlint.selection import SettingsError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,21 +8,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from nnlint.evidence import PROBES
 from nnlint.finding import Level
+from nnlint.overrides import Override, expected_finding
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.units import seconds, size
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -103,37 +100,6 @@ class CheckSettings(_Shared):
     details: bool = Field(default=False, description="report what pictures need too: histograms, modules, operations")
 
 
-class Override(_Settings):
-    """Findings that some targets or modules have on purpose: not reported there, or at another level, and why."""
-
-    target: str | tuple[str, ...] = Field(default="*", description="glob of targets, or several")
-    module: str | tuple[str, ...] = Field(default="*", description="glob of module paths, or several")
-    ignore: tuple[str, ...] = Field(default=(), description="rules whose findings are not reported")
-    levels: dict[str, Level] = Field(default={}, description="rule -> level that its findings are reported at")
-    reason: str = Field(description="why; the report repeats it")
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.reason.strip():
-            raise ValueError("reason is empty: say why")
-        if not (self.ignore or self.levels):
-            raise ValueError("neither ignore nor levels is given")
-        return self
-
-    def is_about(self, target: str, module: str) -> bool:
-        """Whether the entry covers this module of this target."""
-        return self.covers(target) and _any_glob(self.module, module)
-
-    def covers(self, target: str) -> bool:
-        """Whether the entry speaks of this target."""
-        return _any_glob(self.target, target)
-
-    @property
-    def selectors(self) -> tuple[str, ...]:
-        """The rules it names."""
-        return (*self.ignore, *self.levels)
-
-
 class _Limited(_Settings):
     timeout: float | None = Field(default=None, description="seconds after which the check of one target is stopped")
     memory_limit: int | None = Field(default=None, description="what one target may allocate: bytes, 800M, 4G")
@@ -199,10 +165,6 @@ class FileSettings(_Shared, _Limited):
         return value
 
 
-def _any_glob(globs: str | tuple[str, ...], name: str) -> bool:
-    return any(fnmatchcase(name, glob) for glob in ((globs,) if isinstance(globs, str) else globs))
-
-
 def _as_seconds(value: object) -> object:
     return seconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
@@ -222,7 +184,7 @@ class Config:
     @property
     def suppressions(self) -> tuple[Override, ...]:
         """The overrides, and the expected findings as overrides."""
-        return (*self.values.overrides, *(_expected(key, reason) for key, reason in self.values.expect.items()))
+        return (*self.values.overrides, *(expected_finding(key, reason) for key, reason in self.values.expect.items()))
 
     @property
     def folder(self) -> Path | None:
@@ -300,11 +262,6 @@ def suggestion(unknown: str, known: list[str]) -> str:
     """`; did you mean a, b?` or nothing."""
     near = difflib.get_close_matches(unknown, known, n=3)
     return f"; did you mean {', '.join(near)}?" if near else ""
-
-
-def _expected(key: str, reason: str) -> Override:
-    code, *module = key.split()
-    return Override(module=module[0] if module else "*", ignore=(code,), reason=reason)
 
 
 def _table(file: Path) -> dict[str, Any] | None:

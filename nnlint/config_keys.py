@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nnlint.config import FileSettings, Override, TargetSettings
+from nnlint.config import FileSettings, TargetSettings
+from nnlint.overrides import Override
 
 #: The tables of the configuration, with the heading that the documentation gives them.
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (

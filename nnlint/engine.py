@@ -10,22 +10,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from nnlint import registry as registries
-from nnlint.config import problems
 from nnlint.crashes import crash, place, user_fault
 from nnlint.describe import measurements_of, source_location, subject_of, training_steps
 from nnlint.details import details_of
-from nnlint.evidence import PROBES, cost_of, runs_by_default
+from nnlint.evidence import PROBES, runs_by_default
 from nnlint.failure import Failure, Failures, not_restored, out_of_budget
-from nnlint.finding import Finding, Level, Location, OutOfBudget, Skip
+from nnlint.finding import Location, OutOfBudget, Skip
 from nnlint.frames import format_trace, is_fatal, is_raised_by_user
 from nnlint.observation.quiet import unwatched
 from nnlint.progress import Follower, Progress
 from nnlint.provenance import Owner, owner_of
 from nnlint.report import ReportedFinding, Skipped, Symptom, TargetReport, fingerprint
 from nnlint.rule import Rule
+from nnlint.selection import level_of, options_of, selected_rules
 from nnlint.suppress import accepted_by_modules
 from nnlint.triage import Raised, ordinals, triage
 
@@ -35,11 +33,6 @@ if TYPE_CHECKING:
     from nnlint.probes.session import Session
     from nnlint.registry import Registry
     from nnlint.setup.training_setup import TrainingSetup
-
-
-
-class SettingsError(ValueError):
-    """Settings that cannot be applied: an unknown rule in `select`, or options a rule does not have."""
 
 
 @dataclass
@@ -121,55 +114,6 @@ def warm() -> None:
     import nnlint.setup.target.resolve  # noqa: F401
 
     registries.load()
-
-
-def selected_rules(
-    registry: Registry, settings: CheckSettings, *, observed: Observed | None = None
-) -> tuple[Rule, ...]:
-    """The rules to run, cheapest evidence first; those about a training script only where one was observed or they are named.
-
-    Raises:
-        SettingsError: `select` or `extend_select` names an unknown rule, or a rule's options do not validate.
-    """
-    try:
-        codes = registry.matching((*(settings.select or ("ALL",)), *settings.extend_select))
-        for option_owner in settings.rules:
-            registry.find(option_owner)
-    except KeyError as error:
-        raise SettingsError(str(error.args[0])) from error
-    for ignored in settings.ignore:
-        with contextlib.suppress(KeyError):  # a rule of another version may well be unknown here
-            codes -= registry.matching((ignored,))
-    chosen = [rule for rule in registry.rules if rule.code in codes and rule.family != "RUN"]
-    if observed is None:
-        named = registry.matching(name for name in (*settings.select, *settings.extend_select) if name.upper() != "ALL")
-        chosen = [rule for rule in chosen if not rule.is_observed or rule.code in named]
-    else:
-        chosen = [rule for rule in chosen if observed.judges(rule)]
-    for rule in chosen:
-        options_of(rule, settings)
-    return tuple(sorted(chosen, key=lambda rule: (cost_of(rule.evidence.values()), rule.code)))
-
-
-def options_of(rule: Rule, settings: CheckSettings) -> Any:
-    """The rule's options as configured, or None for a rule without options.
-
-    Raises:
-        SettingsError: an option is unknown or of the wrong type.
-    """
-    given = {key: value for key, value in _configured(rule, settings).items() if key != "level"}
-    if rule.options is None:
-        if given:
-            raise SettingsError(f"rule {rule.code} {rule.name} has no options, got {', '.join(sorted(given))}")
-        return None
-    try:
-        return rule.options(**{key.replace("-", "_"): value for key, value in given.items()})
-    except ValidationError as error:
-        raise SettingsError(f"rules.{rule.code}: {'; '.join(problems(error, rule.options))}") from error
-
-
-def _configured(rule: Rule, settings: CheckSettings) -> dict[str, Any]:
-    return {**settings.rules.get(rule.name, {}), **settings.rules.get(rule.code, {})}
 
 
 # -------------------------------------------------------------------- setup
@@ -273,7 +217,7 @@ def _run_rule(rule: Rule, running: _Check, session: Session | _Log) -> None:
         if rule.options_parameter is not None:
             evidence[rule.options_parameter] = options_of(rule, running.settings)
         for finding in rule.check(**evidence):
-            running.raised.append(Raised(rule, finding, _level(rule, finding, running.settings)))
+            running.raised.append(Raised(rule, finding, level_of(rule, finding, running.settings)))
     except Skip as skip:
         running.skipped.append(Skipped(code=rule.code, name=rule.name, reason=skip.reason))
         if isinstance(skip, OutOfBudget):
@@ -299,13 +243,6 @@ def _evidence(session: Session | _Log, rule: Rule, parameter: str) -> Any:
         if parameter in rule.optional:
             return None
         raise
-
-
-def _level(rule: Rule, finding: Finding, settings: CheckSettings) -> Level:
-    configured = _configured(rule, settings).get("level")
-    if configured is not None:
-        return Level(configured)
-    return Level.INFO if rule.preview else finding.level or rule.level
 
 
 def _raise_failures(running: _Check, registry: Registry) -> None:

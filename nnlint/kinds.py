@@ -360,22 +360,3 @@ def canonical(name: str) -> str:
 def info(name: str) -> OpInfo:
     """The entry of a canonical name; kind "other" for an operation the table does not know."""
     return OPS.get(name, _UNKNOWN)
-
-
-#: Leaf modules of a symbolic trace, by class name: the op they stand for.
-MODULE_OPS: Mapping[str, str] = MappingProxyType(
-    {
-        **{f"BatchNorm{rank}d": "batch_norm" for rank in (1, 2, 3)},
-        "SyncBatchNorm": "batch_norm",
-        **{f"InstanceNorm{rank}d": "instance_norm" for rank in (1, 2, 3)},
-        "LayerNorm": "layer_norm",
-        "GroupNorm": "group_norm",
-        "RMSNorm": "rms_norm",
-        "LSTM": "lstm",
-        "GRU": "gru",
-        "RNN": "rnn_tanh",
-        "MultiheadAttention": "multi_head_attention_forward",
-        "TransformerEncoderLayer": "transformer_layer",
-        "TransformerDecoderLayer": "transformer_layer",
-    }
-)

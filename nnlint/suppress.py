@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnlint.config import Override
+from nnlint.overrides import Override
 from nnlint.report import ReportedFinding, SourceLocation, TargetReport
 from nnlint.rule import Rule
 

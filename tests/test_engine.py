@@ -16,6 +16,7 @@ from nnlint.config import CheckSettings
 from nnlint.registry import Registry, load
 from nnlint.report import TargetReport
 from nnlint.rule import RuleError
+from nnlint.selection import SettingsError
 
 _PAGE = """Summary.
 
@@ -122,7 +123,7 @@ def test_configured_level_replaces_the_rules_own() -> None:
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(engine.SettingsError, match=message):
+    with pytest.raises(SettingsError, match=message):
         nnlint.check(_classifier(), **settings)
 
 

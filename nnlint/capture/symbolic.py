@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +16,24 @@ from nnlint.finding import Location, Skip
 from nnlint.frames import is_fatal
 
 #: torch layers whose forward looks at shapes or values: kept whole and described by the taxonomy's MODULE_OPS.
-_WHOLE = frozenset(kinds.MODULE_OPS)
+#: Leaf modules of a symbolic trace, by class name: the op they stand for.
+_MODULE_OPS: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"BatchNorm{rank}d": "batch_norm" for rank in (1, 2, 3)},
+        "SyncBatchNorm": "batch_norm",
+        **{f"InstanceNorm{rank}d": "instance_norm" for rank in (1, 2, 3)},
+        "LayerNorm": "layer_norm",
+        "GroupNorm": "group_norm",
+        "RMSNorm": "rms_norm",
+        "LSTM": "lstm",
+        "GRU": "gru",
+        "RNN": "rnn_tanh",
+        "MultiheadAttention": "multi_head_attention_forward",
+        "TransformerEncoderLayer": "transformer_layer",
+        "TransformerDecoderLayer": "transformer_layer",
+    }
+)
+_WHOLE = frozenset(_MODULE_OPS)
 
 
 class _Tracer(fx.Tracer):
@@ -59,7 +78,7 @@ def _describe(node: fx.Node, modules: dict[str, nn.Module], called: dict[str, in
     if node.op == "call_module":
         path = str(node.target)
         owner = modules[path]
-        node.meta["name"] = kinds.MODULE_OPS.get(type(owner).__name__, type(owner).__name__)
+        node.meta["name"] = _MODULE_OPS.get(type(owner).__name__, type(owner).__name__)
         node.meta["reads"] = tuple(f"{path}.{name}" for name, _ in owner.named_parameters())
         node.meta["arguments"] = _settings(owner)
     else:

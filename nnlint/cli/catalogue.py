@@ -9,7 +9,8 @@ from nnlint.cli.errors import Refusal
 
 if TYPE_CHECKING:
     from nnlint.cards import RuleCard
-    from nnlint.config import CheckSettings, Override
+    from nnlint.config import CheckSettings
+    from nnlint.overrides import Override
     from nnlint.registry import Registry
 
 
@@ -56,8 +57,8 @@ def validate(settings: CheckSettings, registry: Registry) -> None:
     Raises:
         Refusal: `select` names an unknown rule, an option or level is wrong, or no rule is left to run.
     """
-    from nnlint.engine import SettingsError, selected_rules
     from nnlint.finding import Level
+    from nnlint.selection import SettingsError, selected_rules
 
     for rule, options in settings.rules.items():
         levels = [level.value for level in Level]

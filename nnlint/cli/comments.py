@@ -67,7 +67,7 @@ def _is_unused(file: str, comment: Comment, told: list[_Seen], rules: list[Rule]
 
 def _seen(run: Run, answer: Answer) -> _Seen:
     """What an answer says: the rules that were selected and not skipped."""
-    from nnlint.engine import selected_rules
+    from nnlint.selection import selected_rules
 
     settings = next(task.settings for task in run.tasks if task.target == answer.target)
     chosen = selected_rules(run.registry, settings)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nnlint.config import Override
 from nnlint.finding import Level
+from nnlint.overrides import Override
 from nnlint.registry import load
 from nnlint.report import ReportedFinding, Skipped, SourceLocation, TargetReport
 from nnlint.suppress import accepted_by_modules, apply

@@ -7,7 +7,6 @@ Batch-statistics norms are in evaluation mode by then and do not mix.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,9 @@ from nnlint.capture.graph import Graph
 from nnlint.capture.op import Op
 from nnlint.finding import Skip
 from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample_axes, shrinking_axes
+from nnlint.probes.dependence.comparisons import measured_difference, measured_outputs
 from nnlint.probes.dependence.extremes import extreme_place
+from nnlint.probes.dependence.future import FutureLeak
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
 from nnlint.tensors import tensors_in
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from nnlint.probes.dependence.input_gradients import InputGradients
     from nnlint.probes.dependence.inputs import InputInfluence
     from nnlint.probes.dependence.positions import OrderInfluence
-    from nnlint.probes.evaluation.first_difference import Difference, Judge
+    from nnlint.probes.evaluation.first_difference import Difference
     from nnlint.probes.session import Session
+
 
 @dataclass(frozen=True)
 class SampleMixing:
@@ -57,16 +59,6 @@ class SampleMixing:
     of_own: bool = False
 
 
-@dataclass(frozen=True)
-class FutureLeak:
-    """How much outputs before a time change with the inputs from that time on; `op` is where it starts, when it does."""
-
-    influence: float
-    cut: int
-    length: int
-    op: Op | None
-
-
 class Mixing:
     """Dependence between samples, inputs and times; every property is measured once, in the session's state guard."""
 
@@ -87,16 +79,7 @@ class Mixing:
         return outputs_of_one_seed(self._session)
 
     def _evaluate(self, label: str, inputs: Any) -> list[torch.Tensor]:
-        from nnlint.probes.dependence.outputs import evaluate
-
-        session = self._session
-        found: list[torch.Tensor] = session.measure(
-            label,
-            lambda: evaluate(session.setup, inputs, seed=session.plan.seed),
-            reads_only=True,
-            attempt=f"the model does not take the batch of the {label}",
-        )
-        return found
+        return measured_outputs(self._session, label, inputs)
 
     # ------------------------------------------------------------ samples on samples
 
@@ -239,22 +222,8 @@ class Mixing:
     def _where(self, changed_inputs: Any) -> Difference | None:
         from nnlint.probes.evaluation.first_difference import beyond_first_sample
 
-        return self._search("search for the mixing op", changed_inputs, beyond_first_sample(self._session.samples))
-
-    def _search(self, label: str, changed_inputs: Any, judge: Judge) -> Difference | None:
-        from nnlint.probes.evaluation.first_difference import Run, by_entries, first_difference
-
-        session = self._session
-        run = partial(Run, seed=session.plan.seed, prepare=session.setup.model.eval)
-        found: Difference | None = None
-        with suppress(Skip):  # the difference is there, with its place or without; what raised is a failure of its own
-            found = session.measure(
-                label,
-                lambda: first_difference(
-                    session.setup, run(session.batch_inputs), run(changed_inputs), by_entries(judge)
-                ),
-            )
-        return found
+        judge = beyond_first_sample(self._session.samples)
+        return measured_difference(self._session, "search for the mixing op", changed_inputs, judge)
 
     # ------------------------------------------------------------ outputs on inputs
 
@@ -282,93 +251,12 @@ class Mixing:
     def future(self) -> FutureLeak | None:
         """Change of the outputs before a time when the inputs from it on change; None: no time axis found.
 
-        Time is the second axis of inputs and outputs. Where a model has a decoder, only its inputs are changed.
-
         Raises:
-            Skip: evaluation mode is random.
+            Skip: evaluation mode is random, or all samples are equal.
         """
-        from nnlint.probes.evaluation.first_difference import before_time
+        from nnlint.probes.dependence.future import FutureProbe
 
-        base = self._base()
-        length = self._length(base)
-        if length is None:
-            return None
-        cut = min(length // 2 | 1, length - 1)  # odd: a mask by blocks of an even size must not fit
-        inputs = self._with_other_future(length, cut)
-        if inputs is None:
-            raise Skip("all samples of the batch are equal")
-        influence = self._change_before(cut, length, self._evaluate("causality pass", inputs))
-        where = self._search("search for the leak", inputs, before_time(cut, length)) if influence > INFLUENCE else None
-        return FutureLeak(influence, cut, length, where.op if where is not None else None)
-
-    def _sequences(self) -> list[tuple[str, torch.Tensor]]:
-        """Inputs along time: those of the decoder where there is one."""
-        from nnlint.setup.inputs.names import named_inputs
-
-        session = self._session
-        named = list(named_inputs(session.setup.with_inputs(session.batch_inputs)))
-        own = [(name, tensor) for name, tensor in named if name.startswith(("decoder", "tgt", "target"))]
-        return [(name, tensor) for name, tensor in own or named if tensor.dim() in (2, 3)]
-
-    def _length(self, base: list[torch.Tensor]) -> int | None:
-        count = self._session.samples
-        axis = self._time_axis
-        given = {
-            tensor.shape[axis] for _, tensor in self._sequences() if tensor.shape[0] == count and tensor.dim() > axis
-        }
-        returned = {
-            size for tensor in base if tensor.dim() == 3 and tensor.shape[0] == count for size in tensor.shape[1:]
-        }
-        return max((length for length in given & returned if length > 1), default=None)
-
-    @measured
-    def _time_axis(self) -> int:
-        """The axis of time in the inputs: the last where a one-dimensional convolution reads them, else the second."""
-        graph = self._session.evidence("Graph")
-        first = (
-            user
-            for op in graph.inputs
-            for user in graph.consumers(op, through=("identity", "cast", "dropout", "concat"))
-        )
-        return 2 if any(op.name in ("conv1d", "conv_transpose1d") for op in first) else 1
-
-    def _early(self, output: torch.Tensor, cut: int, length: int) -> torch.Tensor | None:
-        """The part of an output that belongs to times before `cut`; None where it has no axis of time."""
-        if output.dim() != 3 or output.shape[0] != self._session.samples or length not in output.shape[1:]:
-            return None
-        # (batch, time, features) or (batch, features, time): as in the inputs where both axes have the length.
-        axis = self._time_axis if output.shape[1] == output.shape[2] else 1 + list(output.shape[1:]).index(length)
-        return output.narrow(axis, 0, cut)
-
-    def _with_other_future(self, length: int, cut: int) -> Any:
-        """The batch with every sample's future taken from the sample before it; None where that changes nothing."""
-        import torch
-
-        from nnlint.tensors import map_tensors
-
-        axis = self._time_axis
-        chosen = {id(tensor) for _, tensor in self._sequences() if tensor.shape[axis : axis + 1] == (length,)}
-        differing = []
-
-        def change(tensor: torch.Tensor) -> torch.Tensor:
-            if id(tensor) not in chosen:
-                return tensor
-            changed = tensor.clone()
-            later = changed.narrow(axis, cut, length - cut)
-            later.copy_(tensor.roll(1, dims=0).narrow(axis, cut, length - cut))
-            differing.append(not torch.equal(changed, tensor))
-            return changed
-
-        inputs = map_tensors(change, self._session.batch_inputs)
-        return inputs if any(differing) else None
-
-    def _change_before(self, cut: int, length: int, changed: list[torch.Tensor]) -> float:
-        from nnlint.probes.dependence.outputs import relative_difference
-
-        same = [(a, b) for a, b in zip(self._base(), changed, strict=False) if a.shape == b.shape]
-        both = [(self._early(a, cut, length), self._early(b, cut, length)) for a, b in same]
-        early = [(a, b) for a, b in both if a is not None and b is not None]
-        return relative_difference([a for a, _ in early], [b for _, b in early])
+        return FutureProbe(self._session, self._base()).run()
 
     # ------------------------------------------------------------ order
 

@@ -21,6 +21,7 @@ from nnlint.probes.longer.effort import LongerProbe
 from nnlint.probes.longer.forward_loss import forward_loss
 from nnlint.probes.longer.known_losses import loss_of_chance
 from nnlint.probes.longer.loop import OnStep, diverging, train, trainable, update
+from nnlint.probes.longer.lr_curve import read_curve
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ _LOWEST = 1e-7
 _HIGHEST = 1.0
 _SHARPER = 10.0  # SGD takes larger rates than optimizers that divide by the size of the gradient
 _PER_DECADE = 5
-_BETA = 0.7
 _DIVERGED = 3.0
-_MOVED = 0.05  # of the whole fall, before the loss counts as moving
-_LEAST_FALL = 0.05  # of the first loss; less is noise
 _FACTOR = math.sqrt(10.0)
 _RISEN = 0.3  # of the first loss, back up from the lowest
 #: Steps that a run gets to come back from an overshoot where its divergence would speak against the configured rate.
@@ -322,55 +320,3 @@ def has_diverged(losses: Sequence[float], chance: float) -> bool:
         return True
     pairs = [(one + other) / 2.0 for one, other in itertools.pairwise(losses)]
     return bool(pairs) and pairs[-1] - min(pairs) > _RISEN * max(abs(losses[0]), 0.1 * chance)
-
-
-def debiased(values: Sequence[float], beta: float = _BETA) -> list[float]:
-    """Exponential running mean divided by its own weight, so that the first values are not pulled to zero."""
-    mean, weight, smooth = 0.0, 0.0, []
-    for value in values:
-        mean = beta * mean + (1 - beta) * value
-        weight = beta * weight + (1 - beta)
-        smooth.append(mean / weight)
-    return smooth
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What a sweep says."""
-
-    smoothed: tuple[float, ...]
-    starts: float | None
-    steepest: float | None
-    minimum: float | None
-
-
-def read_curve(rates: Sequence[float], losses: Sequence[float]) -> Curve:
-    """Read start, steepest point and minimum off a sweep.
-
-    Args:
-        rates: of the steps.
-        losses: loss before the step with each rate; the last one may be no number.
-    """
-    smooth = debiased([loss for loss in losses if math.isfinite(loss)])
-    if len(smooth) < 4:
-        return Curve(tuple(smooth), None, None, None)
-    beginning = max(len(smooth) // 10, 3)
-    level = _median(smooth[:beginning])
-    lowest = min(range(len(smooth)), key=lambda index: smooth[index])
-    fall = level - smooth[lowest]
-    if lowest < beginning or fall < _LEAST_FALL * abs(level):
-        return Curve(tuple(smooth), None, None, None)
-    starts = min(_last(lambda index: smooth[index] > level - _MOVED * fall, lowest) + 1, lowest)
-    slopes = {index: smooth[index + 1] - smooth[index - 1] for index in range(max(starts, 1), lowest)}
-    steepest = min(slopes, key=lambda index: slopes[index]) if slopes else lowest
-    return Curve(tuple(smooth), rates[starts], rates[steepest], rates[lowest])
-
-
-def _last(holds: Callable[[int], bool], end: int) -> int:
-    """The last index up to `end` where something holds, -1 for none: what comes after it does not, so one dip of noise is no start."""
-    return next((index for index in range(end, -1, -1) if holds(index)), -1)
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlint.finding import Skip
-from nnlint.probes.longer.lr_range import debiased, has_diverged, read_curve, sweep_rates
+from nnlint.probes.longer.lr_curve import debiased, read_curve
+from nnlint.probes.longer.lr_range import has_diverged, sweep_rates
 from nnlint.probes.session import Plan
 from tests.probes.sessions import session
 

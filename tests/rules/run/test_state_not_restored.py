@@ -5,6 +5,7 @@ from __future__ import annotations
 import nnlint
 from nnlint.config import CheckSettings
 from nnlint.guard.state_guard import RestoreError, StateGuard
+from nnlint.selection import selected_rules
 from tests.rules.run.probe_failed import Net, fields, only_failure
 
 
@@ -19,5 +20,5 @@ def test_a_state_that_cannot_be_restored_ends_the_check(monkeypatch):
     report, found = only_failure(fields(Net()), code="RUN013")
     assert "net.weight is write-only" in found.message
     assert any("RUN013" in skipped.reason for skipped in report.skipped)
-    judged = {rule.code for rule in nnlint.engine.selected_rules(nnlint.registry.load(), CheckSettings())}
+    judged = {rule.code for rule in selected_rules(nnlint.registry.load(), CheckSettings())}
     assert {skipped.code for skipped in report.skipped} <= judged
