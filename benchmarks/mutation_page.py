@@ -109,11 +109,12 @@ def _unfinished(rows: list[Row]) -> list[str]:
 
 #: Why some rules have no operator.
 WITHOUT = {
-    "RUN001, RUN003, RUN004, RUN005, RUN006, RUN007": "about a check that cannot be made: no fault that a healthy model is given",
+    "RUN001, RUN003, RUN004, RUN005, RUN006, RUN007, RUN008, RUN009, RUN010, RUN011, RUN012, RUN013": "about a check that cannot be made: no fault that a healthy model is given",
+    "STP, EVL, DST": "about the script around the model: [loops.md](loops.md) puts those faults into training loops",
     "RUN002": "counts for the operators after which torch itself refuses the forward",
     "DAT009": "a convolution given (batch, height, width, channels) raises by itself unless both sizes fit by chance",
     "GRD005, GRD006": "notes on how gradients come out over many steps (spikes, fp16): no change of a model makes them for certain",
-    "INI012, LOS010, LOS019, NRM002, NRM003, NRM012, OPT006": "notes on healthy habits: no faults",
+    "INI012, NRM002, NRM003, NRM012, OPT006": "notes on healthy habits: no faults",
     "TRN001": "is what remains where no rule finds a cause: each fault here that keeps a model from learning has a rule of its own",
     "TRN002": "counts for the learning rate that is 1000 times too high",
     "TRN004": "depends on where the steps lead; dead units can only be made before the first, which is SIG001",
@@ -167,7 +168,7 @@ def _without(rows: list[Row], rules: Rules) -> list[str]:
     also = {code for row in judged(rows) for code in row["codes"][1:]} - counted - explained.keys()
     lines = [f"- {codes}: {why}." for codes, why in WITHOUT.items()]
     lines += [f"- {', '.join(sorted(also))}: counted as other names of faults above."] if also else []
-    missing = sorted(rules.keys() - counted - explained.keys() - also)
+    missing = sorted(code for code in rules.keys() - counted - explained.keys() - also if code[:3] not in explained)
     lines += [f"- {', '.join(missing)}: the sample has no model that offers the operator a place."] if missing else []
     return ["", "## Rules without a mutant, and why", "", *lines]
 

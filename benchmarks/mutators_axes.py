@@ -161,6 +161,36 @@ def time_first(fields: Fields) -> Mutant | None:
     return Mutant(fields, (path, f"{path}.layer"))
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer of sequences after a layer; it takes (time, samples, features)."""
+
+    def __init__(self, layer: nn.Module, width: int) -> None:
+        super().__init__()
+        self.layer, self.rnn = layer, nn.GRU(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.rnn(self.layer(x))[0]
+        return out
+
+
+@operator("a recurrent layer without batch_first", "ARC009")
+def without_batch_first(fields: Fields) -> Mutant | None:
+    call = _sequences(fields)
+    if call is None:
+        return None
+    replace(fields["model"], call.path, Recurrent(call.module, call.returned.shape[2]))
+    return Mutant(renew(fields), (call.path, f"{call.path}.rnn"))
+
+
+def _sequences(fields: Fields) -> Call | None:
+    """The first layer that gives (samples, several steps, features)."""
+    if not _settled(fields):
+        return None
+    found = trace(fields).of(nn.Embedding, nn.Linear)
+    usable = [call for call in found if call.returned.dim() == 3 and call.returned.shape[0] == len(fields["targets"])]
+    return next((call for call in usable if call.returned.shape[1] > 1), None)
+
+
 def _recurrent(fields: Fields) -> str | None:
     """A batch-first recurrent layer that is called once, with (samples, several steps, features) and nothing else."""
     if not _settled(fields):
@@ -201,16 +231,9 @@ class PositionsOfSamples(nn.Module):
 @operator("positions by the size of the batch", "ARC030")
 def positions_of_samples(fields: Fields) -> Mutant | None:
     """On data that have the batch first."""
-    if not _settled(fields):
+    call = _sequences(fields)
+    if call is None:
         return None
-    usable = [
-        call
-        for call in trace(fields).of(nn.Embedding, nn.Linear)
-        if call.returned.dim() == 3 and call.returned.shape[0] == len(fields["targets"]) and call.returned.shape[1] > 1
-    ]
-    if not usable:
-        return None
-    call = usable[0]
     replace(fields["model"], call.path, PositionsOfSamples(call.module, call.returned.shape[2]))
     above = call.path.rpartition(".")[0]
     return Mutant(fields, (call.path, above))

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.mutation_tools import (
+    ACTIVATIONS,
     LINEAR,
     NORMS,
     Call,
@@ -308,6 +309,19 @@ def saturated(fields: Fields) -> Mutant | None:
         return None
     factor = 30 / max(float(call.given.detach().std()), 1e-3)
     replace(fields["model"], call.path, nn.Sequential(Wrapped(nn.Identity(), after=lambda x: x * factor), call.module))
+    return Mutant(fields, (call.path,))
+
+
+@operator("a tanh of large values for the hidden activation", "SIG002")
+def saturated_hidden(fields: Fields) -> Mutant | None:
+    """As after sums of many large features that nothing normalizes."""
+    found = trace(fields)
+    calls = [call for call in found.of(*ACTIVATIONS) if call.keeps_shape and _is_hidden(found, call)]
+    call = chosen([one for one in calls if float(one.given.detach().std()) > 1e-3])
+    if call is None:
+        return None
+    factor = 30 / float(call.given.detach().std())
+    replace(fields["model"], call.path, nn.Sequential(Wrapped(nn.Identity(), after=lambda x: x * factor), nn.Tanh()))
     return Mutant(fields, (call.path,))
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.mutation_tools import Fields, Wrapped, class_dim, is_classification, labels_of, trace
+from benchmarks.mutation_tools import (
+    Fields,
+    Wrapped,
+    class_dim,
+    is_classification,
+    labels_of,
+    prediction_of,
+    renew,
+    replace,
+    trace,
+)
 from benchmarks.mutators import Mutant, on_head, operator, two_dimensional
 from benchmarks.mutators_data import repeated
 
@@ -90,6 +101,27 @@ def classes_last(fields: Fields) -> Mutant | None:
     size = prediction.shape[2]
     wide = nn.Conv2d(head.module.in_channels, size, head.module.kernel_size, padding=head.module.padding)
     return on_head(fields, lambda _: Wrapped(wide, after=lambda x: x.permute(0, 2, 3, 1)))
+
+
+@operator("classes last in sequences as long as there are classes", "LOS023")
+def classes_last_in_time(fields: Fields) -> Mutant | None:
+    """Logits (N, T, C) with T = C go into cross-entropy as they are."""
+    found, labels = trace(fields), labels_of(fields)
+    head, prediction = found.head(), found.prediction
+    if head is None or prediction is None or prediction.dim() != 3 or not isinstance(head.module, nn.Linear):
+        return None
+    time = prediction.shape[1]
+    if labels is None or labels.is_floating_point() or labels.shape != prediction.shape[:2] or time < 3 or len(labels) == time:
+        return None
+    classes = labels.masked_fill(labels < 0, 0) % time
+    replace(fields["model"], head.path, nn.Linear(head.module.in_features, time))
+    made = {**fields, "inputs": _unlabelled(fields["inputs"]), "targets": classes}
+    return Mutant(renew({**made, "loss": lambda output, y: functional.cross_entropy(prediction_of(output), y)}), (head.path,))
+
+
+def _unlabelled(inputs: Any) -> Any:
+    """The inputs without labels, so that a model computes no loss of its own."""
+    return {name: value for name, value in inputs.items() if name != "labels"} if isinstance(inputs, Mapping) else inputs
 
 
 @operator("class numbers in one-hot places", "LOS026")

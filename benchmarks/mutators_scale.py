@@ -235,6 +235,33 @@ def _flattened(fields: Fields, call: Call, inputs: torch.Tensor) -> Mutant:
     return Mutant(renew({**fields, "inputs": inputs, "targets": labels[: len(inputs)]}), (call.path,))
 
 
+@operator("an average over many cells before the head", "ARC015")
+def widely_pooled(fields: Fields) -> Mutant | None:
+    """A head on (channels, k, k) means in place of one mean for each channel."""
+    found = trace(fields)
+    head = found.head()
+    pools = [call for call in found.calls if type(call.module) is nn.AdaptiveAvgPool2d and call.returned.shape[2:].numel() == 1]
+    if head is None or type(head.module) is not nn.Linear or len(pools) != 1 or not is_classification(fields):
+        return None
+    channels, classes = pools[0].returned.shape[1], head.module.out_features
+    others = _numel(fields) - head.module.weight.numel()
+    for size in (7, 14, 28, 56, 112):
+        dense = channels * size**2 * classes
+        if dense > 1.05e6 and dense > 0.91 * (dense + others) and channels * size**2 > 105 * classes:
+            pools[0].module.output_size = size
+            replace(fields["model"], head.path, nn.Linear(channels * size**2, classes))
+            _must_run(fields)
+            return Mutant(renew(fields), (head.path,))
+    return None
+
+
+def _must_run(fields: Fields) -> None:
+    try:
+        trace(fields)
+    except RuntimeError as error:
+        raise NotApplicable from error  # nothing flattens the cells
+
+
 @operator("pictures too small for the strides", "ARC014")
 def small_pictures(fields: Fields) -> Mutant | None:
     given = float_inputs(fields)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from benchmarks.mutation_tools import (
     NotApplicable,
     Trace,
     Wrapped,
+    is_shared,
     labels_of,
     mixes,
     renew,
@@ -233,6 +236,49 @@ def _are_siblings(fields: Fields, one: Call, other: Call) -> bool:
     parents = {call.path.rpartition(".")[0] for call in (one, other)}
     in_sequence = len(parents) == 1 and isinstance(fields["model"].get_submodule(parents.pop()), nn.Sequential)
     return in_sequence and one.module.weight.shape == other.module.weight.shape
+
+
+@operator("[block] * n in a list of blocks", "ARC017")
+def repeated_block(fields: Fields) -> Mutant | None:
+    """Blocks of one kind and size whose calls follow each other."""
+    model: nn.Module = fields["model"]
+    for path, container in model.named_modules():
+        blocks = list(container) if type(container) in (nn.Sequential, nn.ModuleList) else []
+        for index, (one, other) in enumerate(itertools.pairwise(blocks)):
+            if _are_alike(model, one, other) and _follow(fields, one, other):
+                container[index + 1] = one
+                names = (f"{path}.{index}", f"{path}.{index + 1}") if path else (str(index), str(index + 1))
+                return Mutant(renew(fields), names)
+    return None
+
+
+def _are_alike(model: nn.Module, one: nn.Module, other: nn.Module) -> bool:
+    """Whether two blocks could be two references to one, and are not, nor tied to anything."""
+    shapes = [[(name, value.shape) for name, value in block.named_parameters()] for block in (one, other)]
+    free = not any(is_shared(model, module) for block in (one, other) for module in block.modules())
+    trained = all(parameter.requires_grad for parameter in other.parameters())
+    return type(one) is type(other) and one is not other and bool(shapes[0]) and shapes[0] == shapes[1] and free and trained
+
+
+def _follow(fields: Fields, one: nn.Module, other: nn.Module) -> bool:
+    """Whether each is called once, and the second is given what the first gave."""
+    given: list[object] = []
+    returned: list[object] = []
+
+    def leaves(*parts: Any) -> None:
+        returned.append(parts[2][0] if isinstance(parts[2], tuple) else parts[2])
+
+    def comes(_: nn.Module, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+        given.append(args[0] if args else next(iter(more.values()), None))
+
+    first = one.register_forward_hook(leaves)
+    second = other.register_forward_pre_hook(comes, with_kwargs=True)
+    try:
+        trace(fields)
+    finally:
+        first.remove()
+        second.remove()
+    return len(given) == len(returned) == 1 and given[0] is returned[0]
 
 
 @operator("everything frozen", "ARC020")
