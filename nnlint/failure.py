@@ -102,10 +102,10 @@ def out_of_budget(budget: float | None, cut: Mapping[str, str], lost: Mapping[st
 
 def not_restored(reason: str, trace: str) -> Failure:
     """The end of a check whose model is no longer what the user gave."""
-    return Failure(
-        "RUN013",
-        f"{reason}: the check ended there",
-        fix="keep in forward only state that can be written back (tensors, plain attributes), and load the model anew before "
-        "you use it: the object that was checked is changed",
-        trace=trace,
+    fix = (
+        "keep in forward only state that can be written back (tensors, plain attributes), and load the model anew before you use it: "
+        "the object that was checked is changed"
     )
+    if "CUDA error" in reason:  # torch's words: whatever is asked of the device from now on raises this
+        fix = "check with --device cpu, where the call that failed raises with its line; this process cannot use the device any more"
+    return Failure("RUN013", f"{reason.splitlines()[0]}: the check ended there", fix=fix, trace=trace)

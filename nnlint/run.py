@@ -163,6 +163,8 @@ class Judge:
             yield "epochs were ended early to see what happens between them (--no-fold leaves them whole)"
             if end.error is not None:
                 yield f"after that the script raised {end.error_type}: {end.error}"
+        if self.observer.state.captured:
+            yield "what the script records into a CUDA graph is not watched"
         for player in players:
             if player.setup is None:
                 yield f"no training setup for {player.name or 'the script'}: {player.reason}"

@@ -125,6 +125,17 @@ def move(value: Any, device: torch.device | str) -> Any:
     return map_tensors(lambda tensor: tensor.to(device), value)
 
 
+def beside(there: Any, value: Any) -> Any:
+    """`value` on the device of the first tensor of `there`, as a training loop puts a loader's batch where the model is.
+
+    As it is where both are on one device, and where one of them has no tensors or no values (the meta device).
+    """
+    wanted, given = (next(tensors_in(one), None) for one in (there, value))
+    if wanted is None or given is None or wanted.device == given.device or wanted.is_meta or given.is_meta:
+        return value
+    return move(value, wanted.device)
+
+
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
     """The tensor's shape; of a nested one, whose parts differ, how many parts it has."""
     return (int(tensor.size(0)),) if tensor.is_nested else tuple(tensor.shape)

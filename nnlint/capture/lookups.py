@@ -75,6 +75,11 @@ def refused_lookup(
     return None
 
 
+def is_lookup(name: str) -> bool:
+    """Whether a call of this canonical name reads or writes entries by index."""
+    return name in _READERS or "embedding" in kinds.info(name).kinds
+
+
 def _table(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], call: ModuleCall | None, location: Location | None
 ) -> RefusedLookup | None:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
 from nnlint.capture.bindings import version
+from nnlint.capture.bounds import refuse_on_device
 from nnlint.capture.calls import (
     QUIET,
     TENSOR_PROPERTIES,
@@ -165,6 +166,7 @@ class Recorder(TorchFunctionMode):
         instead = self._substitute(kinds.canonical(name)) if self._substitute is not None else None
         self._inside = True
         try:
+            refuse_on_device(func, kinds.canonical(name), args, kwargs)
             result = (instead or func)(*args, **kwargs)
         except Exception:
             self._refused(func, name, args, kwargs)

@@ -63,7 +63,9 @@ class Initial:
         with torch.enable_grad(), StateGuard(models[0], *models[1:], *(root for root in roots if root not in models)):
             with torch.no_grad():
                 for tensor, copy in self._tensors.values():
-                    if tensor.shape == copy.shape:
+                    if tensor.device != copy.device:  # a trainer takes the model off the device when it is done
+                        tensor.data = copy.clone()
+                    elif tensor.shape == copy.shape:
                         tensor.detach().copy_(copy)
             for part, training in self._modes.values():
                 part.training = training  # the script may have stopped in an evaluation

@@ -12,6 +12,7 @@ from torch import nn
 
 from nnlint.capture.torch_private import version
 from nnlint.observation.content import Sample
+from nnlint.observation.cuda_graphs import is_capturing
 from nnlint.observation.events import Seed
 from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
@@ -78,6 +79,7 @@ class State:
         loads: state dicts that were loaded in part.
         askers: which lines asked for the seeds.
         group: the process group, as it was at the first step.
+        captured: whether the script recorded a CUDA graph meanwhile, which was not watched.
     """
 
     journal: Journal = field(default_factory=Journal)
@@ -101,6 +103,7 @@ class State:
     loads: list[PartialLoad] = field(default_factory=list)
     askers: Askers = field(default_factory=Askers)
     group: Group | None = None
+    captured: bool = False
     active: bool = False
     thread: int = field(default_factory=threading.get_ident)
     process: int = field(default_factory=os.getpid)
@@ -110,8 +113,15 @@ class State:
         self.gradients = Gradients(self.things)
 
     def listens(self) -> bool:
-        """Whether a call is to be noted: the observation is on, and this is the thread and the process it began in."""
-        return self.active and threading.get_ident() == self.thread and os.getpid() == self.process
+        """Whether a call is to be noted: the observation is on, and this is the thread and the process it began in.
+
+        What the script records into a CUDA graph is left alone; the iterations that warm it up are seen.
+        """
+        here = self.active and threading.get_ident() == self.thread and os.getpid() == self.process
+        if here and is_capturing():
+            self.captured = True
+            return False
+        return here
 
     @property
     def is_grouped(self) -> bool:

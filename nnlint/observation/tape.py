@@ -21,6 +21,7 @@ from nnlint.capture.calls import QUIET
 from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
 from nnlint.frames import text_of
+from nnlint.observation.cuda_graphs import is_capturing
 from nnlint.observation.things import script_line
 from nnlint.observation.torch_private import insert_function_mode, remove_function_mode
 from nnlint.seeding import RandomStates
@@ -309,12 +310,15 @@ class TapeMode(TorchFunctionMode):
         remove_function_mode(self)
         self.is_on = False
 
+    def _listens(self) -> bool:
+        return self.is_on and not (self.paused or torch.compiler.is_compiling() or is_capturing())
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the call; note it where the script itself made it."""
         kwargs = kwargs or {}
-        if not self.is_on or torch.compiler.is_compiling() or self.paused or getattr(func, "__name__", "") in _QUIET:
+        if not self._listens() or getattr(func, "__name__", "") in _QUIET:
             return func(*args, **kwargs)
         now = Circumstances.now()
         try:

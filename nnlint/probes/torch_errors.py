@@ -32,6 +32,23 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r"can't allocate memory|out of memory"),
         lambda _: "more memory is needed than the machine or --memory-limit allows: use a smaller batch (--batch-size) or --static",
     ),
+    (
+        re.compile(r"device-side assert"),
+        lambda _: (
+            "a CUDA kernel found an index, a label or a probability out of range; check with --device cpu, where the same call raises "
+            "with its line"
+        ),
+    ),
+    (
+        re.compile(
+            r"on the same device|at least two devices|Input type \(torch\.cuda\.\w+\) and weight type \(torch\.(?!cuda)|"
+            r"Input type \(torch\.(?!cuda)\w+\) and weight type \(torch\.cuda"
+        ),
+        lambda _: (
+            "tensors of two devices meet: make new tensors where the input is (`torch.zeros(n, device=x.device)`), keep constants as "
+            "buffers (`self.register_buffer`), and move the loss and the batch to the model's device (`.to(device)`)"
+        ),
+    ),
     (re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)"), _matmul),
     (re.compile(r"expected input\[.*?\] to have (\d+) channels, but got (\d+) channels"), _channels),
     (

@@ -74,7 +74,8 @@ def _blocking(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Itera
         mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
         yield _of_argument(mask, allows=True)
         if kwargs.get("is_causal") or (len(args) > 5 and args[5]):
-            yield torch.ones(args[0].shape[-2], args[1].shape[-2], dtype=torch.bool).triu(1)
+            size = (args[0].shape[-2], args[1].shape[-2])
+            yield torch.ones(size, dtype=torch.bool, device=args[0].device).triu(1)
     elif name == "multi_head_attention_forward":
         padding = _of_argument(kwargs.get("key_padding_mask"), allows=False)
         yield padding[:, None, None, :] if padding is not None and padding.dim() == 2 else None
@@ -127,7 +128,7 @@ def _blocked_part(op: Op, graph: Graph, masks: _Masks, sequence: PaddedSequence)
     valid = sequence.valid[0].to(blocked.device)
     if blocked.shape[1] != len(valid):
         return "queries" if blocked.shape[0] == len(valid) else "other"
-    rows = valid if blocked.shape[0] == len(valid) else torch.ones(blocked.shape[0], dtype=torch.bool)
+    rows = valid if blocked.shape[0] == len(valid) else torch.ones_like(blocked[:, 0])
     keys = float(blocked[rows][:, ~valid].double().mean())
     # Nobody blocks a position for itself and those before it but a mask of padding.
     lower = blocked.tril() if blocked.shape[0] == blocked.shape[1] else blocked

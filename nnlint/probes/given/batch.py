@@ -22,7 +22,7 @@ from nnlint.samples import batch_axis, given_samples, sample_count
 from nnlint.seeding import seeded
 from nnlint.setup.batches import split_batch
 from nnlint.setup.errors import SetupError
-from nnlint.tensors import is_dense, is_fake, named_tensors, shape_of
+from nnlint.tensors import beside, is_dense, is_fake, named_tensors, shape_of
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -285,7 +285,8 @@ def read_pairs(which: str, limit: int, setup: TrainingSetup, failed: Failed | No
             if source is data:
                 return []
             raw = list(_within_memory(itertools.islice(source, limit)))
-        return [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
+        pairs = [split_batch(batch, setup.model, has_loss=setup.loss is not None) for batch in raw]
+        return [beside(setup.inputs, pair) for pair in pairs]
     except SetupError as error:
         raise Skip(f"{which}: {error.message}") from error
     except BaseException as error:

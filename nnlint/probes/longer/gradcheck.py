@@ -176,10 +176,14 @@ def _small_problem(
 ) -> tuple[Callable[..., tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]:
     """The function of a few entries of each argument, to random projections of each output: cheap to check in full."""
     wanted = _wanted(args)
-    chosen = [torch.linspace(0, arg.numel() - 1, min(_ENTRIES, arg.numel())).long().unique() for arg in wanted]
+    chosen = [_spread(arg.numel(), _ENTRIES).to(arg.device) for arg in wanted]
     entries = tuple(arg.detach().flatten()[where].requires_grad_() for arg, where in zip(wanted, chosen, strict=True))
-    sizes = [out.numel() for out in tensors_in(function.apply(*args)) if out.is_floating_point()]
-    views = [torch.randn(min(size, _PROJECTIONS), size, generator=generator, dtype=torch.float64) for size in sizes]
+    outputs = [out for out in tensors_in(function.apply(*args)) if out.is_floating_point()]
+    shapes = [(min(out.numel(), _PROJECTIONS), out.numel()) for out in outputs]
+    views = [
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(out.device)
+        for shape, out in zip(shapes, outputs, strict=True)
+    ]
 
     def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         filled = (
@@ -191,6 +195,11 @@ def _small_problem(
         return tuple(view @ out.flatten() for view, out in zip(views, outputs, strict=True))
 
     return run, entries
+
+
+def _spread(size: int, most: int) -> torch.Tensor:
+    """At most so many positions, evenly over a size."""
+    return torch.arange(min(most, size)) * (size - 1) // max(1, min(most, size) - 1)
 
 
 def _prepared(arg: Any, generator: torch.Generator) -> Any:

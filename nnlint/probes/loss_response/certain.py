@@ -78,4 +78,4 @@ def _varied(caller: LossCaller, place: int) -> list[Sequence[Tensor]]:
 
 def _sizes(caller: LossCaller, leaves: Sequence[Tensor], place: int) -> Tensor:
     """Size of the gradient at each sample's output."""
-    return caller.gradient(leaves, place).abs().reshape(len(leaves[place]), -1).amax(1).cpu()
+    return caller.gradient(leaves, place).abs().reshape(len(leaves[place]), -1).amax(1)

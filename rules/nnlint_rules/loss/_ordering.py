@@ -36,7 +36,7 @@ def order_explains(batch: Batch, labels: Tensor) -> float | None:
     if len(classes) < 3 or int(counts.min()) < 3:
         return None
     x = (x - x.mean(0)) / x.std(0).clamp(min=1e-12)
-    means = torch.zeros(len(classes), x.shape[1], dtype=x.dtype).index_add(0, place, x) / counts[:, None]
+    means = x.new_zeros(len(classes), x.shape[1]).index_add(0, place, x) / counts[:, None]
     within = float(((x - means[place]) ** 2).sum()) / (len(x) - len(classes))
     between = float((counts[:, None] * means**2).sum()) / (len(classes) - 1)
     if within <= 0 or between / within < _DISTINCT:
