@@ -148,6 +148,7 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
 def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     from nnlint.guard.state_guard import RestoreError
     from nnlint.probes.session import Plan, Session
+    from nnlint.setup.default_device import own_default_device
 
     settings = running.settings
     plan = Plan.of(settings, running.follower.stepped)
@@ -155,7 +156,7 @@ def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     running.session = session = Session(setup, plan, evidence)
     running.follower.measured()  # the model is loaded: from here on a dying process is not a bad target
     try:
-        with contextlib.closing(session):
+        with own_default_device(), contextlib.closing(session):
             _judge(running, session)
     except RestoreError as error:
         running.failures.append(not_restored(str(error), format_trace(error)))

@@ -10,6 +10,7 @@ from nnlint.capture.torch_private import lacking
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.adapters.lightning import is_lightning_module, with_lightning, without_loss_on_noise
 from nnlint.setup.batches import take_first_batch
+from nnlint.setup.default_device import own_default_device
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.infer import infer_inputs
 from nnlint.setup.inputs.signature import ForwardSignature
@@ -22,6 +23,7 @@ from nnlint.setup.training_setup import TrainingSetup
 from nnlint.tensors import move, summary, tensors_in
 
 
+@own_default_device()
 def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     """`setup` with what the options replace and what it lacks, each assumption said.
 

@@ -14,6 +14,7 @@ from nnlint.finding import Location
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.setup.adapters.trainers import named_precision
 from nnlint.setup.declarations import TASKS, TRAITS, check_words
+from nnlint.setup.default_device import users_default_device
 from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.setup.joined import joined
 from nnlint.tensors import describe, is_scalar, move
@@ -220,15 +221,20 @@ class TrainingSetup(BaseModel):
         detection models).
         """
         if self.own_loss is not None:
-            return self.own_loss(self.model, self.inputs, self.targets)
+            return self.call_own_loss()
         if self.loss is None:
             found = loss_in_output(output)
             return _loss_beside(output) if found is None and self._may_take_targets() else found
-        if self.targets is not None:
-            return _as_loss(self.loss(output, self.targets))
-        if not accepts_single_argument(self.loss):
+        if self.targets is None and not accepts_single_argument(self.loss):
             raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
-        return _as_loss(self.loss(output))
+        with users_default_device():
+            return _as_loss(self.loss(output) if self.targets is None else self.loss(output, self.targets))
+
+    def call_own_loss(self) -> torch.Tensor:
+        """What `own_loss` gives, which must be set."""
+        assert self.own_loss is not None
+        with users_default_device():
+            return self.own_loss(self.model, self.inputs, self.targets)
 
     def _may_take_targets(self) -> bool:
         """Whether the targets may be among the inputs: under a name for them, or because there are several inputs."""
@@ -242,7 +248,7 @@ class TrainingSetup(BaseModel):
     def run(self) -> tuple[Any, torch.Tensor | None]:
         """One forward and its loss: (output, loss). The output is None where `own_loss` runs the model itself."""
         if self.own_loss is not None:
-            return None, self.own_loss(self.model, self.inputs, self.targets)
+            return None, self.call_own_loss()
         output = self.call_model()
         return output, self.compute_loss(output)
 
@@ -265,9 +271,10 @@ class TrainingSetup(BaseModel):
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:
     """`model` on `inputs`: a tuple is passed as positional, a mapping as keyword arguments, else one argument."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    with users_default_device():
+        if isinstance(inputs, Mapping):
+            return model(**inputs)
+        return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 def loss_in_output(output: Any) -> torch.Tensor | None:

@@ -216,7 +216,7 @@ def _drive(setup: TrainingSetup, recorder: Recorder, dtype: torch.dtype | None) 
     try:
         with torch.no_grad(), context, recorder.recording():
             if setup.own_loss is not None:
-                setup.own_loss(setup.model, setup.inputs, setup.targets)
+                setup.call_own_loss()
             else:
                 output = setup.call_model()
                 recorder.enter_loss()

@@ -76,7 +76,7 @@ def _drive(run: RecordedForward) -> None:
     try:
         with recorder.recording():
             if setup.own_loss is not None:
-                run.loss = setup.own_loss(setup.model, setup.inputs, setup.targets)
+                run.loss = setup.call_own_loss()
                 return
             run.output = setup.call_model()
             run.stage = "loss"
