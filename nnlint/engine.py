@@ -148,7 +148,7 @@ def _resolve(target: object, running: _Check) -> TrainingSetup | None:
 def _run_rules(running: _Check, setup: TrainingSetup) -> None:
     from nnlint.guard.state_guard import RestoreError
     from nnlint.probes.session import Plan, Session
-    from nnlint.setup.default_device import own_default_device
+    from nnlint.setup.users_code import own_default_device
 
     settings = running.settings
     plan = Plan.of(settings, running.follower.stepped)

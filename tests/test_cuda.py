@@ -118,6 +118,7 @@ def test_twins_are_judged_as_on_the_cpu(build: Build) -> None:
 
 
 def test_nothing_is_changed() -> None:
+    check(classifier(), CheckSettings(device="cuda"))  # what torch keeps for itself on the device from its first calls on
     setup = classifier()
     model = setup["model"].cuda()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -152,6 +153,43 @@ def test_ids_out_of_range_leave_the_device_usable() -> None:
     model = nn.Sequential(nn.Embedding(10, 8), nn.Flatten(), nn.Linear(40, 2))
     found = on_device({"model": model, "inputs": torch.arange(40).reshape(8, 5)})
     assert "DAT013" in codes(found)
+    assert torch.zeros(1, device="cuda").item() == 0.0
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.rnn, self.head = nn.Embedding(40, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 3)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(self.embed(x), lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.rnn(packed)[1][-1])
+
+
+def test_lengths_of_packed_sequences_stay_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    x, lengths = torch.randint(1, 40, (16, 12)), torch.randint(5, 13, (16,))
+    fields = {"inputs": (x, lengths), "targets": x[:, 0] % 3, "loss": nn.CrossEntropyLoss()}
+    assert on_device({"model": Reader(), **fields}).status == "ok"
+    assert check({"model": Reader().cuda(), **fields}, CheckSettings()).status == "ok"
+
+
+class Rows(nn.Module):
+    """Indexes the batch by what belongs to the time: other batches than this one are out of range."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.GRU(8, 24, batch_first=True), nn.Linear(24, 3)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.head(self.rnn(x)[0][lengths - 1, torch.arange(len(x), device=x.device)])
+
+
+def test_other_batches_of_probes_leave_the_device_usable() -> None:
+    torch.manual_seed(0)
+    inputs = (torch.randn(12, 12, 8), torch.arange(12) % 8 + 5)
+    found = on_device({"model": Rows(), "inputs": inputs, "targets": torch.arange(12) % 3, "loss": nn.CrossEntropyLoss()})
+    assert "ARC031" in codes(found)
     assert torch.zeros(1, device="cuda").item() == 0.0
 
 

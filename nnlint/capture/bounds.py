@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,8 @@ from nnlint.capture.lookups import is_lookup, refused_lookup
 from nnlint.tensors import map_tensors, tensor_leaves
 
 _Test = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+#: Whether somebody else asks `refuse_on_device` of each call: the recorder, for which a refused call is evidence.
+_LOOKED_AFTER: ContextVar[bool] = ContextVar("calls are looked at before they run", default=False)
 
 
 @contextmanager
@@ -29,11 +32,21 @@ def within_bounds(tensors: Iterable[Tensor]) -> Iterator[None]:
     Args:
         tensors: what is about to be computed with: they tell the device.
     """
-    if not any(tensor.is_cuda for tensor in tensors):
+    if _LOOKED_AFTER.get() or not any(tensor.is_cuda for tensor in tensors):
         yield
         return
-    with eager(), _Bounds():
+    with eager(), looked_after(), _Bounds():
         yield
+
+
+@contextmanager
+def looked_after() -> Iterator[None]:
+    """Inside the block `within_bounds` leaves the calls to the caller."""
+    token = _LOOKED_AFTER.set(True)
+    try:
+        yield
+    finally:
+        _LOOKED_AFTER.reset(token)
 
 
 class _Bounds(TorchFunctionMode):

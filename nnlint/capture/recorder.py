@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint import kinds
 from nnlint.capture.bindings import version
-from nnlint.capture.bounds import refuse_on_device
+from nnlint.capture.bounds import looked_after, refuse_on_device
 from nnlint.capture.calls import (
     QUIET,
     TENSOR_PROPERTIES,
@@ -87,6 +87,7 @@ class Recorder(TorchFunctionMode):
         """Record what runs inside: torch calls, module calls, custom autograd functions."""
         with ExitStack() as stack:
             stack.enter_context(eager())
+            stack.enter_context(looked_after())
             stack.enter_context(noted_parameters(self.tracker.created))
             stack.enter_context(tracked_calls(self.tracker, self))
             stack.enter_context(recorded_functions(self))

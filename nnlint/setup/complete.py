@@ -10,17 +10,18 @@ from nnlint.capture.torch_private import lacking
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.adapters.lightning import is_lightning_module, with_lightning, without_loss_on_noise
 from nnlint.setup.batches import take_first_batch
-from nnlint.setup.default_device import own_default_device
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.infer import infer_inputs
 from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.inputs.spec import make_inputs, parse_input
 from nnlint.setup.losses import assume_targets, named_loss
 from nnlint.setup.options import SetupOptions
+from nnlint.setup.placement import beside_model, packable
 from nnlint.setup.target.attribute import load_attribute
 from nnlint.setup.target.checkpoint import with_weights
 from nnlint.setup.training_setup import TrainingSetup
-from nnlint.tensors import move, summary, tensors_in
+from nnlint.setup.users_code import own_default_device
+from nnlint.tensors import move, summary
 
 
 @own_default_device()
@@ -46,13 +47,14 @@ def complete(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
         setup = with_lightning(setup)
     if device is not None:
         setup = setup.to(device)
-    setup = without_loss_on_noise(_beside_model(_with_inputs(setup, options)))
+    setup = without_loss_on_noise(_with_inputs(setup, options))
+    setup = beside_model(setup) if device is None else setup.to(device)
     if is_huggingface(setup.model):
         setup = setup.model_copy(update=huggingface_changes(setup))
     setup = assume_targets(setup, options)
     for text in lacking():
         setup = setup.with_assumption(text)
-    return setup.to(device) if device is not None else setup
+    return packable(setup.to(device)) if device is not None else setup
 
 
 def _with_inputs(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
@@ -67,22 +69,6 @@ def _with_inputs(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     if options.default_inputs:
         return _specified(setup, options.default_inputs, "the configuration", options)
     return infer_inputs(setup, options)
-
-
-def _beside_model(setup: TrainingSetup) -> TrainingSetup:
-    """A batch that is all on the CPU goes to the device of the model, as the training loop moves what the loader gives.
-
-    One that lies on several devices (lengths, which some calls want on the CPU) is placed as the model needs it.
-    """
-    parameter = next(iter(setup.model.parameters()), None)
-    batch = (setup.inputs, setup.targets)
-    if parameter is None or parameter.device.type in ("cpu", "meta"):
-        return setup
-    if any(tensor.device.type != "cpu" for tensor in tensors_in(batch)):
-        return setup
-    inputs, targets = move(setup.inputs, parameter.device), move(setup.targets, parameter.device)
-    text = f"the batch is moved to {parameter.device}, where the model is"
-    return setup.with_assumption(text, inputs=inputs, targets=targets)
 
 
 def _specified(setup: TrainingSetup, specs: tuple[str, ...], origin: str, options: SetupOptions) -> TrainingSetup:

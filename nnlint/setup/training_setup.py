@@ -14,9 +14,9 @@ from nnlint.finding import Location
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.setup.adapters.trainers import named_precision
 from nnlint.setup.declarations import TASKS, TRAITS, check_words
-from nnlint.setup.default_device import users_default_device
 from nnlint.setup.errors import LossTypeError, SetupError
 from nnlint.setup.joined import joined
+from nnlint.setup.users_code import users_code
 from nnlint.tensors import describe, is_scalar, move
 
 
@@ -227,13 +227,13 @@ class TrainingSetup(BaseModel):
             return _loss_beside(output) if found is None and self._may_take_targets() else found
         if self.targets is None and not accepts_single_argument(self.loss):
             raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
-        with users_default_device():
+        with users_code(output, self.targets):
             return _as_loss(self.loss(output) if self.targets is None else self.loss(output, self.targets))
 
     def call_own_loss(self) -> torch.Tensor:
         """What `own_loss` gives, which must be set."""
         assert self.own_loss is not None
-        with users_default_device():
+        with users_code(self.inputs, self.targets):
             return self.own_loss(self.model, self.inputs, self.targets)
 
     def _may_take_targets(self) -> bool:
@@ -271,7 +271,7 @@ class TrainingSetup(BaseModel):
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:
     """`model` on `inputs`: a tuple is passed as positional, a mapping as keyword arguments, else one argument."""
-    with users_default_device():
+    with users_code(inputs):
         if isinstance(inputs, Mapping):
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple) else model(inputs)

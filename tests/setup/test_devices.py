@@ -30,9 +30,9 @@ class Net(nn.Module):
         return x @ self.weight.T
 
 
-def completed(*inputs: torch.Tensor) -> TrainingSetup:
-    setup = TrainingSetup(model=Net(), inputs=inputs, targets=torch.zeros(8), loss=lambda output, target: output.sum())
-    return complete(setup, SetupOptions())
+def completed(*inputs: torch.Tensor, model: nn.Module | None = None) -> TrainingSetup:
+    fields = {"inputs": inputs, "targets": torch.zeros(8), "loss": lambda output, target: output.sum()}
+    return complete(TrainingSetup(model=model or Net(), **fields), SetupOptions())
 
 
 def test_a_batch_on_the_cpu_goes_to_the_model() -> None:
@@ -45,6 +45,20 @@ def test_a_batch_on_two_devices_stays_where_it_is() -> None:
     setup = completed(torch.zeros(8, 4, device="cuda"), torch.zeros(8))
     assert [tensor.device.type for tensor in setup.inputs] == ["cuda", "cpu"]
     assert setup.assumptions == ()
+
+
+def test_lengths_stay_where_packing_wants_them() -> None:
+    class Packed(Net):
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+            if lengths is not None and lengths.device.type != "cpu":
+                raise RuntimeError("'lengths' argument should be a 1D CPU int64 tensor, but got 1D cuda:0 Long tensor")
+            return super().forward(x)
+
+    setup = completed(torch.zeros(8, 4), torch.zeros(8, dtype=torch.int64), model=Packed())
+    assert [tensor.device.type for tensor in setup.inputs] == ["cuda", "cpu"]
+    assert setup.targets.device.type == "cuda"
+    masked = completed(torch.zeros(8, 4), torch.zeros(8, dtype=torch.int64))
+    assert [tensor.device.type for tensor in masked.inputs] == ["cuda", "cuda"]
 
 
 def test_further_batches_follow_the_first() -> None:

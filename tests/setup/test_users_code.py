@@ -14,7 +14,7 @@ from torch import nn
 from nnlint.cli import main
 from nnlint.config import CheckSettings
 from nnlint.engine import check
-from nnlint.setup.default_device import own_default_device, users_default_device
+from nnlint.setup.users_code import own_default_device, users_code
 
 SCRIPT = """
 import torch
@@ -74,9 +74,9 @@ def test_whose_code_makes_tensors_where() -> None:
     torch.set_default_device("meta")
     with own_default_device():
         assert torch.zeros(1).device.type == "cpu"
-        with users_default_device():
+        with users_code():
             assert torch.zeros(1).device.type == "meta"
-            with users_default_device():
+            with users_code():
                 assert torch.zeros(1).device.type == "meta"
             assert torch.zeros(1).device.type == "meta"
         assert torch.zeros(1).device.type == "cpu"
@@ -84,7 +84,7 @@ def test_whose_code_makes_tensors_where() -> None:
 
 
 def test_nothing_happens_without_one() -> None:
-    with own_default_device(), users_default_device():
+    with own_default_device(), users_code():
         assert torch.overrides._len_torch_function_stack() == 0
 
 
