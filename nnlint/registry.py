@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from types import FunctionType, ModuleType
 
 from nnlint.cards import unknown_rule
@@ -63,7 +65,7 @@ def load() -> Registry:
     """
     found: dict[str, Rule] = {}
     names: dict[str, Rule] = {}
-    for pack in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for pack in _packs(_installed()):
         try:
             package = pack.load()
         except Exception as error:
@@ -74,6 +76,21 @@ def load() -> Registry:
                     raise RuleError(f"{rule.file}: {rule.code} {rule.name} is already defined in {taken.file}")
             found[rule.code] = names[rule.name] = rule
     return Registry(tuple(found[code] for code in sorted(found)))
+
+
+def _installed() -> tuple[tuple[str, int], ...]:
+    """What tells that a package was installed or removed: the folders of the import path, and when each changed last."""
+    found = []
+    for entry in sys.path:
+        with suppress(OSError, ValueError):
+            found.append((entry, os.stat(entry or os.curdir).st_mtime_ns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)  # reading what some hundred packages declare takes as long as a training step of a small net
+def _packs(installed: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of the packs, by name, for this state of the import path."""
+    return tuple(sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
 
 
 @cache  # looking for a pack's modules again takes a sixth of the check of a small net

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,19 @@ class Graph:
 
     def calls(self, *names: str) -> tuple[Op, ...]:
         """Ops with any of these canonical names or kinds, in execution order."""
-        wanted = frozenset(names)
-        return tuple(op for op in self.ops if op.name in wanted or not op.kinds.isdisjoint(wanted))
+        if len(names) == 1:
+            return tuple(self._by_word.get(names[0], ()))
+        found = {op for name in names for op in self._by_word.get(name, ())}
+        return tuple(sorted(found, key=lambda op: op.index))
+
+    @cached_property
+    def _by_word(self) -> dict[str, list[Op]]:
+        """The ops of each canonical name and kind, in execution order: a hundred rules ask for some."""
+        table: dict[str, list[Op]] = defaultdict(list)
+        for op in self.ops:
+            for word in {op.name, *op.kinds}:
+                table[word].append(op)
+        return dict(table)
 
     def of_module(self, path: str) -> tuple[Op, ...]:
         """Ops made by this module itself (not by its children)."""
@@ -132,7 +144,12 @@ class Graph:
 
     def ancestors(self, op: Op) -> frozenset[Op]:
         """All ops that `op` depends on."""
-        return self.above((op,))
+        return self._upstream if op is self.loss else self.above((op,))
+
+    @cached_property
+    def _upstream(self) -> frozenset[Op]:
+        """What the loss depends on: worked out once, since a dozen rules ask."""
+        return self.above((self.loss,)) if self.loss is not None else frozenset()
 
     def descendants(self, op: Op) -> frozenset[Op]:
         """All ops that depend on `op`."""

@@ -14,6 +14,8 @@ from nnlint.capture.torch_private import storage_identity, version
 
 #: Bytes from which a region is only compared by the version counters of its tensors when a probe has just read.
 _LARGE = 1 << 16
+#: Integers of a region that are compared when its version counters say that nothing was written.
+_SAMPLE = 256
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -84,6 +86,12 @@ class Region:
             return False
         return _versions(self.tensors) == self.versions
 
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """A few of the bytes as they are and as they were: a moving average that is written through `.data` changes them all."""
+        live, saved = self.live(), cast(Tensor, self.saved)
+        step = max(len(saved) // _SAMPLE, 1)
+        return live[::step], saved[::step]
+
     def restore(self) -> None:
         """Write the bytes back where they differ."""
         if self.saved is None:
@@ -97,6 +105,23 @@ def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...] | None:
     """How often each was written to; None where torch does not count."""
     found = [version(tensor) for tensor in tensors]
     return None if None in found else tuple(count for count in found if count is not None)
+
+
+def written(regions: Iterable[Region]) -> list[Region]:
+    """The regions that a probe which was only to read has written to, as far as version counters and a sample show.
+
+    The samples of a device are compared together: to look at each would wait for the device each time.
+    """
+    counted, rest = [], defaultdict(list)
+    for region in regions:
+        if region.seems_unchanged():
+            rest[region.storage.device].append(region)
+        else:
+            counted.append(region)
+    for alike in rest.values():
+        unlike = torch.stack([torch.ne(*region.sample()).any() for region in alike]).tolist()
+        counted += [region for region, differs in zip(alike, unlike, strict=True) if differs]
+    return counted
 
 
 def by_storage(regions: list[Region]) -> dict[int, list[Region]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from nnlint.capture.torch_private import hook_tables, set_versions, storage_identity, version, without_subclasses
 from nnlint.guard.parts import Parts, inner_tensors
 from nnlint.guard.reach import ContainerState
-from nnlint.guard.regions import Geometry, by_storage, regions_under, same_bits
+from nnlint.guard.regions import Geometry, by_storage, regions_under, same_bits, written
 from nnlint.tensors import is_fake, is_strided
 
 
@@ -181,16 +181,19 @@ class TensorStore:
         """Put everything back; what could not be is returned.
 
         Args:
-            after_reading: large tensors that nobody has written to, as far as torch counts, are not compared.
+            after_reading: large tensors that nobody has written to, as far as torch counts and a sample shows, are not compared.
         """
         failures: list[Exception] = []
         with without_subclasses(), torch.no_grad():
             for storage, size in self._sizes.values():
                 if storage.nbytes() != size:
                     storage.resize_(size)
-            for region in self._regions:
-                if not (after_reading and region.seems_unchanged()):
-                    attempt(region.restore, failures)
+            regions = self._regions
+            if after_reading:
+                with suppress(RuntimeError):  # a storage that was taken away: the restoration of each says so
+                    regions = written(regions)
+            for region in regions:
+                attempt(region.restore, failures)
             for record in self.records:
                 attempt(record.restore_geometry, failures)
                 if record.copy is not None:

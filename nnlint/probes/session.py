@@ -185,7 +185,7 @@ class Session:
         Args:
             name: of the timing.
             probe: what to run.
-            reads_only: the probe makes no backward into weights and no update: see `StateGuard.reading`.
+            reads_only: the probe makes no update: see `StateGuard.reading`.
             attempt: says, for something that training never does (a smaller batch, other inputs, dropout replaced), what cannot be
                 done where it raises: no failure of the check then.
 

@@ -608,13 +608,15 @@ class WritesInEvaluation(nn.Module):
                 self.linear.weight.mul_(2.0)
         elif self.way == "uncounted":
             self.linear.weight.data.mul_(2.0)
+        elif self.way == "uncounted entry":
+            self.linear.weight.data[0, 3] += 1.0
         elif self.way == "raises":
             self.linear.weight.data.mul_(2.0)
             raise Broken
         return self.norm(self.linear(x))
 
 
-@pytest.mark.parametrize("way", ["nothing", "counted", "uncounted", "raises"])
+@pytest.mark.parametrize("way", ["nothing", "counted", "uncounted", "uncounted entry", "raises"])
 def test_what_a_reading_probe_leaves_is_settled(way: str) -> None:
     model = WritesInEvaluation(way)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -624,7 +626,7 @@ def test_what_a_reading_probe_leaves_is_settled(way: str) -> None:
     after_reading = dict(model.state_dict())
     for name in ("norm.running_mean", "norm.num_batches_tracked"):
         assert torch.equal(after_reading[name], before[name]), "statistics are small, and always compared"
-    assert torch.equal(model.linear.weight, before["linear.weight"]) == (way != "uncounted")
+    assert torch.equal(model.linear.weight, before["linear.weight"]) == (way != "uncounted entry")
     guard.settle()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

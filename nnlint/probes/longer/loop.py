@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -137,6 +138,14 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     if not found:
         raise Skip("no trainable parameter to step")
     return found
+
+
+def moment(model: nn.Module) -> float:
+    """The clock in seconds, once the model's device has done what it was given."""
+    device = next((parameter.device for parameter in model.parameters()), None)
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:

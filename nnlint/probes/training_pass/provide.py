@@ -39,7 +39,9 @@ def training_pass(session: Session) -> TrainingPass:
     else:
         plan = session.plan
         made = session.measure(
-            "training pass", lambda: run_training_pass(setup, seed=plan.seed, histograms=plan.details)
+            "training pass",
+            lambda: run_training_pass(setup, seed=plan.seed, histograms=plan.details),
+            reads_only=True,  # the gradients are new tensors: the caller's are taken off
         )
     session.failures += made.failures
     if made.failures:

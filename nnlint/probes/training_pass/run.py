@@ -14,6 +14,7 @@ from nnlint.failure import Failure
 from nnlint.finding import Skip
 from nnlint.frames import format_trace, is_fatal, location_of_exception
 from nnlint.probes.longer.forward_loss import random_projection
+from nnlint.probes.longer.loop import moment
 from nnlint.probes.torch_errors import likely_cause, one_line
 from nnlint.probes.training_pass.collector import Collector
 from nnlint.probes.training_pass.loss_values import measured_losses
@@ -34,7 +35,7 @@ class TrainingPass:
     """What one pass gave; a part that could not be had is None and `reasons` says why, by evidence name.
 
     `output` is what the model returned, its tensors cut from the graph (they still say which require grad): the loss probe
-    puts others in their places.
+    puts others in their places. `backward_seconds` is the time of the backward, its statistics included.
     """
 
     graph: Graph | None = None
@@ -46,6 +47,7 @@ class TrainingPass:
     recorder: Recorder | None = None
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     output: Any = None
+    backward_seconds: float | None = None
 
 
 def run_training_pass(
@@ -103,6 +105,7 @@ def _backward(run: RecordedForward, made: TrainingPass) -> tuple[BaseException |
     if loss.numel() != 1:
         made.reasons["BackwardStats"] = f"the loss is not a scalar: shape {tuple(loss.shape)}"
         return None, surrogate
+    started = moment(run.setup.model)
     try:
         loss.backward()
     except BaseException as error:
@@ -110,6 +113,7 @@ def _backward(run: RecordedForward, made: TrainingPass) -> tuple[BaseException |
             raise
         made.reasons["BackwardStats"] = "backward raised (RUN004)"
         return error, surrogate
+    made.backward_seconds = moment(run.setup.model) - started
     return None, surrogate
 
 

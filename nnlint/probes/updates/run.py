@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,13 @@ from nnlint.frames import is_raised_by_user
 from nnlint.probes.longer.effort import forward_work, steps_within
 from nnlint.probes.longer.forward_loss import RectifierCounts, forward_loss, sparing_gradients
 from nnlint.probes.longer.known_losses import loss_of_chance
-from nnlint.probes.longer.loop import stepping, trainable, update, update_in_parts
+from nnlint.probes.longer.loop import moment, stepping, trainable, update, update_in_parts
 from nnlint.probes.torch_errors import during
 from nnlint.probes.training_pass.gradients import gradient_norms, norms_in_passing, norms_of, sparse_gradients
 from nnlint.probes.training_pass.reruns import find_non_finite
 from nnlint.probes.updates.moved import dead_growth, moved_buffers, tracked, whole_norms
 from nnlint.probes.updates.stats import StepStats
+from nnlint.probes.updates.undecided import is_undecided
 from nnlint.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from nnlint.probes.training_pass.stats import ForwardStats
     from nnlint.setup.training_setup import TrainingSetup
 
-#: Multiply-adds of all steps together. A large model gets one update, and the gradients after it; a second, and theirs, where some
-#: gradient was zero both times: a zero is judged over three (0, 1 and 2 updates done).
+#: Multiply-adds of all steps together. A large model gets one update, and the gradients after it where those before left a question
+#: open; a second, and theirs, where some gradient was zero both times: a zero is judged over three (0, 1 and 2 updates done).
 _BUDGET = 1e9
 _FEWEST = 2
 _MOST = 20
@@ -61,6 +61,7 @@ class Steps:
     counts: RectifierCounts
     compared: bool
     chance: float
+    backward_seconds: float | None = None
     losses: list[float] = field(default_factory=list)
     gradients: dict[str, list[float | None]] = field(default_factory=dict)
     updates: dict[str, list[float]] = field(default_factory=dict)
@@ -88,6 +89,7 @@ def run_steps(
     seed: int,
     surrogate: bool,
     chance: float | None = None,
+    backward_seconds: float | None = None,
     failed: Callable[[str, BaseException], object] | None = None,
 ) -> StepStats:
     """Make a few updates and say what moved.
@@ -102,6 +104,7 @@ def run_steps(
         seed: of the first step; each further one has the next.
         surrogate: there is no loss: a random projection of the outputs stands in.
         chance: the loss of a prediction that says nothing, where it is known.
+        backward_seconds: what the backward of the training pass took; with the time of a forward it makes that of a step.
         failed: is told what the user's scheduler raised; the steps themselves go on without it.
 
     Raises:
@@ -111,7 +114,9 @@ def run_steps(
     work = forward_work(forward.graph, setup.model)
     count = steps_within(work, _BUDGET, least=_FEWEST, most=_MOST)
     optimizer = setup.optimizer or torch.optim.SGD(trainable(setup.model), lr=_NEUTRAL_RATE)
-    run = Steps(setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0)
+    run = Steps(
+        setup, guard, optimizer, seed, surrogate, counts, count >= _COMPARED, chance or 0.0, backward_seconds
+    )
     if not setup.model.training:
         setup.model.train()
     for name, parameter in setup.model.named_parameters():
@@ -143,7 +148,7 @@ def _run(run: Steps, count: int, more: int) -> None:
 def _train_and_look(run: Steps, count: int, *, differentiate: bool, until: Callable[[], bool] | None = None) -> None:
     _train(run, count, until)
     if math.isfinite(run.losses[-1]):
-        _look_again(run, differentiate=differentiate)
+        _look_again(run, differentiate=differentiate and is_undecided(run))
 
 
 def _train(run: Steps, count: int, until: Callable[[], bool] | None) -> None:
@@ -154,7 +159,7 @@ def _train(run: Steps, count: int, until: Callable[[], bool] | None) -> None:
                 parameter.grad = None
             run.optimizer.zero_grad(set_to_none=True)
             seed_everything(run.seed + run.done)
-            started = _now(run.setup)
+            started = moment(run.setup.model)
             loss = run.loss()
             run.losses.append(float(loss.detach()))
             if not math.isfinite(run.losses[-1]):
@@ -164,7 +169,7 @@ def _train(run: Steps, count: int, until: Callable[[], bool] | None) -> None:
                 return
             with stepping(run.setup):
                 loss.backward()
-            run.seconds.append(_now(run.setup) - started)
+            run.seconds.append(moment(run.setup.model) - started)
         run.sparse |= sparse_gradients(run.setup.model)
         _note(run, gradient_norms(run.setup.model))
         _step(run)
@@ -195,7 +200,7 @@ def _look_again(run: Steps, *, differentiate: bool) -> None:
         parameter.grad = None
     run.optimizer.zero_grad(set_to_none=True)
     seed_everything(run.seed)
-    started = _now(run.setup)
+    started = moment(run.setup.model)
 
     def look() -> torch.Tensor:
         run.counts.clear()
@@ -204,11 +209,15 @@ def _look_again(run: Steps, *, differentiate: bool) -> None:
 
     loss = look() if differentiate else sparing_gradients(look)
     run.losses.append(float(loss.detach()))
-    if differentiate and math.isfinite(run.losses[-1]):
+    if not math.isfinite(run.losses[-1]):
+        return
+    if differentiate:
         with stepping(run.setup):
             norms = norms_in_passing(run.setup.model, loss)
-        run.seconds.append(_now(run.setup) - started)
+        run.seconds.append(moment(run.setup.model) - started)
         _note(run, norms)
+    elif run.backward_seconds is not None:
+        run.seconds.append(moment(run.setup.model) - started + run.backward_seconds)
 
 
 def _step(run: Steps) -> None:
@@ -216,10 +225,10 @@ def _step(run: Steps) -> None:
     before = {name: p.detach().clone() for name, p in named if p.requires_grad} if run.compared else {}
     frozen = [(name, p) for name, p in named if not p.requires_grad] if not run.done else []
     moved_by_forward = {name for name, p in frozen if run.guard.differs(p)}
-    started = _now(run.setup)
+    started = moment(run.setup.model)
     make = update if run.compared else update_in_parts  # memory counts where the model is large
     make(run.optimizer, run.setup, surrogate_seed=run.seed if run.surrogate else None)
-    run.update_seconds.append(_now(run.setup) - started)
+    run.update_seconds.append(moment(run.setup.model) - started)
     if frozen:
         moved = (name for name, p in frozen if name not in moved_by_forward and run.guard.differs(p))
         run.frozen_moved = tuple(moved)
@@ -227,14 +236,6 @@ def _step(run: Steps) -> None:
         changes = norms_of(p.detach() - before[name] for name, p in named if name in before)
         for name, change in zip(before, changes, strict=True):
             run.updates.setdefault(name, []).append(change)
-
-
-def _now(setup: TrainingSetup) -> float:
-    """The clock, once the device has done what it was given."""
-    device = next((parameter.device for parameter in setup.model.parameters()), None)
-    if device is not None and device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def _leave_zero_rate(run: Steps) -> None:
@@ -349,6 +350,7 @@ def provide(session: Session) -> StepStats:
             seed=session.plan.seed,
             surrogate=backward.surrogate,
             chance=chance,
+            backward_seconds=session.training_pass.backward_seconds,
             failed=session.failed,
         )
 

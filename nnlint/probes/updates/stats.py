@@ -26,7 +26,8 @@ class TrackedParameter:
         in_optimizer: whether the optimizer holds it.
         sparse: its gradient is a sparse tensor.
         is_table: it belongs to an embedding: only the rows that the batch looks up get a gradient.
-        gradients: norm of the gradient before each update; None where autograd gave none.
+        gradients: norm of the gradient before each update, and after the last of a large model where those before it leave a question
+            open; None where autograd gave none.
         updates: norm of each update, where the run was short enough to compare every step; else empty.
         moved: Euclidean norm of the parameter's whole change over the steps.
         weight_norm: norm before the first step.
@@ -144,7 +145,7 @@ class StepStats:
         schedule: that rate and those that the scheduler would set next; only that rate where there is no scheduler.
         gradient_norms: norm of the whole gradient before each update.
         chance: the loss of a prediction that says nothing (ln C, the mean of y squared), where it is known.
-        step_seconds: time of the fastest forward, backward and update without any measuring; no rule may judge by it.
+        step_seconds: time of the fastest forward, backward and update with little or no measuring; no rule may judge by it.
         location: the line of an observed script that made the optimizer; None for a build function.
     """
 

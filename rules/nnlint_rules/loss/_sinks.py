@@ -61,8 +61,9 @@ def _loss_sinks(losses: LossCalls, kinds: tuple[str, ...]) -> Iterator[LogitSink
 
 
 def _op_sinks(losses: LossCalls, name: str) -> Iterator[LogitSink]:
-    upstream = loss_path(losses)
-    for op in losses.graph.calls(name):
+    calls = losses.graph.calls(name)
+    upstream = loss_path(losses) if calls else frozenset()
+    for op in calls:
         if op in upstream and op.activations:
             yield LogitSink(op.activations[0], op, op.label)
 

@@ -38,7 +38,8 @@ def scale_chains(forward: ForwardStats) -> Iterator[Chain]:
     yield from (
         chain
         for chain in chains
-        if not feeds_gate(chain.last.op) and frozen.isdisjoint(forward.graph.ancestors(chain.last.op))
+        if not feeds_gate(chain.last.op)
+        and (not frozen or frozen.isdisjoint(forward.graph.ancestors(chain.last.op)))
     )
 
 

@@ -83,7 +83,19 @@ def test_a_small_net_gets_more_steps_than_a_large_one():
     wide = nn.Sequential(nn.Linear(20, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 5))
     found = stats(wide)
     assert (found.steps, len(found.losses), found.own_optimizer) == (1, 2, False)
-    assert all(len(item.gradients) == 2 for item in found.parameters)
+    assert found.step_seconds is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "gradients"),
+    [({}, 1), ({"weight_decay": 0.01}, 1), ({"weight_decay": 100.0}, 2), ({"eps": 1e-2}, 2)],
+    ids=["plain", "usual decay", "strong decay", "large eps"],
+)
+def test_the_gradients_after_the_update_are_asked_for_where_they_can_decide_something(settings, gradients):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 4096), nn.Tanh(), nn.Linear(4096, 2048), nn.Tanh(), nn.Linear(2048, 5))
+    found = stats(model, torch.optim.AdamW(model.parameters(), lr=1e-4, **{"weight_decay": 0.0, **settings}))
+    assert {len(item.gradients) for item in found.parameters} == {gradients}
 
 
 class Wide(nn.Module):
