@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import FunctionType, ModuleType
 
 from nnlint.cards import unknown_rule
@@ -83,13 +83,14 @@ def _installed() -> tuple[tuple[str, int], ...]:
     found = []
     for entry in sys.path:
         with suppress(OSError, ValueError):
-            found.append((entry, os.stat(entry or os.curdir).st_mtime_ns))
+            found.append((entry, Path(entry).stat().st_mtime_ns))
     return tuple(found)
 
 
 @lru_cache(maxsize=1)  # reading what some hundred packages declare takes as long as a training step of a small net
 def _packs(installed: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
-    """The entry points of the packs, by name, for this state of the import path."""
+    """The entry points of the packs, by name; `installed` tells whether they have to be looked up again."""
+    del installed
     return tuple(sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
 
 

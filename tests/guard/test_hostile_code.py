@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from nnlint import check
+from nnlint.probes.printed import Printed
 
 
 class Stop(BaseException):
@@ -193,6 +195,25 @@ def test_what_code_prints_is_shown_once_and_the_rest_is_counted(capfd: pytest.Ca
     assert err.count("x" * 1000) <= 2
     (said,) = [text for text in result.assumptions if "prints" in text]
     assert "kB of later passes were dropped" in said
+
+
+def test_what_stands_for_a_stream_is_a_stream_like_any_other(capfd: pytest.CaptureFixture[str]) -> None:
+    class Printing(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for stream in (sys.stdout, sys.stderr):
+                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+                assert stream.encoding
+                stream.isatty()
+                stream.fileno()
+                stream.buffer.write(b"bytes")
+            return super().forward(x)
+
+    assert [finding.code for finding in check(setup(Printing())).findings] == []
+    out, err = capfd.readouterr()
+    assert (out, "bytes" in err) == ("", True)
+    with Printed().during_pass():
+        sys.stdout.close()
+    assert not sys.stdout.closed
 
 
 def test_a_static_check_skips_what_shapes_alone_cannot_run() -> None:
