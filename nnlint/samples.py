@@ -39,7 +39,14 @@ class BatchLayout:
 
 
 def batch_layout(setup: TrainingSetup) -> BatchLayout:
-    """Find the axis of the samples: from the loader's batch size, the targets, the inputs among themselves, then their values."""
+    """Find the axis of the samples: from the loader's batch size, the targets, the inputs among themselves, then their values.
+
+    Found once for a setup: reading the values costs a look at every number of the batch.
+    """
+    return setup.batch_layout(_layout)
+
+
+def _layout(setup: TrainingSetup) -> BatchLayout:
     found = _layout_by_shapes(setup)
     return found if found.settled else _layout_by_values(setup) or found
 

@@ -81,7 +81,7 @@ class Graph:
         made = (op for op in self.ops if not op.in_loss and not op.is_kind("input", "parameter", "buffer"))
         return tuple(op for op in made if any(user.in_loss for user in op.users))
 
-    @property
+    @cached_property
     def called_modules(self) -> frozenset[str]:
         """Paths of the modules that were called."""
         return frozenset(self.module_calls)

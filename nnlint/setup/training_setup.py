@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from operator import is_
+from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from torch import nn
 
 from nnlint.finding import Location
@@ -52,6 +54,16 @@ def _parts(given: Any) -> list[Any] | None:
 
 #: Names that targets go by, as an argument of a model or a key of a batch.
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+_Found = TypeVar("_Found")
+
+
+@dataclass
+class _Remembered:
+    """One answer about a setup and the objects it was read from; setups are compared without it."""
+
+    of: tuple[object, ...] = field(default=(), compare=False)
+    answer: Any = field(default=None, compare=False)
 
 
 class TrainingSetup(BaseModel):
@@ -122,6 +134,7 @@ class TrainingSetup(BaseModel):
     taken_from: str = ""
     libraries: frozenset[str] = Field(default=frozenset(MODEL_LIBRARIES), repr=False)
     weights: Any = Field(default=None, repr=False)
+    _batch_layout: _Remembered = PrivateAttr(default_factory=_Remembered)
 
     @field_validator("model", mode="before")
     @classmethod
@@ -251,6 +264,15 @@ class TrainingSetup(BaseModel):
             return None, self.call_own_loss()
         output = self.call_model()
         return output, self.compute_loss(output)
+
+    def batch_layout(self, find: Callable[[TrainingSetup], _Found]) -> _Found:
+        """What `find` says of this setup: asked once for the same inputs, targets, data and declarations."""
+        of = (find, self.inputs, self.targets, self.data, self.declared, self.inputs_assumed, self.targets_assumed)
+        kept = self._batch_layout
+        if len(kept.of) != len(of) or not all(map(is_, kept.of, of)):
+            kept = self._batch_layout = _Remembered(of, find(self))
+        found: _Found = kept.answer
+        return found
 
     def with_inputs(self, inputs: Any, targets: Any = None) -> TrainingSetup:
         """The same setup (same model object) with other inputs and, where given, other targets."""
