@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnlint.probes.dependence.by_sample import INFLUENCE, Look
+from nnlint.probes.dependence.shifts import softmax_removes
 from nnlint.probes.dependence.under_noise import is_random
 from nnlint.probes.evaluation.first_difference import Difference
 from nnlint.samples import batch_axis, with_first_sample_replaced
@@ -61,10 +62,10 @@ def by_extremes(
         compare: how much the samples after the first differ in two outputs.
 
     Returns:
-        None where no op takes an extreme over the samples, evaluation is random, or nothing changes.
+        None where no op takes an extreme over the samples, a softmax removes it, evaluation is random, or nothing changes.
     """
     op = extreme_over_samples(graph)
-    if op is None or is_random(session):
+    if op is None or is_random(session) or softmax_removes(op, graph):
         return None
     looks = []
     for first in range(1, session.samples):

@@ -18,6 +18,7 @@ from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample
 from nnlint.probes.dependence.comparisons import measured_difference, measured_outputs
 from nnlint.probes.dependence.extremes import extreme_place
 from nnlint.probes.dependence.future import FutureLeak
+from nnlint.probes.dependence.shifts import softmax_removes
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
 from nnlint.tensors import tensors_in
@@ -112,6 +113,8 @@ class Mixing:
         if max(look.influence, gradient or 0.0) <= INFLUENCE:
             return self._by_extremes()
         where = self._where(inputs) or extreme_place(session.evidence("Graph"))
+        if where is not None and softmax_removes(where.op, session.evidence("Graph")):
+            return None
         if is_random(self._session) and is_chosen(where.op if where is not None else None):
             self._base()
         return SampleMixing(

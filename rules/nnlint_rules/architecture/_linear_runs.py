@@ -200,9 +200,3 @@ def widths_of(op: Op) -> Widths | None:
     if op.is_kind("conv-transpose"):
         return Widths(shape[0] * area, shape[1], kernel, grouped=grouped, spreads=True)
     return Widths(shape[1] * area, shape[0], kernel, grouped=grouped, channels=shape[1])
-
-
-def makes_a_map(chain: list[Op]) -> bool:
-    """Whether a dense layer makes the map that a convolution spreads, as decoders start: one dense layer for both would be larger."""
-    first, second = widths_of(chain[0]), widths_of(chain[1])
-    return len(chain) == 2 and first is not None and second is not None and not first.kernel and bool(second.kernel)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
 from nnlint_rules._shared.words import listed
-from nnlint_rules.architecture._linear_runs import composed_after, makes_a_map, widths_of, without_shared
+from nnlint_rules.architecture._linear_ends import is_an_end
+from nnlint_rules.architecture._linear_runs import composed_after, widths_of, without_shared
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -26,8 +27,10 @@ def check(graph: Graph) -> Iterator[Finding]:
     layers), grouped and depthwise convolutions, kernels that factorise space (1 x k after k x 1), sub-pixel upsampling, values that
     something nonlinear reads too, residual sums, queries and keys, a score convolution that a transposed one spreads, and norms
     over features (LayerNorm), which are nonlinear, and a layer that reads the maps of several others (the head of a pyramid).
-    A dense layer whose outputs become the map of a convolution (the start of a
-    decoder) is an info.
+    An info is what costs a layer and no depth that anyone counts on: a dense layer whose outputs become the map of a convolution
+    (the start of a decoder), the last layer of a trunk that several heads read (mean and log variance, actor and critic), a
+    square 1 x 1 convolution at the narrow end of an encoder or the start of a decoder, and class vectors without a bias that
+    score an embedding (prototypes).
 
     ## Why is this bad?
     Two matrices multiply to one: the second layer costs parameters and time and adds nothing that the model can express.
@@ -82,6 +85,6 @@ def _finding(chain: list[Op], graph: Graph, *, several: bool) -> Finding:
             "layers": len(chain),
         },
         fix=f"put an activation (ReLU, GELU, SiLU) after {first.label}, or keep one of the layers",
-        level=Level.INFO if graph.facts.library or makes_a_map(chain) else None,
+        level=Level.INFO if graph.facts.library or is_an_end(chain, graph, several=several) else None,
         modules=tuple(op.module_path for op in (*chain[:-1], last)),
     )

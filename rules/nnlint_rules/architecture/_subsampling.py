@@ -1,0 +1,42 @@
+"""Positions of an input that a stride skips at regular distances: a subsampling, which ARC013 judges where it is none on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnlint_rules.architecture._windows import window_of
+
+if TYPE_CHECKING:
+    from nnlint import Graph, IgnoredFeatures, Op
+
+
+def skipped_by_a_stride(features: IgnoredFeatures, graph: Graph) -> bool:
+    """Whether the positions come again and again at a distance that some stride of the model divides."""
+    steps = {step for op in graph.ops if not op.in_loss for step in _steps(op)}
+    return any(
+        _recurs(features, period)
+        for period in range(2, features.size // 2 + 1)
+        if any(period % step == 0 for step in steps)
+    )
+
+
+def _recurs(features: IgnoredFeatures, period: int) -> bool:
+    """Whether each period leaves out the same places and not all of them; the last one is cut by the border."""
+    ignored = set(features.indices)
+    first = [place in ignored for place in range(period)]
+    whole = features.size - features.size % period - (0 if features.size % period else period)
+    return not all(first) and all((place in ignored) == first[place % period] for place in range(whole))
+
+
+def _steps(op: Op) -> list[int]:
+    """By how much an op moves on from one position that it reads to the next, where it skips some between."""
+    if op.name in ("interpolate", "upsample"):
+        sizes = list(zip((op.activations[0].shape or ())[2:] if op.activations else (), (op.shape or ())[2:], strict=False))
+        return [before // after for before, after in sizes if after and before >= 2 * after]
+    if op.name == "getitem":
+        items = op.node.args[1] if isinstance(op.node.args[1], tuple) else op.node.args[1:]
+        return [item.step for item in items if isinstance(item, slice) and isinstance(item.step, int) and item.step > 1]
+    window = window_of(op) if op.is_kind("conv", "pool") and not op.is_kind("conv-transpose") else None
+    if window is None:
+        return []
+    return [stride for kernel, stride in zip(window.kernel, window.stride, strict=True) if stride > kernel]
