@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
+from nnlint.probes.dependence.patches import Patches, PatchShuffle, patches_of
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.setup.inputs.names import named_inputs
 from nnlint.tensors import map_tensors
@@ -28,16 +30,21 @@ class OrderInfluence:
         length: of the sequence.
         tokens: whether the sequence is one of integers.
         width: numbers a position has, 1 for tokens.
+        patches: whether the positions are patches of an image or a signal.
     """
 
     change: float
     length: int
     tokens: bool
     width: int
+    patches: bool = False
 
 
 def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluence | None:
     """Shuffle and compare; again after a few updates where nothing changed (relative positions that start at zero)."""
+    patches = patches_of(session.evidence("Graph"))
+    if patches is not None:
+        return _of_patches(session, base, patches)
     found = _sequence(session)
     if found is None:
         return None
@@ -49,28 +56,40 @@ def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluenc
         rest = rest.flip(0)
     order = torch.cat([torch.zeros(1, dtype=rest.dtype), rest])
     shuffled = map_tensors(lambda t: _taken(t, order, 1) if id(t) in moved else t, session.batch_inputs)
-    setup, seed = session.setup, session.plan.seed
-
-    def change(plain: list[torch.Tensor]) -> float | None:
-        if (spread(plain, session.samples) or 0.0) <= ORDER_BLIND:
-            return None  # outputs that are the same for all samples say nothing about the order
-        after = evaluate(setup, shuffled, seed=seed)
-        return relative_difference([_along(tensor, order, length) for tensor in plain], after)
-
-    refused = "the model does not take its sequence in another order"
-    seen: float | None = session.measure("order pass", lambda: change(base), attempt=refused)
-    if seen is None or seen <= ORDER_BLIND:
-
-        def look() -> float | None:
-            return change(evaluate(setup, session.batch_inputs, seed=seed))
-
-        seen = second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
+    seen = _change(session, base, shuffled, lambda tensor: _along(tensor, order, length))
     if seen is None or (
         seen <= ORDER_BLIND and session.measure("order pass", lambda: _are_apart(session, found, base))
     ):
         return None
     width = 1 if sequence.dim() == 2 else sequence.shape[2]
     return OrderInfluence(seen, length, tokens=not sequence.is_floating_point(), width=width)
+
+
+def _of_patches(session: Session, base: list[torch.Tensor], patches: Patches) -> OrderInfluence | None:
+    shuffle = PatchShuffle(session, patches)
+    seen = _change(session, base, shuffle.inputs, shuffle.of_output)
+    return None if seen is None else OrderInfluence(seen, len(patches), tokens=False, width=0, patches=True)
+
+
+def _change(
+    session: Session, base: list[torch.Tensor], shuffled: Any, in_order: Callable[[torch.Tensor], torch.Tensor]
+) -> float | None:
+    """What the other order changes, at once or after a few updates; None where the outputs are the same for all samples."""
+    setup, seed = session.setup, session.plan.seed
+
+    def change(plain: list[torch.Tensor]) -> float | None:
+        if (spread(plain, session.samples) or 0.0) <= ORDER_BLIND:
+            return None  # outputs that are the same for all samples say nothing about the order
+        return relative_difference([in_order(tensor) for tensor in plain], evaluate(setup, shuffled, seed=seed))
+
+    def look() -> float | None:
+        return change(evaluate(setup, session.batch_inputs, seed=seed))
+
+    refused = "the model does not take its sequence in another order"
+    seen: float | None = session.measure("order pass", lambda: change(base), attempt=refused)
+    if seen is not None and seen > ORDER_BLIND:
+        return seen
+    return second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
 
 
 def _are_apart(session: Session, found: tuple[int, torch.Tensor, frozenset[int]], base: list[torch.Tensor]) -> bool:

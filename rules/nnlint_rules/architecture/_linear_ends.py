@@ -29,7 +29,7 @@ def is_an_end(chain: list[Op], graph: Graph, *, several: bool) -> bool:
     return (
         _makes_a_map(chain)
         or all(_is_narrow(first, second, graph) for first, second in pairs)
-        or (len(chain) == 2 and _are_class_vectors(*chain, graph))
+        or (len(chain) == 2 and _are_class_vectors(chain[0], chain[1], graph))
     )
 
 

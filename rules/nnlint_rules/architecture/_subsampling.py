@@ -31,7 +31,9 @@ def _recurs(features: IgnoredFeatures, period: int) -> bool:
 def _steps(op: Op) -> list[int]:
     """By how much an op moves on from one position that it reads to the next, where it skips some between."""
     if op.name in ("interpolate", "upsample"):
-        sizes = list(zip((op.activations[0].shape or ())[2:] if op.activations else (), (op.shape or ())[2:], strict=False))
+        sizes = list(
+            zip((op.activations[0].shape or ())[2:] if op.activations else (), (op.shape or ())[2:], strict=False)
+        )
         return [before // after for before, after in sizes if after and before >= 2 * after]
     if op.name == "getitem":
         items = op.node.args[1] if isinstance(op.node.args[1], tuple) else op.node.args[1:]

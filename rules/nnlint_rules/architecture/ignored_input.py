@@ -36,9 +36,10 @@ def check(
     other input to the wrong samples. What shows no influence is changed again, through the training loss and after a few
     updates, before it is reported. Of a floating input every position of every axis is looked at: a channel, a column, a
     time step. A mask (any input with "mask" in its name) without effect is an error. Inputs and features that are the same
-    for all samples and cannot be judged, zeros (padding), positions that a mask or a length hides, and those that a stride
-    (a 1 x 1 convolution with stride 2, a slice with a step) skips at regular distances are passed over. The last positions of an axis, which a strided kernel leaves over, two of three colour channels, and what reaches the output as
-    codes of a quantizer alone are an info.
+    for all samples and cannot be judged, zeros (padding), positions that a mask or a length hides, and those that a stride (a
+    1 x 1 convolution with stride 2, a slice with a step) skips at regular distances are passed over. The last positions of an
+    axis, which a strided kernel leaves over, two of three colour channels, and what reaches the output as codes of a quantizer
+    alone are an info.
     `declared={"unused-inputs"}` silences the rule.
 
     ## Why is this bad?

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules.architecture._windows import window_of
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, Mixing, Op, OrderInfluence
@@ -21,9 +23,10 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
     ## What it does
     For models with attention and no convolution, pooling window or recurrence: shuffles the positions of the input sequence
     (but the first, which may be a class token) and compares the evaluation-mode outputs (shuffled back where they have
-    positions). No change beyond rounding, also after a few updates, is reported. Where the positions may be in the features
-    (floating inputs that go straight into attention, or that look like coordinates), and where attention is written out, which is
-    as often over a set, it is an info.
+    positions). Where an image or a signal is cut into patches (by a convolution whose stride is its kernel, by `unfold`, by
+    views) and attention runs over these, the patches are shuffled. No change beyond rounding, also after a few updates, is
+    reported. Where the positions may be in the features (floating inputs that go straight into attention, or that look like
+    coordinates), and where attention over anything but patches is written out, which is as often over a set, it is an info.
     `declared={"set-input"}` silences the rule.
 
     ## Why is this bad?
@@ -44,7 +47,9 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
     if "set-input" in declared.traits:
         return
     attention = next((op for op in graph.ops if is_attention(graph, op)), None)
-    if attention is None or any(op.is_kind("conv", "recurrent", "scan") or _is_window(op) for op in graph.ops):
+    if attention is None or any(op.is_kind("recurrent", "scan") or _is_window(op) for op in graph.ops):
+        return
+    if graph.calls("conv") and not any(map(_cuts_patches, graph.calls("conv"))):
         return
     order = mixing.order
     if order is None:
@@ -52,10 +57,11 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
     if order.change > _LIMIT:
         return
     weak = _may_carry_positions(attention, order)
+    positions = f"{order.length} {'patches' if order.patches else 'positions'}"
     yield Finding(
         at=attention,
         level=Level.INFO if weak else None,
-        message=f"shuffling the {order.length} positions of the input changes the output by {order.change:.1g} of its largest "
+        message=f"shuffling the {positions} of the input changes the output by {order.change:.1g} of its largest "
         f"value (limit {_LIMIT:g}): the model cannot tell their order"
         + ("; unless the features hold it" if weak else ""),
         evidence={"change": order.change, "limit": _LIMIT, "length": order.length},
@@ -75,7 +81,21 @@ def is_attention(graph: Graph, op: Op) -> bool:
 
 
 def _is_window(op: Op) -> bool:
-    return op.is_kind("pool") and not op.is_kind("adaptive-pool")
+    """Whether neighbours meet in a window; windows that are patches, of a stride as large, are the positions themselves."""
+    if op.is_kind("pool"):
+        return not op.is_kind("adaptive-pool")
+    return op.is_kind("conv") and not _is_apart(op)
+
+
+def _is_apart(op: Op) -> bool:
+    """Whether the windows of a convolution share no entry and no border."""
+    window = None if op.is_kind("conv-transpose") else window_of(op)
+    return window is not None and window.kernel == window.stride and not any(window.padding)
+
+
+def _cuts_patches(op: Op) -> bool:
+    window = window_of(op)
+    return window is not None and math.prod(window.kernel) > 1 and _is_apart(op)
 
 
 def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
@@ -83,6 +103,8 @@ def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
 
     Attention that is written out is as often over a set: words of a bag, objects, columns of a table, neighbours.
     """
+    if order.patches:
+        return False
     if attention.is_kind("softmax"):
         return True
     if order.tokens:

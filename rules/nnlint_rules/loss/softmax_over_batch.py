@@ -42,11 +42,16 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
     if graph.method == "symbolic":
         raise Skip("needs shapes, but the model did not run")
     time_major = any(view.attribute("batch_first") is False for view in model.modules)
+    places: set[object] = set()
     for op in graph.ops:
         dim = softmax_dim(op) if op.name in _OPS and op.grad_enabled else None
         if op.shape is None or len(op.shape) < 2 or dim is None:
             continue
+        place = op.call_location or op.index
+        if place in places:
+            continue  # one line that runs for every step is one fault
         if _is_over_batch(graph, op, dim, time_major=time_major):
+            places.add(place)
             yield _finding(op, dim)
         elif op.name in _IMPLICIT and op.argument("dim") is None:
             yield _implicit(op, dim)
