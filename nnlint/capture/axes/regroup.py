@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 from nnlint.capture.axes.axis import DATA, Axis, Digit, Dim, in_memory, roots_of, size_of, split
 
 _Part = TypeVar("_Part")
+#: What is split on purpose: heads and groups are parts of these.
+_SPLIT = ("feature", "channel", "head")
 _SEARCHED = 7  # digits and new dimensions of one block that an arrangement is looked for in
 
 
@@ -98,19 +100,30 @@ def _is_partial(digit: Digit, digits: Sequence[Digit]) -> bool:
 
 
 def _is_tangled(dims: Sequence[Dim], digits: Sequence[Digit]) -> bool:
-    """Whether a dimension joins pieces of two axes, or an axis is cut with other axes on both sides of the cut."""
-    cut = [
+    """Whether a dimension joins pieces of two axes, or an axis is torn."""
+    numbers = [number for number, _ in _joined_pieces(dims, digits)]
+    return len(set(numbers)) < len(numbers) or _is_torn(dims, digits)
+
+
+def _is_torn(dims: Sequence[Dim], digits: Sequence[Digit]) -> bool:
+    """Whether an axis is cut with other axes on both sides of the cut, or the end of one place joined with the begin of the next."""
+    pieces = _joined_pieces(dims, digits)
+    places = [number for number, axis in pieces if axis.role not in _SPLIT]
+    return len({axis for _, axis in pieces}) < len(pieces) or len(set(places)) < len(places)
+
+
+def _joined_pieces(dims: Sequence[Dim], digits: Sequence[Digit]) -> list[tuple[int, Axis]]:
+    """Number of the dimension and axis of each piece of an axis that lies with others in a dimension."""
+    return [
         (number, digit.axis)
         for number, dim in enumerate(dims)
         for digit in dim
         if len(dim) > 1 and _is_partial(digit, digits)
     ]
-    numbers, axes = [number for number, _ in cut], [axis for _, axis in cut]
-    return len(set(numbers)) < len(numbers) or len(set(axes)) < len(axes)
 
 
 def _judged(digits: tuple[Digit, ...], sizes: tuple[int, ...], plain: list[Dim] | None) -> Cut | None:
-    """The cut, where it is a scramble of the data: no digits fit its boundaries, or its shape is that of a permuted value."""
+    """The cut, where it is a scramble of the data: no digits fit, an axis is torn, or the shape is that of a permuted value."""
     named = [digit for digit in digits if digit.axis.origin == DATA]
     apart = {frozenset(roots_of((digit,))) for digit in named}
     if len(named) < 2 or len(apart) < 2 or len(named) < len(digits):
@@ -119,7 +132,7 @@ def _judged(digits: tuple[Digit, ...], sizes: tuple[int, ...], plain: list[Dim] 
     swapped: tuple[Dim, ...] = next(_arrangements(digits, wide), ())
     if not swapped and (plain is None or _is_tangled(plain, digits)):
         swapped = next(_with_last_split(digits, wide), ())
-    return Cut(digits, sizes, swapped) if swapped or plain is None else None
+    return Cut(digits, sizes, swapped) if swapped or plain is None or _is_torn(plain, digits) else None
 
 
 def _arrangements(digits: Sequence[Digit], sizes: Sequence[int]) -> Iterator[tuple[Dim, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint_rules.architecture._misaligned import misaligned
 from nnlint_rules.architecture._pairing import mispaired
 from nnlint_rules.architecture._repair import reordering
 
@@ -54,6 +55,7 @@ def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
         yield _finding(graph, op, axes.cuts[0], reader)
     if not places:
         yield from mispaired(graph)
+        yield from misaligned(graph)
 
 
 def _agrees_by_chance(fewer: FewerSamples, op: Op) -> bool:
