@@ -1,6 +1,6 @@
 """Measure of how many ops axis flow knows the axes, on the zoo of healthy models, and what the rules on it say there.
 
-Usage: python benchmarks/axes_coverage.py [--zoo ../shared/zoo] [--lib timm,torchvision,hf] [--every 4] [--offset 0] [--rules ARC029,...]
+Usage: python benchmarks/axes_coverage.py [--zoo FOLDER] [--lib timm,torchvision,hf] [--every 4] [--offset 0] [--rules ARC029,...]
 
 Records each model once, in training mode with the loss the sweep gives it, and prints a line for each: ops with dimensions, ops whose axes
 are known, what the flow cost, the ops it does not know. With `--rules` the default check runs those rules too. Prints the shares by library last.
@@ -64,7 +64,7 @@ def _cause(flow: Any, op: Any) -> str:
 def main() -> None:
     """Measure the models that were asked for."""
     parser = argparse.ArgumentParser(description="Share of ops whose axes are known.")
-    parser.add_argument("--zoo", type=Path, default=Path("/work/shared/zoo"), help="folder of zoo.py")
+    parser.add_argument("--zoo", type=Path, help="folder of another zoo.py; default: benchmarks/zoo")
     parser.add_argument("--lib", type=lambda text: tuple(text.split(",")), default=("timm", "torchvision", "hf"))
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--offset", type=int, default=0)
