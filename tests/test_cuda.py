@@ -17,6 +17,7 @@ from torch import nn
 from nnlint import registry
 from nnlint.config import CheckSettings
 from nnlint.engine import check
+from nnlint.observation.initial import Initial
 from nnlint.report import TargetReport
 from nnlint.testing.expectations import Build, faults, read_builds
 
@@ -208,6 +209,29 @@ def test_an_observed_script_computes_what_it_would_have(tmp_path: Path) -> None:
     watched = run(tmp_path, SCRIPT, "-m", "nnlint", "run", "--keep-going")
     assert watched.returncode == 0, watched.stderr
     assert result_of(watched) == result_of(bare)
+
+
+def test_a_copy_of_the_model_is_kept_off_the_device() -> None:
+    model, initial = nn.Linear(1024, 1024).cuda(), Initial()
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.zeros(2, 1024, device="cuda")).sum().backward()
+    optimizer.step()
+    first = model.weight.detach().clone()
+    allocated = torch.cuda.memory_allocated()
+    initial.keep(model)
+    initial.keep_optimizer(optimizer)
+    assert torch.cuda.memory_allocated() == allocated
+    optimizer.step()
+    last = model.weight.detach().clone()
+    with initial.back(model, optimizer):
+        assert torch.equal(model.weight, first)
+        assert optimizer.state[model.weight]["exp_avg"].is_cuda
+    assert torch.equal(model.weight, last)
+    model.cpu()
+    with initial.back(model, optimizer):
+        assert torch.equal(model.weight, first)
+    assert not model.weight.is_cuda
+    assert torch.equal(model.weight, last.cpu())
 
 
 def test_what_is_captured_is_left_alone(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The state in which a script's training began: parameters, buffers and optimizers as they were before the first step."""
+"""The state in which a script's training began: parameters, buffers and optimizers as they were before the first step.
+
+Copies of what lies on a GPU are kept in the host's memory: the script may need all that is left on the device.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ class Initial:
 
     def __init__(self) -> None:
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
+        self._devices: dict[int, torch.device] = {}  # of the copies' originals, by id of the copy
         self._optimizers: dict[int, tuple[Any, dict[Any, Any], list[dict[str, Any]]]] = {}
         self._modes: dict[int, tuple[nn.Module, bool]] = {}
         self._attributes: dict[int, tuple[nn.Module, dict[str, Any]]] = {}
@@ -39,18 +43,27 @@ class Initial:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 self._keep(parameter)
-        state = {
-            key: map_tensors(lambda tensor: tensor.detach().clone(), value) for key, value in optimizer.state.items()
-        }
+        state = {key: map_tensors(self._copied, value) for key, value in optimizer.state.items()}
         groups = [
             {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
         ]
-        groups = [map_tensors(lambda tensor: tensor.detach().clone(), group) for group in groups]
+        groups = [map_tensors(self._copied, group) for group in groups]
         self._optimizers[id(optimizer)] = (optimizer, state, groups)
 
     def _keep(self, tensor: Tensor) -> None:
         if id(tensor) not in self._tensors and tensor.is_leaf and not is_lazy(tensor):
-            self._tensors[id(tensor)] = (tensor, tensor.detach().clone())
+            self._tensors[id(tensor)] = (tensor, self._copied(tensor))
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        """A copy that lives as long as this object."""
+        on_host = tensor.is_cuda and type(tensor) in (Tensor, nn.Parameter)
+        copy = tensor.detach().to("cpu", copy=True) if on_host else tensor.detach().clone()
+        self._devices[id(copy)] = tensor.device
+        return copy
+
+    def _anew(self, copy: Tensor) -> Tensor:
+        """The copy's contents where the original was."""
+        return copy.to(self._devices[id(copy)], copy=True)
 
     @contextmanager
     def back(self, *roots: object) -> Iterator[None]:
@@ -63,8 +76,8 @@ class Initial:
         with torch.enable_grad(), StateGuard(models[0], *models[1:], *(root for root in roots if root not in models)):
             with torch.no_grad():
                 for tensor, copy in self._tensors.values():
-                    if tensor.device != copy.device:  # a trainer takes the model off the device when it is done
-                        tensor.data = copy.clone()
+                    if tensor.device != self._devices[id(copy)]:  # a trainer takes the model off it when it is done
+                        tensor.data = self._anew(copy)
                     elif tensor.shape == copy.shape:
                         tensor.detach().copy_(copy)
             for part, training in self._modes.values():
@@ -74,9 +87,9 @@ class Initial:
             for optimizer, state, groups in self._optimizers.values():
                 if any(optimizer is root for root in roots):
                     optimizer.state.clear()
-                    optimizer.state.update(map_tensors(lambda tensor: tensor.clone(), dict(state)))
+                    optimizer.state.update(map_tensors(self._anew, dict(state)))
                     for group, before in zip(optimizer.param_groups, groups, strict=False):
-                        group.update(map_tensors(lambda tensor: tensor.clone(), before))
+                        group.update(map_tensors(self._anew, before))
             yield
 
     def _cut(self, *_: object) -> None:
