@@ -149,7 +149,7 @@ class Judge:
         roots = [setup.model, *(part for part in (setup.loss, setup.own_loss, setup.optimizer) if part is not None)]
         with ExitStack() as stack:
             stack.enter_context(_plain_modes())
-            stack.enter_context(self.observer.players.initial.back(*roots))
+            stack.enter_context(self.observer.players.initial.back(*roots, trainable=player.trainable))
             yield list(_replay_of(player))
 
     # ---------------------------------------------------------------- words

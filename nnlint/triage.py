@@ -137,6 +137,7 @@ def _pattern(path: str) -> str:
 
 
 def _merged(group: Sequence[Raised]) -> Sequence[Raised]:
+    group = list({(item.module, item.finding.message): item for item in reversed(group)}.values())[::-1]  # a model called again
     modules = list(dict.fromkeys(item.module for item in group))
     if len(group) == 1 or len(modules) < len(group):
         return group  # several at one module are faults of their own

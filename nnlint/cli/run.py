@@ -173,9 +173,23 @@ class _Watch:
         if self.observer is None:
             self.observer = self._made()  # it never imported torch
         if self._passing is not None:
-            self._passing.stop()  # what ended the script here may come from the short epochs
+            self._passing.stop()
+            self._say_unwatched(self._passing.given_up, error)
         elif self.report is None:
             self.observer.stop(error)
+
+    def _say_unwatched(self, given_up: str | None, error: BaseException | None) -> None:
+        """Add to the first report why a later training was not watched."""
+        from nnlint.observation.course import ObservationEnded
+        from nnlint.probes.torch_errors import one_line
+
+        said = given_up
+        if said is None and isinstance(error, Exception) and not isinstance(error, ObservationEnded):
+            # It may come from the short epochs.
+            said = f"the script raised {one_line(error)} on the way to a later training, which was not watched"
+        if said and self._reports:
+            first = self._reports[0]
+            self._reports[0] = first.model_copy(update={"assumptions": [*first.assumptions, said]})
 
     @cached_property
     def leaving(self) -> Leaving:

@@ -133,7 +133,8 @@ class Backwards:
                 one = len(made.summands) == 1 and complete
                 draft.fields["terms"] = (whole,) if one else terms_of(made, state.things, state.forwards)
         if state.taker is not None:
-            state.taker.backward_begins(losses, Keys(parameters), accumulates=draft.fields["accumulates"])
+            accumulates = draft.fields["accumulates"]
+            draft.fields["graphless"] = state.taker.backward_begins(losses, Keys(parameters), accumulates=accumulates)
 
     def _targets(self, near: list[Any], forwards: list[int]) -> tuple[tuple[int, ...], ...]:
         """Hashes of the targets by sample, where all forwards that the loss reaches have as many."""

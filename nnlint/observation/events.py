@@ -79,6 +79,7 @@ class Forward(Event):
         grad_enabled: whether autograd was on.
         records_graph: whether its output requires grad.
         graph_bytes: bytes of the tensors that its graph keeps for a backward; measured at the first such call of a line.
+        recorded: the parameters that the graph of its outputs reaches; looked at where `graph_bytes` is measured.
         inputs: the tensors passed.
         samples: first dimension of the first of them.
         reads: indices of the `Read` events whose tensors were passed (by identity or by content).
@@ -98,6 +99,7 @@ class Forward(Event):
     grad_enabled: bool = True
     records_graph: bool = False
     graph_bytes: int | None = None
+    recorded: Names = frozenset()
     inputs: tuple[Leaf, ...] = ()
     samples: int = 0
     reads: tuple[int, ...] = ()
@@ -149,6 +151,7 @@ class Backward(Event):
         autocast: "float16" or "bfloat16" where backward ran inside autocast.
         scale: the gradient scaler's factor on the loss, or None.
         targets: what torch's loss functions compared with: for each such tensor a hash of the values of each sample of the forward.
+        graphless: the script's lines that computed summands of the loss which record no graph; looked at for the first losses.
         gradient_norm: 2-norm over the gradients of `filled` afterwards.
         zero_share: share of exact zeros among them; measured under float16 autocast only.
         error: the exception that it raised.
@@ -174,6 +177,7 @@ class Backward(Event):
     autocast: str | None = None
     scale: float | None = None
     targets: tuple[tuple[int, ...], ...] = ()
+    graphless: tuple[Location, ...] = ()
     gradient_norm: float | None = None
     zero_share: float | None = None
     error: str | None = None

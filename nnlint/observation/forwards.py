@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nnlint.capture.torch_private import version
 from nnlint.observation.content import content_of, digest_of_random_states, leaf_of
 from nnlint.observation.events import Forward, Leaf, Update
-from nnlint.observation.graphs import saved_bytes, sequence_numbers
+from nnlint.observation.graphs import parameters_below, saved_bytes, sequence_numbers
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.state import State, autocast_of, unwrapped
 from nnlint.observation.things import Thing, script_line
@@ -98,6 +98,7 @@ class Forwards:
         if graphed and (place, draft.fields["training"]) not in self._measured:
             self._measured.add((place, draft.fields["training"]))
             draft.fields["graph_bytes"] = saved_bytes(graphed)
+            draft.fields["recorded"] = Keys(parameters_below(graphed, state.things))
         draft.fields["buffers_changed"] = self._changed_buffers()
         if state.taker is not None and self._taken:
             state.taker.forward_ends(module, output)

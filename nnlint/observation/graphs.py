@@ -72,6 +72,12 @@ def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
     return found
 
 
+def parameters_below(tensors: list[Tensor], things: Things) -> set[int]:
+    """The parameters (by number) that the graphs of some tensors reach."""
+    roots = {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}
+    return {key for root in roots for key in walk(root, things, {}).parameters}
+
+
 def nodes_below(root: Any, most: int = MOST_NODES) -> Iterator[Any]:
     """The nodes of a graph, each once, at most `most` of them."""
     waiting, seen = [root], {root}

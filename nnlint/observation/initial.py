@@ -5,7 +5,7 @@ Copies of what lies on a GPU are kept in the host's memory: the script may need 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,14 +66,15 @@ class Initial:
         return copy.to(self._devices[id(copy)], copy=True)
 
     @contextmanager
-    def back(self, *roots: object) -> Iterator[None]:
+    def back(self, *roots: object, trainable: Iterable[tuple[Tensor, bool]] = ()) -> Iterator[None]:
         """Inside the block everything is as it was at the beginning; afterwards as it is now, bit for bit.
 
         Args:
             roots: the models, losses and optimizers that are about to be used.
+            trainable: whether each of these parameters requires gradients there.
         """
         models = [root for root in roots if isinstance(root, nn.Module)]
-        with torch.enable_grad(), StateGuard(models[0], *models[1:], *(root for root in roots if root not in models)):
+        with torch.enable_grad(), _flagged(trainable), StateGuard(models[0], *models[1:], *(root for root in roots if root not in models)):
             with torch.no_grad():
                 for tensor, copy in self._tensors.values():
                     if tensor.device != self._devices[id(copy)]:  # a trainer takes the model off it when it is done
@@ -114,6 +115,19 @@ class Initial:
                 else:
                     del vars(part)[name]
         return found
+
+
+@contextmanager
+def _flagged(trainable: Iterable[tuple[Tensor, bool]]) -> Iterator[None]:
+    """Set which parameters require gradients, for a block."""
+    given = [(tensor, flag) for tensor, flag in trainable if tensor.is_leaf and tensor.requires_grad != flag]
+    try:
+        for tensor, flag in given:
+            tensor.requires_grad_(flag)
+        yield
+    finally:
+        for tensor, flag in given:
+            tensor.requires_grad_(not flag)
 
 
 def _plain_attributes(part: nn.Module) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import linecache
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
-#: Methods that make an update together (an attack on the inputs, a map of gradients has no step), and those that hand a model over.
+from nnlint.observation.trainers import FITS, Names
+
+#: Methods that make an update together: an attack on the inputs, a map of gradients has no step.
 _UPDATE = frozenset({"backward", "step"})
-_FITS = ("fit", "train")
 #: Functions that call functions are followed so far.
 _DEPTH = 4
 
@@ -26,9 +27,10 @@ def trains_later(frames: Iterable[FrameType]) -> bool:
         if tree is None:
             continue
         functions = _functions_of(tree)
-        body = _body_of(tree, frame)
-        called = {name for part in _after(body, frame.f_lineno) for name in _called(part, functions, _DEPTH)}
-        if called >= _UPDATE or called.intersection(_FITS):
+        later = list(_after(_body_of(tree, frame), frame.f_lineno))
+        names = Names.of({**frame.f_globals, **frame.f_locals}, later)
+        called = {name for part in later for name in _called(part, functions, names, _DEPTH)}
+        if called >= _UPDATE or called & FITS:
             return True
     return False
 
@@ -73,18 +75,18 @@ def _after(body: list[ast.stmt], line: int) -> Iterator[ast.stmt]:
                 yield from _after(parts, line)
 
 
-def _called(node: ast.AST, functions: dict[str, list[ast.FunctionDef]], depth: int) -> Iterator[str]:
+def _called(node: ast.AST, functions: dict[str, list[ast.FunctionDef]], names: Names, depth: int) -> Iterator[str]:
     """The methods of an update that code calls, itself or by functions of the file; what it only defines is not run."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
         return
     if isinstance(node, ast.Call):
         is_method = isinstance(node.func, ast.Attribute)
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        of_trainer = isinstance(node.func, ast.Attribute) and "trainer" in ast.unparse(node.func.value).lower()
-        if (is_method and name in _UPDATE) or (of_trainer and name in _FITS):
+        if (is_method and name in _UPDATE) or names.trains(node):
             yield name
         for found in functions.get(name, []) if depth else []:
+            inner = Names.of(names.live, found.body)
             for statement in found.body:
-                yield from _called(statement, functions, depth - 1)
+                yield from _called(statement, functions, inner, depth - 1)
     for child in ast.iter_child_nodes(node):
-        yield from _called(child, functions, depth)
+        yield from _called(child, functions, names, depth)

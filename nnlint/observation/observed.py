@@ -29,7 +29,8 @@ class Observed:
         unless_explained: what went wrong unless an error of the loop says why.
         measured: entries of the report's measurements.
         raised: the exception that ended the script, on one line.
-        unless_repeated: the failure that tells of it, unless the setup's own run raises the same.
+        unless_repeated: the failure that tells of it, unless the setup's own run raises the same, or an error of the loop says
+            that it leads to this exception (its evidence `raised`).
     """
 
     target: str
@@ -51,7 +52,9 @@ class Observed:
     def failures(self, raised: Iterable[Raised], known: Iterable[Failure]) -> list[Failure]:
         """What went wrong, once it is known what the rules found and what failed in the setup's own run."""
         explained = any(item.rule.is_of_the_loop and item.level is Level.ERROR for item in raised)
-        repeated = bool(self.raised) and any(self.raised in failure.message for failure in known)
+        causes = (str(item.finding.evidence.get("raised", "")) for item in raised if item.level is Level.ERROR)
+        said = (*causes, *(failure.message for failure in known))
+        repeated = bool(self.raised) and any(self.raised in text for text in said)
         return [
             *self.failed,
             *(() if explained else self.unless_explained),

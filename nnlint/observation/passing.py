@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +18,11 @@ from nnlint.observation.torch_private import LOADER_ITERATOR
 
 #: Batches of a pass that the script gets.
 _BATCHES = 1
-#: Where the next training has not begun after these, there is none to be seen.
+#: Where the next training has not begun after these, there is none to be seen. Counts, no times: a slow machine sees the same.
+#: No calibration: what lies between two trainings is an evaluation, a prediction of the whole data, a file to be written.
 _MOST_STEPS = 200
 _MOST_PASSES = 100
-_MOST_SECONDS = 30.0
+_MOST_CALLS = 2_000
 
 
 class Passing:
@@ -39,13 +39,15 @@ class Passing:
         self._patches = Patches()
         self._keeper = Keeper()
         self._batches: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._steps = self._passes = 0
-        self._until = time.monotonic() + _MOST_SECONDS
+        self._steps = self._passes = self._calls = self._depth = 0
+        #: Why the script was not let run on any longer.
+        self.given_up: str | None = None
         self._here = threading.get_ident(), os.getpid()
 
     def start(self) -> None:
         """Put the hooks in place."""
         self._patches.replace(LOADER_ITERATOR, "__next__", self._next)
+        self._patches.replace(torch.nn.Module, "__call__", self._call)
         self._patches.replace(torch.optim.Optimizer, "__init__", self._made)
         self._patches.replace(torch, "save", lambda original: self._keeper.saving(original, lambda _: None, lambda: True))
         self._patches.rebind()
@@ -69,6 +71,20 @@ class Passing:
 
         return following
 
+    def _call(self, original: Any) -> Any:
+        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if torch.compiler.is_compiling() or self._depth or (threading.get_ident(), os.getpid()) != self._here:
+                return original(module, *args, **kwargs)
+            self._calls += 1
+            self._give_up_after_long()
+            self._depth += 1
+            try:
+                return original(module, *args, **kwargs)
+            finally:
+                self._depth -= 1
+
+        return call
+
     def _made(self, original: Any) -> Any:
         def make(optimizer: Any, *args: Any, **kwargs: Any) -> None:
             if (threading.get_ident(), os.getpid()) == self._here:
@@ -91,5 +107,12 @@ class Passing:
         self._on_next()
 
     def _give_up_after_long(self) -> None:
-        if self._steps > _MOST_STEPS or self._passes > _MOST_PASSES or time.monotonic() > self._until:
-            raise ObservationEnded(0)
+        limits = (
+            (self._steps, _MOST_STEPS, "updates"),
+            (self._passes, _MOST_PASSES, "passes over loaders"),
+            (self._calls, _MOST_CALLS, "calls of models"),
+        )
+        for count, most, what in limits:
+            if count > most:
+                self.given_up = f"a later training of the script did not begin within {most} {what}: it was not watched"
+                raise ObservationEnded(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnlint.finding import Location
+from nnlint.observation.graphless import summands_without_graph
 from nnlint.observation.initial import Initial
 from nnlint.observation.journal import Keys
 from nnlint.observation.state import State, unwrapped
@@ -23,7 +25,18 @@ _LOSSES = 64
 
 @dataclass
 class Loss:
-    """A tensor on which backward was called, or (it does not accumulate) that `autograd.grad` differentiated."""
+    """A tensor on which backward was called, or (it does not accumulate) that `autograd.grad` differentiated.
+
+    Attributes:
+        number: of the tensor on the tape.
+        calls: positions of the calls that it depends on.
+        value: its value, without the factor of a scaler.
+        reached: the parameters that its graph reaches.
+        location: the script's line.
+        at_step: steps before it.
+        accumulates: it filled `.grad`.
+        trainable: whether each known parameter (by number) required gradients then: a script may freeze networks in turn.
+    """
 
     number: int
     calls: list[int]
@@ -32,6 +45,7 @@ class Loss:
     location: Location | None
     at_step: int
     accumulates: bool = True
+    trainable: Mapping[int, bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,13 +106,15 @@ class Players:
         self._mode.paused -= 1
         self.tape.broke(unwrapped(module)[0], error)
 
-    def backward_begins(self, losses: tuple[Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
-        """The engine is about to run from these tensors."""
+    def backward_begins(
+        self, losses: tuple[Tensor, ...], reached: Keys, *, accumulates: bool
+    ) -> tuple[Location, ...]:
+        """The engine is about to run from these tensors; the lines of their summands without a graph."""
         if len(self.losses) >= _LOSSES or len(losses) != 1:
-            return
+            return ()
         if not reached:
             self.unreached = self.tape.number_of(losses[0])
-            return
+            return ()
         calls = self.tape.slice_to(losses[0])
         if calls is None:
             seen = bool(self.tape.calls)
@@ -107,11 +123,13 @@ class Players:
                 if seen
                 else "no module call led to the loss (`layer.forward(x)`, bare tensors and compiled functions are none)"
             )
-            return
+            return ()
         number = self.tape.number_of(losses[0])
         assert number is not None
         value = float(losses[0].detach()) / (self.state.loss_scale or 1.0) if losses[0].numel() == 1 else None
-        self.losses.append(Loss(number, calls, value, reached, script_line(), self._steps, accumulates))
+        flags = self._flags()
+        self.losses.append(Loss(number, calls, value, reached, script_line(), self._steps, accumulates, flags))
+        return summands_without_graph(self.tape, number)
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer's state and parameters are kept as they are before its first step."""
@@ -190,8 +208,11 @@ class Players:
         if not reached:
             return []
         failed = isinstance(self.tape.calls[calls[-1]].function, nn.Module)
-        loss = Loss(number, calls, None, reached, self.tape.calls[calls[-1]].location, 0)
+        loss = Loss(number, calls, None, reached, self.tape.calls[calls[-1]].location, 0, trainable=self._flags())
         return [PlayerMaterial(holders, [loss], has_loss=not failed)]
+
+    def _flags(self) -> dict[int, bool]:
+        return {known.key: tensor.requires_grad for known, tensor in self.state.things.alive()}
 
     def _holders(self, reached: Keys) -> list[torch.optim.Optimizer]:
         """The optimizers that hold parameters of a loss and never stepped."""

@@ -44,6 +44,7 @@ class Reconstructed:
         expected: the script's own first loss, to compare a replay with.
         replay: computes it again from the script's own values.
         lines: where the script calls the "model" and made the "optimizer".
+        trainable: whether each known parameter required gradients as the player's first loss was made.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Reconstructed:
     expected: float | None = None
     replay: Any = None
     lines: dict[str, Location] = field(default_factory=dict)
+    trainable: list[tuple[Tensor, bool]] = field(default_factory=list)
 
 
 @dataclass
@@ -79,6 +81,8 @@ def reconstruct(players: Players, material: PlayerMaterial, state: State, loader
     first = material.losses[0]
     # A loss after another player's step cannot be had again: the state is kept as it was before all steps.
     found.expected = first.value if len(material.losses) == 1 and first.at_step == 0 else None
+    flags = first.trainable
+    found.trainable = [(tensor, flags[known.key]) for known, tensor in state.things.alive() if known.key in flags]
     try:
         own = _own_parameters(state, material)
         parts = _divided(players.tape, material.losses, own)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nnlint.capture.torch_private import version
+from nnlint.finding import Location
 from nnlint.observation.content import Sample
 from nnlint.observation.cuda_graphs import is_capturing
 from nnlint.observation.events import Seed
@@ -36,8 +37,10 @@ class Taker(Protocol):
     def forward_ends(self, module: nn.Module, output: Any) -> None:
         """It returned."""
 
-    def backward_begins(self, losses: tuple[torch.Tensor, ...], reached: Keys, *, accumulates: bool) -> None:
-        """The engine is about to run from these tensors."""
+    def backward_begins(
+        self, losses: tuple[torch.Tensor, ...], reached: Keys, *, accumulates: bool
+    ) -> tuple[Location, ...]:
+        """The engine is about to run from these tensors; the lines of their summands without a graph."""
 
     def forward_failed(self, module: nn.Module, error: BaseException) -> None:
         """It raised."""

@@ -22,6 +22,7 @@ from nnlint.capture.torch_private import version, without_torch_function
 from nnlint.finding import Location
 from nnlint.frames import text_of
 from nnlint.observation.cuda_graphs import is_capturing
+from nnlint.observation.origins import Origins
 from nnlint.observation.things import script_line
 from nnlint.observation.torch_private import insert_function_mode, remove_function_mode
 from nnlint.seeding import RandomStates
@@ -101,6 +102,8 @@ class Value:
         shape: its shape.
         version: how often a tensor from outside had been written to: its number stands for what it held then.
         live: the script's own tensor.
+        records: it was computed with a graph.
+        origin: the line that computed a tensor from outside, where it was seen.
     """
 
     made_by: int | None = None
@@ -110,6 +113,8 @@ class Value:
     shape: tuple[int, ...] = ()
     version: int = 0
     live: weakref.ref[Tensor] | None = None
+    records: bool = True
+    origin: Location | None = None
 
 
 @dataclass
@@ -120,11 +125,13 @@ class Tape:
         calls: the calls.
         values: what they take and make, by number.
         failure: the last call that raised, and what; it is not among the calls.
+        origins: where tensors beside the model were computed.
     """
 
     calls: list[Call] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     failure: tuple[Call, str] | None = None
+    origins: Origins = field(default_factory=Origins)
     _by_id: dict[int, int] = field(default_factory=dict)
     _entered: tuple[tuple[Any, ...], dict[str, Any], Circumstances, RandomStates, Location | None] | None = None
 
@@ -139,7 +146,7 @@ class Tape:
 
     def made(self, tensor: Tensor, call: int) -> int:
         """Number the result of a call."""
-        return self._enter(tensor, Value(made_by=call))
+        return self._enter(tensor, Value(made_by=call, records=tensor.requires_grad))
 
     def given(self, tensor: Tensor, *, is_input: bool) -> int:
         """Number a tensor from outside; its contents are kept as they are now."""
@@ -151,7 +158,7 @@ class Tape:
             value.is_input = value.is_input or is_input
             return number
         copy = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-        return self._enter(tensor, Value(given=copy, is_input=is_input))
+        return self._enter(tensor, Value(given=copy, is_input=is_input, origin=self.origins.line_of(tensor)))
 
     def _enter(self, tensor: Tensor, value: Value) -> int:
         value.live, value.shape, value.version = weakref.ref(tensor), tuple(tensor.shape), _version(tensor)
@@ -200,6 +207,8 @@ class Tape:
         """A torch function was called; nothing is kept where it has nothing to do with the modules."""
         if any(map(self._depends, tensors_in((args, kwargs)))):
             self._add(Call(function, self.kept(args), self.kept(kwargs), (), script_line(), now), result)
+        else:
+            self.origins.note(result, (args, kwargs))
 
     def broke(self, module: nn.Module, error: BaseException) -> None:
         """The module that was entered raised."""

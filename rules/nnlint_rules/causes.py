@@ -208,7 +208,9 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "STP003": ("STP002", "STP006"),  # step-before-backward
     "STP004": ("STP011",),  # missing-step
     "STP005": ("OPT005", "STP004", "STP006"),  # update-without-effect
+    "STP006": ("ARC002", "GRD003"),  # backward-without-loss-path: a head whose output is read as a number
     "STP015": ("DAT007",),  # loader-not-shuffled
+    "STP020": ("OPT001",),  # parameters-added-later
 }
 # fmt: on
 

@@ -57,7 +57,102 @@ for epoch in range(2):
         loss.backward()
         opt.step()
 """
+WGAN = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+G = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+D = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+opt_g = torch.optim.RMSprop(G.parameters(), lr=1e-4)
+opt_d = torch.optim.RMSprop(D.parameters(), lr=1e-4)
+for i in range(12):
+    opt_d.zero_grad()
+    real, fake = torch.randn(6, 4), G(torch.randn(6, 3))
+    mix = (0.5 * real + 0.5 * fake.detach()).requires_grad_()
+    slope = torch.autograd.grad(D(mix).sum(), mix, create_graph=True)[0].norm(dim=1)
+    (D(fake).mean() - D(real).mean() + 10 * (slope - 1).pow(2).mean()).backward()
+    opt_d.step()
+    if i % 3 == 2:
+        opt_g.zero_grad()
+        (-D(G(torch.randn(6, 3))).mean()).backward()
+        opt_g.step()
+"""
+#: An actor with a value head.
+VALUE_HEAD = """
+import torch, numpy as np
+from torch import nn
+import torch.nn.functional as F
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 16)
+        self.pi, self.v = nn.Linear(16, 3), nn.Linear(16, 1)
+    def forward(self, x):
+        h = torch.tanh(self.body(x))
+        return self.pi(h).log_softmax(-1), self.v(h).squeeze(-1)
+net = Net()
+opt = torch.optim.Adam(net.parameters(), lr=1e-2)
+for it in range(6):
+    x = torch.randn(12, 4)
+    ret = torch.randn(12) + x[:, 0]
+    logp, v = net(x)
+    lp = logp.gather(1, torch.randint(0, 3, (12, 1))).squeeze(1)
+    {body}
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+
+
+def valued(*lines: str) -> str:
+    return VALUE_HEAD.replace("{body}", "\n    ".join(lines))
+
+
+POLICY = "policy = -(lp * (ret - v.detach())).mean()"
+#: The line that rebuilds the term, and the programs around it.
+REBUILT = {
+    "advantage squared": (
+        "critic = adv",
+        "adv = ret - v.detach()",
+        POLICY,
+        "critic = adv.pow(2).mean()",
+        "loss = policy + critic / 2",
+    ),
+    "stored value": (
+        "kept = F",
+        "with torch.no_grad(): old = net(x)[1]",
+        POLICY,
+        "kept = F.mse_loss(old, ret)",
+        "loss = policy + 0.5 * kept",
+    ),
+    "list of numbers": (
+        "parts.append(F",
+        "parts = [-(lp * ret).mean()]",
+        "parts.append(F.smooth_l1_loss(torch.tensor(v.tolist()), ret))",
+        "loss = sum(parts)",
+    ),
+    "NumPy": (
+        "term = torch",
+        POLICY,
+        "term = torch.as_tensor(((v.detach().numpy() - ret.numpy()) ** 2).mean())",
+        "loss = policy",
+        "loss += term",
+    ),
+    "stacked": (
+        "terms.append(F",
+        "loss, terms = 0.0, []",
+        "for i in range(12):",
+        "    terms.append(F.mse_loss(torch.tensor(v[i].item()), ret[i]))",
+        "loss = -(lp * ret).sum() + torch.stack(terms).sum()",
+    ),
+}
 FAULTY = {
+    "STP005 the other network's parameters": (
+        "STP005",
+        WGAN.replace("RMSprop(G.parameters()", "RMSprop(D.parameters()").replace("if i % 3 == 2:", "if True:"),
+    ),
+    **{f"STP006 {name}": ("STP006", valued(*lines)) for name, (_, *lines) in REBUILT.items()},
     "STP001 plain": ("STP001", loop(FORWARD, "loss.backward()", "opt.step()")),
     "STP001 class": ("STP001", trainer("F.cross_entropy(self.net(xb), yb).backward()", "self.optimizer.step()")),
     "STP001 zeroed once before the loop": (
@@ -190,26 +285,6 @@ for i in range(8):
     actor_opt.step()
     critic_opt.step()
 """
-WGAN = """
-import torch
-from torch import nn
-torch.manual_seed(0)
-G = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
-D = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
-opt_g = torch.optim.RMSprop(G.parameters(), lr=1e-4)
-opt_d = torch.optim.RMSprop(D.parameters(), lr=1e-4)
-for i in range(12):
-    opt_d.zero_grad()
-    real, fake = torch.randn(6, 4), G(torch.randn(6, 3))
-    mix = (0.5 * real + 0.5 * fake.detach()).requires_grad_()
-    slope = torch.autograd.grad(D(mix).sum(), mix, create_graph=True)[0].norm(dim=1)
-    (D(fake).mean() - D(real).mean() + 10 * (slope - 1).pow(2).mean()).backward()
-    opt_d.step()
-    if i % 3 == 2:
-        opt_g.zero_grad()
-        (-D(G(torch.randn(6, 3))).mean()).backward()
-        opt_g.step()
-"""
 MAML = """
 import torch
 from torch import nn
@@ -333,6 +408,10 @@ HEALTHY = {
     "encoder that is measured beside": PARTS.format(code="encoder(xb)").replace(
         "loss = F", "size = encoder(xb).detach().norm(); loss = F"
     ),
+    "value head": valued(POLICY, "loss = policy + 0.5 * F.mse_loss(v, ret)"),
+    "value head that no loss uses": valued("loss = -(lp * ret).mean() + torch.zeros(())"),
+    "value head and a constant": valued(POLICY, "base = ret.mean()", "loss = policy + (v - ret).pow(2).mean() + base"),
+    "value head from a tensor of zero": valued(POLICY, "loss = torch.tensor(0.0)", "loss = loss + policy", "loss += F.mse_loss(v, ret)"),
     "plain": scripts.PLAIN,
     "accumulation": scripts.ACCUMULATION,
     "by hand": scripts.BY_HAND,
@@ -370,6 +449,16 @@ def test_fault_is_named(name: str) -> None:
 def test_healthy_loop_is_silent(name: str) -> None:
     assert [item for item in findings(HEALTHY[name]) if item.level.value != "info"] == []
     assert function_modes() == [], "the observation may end inside a call of torch, which puts its mode back"
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_the_line_that_rebuilds_a_term_is_named(name: str) -> None:
+    start, *lines = REBUILT[name]
+    source = valued(*lines)
+    (found,) = [item for item in findings(source) if item.code == "STP006"]
+    assert found.line is not None
+    assert source.splitlines()[found.line - 1].strip().startswith(start)
+    assert "net.v.weight" in found.message
 
 
 def test_the_observed_order_is_told() -> None:

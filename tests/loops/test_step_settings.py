@@ -96,6 +96,10 @@ FAULTY = {
         scheduled("LinearLR(opt, 1.0, 0.1, total_iters=3)", each="schedule.step()"),
     ),
     "STP012 decay by batches": ("STP012", scheduled("ExponentialLR(opt, 0.2)", each="schedule.step()")),
+    "STP012 cosine by a function over epochs by batches": (
+        "STP012",
+        scheduled("LambdaLR(opt, lambda e: 0.5 * (1 + math.cos(math.pi * e / 4)))", each="schedule.step()", head=f"import math\n{HEAD}"),
+    ),
     "STP012 one cycle by epochs": (
         "STP012",
         scheduled("OneCycleLR(opt, 0.1, total_steps=4 * len(loader))", epoch="schedule.step()"),

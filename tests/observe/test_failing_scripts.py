@@ -184,3 +184,31 @@ def test_an_exception_without_words_stays_the_script_s_own(monkeypatch: pytest.M
     assert noted.failure[1].startswith("Mute: (no text")
     monkeypatch.setattr(noted, "kept", lambda *_: 1 / 0)
     noted.failed(torch.add, (torch.ones(2),), {}, KeyError("x"), tape.Circumstances.now())
+
+
+@pytest.mark.parametrize(
+    ("calls", "line"),
+    [
+        ("scaler.scale(loss).backward(); optimizer.step(); scaler.update()", "optimizer.step()"),
+        ("scaler.scale(loss).backward(); scaler.step(optimizer)", "scaler.step(optimizer)"),
+        ("scaler.scale(loss).backward(); scaler.unscale_(optimizer); scaler.step(optimizer)", "scaler.step(optimizer)"),
+    ],
+)
+def test_what_a_scaler_raises_is_told_by_its_cause(
+    calls: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"""
+import torch
+from torch import nn
+model = nn.Linear(8, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+for i in range(8):
+    optimizer.zero_grad()
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss = model(torch.randn(16, 8)).float().pow(2).mean()
+    {calls}
+"""
+    found = [finding for finding in judged(source, tmp_path, monkeypatch)["findings"] if finding["level"] == "error"]
+    assert [finding["code"] for finding in found] == ["STP009"]
+    assert line in found[0]["location"]["text"]

@@ -344,3 +344,30 @@ def test_a_checkpoint_whose_names_have_another_prefix(script, load: str, codes: 
     found = [finding for finding in target["findings"] if finding["level"] != "info"]
     assert [finding["code"] for finding in found] == codes
     assert all(finding["location"]["text"] == load for finding in found)
+
+
+IN_TURN = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+G, D = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+opt_d, opt_g = torch.optim.Adam(D.parameters(), lr=1e-4), torch.optim.Adam(G.parameters(), lr=1e-4)
+for i in range(20):
+    D.requires_grad_(True)
+    loss_d = D(G(torch.randn(32, 4)).detach()).mean() - D(torch.randn(32, 2)).mean()
+    opt_d.zero_grad()
+    loss_d.backward()
+    opt_d.step()
+    D.requires_grad_(False)
+    loss_g = -D(G(torch.randn(32, 4))).mean()
+    opt_g.zero_grad()
+    loss_g.backward()
+    opt_g.step()
+"""
+
+
+def test_a_player_is_judged_as_trainable_as_its_loss_found_it(script) -> None:
+    result = run("--format", "json", script(IN_TURN))
+    targets = json.loads(result.stdout)["results"]
+    assert [target["target"] for target in targets] == ["train.py", "train.py:opt_d", "train.py:opt_g"]
+    assert not [found for target in targets for found in target["findings"] if found["level"] != "info"]

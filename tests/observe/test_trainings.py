@@ -96,3 +96,48 @@ def test_without_a_later_training_the_script_is_stopped_at_once(
         codes, printed = run(tmp_path, monkeypatch, source)
         assert codes == {"train.py": []}
         assert printed == ""
+
+
+FITTER = """
+import torch
+import torch.nn.functional as F
+class Fitter:
+    def __init__(self, network, rate=0.1):
+        self.network, self.rate = network, rate
+    def fit(self, batches):
+        opt = torch.optim.SGD(self.network.parameters(), lr=self.rate)
+        for xb, yb in batches:
+            F.cross_entropy(self.network(xb), yb).backward()
+            opt.step()
+class Forest:
+    def fit(self, xs, ys):
+        self.seen = len(xs)
+"""
+
+
+def test_a_later_training_is_known_by_the_model_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fitting.py").write_text(FITTER)
+    monkeypatch.syspath_prepend(tmp_path)
+    head = f"from fitting import Fitter, Forest\n{scripts.PLAIN}"
+    for later in (
+        "Fitter(nn.Linear(4, 3)).fit(loader)",
+        "runner = Fitter(network=model)\nrunner.fit(loader)",
+        "def second(net):\n    engine = Fitter(net)\n    engine.fit(loader)\nfitter = Fitter(nn.Linear(4, 3), 0.2)\nfitter.fit(loader)",
+    ):
+        codes, _ = run(tmp_path, monkeypatch, f"{head}{later}\n")
+        assert codes == {"train.py": [], "train.py (training 2)": ["STP001"]}
+    codes, printed = run(tmp_path, monkeypatch, f"{head}Forest().fit(x, y)\nmodel.train()\nprint(1)\n")
+    assert codes == {"train.py": []}
+    assert printed == ""
+
+
+def test_what_is_not_watched_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnlint.observation.passing._MOST_CALLS", 5)
+    between = "\nfor i in range(20): model(x)\n"
+    run(tmp_path, monkeypatch, scripts.PLAIN + between + STUDENT.format(answer="(student(xb) / 2).log_softmax(1)"))
+    said = json.loads((tmp_path / "out.json").read_text())["results"][0]["assumptions"]
+    assert "a later training of the script did not begin within 5 calls of models: it was not watched" in said
+    monkeypatch.undo()
+    run(tmp_path, monkeypatch, scripts.PLAIN + "\nopen('missing')\n" + STUDENT)
+    said = json.loads((tmp_path / "out.json").read_text())["results"][0]["assumptions"]
+    assert any("the script raised FileNotFoundError" in text and "was not watched" in text for text in said)

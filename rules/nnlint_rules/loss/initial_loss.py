@@ -71,11 +71,8 @@ def check(
     standard, fresh = of_standard_families(parameters), is_surely_fresh(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
-    for call in losses:
-        reading = read(call, trusted=trusted) if call.prediction is not None else None
-        if reading is None or call.prediction is None or is_own_scale(losses.graph, call, reading):
-            continue
-        layer = last_layer(losses.graph, call.prediction)
+    for call, layer, reading in _of_each_head(losses, trusted=trusted):
+        assert call.prediction is not None
         judged = _judged_high(call, layer, reading, options)
         calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
         if judged is not None and (calm or calms_down(reading, steps, updates=options.updates)):
@@ -96,6 +93,24 @@ def check(
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
+
+
+def _of_each_head(losses: LossCalls, *, trusted: bool) -> Iterator[tuple[MeasuredLoss, Op, Reading]]:
+    """Every judged loss with its head; one target of many may be 0 by chance, so that a head's calls are compared as one."""
+    found = [
+        (call, last_layer(losses.graph, call.prediction), reading)
+        for call in losses
+        if call.prediction is not None and (reading := read(call, trusted=trusted)) is not None
+        if not is_own_scale(losses.graph, call, reading)
+    ]
+    for call, layer, reading in found:
+        same = [other for _, head, other in found if head.label == layer.label and other.ratio is not None]
+        if reading.ratio is not None and len(same) > 1:
+            measured, expected = (sum(values) for values in zip(*((r.measured or 0.0, r.expected) for r in same), strict=True))
+            pooled = measured / expected if expected > 0 else reading.ratio
+            yield call, layer, replace(reading, ratio=min(reading.ratio, pooled))
+        else:
+            yield call, layer, reading
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:

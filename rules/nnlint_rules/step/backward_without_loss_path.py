@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from nnlint import Backward, Finding, Level, rule
+from nnlint import Backward, Finding, Level, Place, rule
 from nnlint_rules.step._steps import at, named, share, stepped
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def check(events: Events) -> Iterator[Finding]:
     those of another player that does not use it: an adversarial term on a detached fake; and, as a warning, a network of the optimizer
     that runs in training mode, recording its graph, before every one of at least three steps, although no backward ever reaches it:
     its output was turned into a new tensor on the way to the next network. A frozen network, or one in evaluation mode, is left alone.
+    A part of a network (a value head) whose output is computed with a graph and gets no gradient in any step is an error where a
+    summand of the loss has no graph: that summand was computed from numbers or from detached values.
 
     ## Why is this bad?
     The step has nothing to apply; or the term that was added to the loss has no effect on what it should train.
@@ -58,6 +60,10 @@ def check(events: Events) -> Iterator[Finding]:
                 fix="call `backward()` on the tensor that the loss function returned for the model's own outputs",
             )
             continue
+        rebuilt = _rebuilt_term(events, optimizer, steps)
+        if rebuilt is not None:
+            yield rebuilt
+            continue
         yield from _cut_off(events, optimizer, steps)
         term = _lost_term(events, optimizer.name, steps)
         if term is not None:
@@ -70,6 +76,27 @@ def check(events: Events) -> Iterator[Finding]:
                 evidence={"reached": len(summand.reached), "steps": len(steps)},
                 fix="remove the `detach()` (or `no_grad`) between this network's output and that term",
             )
+
+
+def _rebuilt_term(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> Finding | None:
+    """A summand without a graph, beside parameters whose outputs are computed with one and that never get a gradient."""
+    used = frozenset(index for step in steps for index in step.backwards)
+    backwards = [event for event in events.backwards if event.index in used]
+    lines = {line: event for event in backwards for line in event.graphless}
+    recorded = frozenset().union(*(event.recorded for event in events.forwards if event.training))
+    reached = frozenset().union(*(event.filled | (event.reached or frozenset()) for event in events.backwards))
+    lost = {name for name in (recorded & optimizer.parameters) - reached if events.parameters[name].requires_grad}
+    if not lines or not lost or len(steps) < _ENOUGH or any(event.reached is None for event in backwards):
+        return None
+    line, backward = next(iter(lines.items()))
+    shown = sorted(lost)
+    return Finding(
+        at=Place("", line),
+        message=f"this summand of the loss of {events.order(backward, backward)} has no graph: {', '.join(shown[:3])}"
+        f"{f' and {len(shown) - 3} more' if len(shown) > 3 else ''} get no gradient in {len(steps)} steps",
+        evidence={"parameters": len(lost), "steps": len(steps)},
+        fix="compute it from the tensor that the model returned, without `.item()`, `.detach()`, NumPy or values stored under `no_grad`",
+    )
 
 
 def _cut_off(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> Iterator[Finding]:

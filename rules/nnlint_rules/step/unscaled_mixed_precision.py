@@ -81,9 +81,15 @@ def _bare_step(events: Events) -> Iterator[Finding]:
             at=at(scaled[-1]),
             level=Level.ERROR,
             message=f"{named(optimizer)} steps with gradients that are still multiplied by {scaled[-1].scale:g}, in {len(scaled)} steps",
-            evidence={"scale": scaled[-1].scale, "steps": len(scaled)},
+            evidence={"scale": scaled[-1].scale, "steps": len(scaled), **_raised(events.of(ScalerCall))},
             fix=f"replace `{name}.step()` by `scaler.step({name})` and `scaler.update()`",
         )
+
+
+def _raised(calls: tuple[ScalerCall, ...]) -> dict[str, str]:
+    """What the scaler raised: the script's end has this cause then."""
+    errors = [" ".join(call.error.split()) for call in calls if call.error]
+    return {"raised": errors[-1]} if errors else {}
 
 
 def _raised_by_scaler(events: Events) -> bool:
@@ -113,6 +119,6 @@ def _misused(events: Events, calls: tuple[ScalerCall, ...]) -> Iterator[Finding]
             at=at(steps[-1]),
             level=Level.ERROR,
             message="`scaler.update()` is never called: the scaler raises at the second step, or keeps a factor that overflows",
-            evidence={"steps": len(steps), "updates": 0},
+            evidence={"steps": len(steps), "updates": 0, **_raised(calls)},
             fix="call `scaler.update()` once after the steps of each iteration",
         )

@@ -17,6 +17,8 @@ _NOT_READ = (
     "no forward reads its parameters",
     "make `{name}` from the parameters of the model that is trained, after it was moved, cast or rebuilt",
 )
+#: Steps after which a network that no optimizer holds is no accident.
+_ENOUGH = 3
 
 
 @rule("STP005", "update-without-effect", level="error", since="0.1")
@@ -26,7 +28,9 @@ def check(events: Events) -> Iterator[Finding]:
     ## What it does
     Compares the parameters before and after each step. Reports an optimizer none of whose observed steps changed anything, and
     says why: its learning rate is 0, its gradients are zero, its parameters are not those that the forward reads (it was made for a
-    copy, or before the model was moved, cast or rebuilt), or the gradient scaler skips every step.
+    copy, or before the model was moved, cast or rebuilt), or the gradient scaler skips every step. Also reports an optimizer before
+    each of whose steps a backward fills a network that no optimizer holds and nothing changes: it was given another network's
+    parameters.
 
     ## Why is this bad?
     The model does not train, and nothing raises.
@@ -46,6 +50,10 @@ def check(events: Events) -> Iterator[Finding]:
         raise Skip("no optimizer stepped")
     for name, optimizer in events.optimizers.items():
         steps = events.steps_of(name)
+        wrong = _holds_another(events, optimizer, steps)
+        if wrong is not None:
+            yield wrong
+            continue
         found = _skipped_by_scaler(events, optimizer) if not steps else _cause(events, optimizer, steps)
         if found is None:
             continue
@@ -56,6 +64,36 @@ def check(events: Events) -> Iterator[Finding]:
             evidence={"steps": len(steps), "parameters": len(optimizer.parameters), "changed": 0},
             fix=fix,
         )
+
+
+def _holds_another(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> Finding | None:
+    """The backward before each step fills parameters that no optimizer holds and nothing changes.
+
+    And none of this one's, or those of this one are all held by an optimizer that was made before it.
+    """
+    others = [other for other in events.optimizers.values() if other.made < optimizer.made and events.steps_of(other.name)]
+    is_twin = any(other.parameters == optimizer.parameters for other in others)
+    if len(steps) < _ENOUGH:
+        return None
+    meant: frozenset[str] = frozenset()
+    for step in steps:
+        before = [other for other in events.steps if other.index < step.index]
+        made = [event for event in events.backwards_between(before[-1] if before else None, step) if not event.error]
+        own = any(event.filled & optimizer.parameters for event in made)
+        if step.closure or not made or (own and not is_twin):
+            return None
+        meant |= made[-1].filled - optimizer.parameters
+    facts = [events.parameters[name] for name in meant]
+    if not facts or any(known.optimizers or known.changed for known in facts):
+        return None
+    network = ", ".join(sorted({known.module for known in facts if known.module}))
+    return Finding(
+        at=of(optimizer) if optimizer.location is not None else at(steps[-1]),
+        message=f"{named(optimizer)} holds none of the {len(facts)} parameters of {network or 'the network'} that the backward before "
+        f"each of its {len(steps)} steps fills: no optimizer holds them, and they never change",
+        evidence={"steps": len(steps), "parameters": len(facts)},
+        fix=f"make `{optimizer.name}` from the parameters of {network or 'the network that this loss trains'}",
+    )
 
 
 def _cause(events: Events, optimizer: OptimizerFacts, steps: tuple[Step, ...]) -> tuple[str, str] | None:

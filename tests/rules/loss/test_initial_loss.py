@@ -216,3 +216,22 @@ def test_logits_that_compare_samples_may_be_right_before_training(compare: Any) 
     inputs = (centres[:, None] + 0.1 * torch.randn(5, 4, 12), centres[LABELS] + 0.1 * torch.randn(40, 12))
     found = findings(CODE, {"model": Few(compare), "inputs": inputs, "targets": LABELS, "loss": nn.CrossEntropyLoss()})
     assert not [item for item in found if "knows the targets" in item.message]
+
+
+def test_one_target_of_many_calls_may_be_zero_by_chance() -> None:
+    class Stepwise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 1)
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [self.head(row) for row in x.unbind(1)]
+
+    def loss(values: list[torch.Tensor], returns: torch.Tensor) -> torch.Tensor:
+        return torch.stack([F.smooth_l1_loss(v[:, 0], r) for v, r in zip(values, returns.unbind(1), strict=True)]).sum()
+
+    returns = torch.linspace(-1, 1, 7)[None].clone()
+    returns[0, 3] = 1e-6
+    given = {"model": Stepwise(), "inputs": torch.randn(1, 7, 4), "loss": loss}
+    assert findings(CODE, {**given, "targets": returns}) == []
+    assert findings(CODE, {**given, "targets": 1e-6 * returns.sign()}) != []
