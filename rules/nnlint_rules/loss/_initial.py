@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnlint_rules.loss._distance_losses import of_margins, of_numbers
+from nnlint_rules.loss._heads import last_layer
 from nnlint_rules.loss._log_losses import of_classes, of_pairs
 from nnlint_rules.loss._reading import Reading
+from nnlint_rules.loss._scale import is_own_scale
 
 if TYPE_CHECKING:
-    from nnlint import MeasuredLoss, Parameters, StepStats
+    from nnlint import LossCalls, MeasuredLoss, Op, Parameters, StepStats
 
 _CATEGORICAL = ("cross_entropy", "nll_loss", "kl_div", "ctc_loss")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
@@ -49,3 +53,21 @@ def calms_down(reading: Reading, steps: StepStats | None, *, updates: int) -> bo
     if steps is None or not steps.own_optimizer or steps.surrogate or reading.excess is None:
         return False
     return any(loss <= reading.expected for loss in steps.losses[1 : 1 + updates])
+
+
+def of_each_head(losses: LossCalls, *, trusted: bool) -> Iterator[tuple[MeasuredLoss, Op, Reading]]:
+    """Every judged loss with its head; one target of many may be 0 by chance, so that a head's calls are compared as one."""
+    found = [
+        (call, last_layer(losses.graph, call.prediction), reading)
+        for call in losses
+        if call.prediction is not None and (reading := read(call, trusted=trusted)) is not None
+        if not is_own_scale(losses.graph, call, reading)
+    ]
+    for call, layer, reading in found:
+        same = [other for _, head, other in found if head.label == layer.label and other.ratio is not None]
+        if reading.ratio is not None and len(same) > 1:
+            measured, expected = (sum(values) for values in zip(*((r.measured or 0.0, r.expected) for r in same), strict=True))
+            pooled = measured / expected if expected > 0 else reading.ratio
+            yield call, layer, replace(reading, ratio=min(reading.ratio, pooled))
+        else:
+            yield call, layer, reading

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules.loss._departure import too_high, too_low
-from nnlint_rules.loss._heads import compares_samples, last_layer
-from nnlint_rules.loss._initial import calms_down, is_surely_fresh, read
+from nnlint_rules.loss._heads import compares_samples
+from nnlint_rules.loss._initial import calms_down, is_surely_fresh, of_each_head, read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
 from nnlint_rules.loss._reading import Reading
-from nnlint_rules.loss._scale import is_own_scale, is_similarity, of_standard_families
+from nnlint_rules.loss._scale import is_similarity, of_standard_families
 
 if TYPE_CHECKING:
     from nnlint import Batch, LossCalls, MeasuredLoss, Op, Parameters, StepStats
@@ -71,7 +71,7 @@ def check(
     standard, fresh = of_standard_families(parameters), is_surely_fresh(parameters)
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
-    for call, layer, reading in _of_each_head(losses, trusted=trusted):
+    for call, layer, reading in of_each_head(losses, trusted=trusted):
         assert call.prediction is not None
         judged = _judged_high(call, layer, reading, options)
         calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
@@ -93,24 +93,6 @@ def check(
         if judged is not None and judged[0] > found.get(layer.label, (0.0,))[0]:
             found[layer.label] = judged
     yield from (finding for _, finding in found.values())
-
-
-def _of_each_head(losses: LossCalls, *, trusted: bool) -> Iterator[tuple[MeasuredLoss, Op, Reading]]:
-    """Every judged loss with its head; one target of many may be 0 by chance, so that a head's calls are compared as one."""
-    found = [
-        (call, last_layer(losses.graph, call.prediction), reading)
-        for call in losses
-        if call.prediction is not None and (reading := read(call, trusted=trusted)) is not None
-        if not is_own_scale(losses.graph, call, reading)
-    ]
-    for call, layer, reading in found:
-        same = [other for _, head, other in found if head.label == layer.label and other.ratio is not None]
-        if reading.ratio is not None and len(same) > 1:
-            measured, expected = (sum(values) for values in zip(*((r.measured or 0.0, r.expected) for r in same), strict=True))
-            pooled = measured / expected if expected > 0 else reading.ratio
-            yield call, layer, replace(reading, ratio=min(reading.ratio, pooled))
-        else:
-            yield call, layer, reading
 
 
 def _is_calm(call: MeasuredLoss, layer: Op, options: InitialLoss, *, trusted: bool) -> bool:

@@ -74,7 +74,7 @@ def _by_updates(
     between = [step for step in steps if calls[0].index < step.index < calls[-1].index]
     if len(calls) < 2 or len(between) > 1.5 * (len(calls) - 1) or updates < 2:
         return None
-    horizon = horizon_in_settings(scheduler.settings) or _whole_horizon(events, scheduler)
+    horizon = horizon_in_settings(scheduler.settings) or end_of_schedule(events, scheduler)
     if horizon is not None and 1 < horizon < updates and not rises(scheduler.settings):
         return (
             f"is stepped at each update, and its horizon of {horizon:g} ends within the first epoch of {updates:g} updates",
