@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from nnlint.observation.torch_private import children_of
+
 #: Methods that train a model by themselves.
 FITS = frozenset({"fit", "train"})
 #: Assignments that are followed for one name.
@@ -82,8 +84,7 @@ class Names:
 def _held(owner: Any, name: str) -> Any:
     """An attribute, without running a property."""
     own = getattr(owner, "__dict__", {})
-    modules = own.get("_modules")
-    return own.get(name, modules.get(name) if isinstance(modules, dict) else None)
+    return own.get(name, children_of(own).get(name) if isinstance(owner, nn.Module) else None)
 
 
 def _arguments(call: ast.Call) -> Iterator[ast.expr]:
