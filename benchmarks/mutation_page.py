@@ -29,7 +29,7 @@ def is_diagnosed(row: Row, rules: Rules) -> bool:
     """Whether it did so at the right place, and not below its own level."""
     return any(
         item["code"] in row["codes"]
-        and _RANK[item["level"]] >= _RANK[rules[item["code"]][1]]
+        and _RANK[item["level"]] >= _RANK[row.get("level") or rules[item["code"]][1]]
         and _is_at(item, row["places"])
         for item in row["findings"]
     )
@@ -74,7 +74,7 @@ def shares(rows: list[Row], rules: Rules) -> dict[str, tuple[int, int, int]]:
     """Mutants, detected and diagnosed ones, by the level of the rule."""
     result = {}
     for level in LEVELS:
-        own = [row for row in judged(rows) if rules[row["codes"][0]][1] == level]
+        own = [row for row in judged(rows) if (row.get("level") or rules[row["codes"][0]][1]) == level]
         result[level] = (
             len(own),
             sum(is_detected(row, rules) for row in own),
@@ -191,12 +191,13 @@ def _head(rows: list[Row], rules: Rules, idioms: int, zoo_models: int) -> list[s
         f"where the model offers a place for it: {len(mutants)} mutants ({_libraries(row['subject'] for row in mutants)}).",
         f"Each operator was tried on the models in an order that a checksum of the names draws, until {idioms} idioms and {zoo_models} models",
         "of the zoo offered it a place, or none was left. Pictures of the zoo are cut to 96 x 96 where the model takes them.",
+        "The unmutated models are judged as their users see them; a fault in a library's model is judged as if it were one's own code.",
         "",
         f"Written by `python benchmarks/mutation.py --idioms {idioms} --zoo-models {zoo_models}`{f' (commit {commits})' if commits else ''}; the operators are in",
         "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and small ones of the zoo.",
         "",
         "*Found*: a rule that the fault belongs to fires, at warning or above unless its own level is info. *Diagnosed*: it fires",
-        "at its own level and names the layer that was changed. *False alarms*: unmutated models on which the rule fires at",
+        "at its own level (the one of its page, where that gives this form of the fault another) and names the layer that was changed. *False alarms*: unmutated models on which the rule fires at",
         "warning or above, less the few findings that benchmarks/defended.json shows to be true.",
         "",
         "| rules | mutants | found | diagnosed | target |",

@@ -39,6 +39,8 @@ def row_of(subject: Subject, operator: Any) -> Row:
     """What a check says of the mutant, or of the subject itself where there is no operator."""
     name, codes = (operator.name, operator.codes) if operator is not None else ("", ())
     row: Row = {"subject": subject.name, "operator": name, "codes": list(codes)}
+    if operator is not None and operator.level:
+        row["level"] = operator.level
     try:
         return row | _checked(subject, operator, codes)
     except Exception as error:
@@ -46,32 +48,21 @@ def row_of(subject: Subject, operator: Any) -> Row:
 
 
 def _checked(subject: Subject, operator: Any, codes: Sequence[str]) -> Row:
-    import torch
-
-    from benchmarks.mutation_tools import NotApplicable
     from nnlint.config import CheckSettings
     from nnlint.engine import check
 
     begun, used = time.perf_counter(), time.process_time()
-    torch.manual_seed(0)
-    fields, places = subject.build(), None
-    if operator is not None:
-        try:
-            made = operator.apply(fields) if isinstance(fields, dict) else None  # a tuple has no field to change
-        except NotApplicable:
-            made = None
-        if made is None:
-            return {"status": NOWHERE}
-        fields, places = made.fields, made.places
-    report = check(fields, CheckSettings(probes=operator.probes if operator is not None else ()))
+    made = _made(subject, operator)
+    if made is None:
+        return {"status": NOWHERE}
+    setup, places = made
+    # A fault is the user's, also where it sits in a library's model: nothing is judged leniently there.
+    settings = CheckSettings() if operator is None else CheckSettings(probes=operator.probes, libraries=())
+    report = check(setup, settings)
+    if any(item.code == "RUN002" and "AttributeError" in item.message for item in report.findings):
+        return {"status": NOWHERE}  # its parent reads the layer that was replaced
     found = [
-        {
-            "code": item.code,
-            "level": item.level.value,
-            "module": item.module,
-            "modules": list(item.modules),
-            "message": item.message,
-        }
+        {"code": item.code, "level": item.level.value, "module": item.module, "modules": list(item.modules), "message": item.message}
         for item in report.findings
     ]
     skipped = {item.code: item.reason for item in report.skipped}
@@ -85,8 +76,28 @@ def _checked(subject: Subject, operator: Any, codes: Sequence[str]) -> Row:
     }
 
 
+def _made(subject: Subject, operator: Any) -> tuple[Any, tuple[str, ...] | None] | None:
+    """The setup with the fault, and its places; None where there is no place for it."""
+    import torch
+
+    from benchmarks.mutation_tools import NotApplicable
+    from nnlint.setup.target.accepted_forms import to_setup
+    from nnlint.setup.target.construction_sites import ConstructionSites
+
+    torch.manual_seed(0)
+    with ConstructionSites() as sites:  # as `nnlint check` does while it calls a build function
+        fields = subject.build()
+        if operator is None:
+            return to_setup(fields, sites=sites), None
+        try:
+            made = operator.apply(fields) if isinstance(fields, dict) else None  # a tuple has no field to change
+        except NotApplicable:
+            return None
+    return (to_setup(made.fields, sites=sites), made.places) if made is not None else None
+
+
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 # -------------------------------------------------------------------- which mutants

@@ -47,24 +47,26 @@ class Operator:
         codes: rules of which one has to report it; the first is the one it is counted for.
         apply: the mutant of a setup (which it may change), None where the setup offers no place for the fault.
         probes: longer probes that the rule needs.
+        level: the level that the rule's page gives this form of the fault, where it is not the rule's own.
     """
 
     name: str
     codes: tuple[str, ...]
     apply: Callable[[Fields], Mutant | None]
     probes: tuple[str, ...] = ()
+    level: str = ""
 
 
 OPERATORS: list[Operator] = []
 
 
 def operator(
-    name: str, *codes: str, probes: tuple[str, ...] = ()
+    name: str, *codes: str, probes: tuple[str, ...] = (), level: str = ""
 ) -> Callable[[Callable[[Fields], Mutant | None]], Callable[[Fields], Mutant | None]]:
     """Register a function as an operator."""
 
     def register(apply: Callable[[Fields], Mutant | None]) -> Callable[[Fields], Mutant | None]:
-        OPERATORS.append(Operator(name, codes, apply, probes))
+        OPERATORS.append(Operator(name, codes, apply, probes, level))
         return apply
 
     return register
@@ -123,7 +125,7 @@ def nll_on_logits(fields: Fields) -> Mutant | None:
     return Mutant({**fields, "loss": nn.NLLLoss()})
 
 
-@operator("log_softmax over the batch", "LOS008")
+@operator("log_softmax over the batch", "LOS008", "ARC008")
 def softmax_over_batch(fields: Fields) -> Mutant | None:
     found = trace(fields)
     if fields.get("loss") is None or found.prediction is None or found.prediction.dim() != 2:

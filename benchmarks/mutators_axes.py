@@ -277,7 +277,7 @@ def _runs(fields: Fields) -> None:
             prediction = prediction_of(called(fields["model"], fields["inputs"]))
             if prediction is not None and fields.get("loss") is not None:
                 fields["loss"](prediction, fields.get("targets"))
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise NotApplicable from error
 
 

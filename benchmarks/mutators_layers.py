@@ -56,7 +56,7 @@ def rounded(fields: Fields) -> Mutant | None:
     return Mutant(fields, (call.path,))
 
 
-@operator("a reshape that mixes the samples", "ARC008")
+@operator("a reshape that mixes the samples", "ARC008", "ARC029")
 def reshaped(fields: Fields) -> Mutant | None:
     head = trace(fields).head() if two_dimensional(fields) is not None else None
     if head is None or not isinstance(head.given, torch.Tensor) or head.given.dim() != 2 or mixes(fields):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.mutation_tools import Fields, Wrapped, class_dim, is_classification, labels_of, trace
+from benchmarks.mutation_tools import Fields, Wrapped, class_dim, is_classification, labels_of, optimized, trace
 from benchmarks.mutators import Mutant, on_head, operator, two_dimensional
 from benchmarks.mutators_data import repeated
 
@@ -48,7 +48,7 @@ def log_softmax_before_bce(fields: Fields) -> Mutant | None:
     return on_head(fields, lambda head: nn.Sequential(head, nn.LogSoftmax(dim=-1)), **more)
 
 
-@operator("several labels in a cross-entropy by hand", "LOS013")
+@operator("several labels in a cross-entropy by hand", "LOS013", level="warning")
 def several_labels_by_hand(fields: Fields) -> Mutant | None:
     """Sets of different sizes on 32 rows at least; few rows, or sets of one size, may be meant."""
     found = two_dimensional(fields)
@@ -74,6 +74,7 @@ def summed_by_hand(fields: Fields) -> Mutant | None:
     def loss(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return -(functional.one_hot(y, output.shape[1]) * output.log_softmax(1)).sum()
 
+    fields = optimized(fields, torch.optim.SGD, lr=0.1, momentum=0.9)  # Adam takes no notice of a factor
     return Mutant({**fields, "loss": loss})
 
 

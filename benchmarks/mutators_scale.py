@@ -228,8 +228,11 @@ def flattened(fields: Fields) -> Mutant | None:
 
 def _flattened(fields: Fields, call: Call, inputs: torch.Tensor) -> Mutant:
     replace(fields["model"], call.path, nn.LazyLinear(call.module.out_features))
-    with torch.no_grad():
-        called(fields["model"], inputs)
+    try:
+        with torch.no_grad():
+            called(fields["model"], inputs)
+    except RuntimeError as error:
+        raise NotApplicable from error  # another layer is made for one size too
     labels = labels_of(fields)
     assert labels is not None
     return Mutant(renew({**fields, "inputs": inputs, "targets": labels[: len(inputs)]}), (call.path,))
@@ -329,7 +332,7 @@ def half_weights(fields: Fields) -> Mutant | None:
     return Mutant(optimized({**fields, "inputs": given.half()}, torch.optim.Adam, lr=1e-3))
 
 
-@operator("small features on a large constant", "SIG006", "TRN001", probes=("overfit",))
+@operator("small features on a large constant", "SIG006", "TRN001", "ARC010", probes=("overfit",))
 def collapsed(fields: Fields) -> Mutant | None:
     """Where the batch cannot be learned at all that is the finding, about the whole model, with SIG006 listed below it."""
     head = trace(fields).head() if is_classification(fields) and two_dimensional(fields) is not None else None

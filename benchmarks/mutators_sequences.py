@@ -205,7 +205,8 @@ def constant_input(fields: Fields) -> Mutant | None:
     if not isinstance(inputs, tuple) or len(inputs) < 2:
         return None
     for place, tensor in enumerate(inputs[1:], start=1):
-        fits = isinstance(tensor, torch.Tensor) and tensor.dim() in (2, 3) and tensor.is_floating_point()
+        dense = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+        fits = dense and tensor.dim() in (2, 3) and tensor.is_floating_point()
         if fits and tensor.shape[-1] > 1 and tensor.shape[0] == inputs[0].shape[0] > 7 and len(tensor.unique()) > 8:
             changed = (*inputs[:place], torch.full_like(tensor, 0.5), *inputs[place + 1 :])
             return (

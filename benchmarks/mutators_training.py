@@ -78,7 +78,7 @@ def oversized(fields: Fields) -> Mutant | None:
     return _initialized(fields, lambda weight: weight.normal_(0.0, 12 * math.sqrt(2 / _fan_in(weight))))
 
 
-@operator("weights of a fortieth of the LeCun scale", "INI004")
+@operator("weights of a fortieth of the LeCun scale", "INI004", "SIG004")
 def undersized(fields: Fields) -> Mutant | None:
     if not is_plain_stack(fields["model"]):
         return None

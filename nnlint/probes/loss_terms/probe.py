@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from nnlint.finding import Skip
+from nnlint.probes.loss_terms.gradients import Trained, trained
 from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, SelfComparison, TargetPath
 from nnlint.probes.loss_terms.summands import Summand, summands
 from nnlint.probes.loss_terms.targets import Candidate, Reference, candidates, layers_of, references
@@ -98,9 +99,9 @@ def _measured(
         raise Skip("the loss cannot be computed again")
     if not kept.repeats(graph):
         raise Skip("the forward or the loss makes other operations when it runs again")
-    trained = _trained(setup)
-    measured = tuple(_term(term, kept, trained) for term in terms)
-    targets = tuple(found for path in paths if (found := _path(path, kept, loss, trained)) is not None)
+    parameters = trained(setup)
+    measured = tuple(_term(term, kept, parameters) for term in terms)
+    targets = tuple(found for path in paths if (found := _path(path, kept, loss, parameters)) is not None)
     itself = tuple(SelfComparison(pair.op, layers_of(pair.reference)) for pair in same if _is_itself(pair, kept))
     return LossTerms(measured, targets, graph, sample_count(setup), itself)
 
@@ -113,51 +114,29 @@ def _is_itself(pair: Reference, kept: _Kept) -> bool:
     return torch.allclose(sides[0], sides[1], rtol=_ROUNDING, atol=_ROUNDING * float(sides[0].abs().max()))
 
 
-def _trained(setup: TrainingSetup) -> Mapping[str, Tensor]:
-    """The parameters that the optimizer holds, by name; without one, those of the model that require grad."""
-    named = {name: parameter for name, parameter in setup.model.named_parameters() if parameter.requires_grad}
-    if setup.optimizer is None:
-        return named
-    names = {id(parameter): name for name, parameter in named.items()}
-    held = [
-        parameter for group in setup.optimizer.param_groups for parameter in group["params"] if parameter.requires_grad
-    ]
-    return {names.get(id(parameter), f"parameter {place}"): parameter for place, parameter in enumerate(held)}
-
-
-def _term(term: Summand, kept: _Kept, trained: Mapping[str, Tensor]) -> LossTerm:
+def _term(term: Summand, kept: _Kept, parameters: Trained) -> LossTerm:
     tensor = kept.copies.get(term.op.node.name)
     if tensor is None:
         return LossTerm(term.op, term.factor, math.nan, {})
     value = term.reduced(tensor)
     number = term.factor * float(value.detach()) if value.numel() == 1 else math.nan
-    norms = _norms(_gradients(value.sum() * term.factor, trained))
+    norms = _norms(parameters.gradients(value.sum() * term.factor))
     return LossTerm(term.op, term.factor, number, norms)
-
-
-def _gradients(value: Tensor, trained: Mapping[str, Tensor], weights: Tensor | None = None) -> dict[str, Tensor]:
-    """The gradients of the trained parameters that `value` reaches."""
-    if not value.requires_grad or not trained:
-        return {}
-    found: Sequence[Tensor | None] = torch.autograd.grad(
-        value, list(trained.values()), grad_outputs=weights, retain_graph=True, allow_unused=True
-    )
-    return {name: made.detach() for name, made in zip(trained, found, strict=True) if made is not None}
 
 
 def _norms(gradients: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(torch.linalg.vector_norm(made.double())) for name, made in gradients.items()}
 
 
-def _path(path: Candidate, kept: _Kept, loss: Tensor, trained: Mapping[str, Tensor]) -> TargetPath | None:
+def _path(path: Candidate, kept: _Kept, loss: Tensor, parameters: Trained) -> TargetPath | None:
     """How much of the gradient comes through the target; None where none does, or where a teacher is trained by others too."""
     tensor = kept.tensors.get(path.target.node.name)
     if tensor is None or not tensor.requires_grad:
         return None
-    weights: Sequence[Tensor | None] = torch.autograd.grad(loss, [tensor], retain_graph=True, allow_unused=True)
-    if weights[0] is None:
+    (weights,) = parameters.gradients_of(loss, [tensor])
+    if weights is None:
         return None
-    through, whole = _gradients(tensor, trained, weights[0]), _gradients(loss, trained)
+    through, whole = parameters.gradients(tensor, weights), parameters.gradients(loss)
     norm = _total(_norms(through))
     others = any(not torch.allclose(made, whole[name], rtol=1e-3, atol=1e-3 * norm) for name, made in through.items())
     if norm == 0.0 or (path.taught and others):

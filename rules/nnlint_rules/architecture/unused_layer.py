@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nnlint import Finding, Level, rule
 from nnlint_rules.architecture._flow import under
 from nnlint_rules.architecture._module_tree import branches_of, left_out
+from nnlint_rules.architecture._names import may_be_reached
 
 if TYPE_CHECKING:
     from nnlint import Declared, EvalCalls, Graph, Model, ModuleView
@@ -28,7 +29,8 @@ def check(graph: Graph, model: Model, calls: EvalCalls, declared: Declared) -> I
     little: inputs made up by nnlint, optional inputs left out, a model from a model library, a branch that only
     evaluation takes, one of several parts among which the forward chooses (layer drop, experts), a part that other modules of the
     same class call (the shortcut of a block that keeps its width); and for a dropout layer that is
-    never called. Heads left unused on purpose are declared with `declared={"unused-heads"}`.
+    never called. A layer of your own (also one attached to a library's model) that no code of the forward names is reported as a
+    warning all the same: no input and no branch leads to it. Heads left unused on purpose are declared with `declared={"unused-heads"}`.
 
     ## Why is this bad?
     The parameters are never trained, cost memory and optimizer state, and break `DistributedDataParallel` without
@@ -116,13 +118,17 @@ def _is_used_by_siblings(view: ModuleView, parent: ModuleView, graph: Graph, mod
 def _weakness(view: ModuleView, graph: Graph, model: Model, calls: EvalCalls) -> str:
     """Why the run may not show that the layer is unused; empty where it does."""
     facts = graph.facts
+    evaluated = not calls.modules.isdisjoint(view.paths) or any(under(path, view.module_path) for path in calls.modules)
+    own = view.construction is not None and not facts.is_of_library(view.construction)
+    if not evaluated and (own or not facts.library) and not may_be_reached(view, model):
+        return ""
     if facts.inputs_assumed:
         return "on inputs made up by nnlint"
     if facts.inputs_left_out:
         return f"optional inputs were not given: {', '.join(facts.inputs_left_out[:3])}"
     if facts.library:
         return "a model from a library"
-    if not calls.modules.isdisjoint(view.paths) or any(under(path, view.module_path) for path in calls.modules):
+    if evaluated:
         return "evaluation uses it"
     owner = view.module_path.rpartition(".")[0]
     if any(op.module_path == owner and op.name == "__bool__" for op in graph.calls("escape")):

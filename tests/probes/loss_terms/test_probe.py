@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import nnlint
 
@@ -129,3 +130,29 @@ def test_a_run_that_repeats_itself_is_judged(loss: Any) -> None:
 
 def setup(loss: Any) -> dict[str, Any]:
     return {"model": Tasks(), "inputs": torch.randn(40, 12), "targets": (CLASSES, NUMBERS), "loss": loss}
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "code"),
+    [
+        (lambda out, batch: F.cross_entropy(out[0], batch[0]) + ((out[1] - 1e5 * batch[1]) ** 2).mean(), "LOS036"),
+        (lambda out, batch: F.cross_entropy(out[0], batch[0]) + 0.5 * (out[1].detach() - batch[1]).pow(2).mean(), "LOS035"),
+        (lambda out, batch: F.cross_entropy(out[0], batch[0]) + (out[1] - batch[1]).pow(2).mean(), None),
+    ],
+)
+def test_terms_behind_a_checkpoint_are_judged(loss: Any, code: str | None, *, reentrant: bool) -> None:
+    """A reentrant checkpoint refuses `torch.autograd.grad`; the gradients that the caller has stay as they are."""
+
+    class Checkpointed(Tasks):
+        def forward(self, x: torch.Tensor) -> Output:
+            outputs: Output = checkpoint(super().forward, x.requires_grad_(), use_reentrant=reentrant)
+            return outputs
+
+    model = Checkpointed()
+    fields = {**setup(loss), "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.01)}
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.25)
+    (result,) = nnlint.check(fields, select=["LOS032", "LOS035", "LOS036"]).results
+    assert [item.code for item in result.findings] == ([code] if code else [])
+    assert all(bool((parameter.grad == 0.25).all()) for parameter in model.parameters() if parameter.grad is not None)

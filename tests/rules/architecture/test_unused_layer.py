@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -142,3 +144,65 @@ def test_the_switch_of_the_class_is_the_fix_of_an_unused_pooler():
     assert "add_pooling_layer=False" in finding.fix
     (finding,) = findings("ARC001", Net(lambda net, x: net.a(x), a=nn.Linear(8, 8), pooler=nn.Linear(8, 8)))
     assert "call `self.pooler`" in finding.fix
+
+
+def _build(forward, **settings):
+    """A build function, so that the line of each layer is known; `extra` is what no run calls."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.extra, self.layer0 = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def help(self, x):
+            return self.extra(x)
+
+    Model.forward = forward
+    return lambda: {"model": Model(), "inputs": torch.randn(4, 8), **settings}
+
+
+def _outside(model, x):
+    return model.extra(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "level"),
+    [
+        (lambda self, x, mask=None: self.layer0(self.first(x)), "warning"),
+        (lambda self, x: self.layer0(self.first(x)) if x.sum() > -1e9 else self.first(x), "warning"),
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else self.extra(x))), "info"),
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else self.help(x))), "info"),
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else _outside(self, x))), "info"),
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else getattr(self, mask)(x))), "info"),
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else getattr(self, "extra")(x))), "info"),  # noqa: B009
+        (lambda self, x, mask=None: self.layer0(self.first(x if mask is None else list(self.children())[1](x))), "info"),
+    ],
+    ids=["another input", "a branch", "named", "by a method", "by a function", "by a computed name", "by a string", "in a walk"],
+)
+def test_no_input_leads_to_a_layer_that_no_code_names(forward, level):
+    (found,) = [item for item in nnlint.check(_build(forward), select=["ARC001"]).findings if item.module == "extra"]
+    assert found.level.value == level
+
+
+def test_a_layer_attached_to_a_model_of_a_library_is_the_users(tmp_path, monkeypatch):
+    (tmp_path / "pretend_zoo.py").write_text(
+        "from torch import nn\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body, self.fc, self.spare = nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(8, 8)\n\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(self.body(x).relu())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def build():
+        import pretend_zoo
+
+        model = pretend_zoo.Net()
+        model.classifier = nn.Linear(8, 10)  # the class calls it fc
+        return {"model": model, "inputs": torch.randn(4, 8)}
+
+    found = nnlint.check(build, select=["ARC001"], libraries=["pretend_zoo"]).findings
+    del sys.modules["pretend_zoo"]
+    assert {item.module: item.level.value for item in found} == {"classifier": "warning", "spare": "info"}
