@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnlint import Model, ModuleView
 
 #: Ways to a module that name none: a walk over all of them.
-_WALKS = frozenset({"children", "named_children", "modules", "named_modules", "_modules", "__dict__", "vars", "get_submodule"})
+_WALKS = ("children", "modules", "__dict__", "vars", "get_submodule")  # and what ends like it: named_children
 def may_be_reached(view: ModuleView, model: Model) -> bool:
     """Whether a forward of the model's classes, or a function that one calls, names the module or reaches modules without names.
 
@@ -66,7 +66,7 @@ def _tree(function: Callable[..., Any]) -> ast.AST | None:
 def _names(tree: ast.AST, leaf: str, *, walks: bool) -> bool:
     """Whether the code names an attribute or a string `leaf`, or, of the module's owner, takes attributes by computed names."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (node.attr == leaf or (walks and node.attr in _WALKS)):
+        if isinstance(node, ast.Attribute) and (node.attr == leaf or (walks and node.attr.endswith(_WALKS))):
             return True
         if isinstance(node, ast.Constant) and node.value == leaf:
             return True
