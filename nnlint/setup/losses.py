@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.fake_run import Trial
+from nnlint.setup.inputs.signature import ForwardSignature
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.training_setup import TrainingSetup, accepts_single_argument
+from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup, accepts_single_argument, loss_in_output
 from nnlint.tensors import summary, tensors_in
 
 _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
@@ -92,22 +93,44 @@ def named_loss(name: str) -> NamedLoss:
     return NamedLoss(name)
 
 
+@dataclass(frozen=True)
+class LossOfOutput:
+    """A loss `loss(output, targets)` that reads no targets: `lambda output, _: output.loss`."""
+
+    function: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        """That of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def __call__(self, output: Any) -> Any:
+        """What the function gives for the output."""
+        return self.function(output, None)
+
+
 def assume_targets(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup:
     """`setup` with targets its loss accepts, if it has a loss and inputs but no targets; else as it is.
 
-    Which targets a loss takes is seen from the torch losses that it calls when it is tried on a fake output.
+    Which targets a loss takes is seen from the torch losses that it calls when it is tried on a fake output. A loss that reads
+    none needs none: one that only takes the model's own loss out of the output stands for that loss.
     """
-    if setup.loss is None or setup.inputs is None or setup.targets is not None or setup.own_loss is not None:
+    if setup.loss is None or setup.inputs is None or setup.own_loss is not None:
         return setup
-    if accepts_single_argument(setup.loss):
-        return setup
+    if setup.targets is not None:
+        return _with_labels_back(setup)
+    alone = accepts_single_argument(setup.loss)
     try:
         trial = Trial(setup.model)
     except Exception as error:
-        return setup.with_assumption(f"no targets could be made up: a copy of the model raised {type(error).__name__}")
+        text = f"no targets could be made up: a copy of the model raised {type(error).__name__}"
+        return setup if alone else setup.with_assumption(text)
     outcome = trial.run(setup.inputs)
     if not outcome.succeeded or next(tensors_in(outcome.output), None) is None:
         return setup
+    needless = _without_targets(setup, trial, outcome.output, alone=alone)
+    if alone or needless is not None:
+        return needless or setup
     classes = options.classes or setup.num_classes
     generator = torch.Generator().manual_seed(options.seed)
     for kind in _kinds(setup, trial, outcome.output, classes):
@@ -116,6 +139,35 @@ def assume_targets(setup: TrainingSetup, options: SetupOptions) -> TrainingSetup
                 text = f"targets are made up ({summary(targets)}): {_WORDS[kind]} of the shape the loss takes"
                 return setup.with_assumption(text, targets=targets, targets_assumed=True)
     return setup
+
+
+def _without_targets(setup: TrainingSetup, trial: Trial, output: Any, *, alone: bool) -> TrainingSetup | None:
+    """`setup` with the model's own loss, or with a loss of the output alone; None where the loss reads targets."""
+    assert setup.loss is not None  # seen by the caller
+    loss = setup.loss if alone else LossOfOutput(setup.loss)
+    found = trial.loss(lambda output, _: loss(output), output, None)
+    if not isinstance(found.output, torch.Tensor):
+        return None
+    own = loss_in_output(output) is found.output
+    return setup.model_copy(update={"loss": None if own else loss})
+
+
+def _with_labels_back(setup: TrainingSetup) -> TrainingSetup:
+    """`setup` with the targets among the inputs, where the loss only takes out of the output what the model computed from them."""
+    names = ForwardSignature.of(setup.model).names
+    key = next((name for name in LABEL_KEYS if name in names), None)
+    if key is None or not isinstance(setup.inputs, Mapping) or key in setup.inputs:
+        return setup
+    inputs = {**setup.inputs, key: setup.targets}
+    try:
+        trial = Trial(setup.model)
+    except Exception:
+        return setup
+    outcome = trial.run(inputs)
+    own = loss_in_output(outcome.output) if outcome.succeeded else None
+    if own is None or trial.loss(setup.loss, outcome.output, setup.targets).output is not own:
+        return setup
+    return setup.model_copy(update={"inputs": inputs, "targets": None, "loss": None})
 
 
 _WORDS = {"classes": "random class indices", "zero-one": "random zeros and ones", "numbers": "standard normal noise"}

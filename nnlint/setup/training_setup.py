@@ -9,7 +9,7 @@ from operator import is_
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from torch import nn
 
 from nnlint.finding import Location
@@ -135,6 +135,16 @@ class TrainingSetup(BaseModel):
     libraries: frozenset[str] = Field(default=frozenset(MODEL_LIBRARIES), repr=False)
     weights: Any = Field(default=None, repr=False)
     _batch_layout: _Remembered = PrivateAttr(default_factory=_Remembered)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpack_scheduler(cls, values: Any) -> Any:
+        """The scheduler as Lightning's configure_optimizers writes it: {"scheduler": scheduler, "interval": "step"}."""
+        given = values.get("scheduler") if isinstance(values, Mapping) else None
+        if not isinstance(given, Mapping) or "scheduler" not in given:
+            return values
+        interval = values.get("interval") or given.get("interval")
+        return {**values, "scheduler": given["scheduler"], "interval": interval}
 
     @field_validator("model", mode="before")
     @classmethod

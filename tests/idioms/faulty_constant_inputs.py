@@ -88,6 +88,35 @@ def build_decoder_fed_with_padding():  # expect: DAT002 error at
     return setup(Translate(), inputs, ids.flip(1), lambda made, y: functional.cross_entropy(made.transpose(1, 2), y))
 
 
+class Decoder(nn.Module):
+    """A series that is decoded from the state that an encoder leaves."""
+
+    def __init__(self, ids=0):
+        super().__init__()
+        self.read = nn.GRU(3, 24, batch_first=True)
+        self.write = nn.GRU(16 if ids else 1, 24, batch_first=True)
+        self.embed, self.head = nn.Embedding(ids, 16) if ids else nn.Identity(), nn.Linear(24, ids or 1)
+
+    def forward(self, seen, written):
+        return self.head(self.write(self.embed(written), self.read(seen)[1])[0])
+
+
+def build_decoder_fed_with_a_start_and_padding():  # expect: DAT002 error at
+    ids = torch.randint(4, 40, (16, 9))
+    given = torch.zeros_like(ids)
+    given[:, 0] = 1
+    return setup(
+        Decoder(40), (torch.randn(16, 12, 3), given), ids, lambda made, y: functional.cross_entropy(made.flatten(0, 1), y.flatten())
+    )
+
+
+def build_forecast_fed_with_a_start_and_a_filler():  # expect: DAT002 error at
+    seen = torch.randn(32, 12, 3)
+    given = torch.full((32, 6, 1), -1.0)
+    given[:, 0] = 1.0
+    return setup(Decoder(), (seen, given), seen[:, :6, :1].roll(1, 1), nn.MSELoss())
+
+
 # -------------------------------------------------------------------- LOS030
 
 

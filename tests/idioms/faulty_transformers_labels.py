@@ -44,3 +44,34 @@ def build_samples_without_an_end_padded_with_it():  # expect: LOS030
     mask = torch.arange(20) < sizes[:, None]
     batch = {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.masked_fill(~mask, -100)}
     return setup(gpt(eos_token_id=3), batch)
+
+
+# -------------------------------------------------------------------- a loss that only takes the model's own out of the output
+
+
+def build_loss_taken_out_of_the_output():  # expect: LOS029
+    ids = text()
+    batch = {"input_ids": ids[:, :-1], "labels": ids[:, 1:].contiguous()}
+    return setup(gpt(eos_token_id=3), batch, loss=lambda output, _: output.loss)
+
+
+def build_loss_taken_by_key_and_padding_among_the_labels():  # expect: LOS028
+    ids, sizes = words(pad=0)
+    mask = torch.arange(20) < sizes[:, None]
+    batch = {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.clone()}
+    return setup(gpt(eos_token_id=3, pad_token_id=0), batch, loss=lambda output: output["loss"])
+
+
+def build_loss_divided_for_accumulation():  # expect: LOS028
+    ids, sizes = words(pad=0)
+    mask = torch.arange(20) < sizes[:, None]
+    batch = {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.clone()}
+    return setup(gpt(eos_token_id=3, pad_token_id=0), batch, loss=lambda output, batch: output.loss / 4)
+
+
+def build_dict_batches_and_the_loss_of_the_output():  # expect: LOS029
+    ids = text()
+    batches = [{"input_ids": ids[:, :-1], "labels": ids[:, 1:].contiguous()}]
+    model = gpt(eos_token_id=3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    return {"model": model, "data": batches, "loss": lambda output, batch: output.loss, "optimizer": optimizer}

@@ -56,3 +56,38 @@ def build_masked_language_model():
         "labels": ids.masked_fill(~hidden, -100),
     }  # fmt: skip
     return setup(BertForMaskedLM(config), batch)
+
+
+# -------------------------------------------------------------------- a loss that only takes the model's own out of the output
+
+
+def build_loss_taken_out_of_the_output():
+    ids = text()
+    return setup(gpt(eos_token_id=3), {"input_ids": ids, "labels": ids}, loss=lambda output, _: output.loss)
+
+
+def build_loss_divided_for_accumulation():
+    ids, sizes = words(pad=0)
+    mask = torch.arange(20) < sizes[:, None]
+    batch = {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.masked_fill(~mask, -100)}
+    return setup(gpt(eos_token_id=3, pad_token_id=0), batch, loss=lambda output, batch: output.loss / 4)
+
+
+def build_dict_batches_and_the_loss_of_the_output():
+    ids = text()
+    model = gpt(eos_token_id=3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    batches = [{"input_ids": ids, "labels": ids}]
+    return {"model": model, "data": batches, "loss": lambda output, batch: output.loss, "optimizer": optimizer}
+
+
+def build_tied_embedding_under_a_scaled_hidden_state():
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=60, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, pad_token_id=0
+    )
+    ids, sizes = words(pad=0)
+    mask = torch.arange(20) < sizes[:, None]
+    batch = {"input_ids": text(), "labels": ids.masked_fill(~mask, -100)}
+    return setup(T5ForConditionalGeneration(config), batch)

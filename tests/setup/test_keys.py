@@ -33,6 +33,7 @@ LOADER = [(torch.zeros(2, 4), torch.zeros(2, 2))]
         ("y_train", torch.zeros(2, 2), "targets"),
         ("ground_truth", torch.zeros(2, 2), "targets"),
         ("lr_scheduler", None, "scheduler"),
+        ("scheduler_interval", "step", "interval"),
         ("optimizers", [], "optimizer"),
         ("optimiser", None, "optimizer"),
         ("max_grad_norm", 1.0, "grad_clip"),

@@ -86,6 +86,13 @@ def test_a_fault_before_it_is_found() -> None:
     assert [finding.code for finding in report.findings] == ["LOS001"]
 
 
+@pytest.mark.parametrize("loss", [lambda out, _: out[1], lambda out, targets=None: out[1] / 2, lambda out, _: out[1] * 3])
+def test_a_loss_that_reads_no_targets_gets_none(loss: Any) -> None:
+    (result,) = check({"model": Pair(), "inputs": batch(), "loss": loss}, select=["LOS"]).results
+    assert not any("made up" in text for text in result.assumptions)
+    assert not any("real targets" in item.reason for item in result.skipped)
+
+
 @pytest.mark.parametrize(
     ("model", "inputs"),
     [(Auxiliary(), batch()[:1]), (Pair(), batch()[:1]), (Pair(), {"idx": batch()[0], "targets": None})],

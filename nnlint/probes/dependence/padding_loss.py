@@ -87,7 +87,7 @@ def target_leaves(session: Session) -> tuple[Leaf, ...]:
     """The targets: those of the loss, and the labels among the inputs of a model with a loss of its own."""
     setup = session.setup
     own = [("targets" + "".join(f"[{key!r}]" for key in path), tensor) for path, tensor in tensor_leaves(setup.targets)]
-    labels = labels_among_inputs(session.evidence("Graph")) if setup.loss is None else frozenset()
+    labels = labels_among_inputs(session.evidence("Graph")) if setup.targets is None else frozenset()
     given = [(name, tensor) for name, tensor in named_inputs(setup) if name in LABEL_KEYS or name in labels]
     known = {id(tensor) for _, tensor in own}
     if setup.loss is None and setup.own_loss is None and given:
@@ -149,7 +149,7 @@ def _measured(setup: TrainingSetup, targets: list[_Target], *, seed: int) -> Pad
         with torch.enable_grad():
             with tape:
                 output, loss = setup.run()
-            if loss is not None and setup.own_loss is None and setup.loss is not None:
+            if loss is not None and setup.own_loss is None and setup.loss is not None and setup.targets is not None:
                 # One output may be made of another (a refined spectrogram): only what the loss itself asks of each counts.
                 output, tape = map_tensors(_cut, output), LossTape()
                 with tape:

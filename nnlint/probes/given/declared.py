@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -18,6 +18,7 @@ class Declared:
     Attributes:
         traits: free flags of `TrainingSetup.declared`.
         frozen: globs of paths of modules and parameters frozen on purpose; `is_frozen` reads them.
+        batches: of one epoch, where the data is a loader that knows them.
     """
 
     traits: frozenset[str]
@@ -30,6 +31,7 @@ class Declared:
     planned_steps: int | None
     interval: str | None = None
     grad_clip: float | None = None
+    batches: int | None = None
 
     @classmethod
     def of(cls, setup: TrainingSetup) -> Declared:
@@ -45,6 +47,7 @@ class Declared:
             planned_steps=setup.planned_steps,
             interval=setup.interval,
             grad_clip=setup.grad_clip,
+            batches=_batches(setup.data),
         )
 
     def is_frozen(self, path: str) -> bool:
@@ -52,6 +55,16 @@ class Declared:
         parts = path.split(".")
         around = [".".join(parts[: end + 1]) for end in range(len(parts))]
         return any(fnmatchcase(name, glob) for glob in self.frozen for name in around)
+
+
+def _batches(data: Any) -> int | None:
+    """Length of a loader; a list of batches may be a few of many."""
+    if not hasattr(data, "dataset"):
+        return None
+    try:
+        return len(data) or None
+    except TypeError:  # of an iterable dataset
+        return None
 
 
 def provide(session: Session) -> Declared:

@@ -8,11 +8,26 @@ from nnlint import Level
 from nnlint_rules.data._labels import BATCHES
 
 if TYPE_CHECKING:
-    from nnlint import Batch, Op
+    from nnlint import Batch, BatchTensor, Op
     from nnlint_rules.data._inputs import Route
 
 #: Rows of a table up to which it may be one of types or segments, of which a batch has only one.
 _TYPES = 8
+#: Positions from which a start value and a filler are a sequence. No calibration: fewer are a pair of numbers.
+_LEAST = 4
+
+
+def filler(view: BatchTensor) -> float | None:
+    """The one value that an input holds, after a start value that is the same for all samples, perhaps; None where there are more."""
+    if view.constant:
+        return view.min
+    rows = view.by_sample
+    if view.samples < 2 or rows.dim() < 2 or rows.shape[1] < _LEAST or not view.finite or not bool((rows == rows[:1]).all()):
+        return None
+    if rows.dim() < 3 and view.is_floating:
+        return None  # features of a sample, and no sequence: a one-hot domain, perhaps
+    rest = rows[0, 1:]
+    return float(rest.flatten()[0]) if bool((rest == rest.flatten()[0]).all()) else None
 
 
 def constant_input(route: Route, batch: Batch, least: int) -> Level | None:
@@ -24,19 +39,20 @@ def constant_input(route: Route, batch: Batch, least: int) -> Level | None:
         least: samples that are needed.
     """
     view = route.tensor
-    if not view.constant or not route.takers or batch.samples < 2 or batch.samples not in view.shape[:2]:
+    value = filler(view) if route.takers and batch.samples > 1 and batch.samples in view.shape[:2] else None
+    if value is None:
         return None
     if "mask" in view.name.lower() or view.dtype == "bool" or view.values.numel() < 2 * batch.samples:
         return None
     seen = [other for one in batch.batches(BATCHES) for other in one.inputs if other.name == view.name] or [view]
-    if any(not other.constant or other.min != view.min for other in seen):
+    if any(filler(other) != value for other in seen):
         return None
     if sum(one.samples for one in batch.batches(BATCHES)) < least:
         return None
     tables = [op for op in route.takers if op.is_kind("embedding")]
     if tables and all(_rows(op) <= _TYPES for op in tables):
         return None
-    return Level.WARNING if view.is_floating and view.min == 0 else Level.ERROR
+    return Level.WARNING if view.is_floating and value == 0 else Level.ERROR
 
 
 def _rows(op: Op) -> int:

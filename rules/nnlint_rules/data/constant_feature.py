@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
-from nnlint_rules.data._constant_inputs import constant_input
+from nnlint_rules.data._constant_inputs import constant_input, filler
 from nnlint_rules.data._inputs import Route, routes
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
 
     ## What it does
     An error where the first input of the model holds one single value, or the same sample over and over; and where any other
-    input that the model reads (a decoder's input, a series beside others) is one single value in all batches given. Masks, types
-    of tokens, first states and single numbers for a sample are left alone; zeros in place of numbers are a warning. A warning where a
-    column of a table, a channel of an image or a feature of a sequence is constant over a batch of 32 or more. Borders and
-    padding are not judged (they are constant at some positions only), nor are the zeros of sparse tables; a column of zeros
-    or ones may be a rare flag and counts only from 256 samples on.
+    input that the model reads (a decoder's input, a series beside others) is one single value in all batches given, after a start
+    value perhaps. Masks, types of tokens, first states and single numbers for a sample are left alone; zeros in place of numbers
+    are a warning. A warning where a column of a table, a channel of an image or a feature of a sequence is constant over a batch
+    of 32 or more. Borders and padding are not judged (they are constant at some positions only), nor are the zeros of sparse
+    tables; a column of zeros or ones may be a rare flag and counts only from 256 samples on.
 
     ## Why is this bad?
     A constant feature carries nothing and acts as a second bias. It usually is a trace of a fault in the reading of the data:
@@ -65,9 +65,10 @@ def check(batch: Batch, graph: Graph, options: ConstantFeature) -> Iterator[Find
             yield Finding(
                 at=batch,
                 level=level,
-                message=f"{route.tensor.name} of shape {route.tensor.shape} contains only {route.tensor.min:g} in all batches "
-                f"given, and goes into {route.takers[0].label}",
-                evidence={"input": route.tensor.name, "value": route.tensor.min, "shape": list(route.tensor.shape)},
+                message=f"{route.tensor.name} of shape {route.tensor.shape} contains only {filler(route.tensor):g}"
+                f"{'' if route.tensor.constant else ' after its first position'} in all batches given, and goes into "
+                f"{route.takers[0].label}",
+                evidence={"input": route.tensor.name, "value": filler(route.tensor), "shape": list(route.tensor.shape)},
                 fix=f"look at how {route.tensor.name} is filled; drop it if it is not meant to vary",
                 modules=tuple(dict.fromkeys(op.module_path for op in route.takers)),
             )

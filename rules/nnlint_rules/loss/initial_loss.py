@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
+from nnlint_rules._shared.tied import tied_heads
 from nnlint_rules.loss._departure import too_high, too_low
 from nnlint_rules.loss._heads import compares_samples
 from nnlint_rules.loss._initial import calms_down, is_surely_fresh, of_each_head, read
@@ -46,10 +47,11 @@ def check(
     the logits alone, mean(logsumexp - mean) - ln C, so that the labels of a small batch add no noise; a bias that encodes the
     class frequencies is recognized by the labels' own loss. Too low is reported as well, but not of logits that compare samples with
     each other (prototypes, pairs of views): random features keep what is near near. Trained weights are not judged, nor
-    logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. What
-    unscaled inputs explain (nothing is left when the logits are divided by their scale) is never more than a warning, nor is
-    what a model library built: weights are usually loaded over it. A head with a standard initialization (Kaiming, Xavier) is an info up
-    to 3 nats, and so is a log-loss that the optimizer's first few updates bring below its closed form.
+    logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. Logits
+    of a matrix tied to the embedding that are too high are INI011's. What unscaled inputs explain (nothing is left when the
+    logits are divided by their scale) is never more than a warning, nor is what a model library built: weights are usually
+    loaded over it. A head with a standard initialization (Kaiming, Xavier) is an info up to 3 nats, and so is a log-loss that
+    the optimizer's first few updates bring below its closed form.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -69,11 +71,12 @@ def check(
     losses.require_result()
     parameters.require_fresh()
     standard, fresh = of_standard_families(parameters), is_surely_fresh(parameters)
+    tied = tied_heads(losses.graph)  # whose spread INI011 judges, without the token that was read
     trusted = not (losses.targets_assumed or losses.inputs_assumed)
     found: dict[str, tuple[float, Finding]] = {}
     for call, layer, reading in of_each_head(losses, trusted=trusted):
         assert call.prediction is not None
-        judged = _judged_high(call, layer, reading, options)
+        judged = _judged_high(call, layer, reading, options) if layer not in tied else None
         calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
         if judged is not None and (calm or calms_down(reading, steps, updates=options.updates)):
             judged = judged[0], replace(judged[1], level=Level.INFO)

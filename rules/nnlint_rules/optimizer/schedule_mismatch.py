@@ -37,9 +37,10 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     ## What it does
     Steps a twin of the scheduler: a rate that falls to zero at the first step, or that stays zero for 200 steps, is reported;
     so is a scheduler of another optimizer. With `planned_steps` given, a schedule whose own length is at least 3 times shorter
-    (where it counts steps for certain) or 3 times longer than the training. With `interval="step"` (Lightning says so itself) every
-    scheduler counts steps: a decay that takes the rate to a thousandth in less than a third of them is meant for epochs, and so are
-    milestones that are all passed in a twentieth of them.
+    (where it counts steps for certain) or 3 times longer than the training. With `interval="step"` (Lightning says so itself;
+    `{"scheduler": scheduler, "interval": "step"}` does as well) every scheduler counts steps: a decay that takes the rate to a
+    thousandth in less than a third of them is meant for epochs, and so are milestones that are all passed in a twentieth of them.
+    Otherwise a decay may count epochs, and has to be as short in epochs, which are known where the data is a loader.
 
     ## Why is this bad?
     With a rate of zero nothing is learned from there on, without any error. A decay that is never reached leaves the model at
@@ -59,7 +60,7 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     schedule = optimizer.scheduler
     if schedule is None:
         return
-    fault = _fault(schedule, declared.planned_steps, options, per_step=declared.interval == "step")
+    fault = _fault(schedule, options) or _length_fault(schedule, declared, options) or _spent(schedule.rates, declared, options)
     if fault is None:
         if len(schedule.rates) < 2 and schedule.ended:
             raise Skip(f"the later learning rates are unknown: {schedule.ended}")
@@ -77,9 +78,7 @@ def check(optimizer: Optimizer, declared: Declared, options: ScheduleMismatch) -
     )
 
 
-def _fault(
-    schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch, *, per_step: bool
-) -> tuple[str, str] | None:
+def _fault(schedule: ScheduleInfo, options: ScheduleMismatch) -> tuple[str, str] | None:
     if schedule.matches is False:
         return (
             "drives another optimizer than the one given: its rate never changes",
@@ -96,15 +95,25 @@ def _fault(
             f"keeps the learning rate at 0 for {len(rates) - 1} steps",
             "check the warm-up factor for an integer division, and its length",
         )
-    return _length_fault(schedule, planned, options, per_step=per_step) or _spent(rates, planned, options, per_step=per_step)
+    return None
 
 
-def _spent(
-    rates: tuple[float, ...], planned: int | None, options: ScheduleMismatch, *, per_step: bool
-) -> tuple[str, str] | None:
-    """A decay in epochs that is stepped with every batch: the rate is spent, or falls for the last time, long before the end."""
-    if not per_step or planned is None or not rates or rates[0] <= 0.0:
+def _horizon(declared: Declared) -> tuple[float, str] | None:
+    """How often the scheduler will be stepped at least, and the unit; None where its steps may be those of batches or of epochs."""
+    planned = declared.planned_steps
+    if planned is None:
         return None
+    if declared.interval == "step":
+        return planned, "steps"
+    return (planned / declared.batches, "epochs") if declared.batches is not None else None
+
+
+def _spent(rates: tuple[float, ...], declared: Declared, options: ScheduleMismatch) -> tuple[str, str] | None:
+    """A decay in epochs that is stepped with every batch: the rate is spent, or falls for the last time, long before the end."""
+    horizon = _horizon(declared)
+    if horizon is None or not rates or rates[0] <= 0.0:
+        return None
+    planned, unit = horizon
     top = max(rates)
     last = next((step for step, rate in enumerate(rates) if rate <= options.spent * top), None)
     if last is None or last * options.factor >= planned:
@@ -113,24 +122,25 @@ def _spent(
         settled = len(rates) > 2 * last and rates[-1] <= options.low * top and last * options.early < planned
         if not settled:
             return None
+    often = "step it once an epoch (Lightning: interval='epoch'), or multiply its lengths by the steps of an epoch"
     return (
-        f"takes the learning rate from {top:g} to {rates[last]:.3g} within {last} of the {planned} planned steps",
-        "step it once an epoch (Lightning: interval='epoch'), or multiply its lengths by the steps of an epoch",
+        f"takes the learning rate from {top:g} to {rates[last]:.3g} within {last} of the {planned:.0f} planned {unit}",
+        often if unit == "steps" else "let it last as long as the training, in the unit in which it is stepped",
     )
 
 
-def _length_fault(
-    schedule: ScheduleInfo, planned: int | None, options: ScheduleMismatch, *, per_step: bool
-) -> tuple[str, str] | None:
+def _length_fault(schedule: ScheduleInfo, declared: Declared, options: ScheduleMismatch) -> tuple[str, str] | None:
     name, certain = _LENGTHS.get(schedule.class_name, ("", False))
-    in_steps = certain or per_step
-    length = schedule.settings.get(name)
+    planned, length = declared.planned_steps, schedule.settings.get(name)
     if planned is None or not isinstance(length, (int, float)):
         return None
+    horizon = (float(planned), "steps") if certain else _horizon(declared)
     fix = f"set {name} to the number of times the scheduler is stepped ({planned} if once for each optimizer step)"
-    if length > options.factor * planned:
-        return f"has {name}={length:g}, but the training takes {planned} steps: its end is never reached", fix
+    longest, unit = horizon if horizon is not None and declared.interval is not None else (float(planned), "steps")
+    if length > options.factor * longest:
+        return f"has {name}={length:g}, but the training takes {longest:.0f} {unit}: its end is never reached", fix
     # Shorter may mean that it is stepped once for each epoch; only OneCycleLR is always stepped once for each batch.
-    if in_steps and length * options.factor < planned:
-        return f"has {name}={length:g}, but the training takes {planned} steps: it ends, and raises, long before", fix
+    if horizon is not None and length * options.factor < horizon[0]:
+        after = "ends, and raises," if certain else "is over"
+        return f"has {name}={length:g}, but the training takes {horizon[0]:.0f} {horizon[1]}: it {after} long before", fix
     return None

@@ -54,3 +54,27 @@ def test_scheduler_of_another_optimizer() -> None:
     optimizer, old = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
     (finding,) = check("OPT012", model, optimizer, scheduler=lr_scheduler.StepLR(old, 10))
     assert "another optimizer" in finding.message
+
+
+HORIZONS = {
+    "dict says step": (lambda o: {"scheduler": lr_scheduler.StepLR(o, 10), "interval": "step"}, 600, True),
+    "dict says epoch": (lambda o: {"scheduler": lr_scheduler.StepLR(o, 10), "interval": "epoch"}, 600, False),
+    "dict says nothing": (lambda o: {"scheduler": lr_scheduler.StepLR(o, 10)}, 600, False),
+    "spent in three of a hundred epochs": (lambda o: lr_scheduler.LambdaLR(o, lambda t: max(0.0, 1 - t / 3)), 1000, True),
+    "spent in the last epoch": (lambda o: lr_scheduler.LambdaLR(o, lambda t: max(0.0, 1 - t / 100)), 1000, False),
+    "half a period in four of a hundred epochs": (lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=4), 1000, True),
+    "length in steps, stepped by epoch": (
+        lambda o: {"scheduler": lr_scheduler.PolynomialLR(o, 1000), "interval": "epoch"},
+        1000,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "planned", "fires"), HORIZONS.values(), ids=HORIZONS)
+def test_schedule_beside_the_batches_of_an_epoch(make, planned, fires) -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(80, 8), torch.randint(0, 4, (80,))), 8)
+    parts = {"scheduler": make(optimizer), "planned_steps": planned, "data": loader}
+    assert levels("OPT012", model, optimizer, **parts) == (["warning"] if fires else [])
