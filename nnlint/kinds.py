@@ -34,6 +34,10 @@ _UNKNOWN = OpInfo(frozenset({"other"}))
 VALUE_PRESERVING = frozenset({"view", "identity", "cast", "dropout", "index"})
 #: Losses on class numbers; they take (batch, classes, positions).
 CLASS_LOSSES = ("cross_entropy", "nll_loss")
+#: Losses on a probability, or its logit, for each entry; targets are in [0, 1].
+BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
+#: Losses on the distance of each entry from its target, whatever its scale.
+DISTANCE_LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 #: Kinds that keep every value where a matrix product would compose: nothing nonlinear, nothing learnable.
 SHAPE_ONLY = frozenset({"view", "identity", "cast"})
 

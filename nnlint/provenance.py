@@ -61,6 +61,8 @@ MODEL_LIBRARIES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Prefix of a target (`timm:resnet18`) -> import name of the library that makes the model.
+LIBRARY_OF: Mapping[str, str] = MappingProxyType({"timm": "timm", "torchvision": "torchvision", "hf": "transformers"})
 _KNOWN = frozenset(MODEL_LIBRARIES)
 
 #: Packages whose frames are passed over: they run torch, or the user's code, for whoever called them, so that the line

@@ -52,6 +52,11 @@ class Registry:
             codes |= found
         return codes
 
+    @property
+    def charts(self) -> dict[str, tuple[str, ...]]:
+        """By code: the tables and charts of a report that show what a rule measures."""
+        return {rule.code: rule.charts for rule in self.rules}
+
     def _unknown(self, wanted: str) -> str:
         return unknown_rule(wanted, (name for rule in self.rules for name in (rule.code, rule.name)))
 
@@ -98,23 +103,34 @@ def _packs(installed: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
 def _rules_in(package: ModuleType) -> tuple[Rule, ...]:
     found = (getattr(value, "__nnlint_rule__", None) for value in _functions(package))
     rules = tuple(made for made in found if isinstance(made, Rule))
-    causes = _causes_of(package)
-    unknown = causes.keys() - {rule.code for rule in rules}
-    if unknown:
-        raise RuleError(f"{package.__name__}.causes: {', '.join(sorted(unknown))} is not a rule of this pack")
-    return tuple(_explaining(rule, causes.get(rule.code, ())) for rule in rules)
+    causes, charts = _said(package, "causes"), _said(package, "charts")
+    _refuse_unknown(package, "causes", causes, {rule.code for rule in rules})
+    selectors = [selector for chosen in charts.values() for selector in chosen]
+    _refuse_unknown(package, "charts", selectors, {name for rule in rules for name in (rule.code, rule.family)})
+    return tuple(
+        replace(
+            rule,
+            explains=tuple(dict.fromkeys((*rule.explains, *causes.get(rule.code, ())))),
+            charts=tuple(chart for chart, chosen in charts.items() if not {rule.code, rule.family}.isdisjoint(chosen)),
+        )
+        for rule in rules
+    )
 
 
-def _causes_of(package: ModuleType) -> Mapping[str, Iterable[str]]:
-    """What the pack's module `causes`, if it has one, says its rules explain: `CAUSES`, from a code to codes."""
-    module = sys.modules.get(f"{package.__name__}.causes")  # imported with the others
-    found: Mapping[str, Iterable[str]] = getattr(module, "CAUSES", {})
+def _said(package: ModuleType, about: str) -> Mapping[str, Iterable[str]]:
+    """What a module of the pack, if it has one, says of its rules.
+
+    `causes.CAUSES` has codes of rules, each with the codes that it explains; `charts.CHARTS` has charts, each with the codes and
+    families of the rules whose measurements it shows.
+    """
+    module = sys.modules.get(f"{package.__name__}.{about}")  # imported with the others
+    found: Mapping[str, Iterable[str]] = getattr(module, about.upper(), {})
     return found
 
 
-def _explaining(rule: Rule, codes: Iterable[str]) -> Rule:
-    """The rule with these codes added to those of its decorator."""
-    return replace(rule, explains=tuple(dict.fromkeys((*rule.explains, *codes))))
+def _refuse_unknown(package: ModuleType, about: str, said: Iterable[str], known: set[str]) -> None:
+    if unknown := set(said) - known:
+        raise RuleError(f"{package.__name__}.{about}: {', '.join(sorted(unknown))} is not a rule of this pack")
 
 
 def _functions(package: ModuleType) -> Iterator[FunctionType]:

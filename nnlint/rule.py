@@ -46,6 +46,7 @@ class Rule:
     file: str = ""
     doc: str = field(default="", repr=False)
     preview: bool = False  # not measured on healthy models yet: reports at info, whatever its level
+    charts: tuple[str, ...] = ()  # tables and charts of a report that show what it measures: "layers", "steps", ...
 
     @property
     def family(self) -> str:

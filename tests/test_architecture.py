@@ -149,13 +149,15 @@ def check(graph: "Graph"):
 '''
 
 
-def _pack(folder: Path, causes: str) -> object:
+def _pack(folder: Path, causes: str, charts: str = "") -> object:
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "one.py").write_text(RULE.format(code="AAA001", name="one", explains=["GRD001"]), encoding="utf-8")
     (folder / "two.py").write_text(RULE.format(code="AAA002", name="two", explains=[]), encoding="utf-8")
     if causes:
         (folder / "causes.py").write_text(causes, encoding="utf-8")
+    if charts:
+        (folder / "charts.py").write_text(charts, encoding="utf-8")
     return importlib.import_module(folder.name)
 
 
@@ -171,3 +173,11 @@ def test_a_pack_says_what_its_rules_explain_in_a_module_or_in_the_decorator(
     assert {rule.code: rule.explains for rule in both} == {"AAA001": ("GRD001", "AAA002"), "AAA002": ("SIG004",)}
     with pytest.raises(RuleError, match="pack_with_a_typo.causes: AAA003 is not a rule of this pack"):
         registry._rules_in(_pack(tmp_path / "pack_with_a_typo", "CAUSES = {'AAA003': ('AAA001',)}"))
+
+
+def test_a_pack_says_which_charts_show_what_its_rules_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    pack = registry._rules_in(_pack(tmp_path / "pack_with_charts", "", "CHARTS = {'layers': ('AAA',), 'steps': ['AAA002']}"))
+    assert {rule.code: rule.charts for rule in pack} == {"AAA001": ("layers",), "AAA002": ("layers", "steps")}
+    with pytest.raises(RuleError, match="pack_with_no_such_rule.charts: AAB is not a rule of this pack"):
+        registry._rules_in(_pack(tmp_path / "pack_with_no_such_rule", "", "CHARTS = {'layers': ('AAB',)}"))

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from nnlint.finding import Level
+from nnlint.provenance import LIBRARY_OF
 from nnlint.report import Report, ReportedFinding, TargetReport
 from nnlint.reporters.options import ReportOptions
-
-#: What stands before the colon of a target that no file of the user's holds.
-_LIBRARIES = ("timm", "torchvision", "hf", "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def file_of(target: str, options: ReportOptions) -> str:
     if head.endswith(".py"):
         file = options.path(head)
         return file if not is_absolute(file) else "pyproject.toml"
-    if head in _LIBRARIES:
+    if not head or head in LIBRARY_OF:
         return options.path("pyproject.toml")
     module = head.replace(".", "/")
     named = [f"{module}.py", f"{module}/__init__.py", f"src/{module}.py", f"src/{module}/__init__.py"]

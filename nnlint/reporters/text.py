@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nnlint import registry
 from nnlint.finding import Level
 from nnlint.report import Report, ReportedFinding, Skipped, TargetReport
 from nnlint.reporters.excerpt import excerpt
@@ -16,8 +17,6 @@ from nnlint.reporters.tables import layer_table
 from nnlint.units import counted
 
 _COLORS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.INFO: "cyan"}
-_MEASURED_FAMILIES = {"SIG", "GRD", "INI"}
-_MEASURED_CODES = {"ARC024"}
 _NAMED_MODULES = 4
 _COUNTED_STEPS = 100.0
 _TRACE_LINES = 16
@@ -167,11 +166,15 @@ def _layers(result: TargetReport, full: list[ReportedFinding], options: ReportOp
     """The table of layers where it was asked for or a finding rests on it."""
     layers = result.measurements.get("layers")
     asked = "layers" in options.show
-    wanted = asked or any(f.code[:3] in _MEASURED_FAMILIES or f.code in _MEASURED_CODES for f in full)
-    if not wanted or not isinstance(layers, list):
+    if not isinstance(layers, list) or not (asked or _rests_on_layers(full)):
         return []
     concerned = {path for finding in full for path in (finding.module, *finding.modules)}
     return layer_table(layers, concerned, complete=asked)
+
+
+def _rests_on_layers(findings: list[ReportedFinding]) -> bool:
+    charts = registry.load().charts if findings else {}
+    return any("layers" in charts.get(finding.code, ()) for finding in findings)
 
 
 def _closing(result: TargetReport, seed: int, options: ReportOptions, width: int) -> Iterator[str]:

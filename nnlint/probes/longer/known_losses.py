@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnlint.kinds import CLASS_LOSSES
+from nnlint.kinds import CLASS_LOSSES, DISTANCE_LOSSES
 from nnlint.samples import batch_axis, sample_count
 from nnlint.tensors import tensor_leaves
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nnlint.setup.training_setup import TrainingSetup
 
 _TOLERANCE = 0.02
-_ZERO_AT_BEST = ("nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div")
+_ZERO_AT_BEST = ("nll_loss", *DISTANCE_LOSSES, "kl_div")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _KNOWN = ("cross_entropy", *_ZERO_AT_BEST, *_BINARY)
 #: Weights there must be for each number that is to be memorized.

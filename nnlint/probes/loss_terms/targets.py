@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnlint.kinds import DISTANCE_LOSSES
+
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
     from nnlint.capture.op import Op
 
 _LAYERS = ("linear-map", "recurrent", "attention", "embedding", "norm")
-_COMPARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-_BETWEEN = ("sub", "rsub", "div", "kl_div", *_COMPARED)
+_BETWEEN = ("sub", "rsub", "div", "kl_div", *DISTANCE_LOSSES)
 _LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid", "log")
 
 
@@ -78,7 +79,7 @@ def _parameters(op: Op) -> frozenset[str]:
 
 def _compared(op: Op) -> tuple[Op, Op] | None:
     """Both sides of a comparison: a loss function's, or those of a difference that is squared or made absolute."""
-    if op.name in _COMPARED and len(op.activations) >= 2:
+    if op.name in DISTANCE_LOSSES and len(op.activations) >= 2:
         return op.activations[0], op.activations[1]
     if op.name in ("pow", "square", "abs") and op.activations and op.activations[0].name == "sub":
         sides = op.activations[0].activations

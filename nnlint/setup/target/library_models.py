@@ -90,9 +90,6 @@ def huggingface_model(path: str, /, **kwargs: Any) -> nn.Module:
     return owner(config)
 
 
-#: Prefix of a target -> import name of the library.
-LIBRARY_OF: Mapping[str, str] = MappingProxyType({"timm": "timm", "torchvision": "torchvision", "hf": "transformers"})
-
 #: Prefix of a target -> what makes the model from the rest of it.
 ADAPTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {"timm": timm_model, "torchvision": torchvision_model, "hf": huggingface_model}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnlint.provenance import LIBRARY_OF
 from nnlint.setup.complete import complete
 from nnlint.setup.errors import SetupError, SeveralPlayers
 from nnlint.setup.options import SetupOptions
@@ -16,7 +17,7 @@ from nnlint.setup.target.accepted_forms import build, build_without_weights, to_
 from nnlint.setup.target.attribute import Target, attribute_of, called, discover, parse_target
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.target.importing import importing, load_module
-from nnlint.setup.target.library_models import ADAPTERS, LIBRARY_OF
+from nnlint.setup.target.library_models import ADAPTERS
 from nnlint.setup.training_setup import TrainingSetup
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, Skip, rule
-from nnlint.kinds import VALUE_PRESERVING
+from nnlint.kinds import CLASS_LOSSES, VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, Op
@@ -87,7 +87,7 @@ def _classes(graph: Graph) -> int | None:
     """Number of classes of a classification loss over one prediction for each sample."""
     for call in graph.loss_calls:
         shape = call.prediction.shape if call.prediction is not None else None
-        if call.kind in {"cross_entropy", "nll_loss"} and shape is not None and len(shape) == 2:
+        if call.kind in CLASS_LOSSES and shape is not None and len(shape) == 2:
             return shape[1]
     return None
 

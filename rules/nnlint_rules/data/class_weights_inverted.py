@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.data._class_weights import (
     GIVEN,
     MEASURED,
@@ -66,7 +67,7 @@ def check(
         yield from _measured(response, options)
     for call in given:
         weight = call.others.get("weight")
-        if call.kind in ("cross_entropy", "nll_loss") and weight is not None and weight.dim() == 1:
+        if call.kind in CLASS_LOSSES and weight is not None and weight.dim() == 1:
             found = _of_classes(losses.graph, call, weight, class_counts(call, batch, len(weight)), options)
             if found is not None:
                 yield found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Level, Options, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules._shared.tied import tied_heads
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check(graph: Graph, parameters: Parameters, losses: LossCalls, options: Embe
     if not heads:
         return
     parameters.require_fresh()
-    for loss in losses.of("cross_entropy", "nll_loss"):
+    for loss in losses.of(*CLASS_LOSSES):
         excess = _excess(loss)
         head = next((op for op in reversed(heads) if graph.reaches(op, loss.op)), None)
         if head is None or excess is None or excess <= options.excess:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nnlint.kinds import BINARY_LOSSES, CLASS_LOSSES, DISTANCE_LOSSES
 from nnlint_rules.loss._distance_losses import of_margins, of_numbers
 from nnlint_rules.loss._heads import last_layer
 from nnlint_rules.loss._log_losses import of_classes, of_pairs
@@ -15,9 +16,9 @@ from nnlint_rules.loss._scale import is_own_scale
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op, Parameters, StepStats
 
-_CATEGORICAL = ("cross_entropy", "nll_loss", "kl_div", "ctc_loss")
-_BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
-_REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss")
+_CATEGORICAL = (*CLASS_LOSSES, "kl_div", "ctc_loss")
+_BINARY = (*BINARY_LOSSES, "soft_margin_loss")
+_REGRESSION = (*DISTANCE_LOSSES, "gaussian_nll_loss", "poisson_nll_loss")
 _MARGIN = ("multi_margin_loss", "triplet_margin_loss", "margin_ranking_loss", "hinge_embedding_loss")
 #: Entries below which any weights look as they were drawn. No calibration: as few as the statistics of fresh weights ask for.
 _FEW = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def of_classes(call: MeasuredLoss, *, trusted: bool) -> Reading | None:
     expected = float(counts.double().log().mean())
     words = f"ln {classes} = {expected:.3f}" if bool(open_.all()) else f"{expected:.3f} (ln of the open classes)"
     reading = Reading(expected, None, words, excess=excess)
-    if not trusted or labels is None or len(labels) == 0 or call.kind not in ("cross_entropy", "nll_loss"):
+    if not trusted or labels is None or len(labels) == 0 or call.kind not in CLASS_LOSSES:
         return reading
     measured = float(_nll(logits, labels).mean())
     if not bool(open_.all()) or len(logits) < MIN_SAMPLES:
@@ -57,7 +58,7 @@ def _rows(call: MeasuredLoss) -> tuple[Any, Any]:
     """Logits as (decisions, classes) and their labels: indices, distributions, or None; ignored ones left out."""
     values, target = call.prediction_value, call.target_value
     assert values is not None  # seen by the caller
-    dim = call.class_dim if call.kind in ("cross_entropy", "nll_loss") else values.dim() - 1
+    dim = call.class_dim if call.kind in CLASS_LOSSES else values.dim() - 1
     classes = values.shape[dim]
     logits = values.movedim(dim, -1).reshape(-1, classes)
     labels = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnlint import Place
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import thinned
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def target_rows(call: MeasuredLoss) -> TargetRows | None:
     if values is None or prediction is None or tuple(values.shape) != prediction.shape or values.dim() < 2:
         return None
     dim = call.class_dim
-    if call.kind not in ("cross_entropy", "nll_loss") and values.dim() == 3:
+    if call.kind not in CLASS_LOSSES and values.dim() == 3:
         dim = 2  # (N, T, C): torch's elementwise losses know no class dimension, sequences keep it last
     return rows_of(values, dim)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import counted_targets
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss`, `ignore_index`
     """
     losses.require_targets()
-    for call in losses.of("cross_entropy", "nll_loss"):
+    for call in losses.of(*CLASS_LOSSES):
         labels = counted_targets(call)
         if labels is None or call.target_value is None or call.target_value.numel() == 0:
             continue

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
+from nnlint.kinds import BINARY_LOSSES
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
     from nnlint import Declared, LossCalls
 
-_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 _MEANT = frozenset({"one-vs-rest", "multilabel", "multi-label"})
 
 
@@ -47,7 +47,7 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
     if declared.traits & _MEANT or declared.task in _MEANT:
         return
     seen: set[str] = set()
-    for call in losses.of(*_LOSSES):
+    for call in losses.of(*BINARY_LOSSES):
         rows = target_rows(call)
         if rows is None or rows.classes <= 2 or rows.rows < options.rows or not rows.one_hot or call.label in seen:
             continue

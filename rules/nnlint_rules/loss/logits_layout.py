@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
+from nnlint.kinds import CLASS_LOSSES
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op
@@ -38,7 +39,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     """
     if losses.targets_assumed:
         raise Skip("needs real targets; nnlint generated them")
-    for call in losses.of("cross_entropy", "nll_loss"):
+    for call in losses.of(*CLASS_LOSSES):
         prediction = call.prediction
         if prediction is None or prediction.shape is None or len(prediction.shape) < 3:
             continue

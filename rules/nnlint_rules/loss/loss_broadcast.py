@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Place, Skip, rule
+from nnlint.kinds import DISTANCE_LOSSES
 from nnlint_rules.loss._pairings import Pairing, pairings
 
 if TYPE_CHECKING:
     from nnlint import LossCalls
 
 _ELEMENTWISE = (
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
+    *DISTANCE_LOSSES,
     "poisson_nll_loss",
     "kl_div",
     "soft_margin_loss",

@@ -6,24 +6,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
-from nnlint.kinds import VALUE_PRESERVING
+from nnlint.kinds import BINARY_LOSSES, CLASS_LOSSES, DISTANCE_LOSSES, VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op
 
 _NON_NEGATIVE = (
-    "cross_entropy",
-    "nll_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
+    *CLASS_LOSSES,
+    *BINARY_LOSSES,
+    *DISTANCE_LOSSES,
     "kl_div",
     "ctc_loss",
     "soft_margin_loss",
-    "multilabel_soft_margin_loss",
     "multilabel_margin_loss",
     "multi_margin_loss",
     "margin_ranking_loss",

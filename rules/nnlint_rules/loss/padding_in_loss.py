@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, Place, rule
+from nnlint.kinds import CLASS_LOSSES
 
 if TYPE_CHECKING:
     from nnlint import Declared, Graph, LossCall, PaddingInLoss, PaddingStats
@@ -67,7 +68,7 @@ def check(padding: PaddingStats, graph: Graph, declared: Declared, options: Padd
 
 
 def _fix(found: PaddingInLoss, call: LossCall | None) -> str:
-    if call is not None and call.kind in ("cross_entropy", "nll_loss"):
+    if call is not None and call.kind in CLASS_LOSSES:
         if found.target == "labels":
             return "set labels to -100 at padding: labels = labels.masked_fill(labels == tokenizer.pad_token_id, -100)"
         if found.value is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
+from nnlint.kinds import DISTANCE_LOSSES
 from nnlint_rules.loss._heads import last_layer
 from nnlint_rules.loss._ordering import order_explains
 from nnlint_rules.loss._targets import target_rows
@@ -13,7 +14,6 @@ from nnlint_rules.loss._targets import target_rows
 if TYPE_CHECKING:
     from nnlint import Batch, Declared, Graph, LossCalls, LossResponse, MeasuredLoss
 
-_LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _REGRESSION = frozenset({"regression", "ordinal", "autoencoder", "reconstruction"})
 
 
@@ -55,7 +55,7 @@ def check(
     if declared.task in _REGRESSION or declared.traits & _REGRESSION:
         return
     inputs = {op.shape for op in losses.graph.inputs}
-    for call in losses.of(*_LOSSES):
+    for call in losses.of(*DISTANCE_LOSSES):
         if call.target is None or call.target.shape in inputs:
             continue
         labels = _labels(call, options) or (_float_labels(call, batch, options) if batch is not None else None)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import softmax_dim, tail
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _is_certain(graph: Graph) -> bool:
 
 def _is_head(graph: Graph, op: Op) -> bool:
     """Whether the op stands between the last layer and a loss that takes its classes from dimension 1."""
-    calls = (call for call in graph.loss_calls if call.kind in ("cross_entropy", "nll_loss"))
+    calls = (call for call in graph.loss_calls if call.kind in CLASS_LOSSES)
     heads = (call.prediction for call in calls if call.prediction is not None)
     return any(op.shape == head.shape and op in tail(head) for head in heads)
 

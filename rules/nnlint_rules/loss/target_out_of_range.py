@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Options, rule
+from nnlint.kinds import BINARY_LOSSES, DISTANCE_LOSSES
 from nnlint_rules.loss._ranges import Interval, value_range
 
 if TYPE_CHECKING:
     from nnlint import LossCalls, MeasuredLoss, Op
 
-_REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-_BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 
 
 class Reach(Options):
@@ -46,10 +45,10 @@ def check(losses: LossCalls, options: Reach) -> Iterator[Finding]:
     - PyTorch: `torch.nn.Sigmoid`, `torch.nn.Tanh`: ranges (0, 1) and (-1, 1)
     """
     losses.require_targets()
-    for call in losses.of(*_REGRESSIONS, *_BINARY):
+    for call in losses.of(*DISTANCE_LOSSES, *BINARY_LOSSES):
         if call.prediction is None or call.target_value is None or call.target_value.numel() == 0:
             continue
-        binary = call.kind in _BINARY
+        binary = call.kind in BINARY_LOSSES
         reach = Interval(0.0, 1.0, source=call.label) if binary else value_range(call.prediction)
         found = _judge(call, reach, options)
         if found is not None:
@@ -80,7 +79,7 @@ def _judge(call: MeasuredLoss, reach: Interval, options: Reach) -> tuple[float, 
 
 def _finding(call: MeasuredLoss, at: Op, reach: Interval, found: tuple[float, float, float], options: Reach) -> Finding:
     share, low, high = found
-    binary = call.kind in _BINARY
+    binary = call.kind in BINARY_LOSSES
     what = f"{call.label} expects targets in {reach}" if binary else f"{at.label}: the prediction stays in {reach}"
     return Finding(
         at=at,

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import class_count, counted_targets, last_layer
 
 if TYPE_CHECKING:
     from nnlint import LossCalls
 
-_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
+_LOSSES = (*CLASS_LOSSES, "multi_margin_loss")
 
 
 @rule("LOS009", "too-few-classes", level="error", since="0.1")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Options, rule
+from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import class_count, counted_targets, last_layer
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def check(losses: LossCalls, batch: Batch, declared: Declared, options: UnusedCl
     - PyTorch: Finetuning torchvision models
     """
     losses.require_targets()
-    for call in losses.of("cross_entropy", "nll_loss"):
+    for call in losses.of(*CLASS_LOSSES):
         classes, labels = class_count(call), counted_targets(call)
         if call.prediction is None or classes is None or labels is None or _is_vocabulary(losses, classes):
             continue

@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nnlint.kinds import VALUE_PRESERVING
+from nnlint.kinds import BINARY_LOSSES, CLASS_LOSSES, DISTANCE_LOSSES, VALUE_PRESERVING
 
 if TYPE_CHECKING:
     from nnlint import Graph, LossCall, Op
 
 #: Losses whose prediction is the model's answer, not an embedding or a feature.
 ANSWER_LOSSES = (
-    "cross_entropy",
-    "nll_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "multilabel_soft_margin_loss",
+    *CLASS_LOSSES,
+    *BINARY_LOSSES,
+    *DISTANCE_LOSSES,
     "soft_margin_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
     "kl_div",
     "gaussian_nll_loss",
     "poisson_nll_loss",
