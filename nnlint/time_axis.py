@@ -1,6 +1,7 @@
 """Which axis of given sequences is time, told by their values: labels moved by one, start tokens, padding, unequal lengths.
 
-Shapes alone do not tell (batch, time) from (time, batch), where targets have both axes as well.
+Shapes alone do not tell (batch, time) from (time, batch), where targets have both axes as well. Calibration of the limits:
+docs/evidence/calibration.md#code-limits.
 """
 
 from __future__ import annotations

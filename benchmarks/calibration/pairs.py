@@ -2,7 +2,7 @@
 
     python benchmarks/calibration/pairs.py [--rules SIG002,GRD005] [--write]
 
-Each maker (pair_programs.py, pair_settings.py, pair_trainings.py) draws width, depth, data and severity from a seed, so that the faults reach from mild to
+Each maker (pair_data.py, pair_programs.py, pair_settings.py, pair_trainings.py) draws width, depth, data and severity from a seed, so that the faults reach from mild to
 gross. Where a fault shows only in training, the training decides which of two programs is the faulty one, not what the rule measures.
 `--write` puts the tables into docs/evidence/calibration.md, between the markers `pairs CODE`.
 """
@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calibration"), str(ROOT / "tests" / "idioms")]
 
+import pair_data  # noqa: E402
 import pair_programs  # noqa: E402
 import pair_settings  # noqa: E402
 import pair_trainings  # noqa: E402
@@ -35,7 +36,7 @@ WANTED = 24
 #: Draws after which a maker that gives one side only is left.
 MOST = 400
 Maker = Callable[[int], Iterator[tuple[bool, dict[str, Any]]]]
-MAKERS: dict[str, Maker] = {**pair_programs.MAKERS, **pair_settings.MAKERS, **pair_trainings.MAKERS}
+MAKERS: dict[str, Maker] = {**pair_data.MAKERS, **pair_programs.MAKERS, **pair_settings.MAKERS, **pair_trainings.MAKERS}
 
 
 def programs(code: str) -> Iterator[tuple[str, bool, dict[str, Any]]]:

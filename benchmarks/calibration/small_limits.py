@@ -15,7 +15,7 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calib
 
 import torch  # noqa: E402
 from pair_settings import problem, reduction  # noqa: E402
-from sections import put  # noqa: E402
+from sections import markdown_table, put  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -34,11 +34,6 @@ from nnlint.probes.dependence.outputs import relative_difference  # noqa: E402
 from nnlint_rules.data._class_weights import GIVEN, MEASURED, differ, rise_together  # noqa: E402
 
 DRAWS = 200
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(map(str, row)) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 # -------------------------------------------------------------------- weights
@@ -69,7 +64,7 @@ def weights() -> str:
                 cells.append(f"{hits / DRAWS:.0%}")
         rows.append(cells)
     head = ["class weights", *(f"{n} classes, {kind}" for n in (2, 3, 8) for kind in ("given", "measured"))]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _alpha(classes: int, draw: random.Random) -> list[float]:
@@ -120,7 +115,7 @@ def spread() -> str:
             sizes = gradient.double().norm(dim=1)
             found.append(max(_spread(sizes[labels == value]) for value in range(classes)))
         rows.append((name, f"{min(found):.1e}", f"{median(found):.1e}", f"{max(found):.1e}"))
-    return _table(("40 losses each", "smallest", "median", "largest"), rows)
+    return markdown_table(("40 losses each", "smallest", "median", "largest"), rows)
 
 
 def _spread(sizes: Tensor) -> float:
@@ -157,7 +152,7 @@ def still() -> str:
             compared.append(_at_target(lambda part, s=second, t=target, f=loss: f(part, s, t), target))
             others.append(_at_target(lambda part, m=first, t=target, f=loss: f(m, part, t), target))
         rows.append((name, f"{max(compared):.1e}", f"{min(others):.1e}", f"{median(others):.1e}"))
-    return _table(("loss", "part that is compared, largest", "other part, smallest", "median"), rows)
+    return markdown_table(("loss", "part that is compared, largest", "other part, smallest", "median"), rows)
 
 
 def _at_target(loss: Callable[[Tensor], Tensor], target: Tensor) -> float:
@@ -185,7 +180,7 @@ def heads() -> str:
         found = [_calmed(draw, seed) for seed in range(24)]
         first, updates = sorted(one for one, _ in found), sorted(count for _, count in found)
         rows.append((name, f"{median(first):.2g}", f"{first[-1]:.2g}", median(updates), updates[-1]))
-    return _table(("head", "excess, nats: median", "largest", "updates until ln C: median", "largest"), rows)
+    return markdown_table(("head", "excess, nats: median", "largest", "updates until ln C: median", "largest"), rows)
 
 
 def _calmed(draw: Callable[[Tensor], Any], seed: int) -> tuple[float, int]:
@@ -235,7 +230,7 @@ def mixing() -> str:
             name = "none" if not share else f"{share:g} of the mean of the batch"
             rows.append((name, f"{offset:g}", f"{min(plain):.1e} to {max(plain):.1e}", f"{min(looks):.1e} to {max(looks):.1e}"))
     head = ("mixed in", "outputs around", "relative to the largest output", "as measured (own change as well)")
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 # -------------------------------------------------------------------- momentum
@@ -254,7 +249,7 @@ def momentum() -> str:
         place = (plain >= 0.0025) + (plain >= 0.01) + (plain >= 0.1)
         shares[list(shares)[place]].append(slow / usual)
     rows = [(name, len(found), f"{min(found):.2f}", f"{median(found):.2f}", f"{max(found):.2f}") for name, found in shares.items()]
-    return _table(("rate / (1 - momentum)", "problems", "smallest share", "median", "largest"), rows)
+    return markdown_table(("rate / (1 - momentum)", "problems", "smallest share", "median", "largest"), rows)
 
 
 PARTS = {"mixing": mixing, "momentum": momentum, "weights": weights, "spread": spread, "still": still, "heads": heads}

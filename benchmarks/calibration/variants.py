@@ -11,8 +11,8 @@ from typing import Any
 import grid
 import torch
 
-from benchmarks.mutation import ZOO, idioms, zoo_models
 from benchmarks.mutation_operators import OPERATORS, Operator
+from benchmarks.mutation_subjects import ZOO, idioms, zoo_models
 from benchmarks.mutation_tools import NotApplicable
 
 #: Faulty models that each rule is to be evaluated on.

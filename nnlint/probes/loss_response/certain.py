@@ -1,4 +1,7 @@
-"""Certain answers, larger than certain ones, and targets that the loss does not react to: what form it wants them in."""
+"""Certain answers, larger than certain ones, and targets that the loss does not react to: what form it wants them in.
+
+Calibration of the limits: docs/evidence/calibration.md#code-limits.
+"""
 
 from __future__ import annotations
 

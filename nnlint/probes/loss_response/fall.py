@@ -1,4 +1,7 @@
-"""Whether a loss has no lowest value: it falls ever faster the larger an output grows."""
+"""Whether a loss has no lowest value: it falls ever faster the larger an output grows.
+
+Calibration of the limits: docs/evidence/calibration.md#code-limits.
+"""
 
 from __future__ import annotations
 

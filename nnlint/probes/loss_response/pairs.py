@@ -2,6 +2,7 @@
 
 What belongs together is read from the inputs (two views of a sample, an anchor and its positive, pairs that a label calls the
 same) or from class numbers; the outputs are replaced by random directions that agree where they should, and by ones that do not.
+Calibration of the limits: docs/evidence/calibration.md#code-limits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The terms of a loss, asked one by one: a right one hides a term whose sign is wrong, and one that is only a number."""
+"""The terms of a loss, asked one by one: a right one hides a term whose sign is wrong, and one that is only a number.
+
+Calibration of the limits: docs/evidence/calibration.md#code-limits.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint import kinds
-from nnlint.capture.recorder import Observer
+from nnlint.capture.recorder import Observer, Substitute
 from nnlint.probes.longer.forward_loss import random_projection, sparing_gradients
 from nnlint.probes.training_pass.collector import Collector
 from nnlint.probes.training_pass.non_finite import NonFiniteFinder, NonFiniteGradientFinder
@@ -30,15 +30,10 @@ def run_without_dropout(setup: TrainingSetup, *, seed: int) -> ForwardStats:
 
     The ops are those of the training pass, in the same order, so that layers correspond by `op.index`.
     """
-    if not setup.model.training:
-        setup.model.train()
 
     def plain() -> tuple[RecordedForward, Collector]:
         collector = Collector(batch_layout(setup), gradients=False)
-        made = recorded_forward(setup, collector, seed=seed, substitute=without_dropout)
-        if made.error is not None:
-            raise made.error
-        return made, collector
+        return _without_error(_once_more(setup, collector, seed=seed, substitute=without_dropout)), collector
 
     run, collector = sparing_gradients(plain)
     graph = graph_of(run, method="recorded")
@@ -54,44 +49,31 @@ def without_dropout(name: str) -> Callable[..., Any] | None:
 
 def find_non_finite(setup: TrainingSetup, *, seed: int) -> NonFinite | None:
     """Run the same forward again and name the op where the first NaN or Inf appears."""
-    if not setup.model.training:
-        setup.model.train()
     finder = NonFiniteFinder()
-    run = recorded_forward(setup, finder, seed=seed)
-    if run.error is not None:
-        raise run.error
-    return finder.found(graph_of(run, method="recorded"))
-
-
-def differentiated(setup: TrainingSetup, observer: Observer, *, seed: int) -> Graph | None:
-    """The same forward and backward once more under another observer; None where they raise."""
-    if not setup.model.training:
-        setup.model.train()
-    with torch.enable_grad():
-        run = recorded_forward(setup, observer, seed=seed)
-        graph = graph_of(run, method="recorded")
-        loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
-        if run.error is not None or not isinstance(loss, torch.Tensor) or not loss.requires_grad or loss.numel() != 1:
-            return None
-        loss.backward()
-    return graph
+    return finder.found(graph_of(_without_error(_once_more(setup, finder, seed=seed)), method="recorded"))
 
 
 def find_non_finite_gradient(setup: TrainingSetup, *, seed: int) -> NonFiniteGradient | None:
     """Run forward and backward again and name the op whose backward makes the first NaN or Inf."""
-    if not setup.model.training:
-        setup.model.train()
     finder = NonFiniteGradientFinder()
-    run = recorded_forward(setup, finder, seed=seed)
-    if run.error is not None:
-        raise run.error
-    graph = graph_of(run, method="recorded")
-    loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
-    if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+    run = _without_error(_once_more(setup, finder, seed=seed))
+    graph, loss = graph_of(run, method="recorded"), _differentiable(run, seed=seed)
+    if loss is None:
         return None
     finder.watch(loss)
     loss.backward()
     return finder.found(graph)
+
+
+def differentiated(setup: TrainingSetup, observer: Observer, *, seed: int) -> Graph | None:
+    """The same forward and backward once more under another observer; None where they raise."""
+    with torch.enable_grad():
+        run = _once_more(setup, observer, seed=seed)
+        graph, loss = graph_of(run, method="recorded"), _differentiable(run, seed=seed)
+        if run.error is not None or loss is None or loss.numel() != 1:
+            return None
+        loss.backward()
+    return graph
 
 
 def run_observed(setup: TrainingSetup, observer: Observer, *, seed: int) -> torch.Tensor | None:
@@ -99,7 +81,26 @@ def run_observed(setup: TrainingSetup, observer: Observer, *, seed: int) -> torc
 
     The nodes have the names that they had in the training pass.
     """
+    run = _once_more(setup, observer, seed=seed)
+    return run.loss if run.error is None and isinstance(run.loss, torch.Tensor) else None
+
+
+def _once_more(
+    setup: TrainingSetup, observer: Observer, *, seed: int, substitute: Substitute | None = None
+) -> RecordedForward:
+    """The forward and the loss in training mode, recorded."""
     if not setup.model.training:
         setup.model.train()
-    run = recorded_forward(setup, observer, seed=seed)
-    return run.loss if run.error is None and isinstance(run.loss, torch.Tensor) else None
+    return recorded_forward(setup, observer, seed=seed, substitute=substitute)
+
+
+def _without_error(run: RecordedForward) -> RecordedForward:
+    if run.error is not None:
+        raise run.error
+    return run
+
+
+def _differentiable(run: RecordedForward, *, seed: int) -> torch.Tensor | None:
+    """The loss, without one a random projection of the outputs; None where no gradient can be taken of it."""
+    loss = run.loss if run.loss is not None else random_projection(run.output, seed=seed)
+    return loss if isinstance(loss, torch.Tensor) and loss.requires_grad else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CHANNELS = (1, 3, 4)
 #: Resized pictures have fractions; that they reach white tells them from other numbers below 255.
 _NEARLY_WHITE = 250.0
-#: Standard errors within which mean, deviation and kurtosis are those of normal noise.
+#: Standard errors within which mean, deviation and kurtosis are those of normal noise (docs/evidence/calibration.md#input-scale).
 _ERRORS = 4.0
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class UnscaledInput(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#input-scale.
 
-    `rescaled` has none: deviations of pictures are 0.2 to 0.35, so that a second division gives 2.9 to 5, and ranges mapped to
-    each other ([-1, 1] to [0, 1]) give 0.5 to 2.
+    `rescaled`: deviations of pictures are 0.2 to 0.35, so that a second division gives 2.9 to 5, and ranges mapped to each other
+    ([-1, 1] to [0, 1]) give 0.5 to 2.
     """
 
     offset: float = Field(10.0, description="|mean| over std")

@@ -17,7 +17,7 @@ class ExtremeMomentum(Options):
     """Bounds; calibration: docs/evidence/calibration.md#momentum."""
 
     momentum: float = Field(0.995, description="largest momentum of SGD and the like")
-    plain_rate: float = Field(0.01, description="largest rate / (1 - momentum) at which a larger momentum is an info")
+    plain_rate: float = Field(0.1, description="largest rate / (1 - momentum) at which a larger momentum is an info")
     first_beta: float = Field(0.99, description="largest decay rate of the first moment")
     second_beta: float = Field(0.8, description="smallest decay rate of the second moment")
 
@@ -29,7 +29,7 @@ def check(optimizer: Optimizer, options: ExtremeMomentum) -> Iterator[Finding]:
     ## What it does
     Reports a momentum above 0.995 or below 0, a first beta above 0.99, a second beta below 0.8, and betas in the wrong order
     (the first larger than the second). Adam's (0.9, 0.999), (0.5, 0.999) and (0.0, 0.9) for adversarial training, and SGD's 0.99
-    are all fine. A momentum close to 1 under a rate so small that rate / (1 - momentum) is at most 0.01 is an info.
+    are all fine. A momentum close to 1 under a rate so small that rate / (1 - momentum) is at most 0.1 is an info.
 
     ## Why is this bad?
     A momentum of 0.999 multiplies the effective learning rate by 1000 and remembers a thousand steps: the loss swings. A second

@@ -22,7 +22,7 @@ class IgnoresInput(Options):
         0.1, description="of the initial loss: below it a constant prediction is good enough to fit"
     )
     dominance: float = Field(
-        1000.0, description="of the gradients of two terms of the loss: from here on the loss is the cause (LOS036)"
+        100.0, description="of the gradients of two terms of the loss: from here on the loss is the cause (LOS036)"
     )
 
 
