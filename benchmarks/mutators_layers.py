@@ -70,7 +70,12 @@ def leaking(fields: Fields) -> Mutant | None:
     causal = fields.get("causal") or type(fields["model"]).__name__.endswith(("ForCausalLM", "LMHeadModel"))
     if not causal or found is None or found.dim() != 3:
         return None
-    return on_head(fields, lambda head: Wrapped(head, before=lambda x: x + x.mean(1, keepdim=True)))
+    return on_head(fields, lambda head: Wrapped(head, before=lambda x: x + x.mean(time_dim(head), keepdim=True)))
+
+
+def time_dim(head: nn.Module) -> int:
+    """The axis of time where a layer takes sequences: a convolution takes channels first."""
+    return 2 if isinstance(head, nn.Conv1d) else 1
 
 
 @operator("half of the features not read", "ARC011")
@@ -209,8 +214,11 @@ def one_value_groups(fields: Fields) -> Mutant | None:
 @operator("batch norm over four samples", "NRM009")
 def few_samples(fields: Fields) -> Mutant | None:
     inputs, targets = float_inputs(fields), fields.get("targets")
-    calls = [call for call in trace(fields).of(nn.BatchNorm1d) if call.given.dim() == 2]
-    if inputs is None or not isinstance(targets, torch.Tensor) or not calls or len(inputs) != len(targets):
+    if inputs is None or not isinstance(targets, torch.Tensor) or len(inputs) != len(targets):
+        return None
+    found = trace(fields).of(nn.BatchNorm1d)
+    calls = [call for call in found if call.given.dim() == 2 and len(call.given) == len(inputs)]  # not the nodes of graphs
+    if not calls:
         return None
     return Mutant({**fields, "inputs": inputs[:4], "targets": targets[:4]}, tuple(call.path for call in calls))
 
@@ -237,7 +245,9 @@ def all_dropped(fields: Fields) -> Mutant | None:
 
 @operator("dropout of pictures on sequences", "NRM014")
 def wrong_rank(fields: Fields) -> Mutant | None:
-    call = chosen([call for call in trace(fields).of(nn.Dropout) if call.given.dim() in (2, 3)])
+    if any(isinstance(module, nn.Conv1d) for module in fields["model"].modules()):
+        return None  # its axis 1 may well hold channels
+    call = chosen([call for call in trace(fields).of(nn.Dropout) if call.given.dim() == 3])
     if call is None:
         return None
     replace(fields["model"], call.path, nn.Dropout2d(0.3))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from benchmarks.mutation_tools import Fields, called, labels_of, prediction_of, restore, with_labels
 from benchmarks.mutators import Mutant, operator
@@ -140,7 +141,23 @@ def _predicts_next(fields: Fields) -> torch.Tensor | None:
     own = ids is not None and fields.get("loss") is None and isinstance(fields["inputs"], Mapping)
     if not own or "labels" not in fields["inputs"] or not _causal(fields):
         return None
-    return ids if type(fields["model"]).__name__.endswith(("ForCausalLM", "LMHeadModel")) else None
+    named = type(fields["model"]).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+    return ids if named and _shifts(fields, ids) else None
+
+
+def _shifts(fields: Fields, ids: torch.Tensor) -> bool:
+    """Whether the model's own loss compares each position with the label after it: some decoders leave that to their caller."""
+    model: nn.Module = fields["model"]
+    model.eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        output = called(model, {**fields["inputs"], "labels": ids})
+    model.train()
+    logits = prediction_of(output)
+    if logits is None or logits.shape[:2] != ids.shape:
+        return False
+    pairs = (logits[:, :-1], ids[:, 1:]), (logits, ids)
+    after, same = (float(functional.cross_entropy(one.flatten(0, 1), other.flatten())) for one, other in pairs)
+    return abs(float(output.loss) - after) < abs(float(output.loss) - same)
 
 
 @operator("labels shifted before the model shifts them", "LOS029")

@@ -51,7 +51,7 @@ def frozen_head(fields: Fields) -> Mutant | None:
     return Mutant(renew(fields), (head.path,))
 
 
-@operator("a gate that normalizes its only choice", "GRD003")
+@operator("a gate that normalizes its only choice", "GRD003", "LOS007")
 def self_normalized(fields: Fields) -> Mutant | None:
     call = chosen(trace(fields).of(nn.Linear))
     if call is None or not isinstance(call.given, torch.Tensor):

@@ -9,7 +9,7 @@ from benchmarks.mutation_tools import LINEAR, NORMS, Fields, called, is_shared, 
 from benchmarks.mutators import Mutant, chosen, operator
 
 #: The healthy model's outputs have to move by this much, relative to their own deviation: else nothing is wrong.
-FELT = 0.1
+FELT = 0.5
 
 
 def _age(fields: Fields) -> None:

@@ -22,6 +22,7 @@ from benchmarks.mutation_tools import (
     float_inputs,
     is_classification,
     is_plain_stack,
+    labels_of,
     renew,
     replace,
     trace,
@@ -188,9 +189,14 @@ def norm_on_logits(fields: Fields) -> Mutant | None:
     return on_head(fields, lambda head: nn.Sequential(head, nn.BatchNorm1d(found.shape[1])))
 
 
-@operator("logarithm of values that may be zero", "SIG003")
+@operator("logarithm of values that may be zero", "SIG003", "TRN002")
 def log_of_zero(fields: Fields) -> Mutant | None:
-    return on_head(fields, lambda head: Wrapped(head, after=lambda x: torch.log(torch.relu(x))))
+    """Where a right answer is among the zeros: of a trained model cross-entropy never asks for the others."""
+    made = on_head(fields, lambda head: Wrapped(head, after=lambda x: torch.log(torch.relu(x))))
+    found, labels = (trace(made.fields).prediction, labels_of(made.fields)) if made is not None else (None, None)
+    if found is None or labels is None or found.dim() != 2 or labels.shape != found.shape[:1]:
+        return made
+    return made if bool(found.gather(1, labels[:, None]).isinf().any()) else None
 
 
 @operator("noise in evaluation mode", "SIG007")
@@ -291,8 +297,8 @@ def missing_value(fields: Fields) -> Mutant | None:
 @operator("pixels from 0 to 255", "DAT001")
 def unscaled(fields: Fields) -> Mutant | None:
     found = float_inputs(fields)
-    if found is None or found.dim() != 4:
-        return None
+    if found is None or found.dim() != 4 or float(found.max()) > 50:
+        return None  # raw pixels were meant
     return _with_inputs(fields, lambda x: (x - x.min()) / (x.max() - x.min()) * 255)
 
 
