@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from nnlint.evidence import PROBES
@@ -20,6 +20,9 @@ from nnlint.finding import Level
 from nnlint.overrides import Override, expected_finding
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.units import seconds, size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: The standard library's parser from Python 3.11 on, its backport before; by name, so that type checkers need only one.
 _TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -78,6 +81,12 @@ class _OfTarget(_Settings):
     @classmethod
     def _seconds(cls, value: object) -> object:
         return _as_seconds(value)
+
+    @model_validator(mode="after")
+    def _static_or_deep(self) -> Self:
+        if self.static and self.deep:
+            raise ValueError("static and deep exclude each other: the longer probes run the model on real values")
+        return self
 
 
 class _Shared(_OfTarget):
@@ -225,13 +234,18 @@ class Config:
             own[name] = (*kept[name], *own.get(name, ()), *added.get(name, ()))
         rules = own.get("rules", {})
         own["rules"] = {code: {**kept["rules"].get(code, {}), **rules.get(code, {})} for code in {**kept["rules"], **rules}}
-        kept |= own
+        kept |= _switched_off(own) | own
         if self.folder is not None and kept["weights"] is not None:
             kept["weights"] = str(self.folder / Path(kept["weights"]).expanduser())
         try:
-            return CheckSettings.model_validate({**kept, **changes})
+            return CheckSettings.model_validate({**kept, **_switched_off(changes), **changes})
         except ValidationError as error:
             raise ConfigError("; ".join(problems(error, CheckSettings))) from error
+
+
+def _switched_off(given: Mapping[str, object]) -> dict[str, bool]:
+    """What settings that come later switch off of earlier ones: `static` and `deep` exclude each other."""
+    return {other: False for one, other in (("static", "deep"), ("deep", "static")) if given.get(one)}
 
 
 def load(file: Path | None = None, *, start: Path | None = None) -> Config:

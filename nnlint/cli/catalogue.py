@@ -10,7 +10,6 @@ from nnlint.cli.errors import Refusal
 if TYPE_CHECKING:
     from nnlint.cards import RuleCard
     from nnlint.config import CheckSettings
-    from nnlint.overrides import Override
     from nnlint.registry import Registry
 
 
@@ -72,15 +71,19 @@ def validate(settings: CheckSettings, registry: Registry) -> None:
         raise Refusal("the selection leaves no rule to run")
 
 
-def unknown_ignores(ignores: Iterable[str], overrides: Iterable[Override]) -> Iterator[str]:
-    """What to say about rules that are ignored and unknown: a warning, since another version may know them."""
+def unknown_rules(mentioned: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What to say about unknown rules in settings that leave rules out: a warning, since another version may know them.
+
+    Args:
+        mentioned: the key of each setting, and the code, prefix or name that it holds.
+    """
     from nnlint.cards import unknown_rule
 
-    ignored = dict.fromkeys([*ignores, *(selector for entry in overrides for selector in entry.selectors)])
-    known = load_cards() if ignored else ()
-    for selector in ignored:
+    each = dict.fromkeys(mentioned)
+    known = load_cards() if each else ()
+    for key, selector in each:
         named = selector.upper() == "ALL" or any(
             card.code.startswith(selector.upper()) or card.name == selector.lower() for card in known
         )
         if not named:
-            yield f"ignore: {unknown_rule(selector, (name for card in known for name in (card.code, card.name)))}"
+            yield f"{key}: {unknown_rule(selector, (name for card in known for name in (card.code, card.name)))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,7 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
     Raises:
         Refusal: usage or configuration are wrong.
     """
-    from nnlint.cli.catalogue import unknown_ignores
+    from nnlint.cli.catalogue import unknown_rules
     from nnlint.config import ADDED, ConfigError, load
 
     try:
@@ -116,13 +116,19 @@ def prepared(targets: tuple[str, ...], options: Mapping[str, Any], *, with_basel
         raise Refusal(str(error)) from error
     if not chosen:
         raise click.UsageError("no target: name one, such as mymodel:build_fn, or set targets in [tool.nnlint]")
-    ignored = [selector for given in (settings, *own.values()) for selector in given.ignore]
-    for warning in unknown_ignores(ignored, config.suppressions):
+    for warning in unknown_rules(_left_out((settings, *own.values()), config)):
         warn(warning)
     file = (options["baseline"] or configured_baseline(config)) if with_baseline else None
     known = _baseline(file) if file is not None else None
     tasks = tuple(_task(target, own[target], options, config, entry) for target, entry in entries.items())
     return Run(tasks, settings, config, known, file)
+
+
+def _left_out(settings: Iterable[CheckSettings], config: Config) -> Iterator[tuple[str, str]]:
+    """The rules that settings leave out, each with the key that says so."""
+    yield from (("ignore", selector) for given in settings for selector in given.ignore)
+    yield from (("overrides", selector) for entry in config.values.overrides for selector in entry.selectors)
+    yield from (("expect", key.split()[0]) for key in config.values.expect)
 
 
 def _task(

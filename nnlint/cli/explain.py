@@ -29,7 +29,7 @@ def explain(words: tuple[str, ...], color: bool | None) -> None:  # noqa: FBT001
     from nnlint.cli.catalogue import load_cards
     from nnlint.cli.errors import Refusal
     from nnlint.cli.output import wants_color
-    from nnlint.cli.rules import table
+    from nnlint.cli.rules import table, terminal_width
 
     try:
         found = _found(" ".join(words), load_cards())
@@ -38,7 +38,7 @@ def explain(words: tuple[str, ...], color: bool | None) -> None:  # noqa: FBT001
     if len(found) == 1:
         click.echo("\n".join(_page(found[0])), color=wants_color(color))
     else:
-        click.echo(table(found))
+        click.echo(table(found, terminal_width()))
 
 
 def _found(wanted: str, known: tuple[RuleCard, ...]) -> list[RuleCard]:

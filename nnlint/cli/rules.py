@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +12,10 @@ from nnlint.cli import completion
 
 if TYPE_CHECKING:
     from nnlint.cards import RuleCard
+
+
+#: Columns that summaries have at least, however narrow the terminal is.
+_NARROWEST = 24
 
 
 @click.command()
@@ -41,16 +47,23 @@ def rules(family: str | None, level: str | None, search: str | None, style: str)
     if style == "json":
         click.echo(json.dumps([_described(rule) for rule in known], indent=2, ensure_ascii=False))
         return
-    click.echo(table(known))
+    click.echo(table(known, terminal_width()))
 
 
-def table(known: list[RuleCard]) -> str:
-    """The rules as a person reads them."""
+def terminal_width() -> int | None:
+    """Columns of the terminal; None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(known: list[RuleCard], width: int | None) -> str:
+    """The rules as a person reads them: summaries wrapped to the width of the terminal; a line for each rule where it is None."""
     from tabulate import tabulate
 
-    rows = [[rule.code, rule.name, rule.level, " ".join(rule.needs), rule.summary] for rule in known]
-    headers = ["code", "name", "level", "needs", "summary"]
-    return tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    rows = [[rule.code, rule.name, rule.level, rule.summary] for rule in known]
+    headers = ["code", "name", "level", "summary"]
+    taken = sum(max(len(row[place]) for row in (headers, *rows)) + 2 for place in range(3))
+    room = max(width - taken, _NARROWEST) if width is not None else None
+    return tabulate(rows, headers, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, None, room])
 
 
 def _described(rule: RuleCard) -> dict[str, object]:

@@ -100,6 +100,29 @@ def test_an_unknown_rule_in_ignore_is_a_warning(stub):
     assert done.stderr == "nnlint: warning: ignore: unknown rule 'ZZZ001'\n"
 
 
+def test_an_unknown_rule_in_other_settings_is_announced_with_their_key(stub):
+    configure(stub, 'expect = { "ZZZ002 head" = "known" }\n[[tool.nnlint.overrides]]\nignore = ["ZZZ003"]\nreason = "known"')
+    said = [line for line in run("clean").stderr.splitlines() if "unknown rule" in line]
+    assert said == ["nnlint: warning: overrides: unknown rule 'ZZZ003'", "nnlint: warning: expect: unknown rule 'ZZZ002'"]
+
+
+@pytest.mark.parametrize(("text", "arguments", "kept"), [
+    ("deep = true", ["--static"], (True, False)),
+    ("static = true", ["--deep"], (False, True)),
+    ("", ["--static", "--deep"], None),
+    ("static = true\ndeep = true", [], None),
+])
+def test_static_and_deep_exclude_each_other_and_the_command_line_wins(stub, text, arguments, kept):
+    configure(stub, text)
+    done = run("clean", "--format", "json", *arguments)
+    if kept is None:
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "static and deep exclude each other" in done.stderr
+    else:
+        settings = json.loads(json.loads(done.stdout)["results"][0]["subject"]["settings"])
+        assert (settings["static"], settings["deep"]) == kept
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from nnlint._version import __version__
 from nnlint.cli import main
+from nnlint.cli.catalogue import load_cards
+from nnlint.cli.rules import table as rules_table
 from nnlint.registry import Registry
 from nnlint.rule import RuleError
 
@@ -29,6 +31,13 @@ def test_rules_as_text(stub):
         ["LOS018", "initial-loss", "warning"],
         ["SIG001", "dead-units", "warning"],
     ]
+
+
+def test_rules_fit_into_a_terminal():
+    cards = load_cards()
+    for width in (80, 120):
+        assert max(map(len, rules_table(list(cards), width).splitlines())) <= width
+    assert len(rules_table(list(cards), None).splitlines()) == len(cards) + 1  # in a pipe a line for each rule, for grep
 
 
 def test_rules_as_json(stub):
