@@ -60,7 +60,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS003": (*TRAINING_FAILS, *LOSS_AT_START, "GRD002", "OPT004", "SIG005"),  # nll-without-log-softmax
     "LOS004": ("ARC006",),  # log-softmax-before-cross-entropy
     "LOS005": (  # sigmoid-before-bce-with-logits
-        *LEARNS_NOTHING, *SIGNAL_FADES, *SQUASHED, "ARC006", "GRD001", "LOS013", "LOS017", "LOS018",
+        *LEARNS_NOTHING, *SIGNAL_FADES, *SQUASHED, "ARC006", "GRD001", "LOS013", "LOS017", "LOS018", "LOS034",
     ),
     "LOS006": (*TRAINING_FAILS, *LOSS_AT_START, "LOS017"),  # logits-into-bce
     "LOS007": (  # softmax-over-one-unit
@@ -73,16 +73,16 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "LOS013": (*LEARNS_NOTHING, *LOSS_AT_START),  # softmax-for-multilabel
     "LOS015": (*LEARNS_NOTHING, "ARC011", "DAT010", "LOS014", "LOS018"),  # loss-broadcast
-    "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "DAT010", "GRD001", "LOS019"),  # target-out-of-range
+    "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "DAT010", "GRD001", "LOS019", "SIG003"),  # target-out-of-range
     "LOS017": (*LEARNS_NOTHING, *UNITS_STUCK, "GRD003", "LOS018", "TRN004"),  # rectified-logits
     "LOS018": ("TRN002",),  # initial-loss
     "LOS020": ("RUN012", *TRAINING_FAILS, "ARC002", "ARC011", "OPT004"),  # loss-detached
     "LOS021": (*GRADIENT_GROWS, "OPT003"),  # sum-reduction
     "LOS022": (*TRAINING_FAILS, *LOSS_AT_START, "SIG003"),  # kl-div-domain
-    "LOS023": (*LEARNS_NOTHING, "LOS008", "LOS009", "LOS013", "LOS018"),  # logits-layout
+    "LOS023": (*LEARNS_NOTHING, "ARC018", "LOS008", "LOS009", "LOS013", "LOS018"),  # logits-layout
     "LOS024": (*RUNS_AWAY, "OPT004"),  # negative-loss
     "LOS025": (*TRAINING_FAILS, "DAT012", "GRD003", "GRD004", "LOS018", "LOS020", "OPT004", "SIG003"),  # all-targets-ignored
-    "LOS026": (*TRAINING_FAILS, *LOSS_AT_START, "ARC008", "DAT010", "LOS013"),  # one-hot-index-confusion
+    "LOS026": (*TRAINING_FAILS, *LOSS_AT_START, "ARC008", "DAT010", "LOS013", "LOS019", "LOS031"),  # one-hot-index-confusion
     "LOS027": ("GRD004",),  # unstable-log-softmax
     "LOS028": ("DAT004", "LOS019", "TRN005"),  # padding-in-loss
     "LOS029": (*LEARNS_NOTHING, "LOS018", "LOS030"),  # label-shift

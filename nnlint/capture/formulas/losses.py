@@ -34,7 +34,7 @@ def loss_formulas(node: fx.Node) -> tuple[fx.Node, Formula] | None:
     if name in _PICKS and (found := _picked(node)) is not None:
         return _completed(node, found)
     if name in ("sub", "rsub"):
-        return _of_logsumexp(node)
+        return _of_logsumexp(node) or _poisson(node)
     if name in ("add", "sub") and (found := _binary(node)) is not None:
         return _completed(node, found)
     return None
@@ -100,7 +100,8 @@ def _picked_axis(node: fx.Node) -> int:
     """The axis that one entry of each row is picked from: it holds the classes."""
     if name_of(node) == "getitem":
         return 1  # `x[rows, labels]`
-    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 and isinstance(node.args[1], int) else None)
+    place = 2 if name_of(node) == "take_along_dim" else 1
+    dim = node.kwargs.get("dim", node.args[place] if len(node.args) > place else None)
     return dim if isinstance(dim, int) else -1
 
 
@@ -111,6 +112,8 @@ def _labels(index: fx.Node, target: fx.Node) -> fx.Node:
 
 
 def _index(node: fx.Node) -> Any:
+    if name_of(node) == "take_along_dim":
+        return node.kwargs.get("indices", node.args[1] if len(node.args) > 1 else None)
     if name_of(node) != "getitem":
         return node.kwargs.get("index", node.args[2] if len(node.args) > 2 else None)
     index = node.args[1] if len(node.args) > 1 else None
@@ -207,3 +210,33 @@ def _complement(node: Any) -> Any | None:
         if both is not None and isinstance(both[0], (int, float)) and abs(both[0] - 1) < 1e-2
         else None
     )
+
+
+# -------------------------------------------------------------------- Poisson
+
+
+def _poisson(node: fx.Node) -> tuple[fx.Node, Formula] | None:
+    """`exp(z) - y * z`, or `r - y * log(r)`, or the negative of either."""
+    parts = operands(node)
+    if parts is None:
+        return None
+    for rate, product, positive in ((*parts, True), (*reversed(parts), False)):
+        inner = bare(product, shaped=True)
+        both = operands(inner) if name_of(inner) == "mul" else None
+        found = None
+        for count, score in (both, both[::-1]) if both is not None else ():
+            if isinstance(count, fx.Node) and given_target(count) is not None and (z := _log_rate(rate, score)) is not None:
+                source, log_input = z
+                found = Formula("poisson_nll_loss", source, target=count, reduction="none", log_input=log_input)
+        if found is not None:
+            return (node, found) if positive else _completed(node, found)
+    return None
+
+
+def _log_rate(rate: Any, score: Any) -> tuple[fx.Node, bool] | None:
+    """What both the rate and the score of a Poisson likelihood are made of, and whether it is the logarithm of the rate."""
+    rate, score = bare(rate), bare(score)
+    if name_of(rate) == "exp" and bare(rate.args[0]) is score and isinstance(score, fx.Node):
+        return score, True
+    same = name_of(score) == "log" and past_guard(score.args[0]) is past_guard(rate)
+    return (rate, False) if same and isinstance(rate, fx.Node) else None

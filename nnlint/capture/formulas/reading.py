@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Formula:
         target: the node of the targets of a loss.
         reduction: of a loss.
         class_axis: the axis of the classes in the input of a loss; None where it has none.
+        log_input: whether a Poisson likelihood is of the logarithm of the rate; None for any other loss.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Formula:
     target: fx.Node | None = None
     reduction: str | None = None
     class_axis: int | None = None
+    log_input: bool | None = None
 
     @property
     def nodes(self) -> tuple[fx.Node, ...]:
@@ -50,6 +53,7 @@ class Formula:
             "target": self.target,
             "reduction": self.reduction,
             "class_axis": self.class_axis,
+            "log_input": self.log_input,
         }
         return {name: value for name, value in named.items() if value is not None}
 
@@ -73,11 +77,15 @@ def bare(node: Any, *, shaped: bool = False) -> Any:
 
 
 def _adds_axis(node: fx.Node) -> bool:
-    """`x[:, None]`: nothing but new axes and full slices."""
+    """`x[:, None]`, or `x[..., 0]` of an axis of size 1: an index that leaves every number in its place."""
     if name_of(node) != "getitem" or len(node.args) < 2:
         return False
     index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
-    return all(part is None or part is Ellipsis or part == slice(None) for part in index)
+    if all(part is None or part is Ellipsis or part == slice(None) for part in index):
+        return True
+    sizes = [math.prod(one.meta["shape"]) if isinstance(one, fx.Node) and "shape" in one.meta else -1 for one in (node.args[0], node)]
+    plain = all(part is None or part is Ellipsis or type(part) in (int, slice) for part in index)
+    return plain and sizes[0] == sizes[1] > 0
 
 
 def operands(node: fx.Node) -> tuple[Any, Any] | None:

@@ -14,7 +14,7 @@ from nnlint.finding import Skip
 from nnlint.frames import is_fatal
 from nnlint.kinds import CLASS_LOSSES
 from nnlint.probes.dependence.copies import POSSIBLE, Copy, copy_of
-from nnlint.probes.dependence.loss_tape import LossTape
+from nnlint.probes.dependence.loss_tape import LossTape, TapedLoss
 from nnlint.probes.dependence.padded import Leaf
 from nnlint.probes.dependence.padding_loss import by_position, target_leaves
 from nnlint.probes.dependence.padding_runs import replace_leaves
@@ -150,7 +150,7 @@ class SequenceLabels:
                 raise
             raise Skip(f"the loss raised in evaluation mode: {one_line(error)}") from error
         outputs = [tensor for _, tensor in tensor_leaves(output) if tensor.is_floating_point() and tensor.dim() > 1]
-        return [(c.kind, c.prediction, c.weighted_target, c.arguments.get("ignore_index")) for c in tape.calls], outputs
+        return [(c.kind, _by_class(c), c.weighted_target, c.arguments.get("ignore_index")) for c in tape.calls], outputs
 
     @cached_property
     def copies(self) -> tuple[CopiedLabels, ...]:
@@ -310,6 +310,13 @@ class SequenceLabels:
             Run(given, session.plan.seed, session.setup.model.eval) for given in (session.setup.inputs, inputs)
         )
         return first_difference(session.setup, one, other, by_entries(before_time(position, length)))
+
+
+def _by_class(call: TapedLoss) -> Tensor:
+    """The prediction, classes last where there are as many of them as positions: a loss on class numbers has them on axis 1."""
+    said = call.prediction
+    square = said.dim() == 3 and said.shape[1] == said.shape[2]
+    return said.movedim(1, 2) if square and call.kind in CLASS_LOSSES else said
 
 
 def _counted(item: _Predicted) -> frozenset[int]:

@@ -173,14 +173,25 @@ def _class_axis(output: Tensor, target: Tensor) -> int | None:
 
 def _class_forms(output: Tensor, axis: int) -> tuple[str, ...]:
     """The forms that the output has, by its numbers: rows that sum to one are probabilities, whoever made them."""
-    sums = output.double().sum(axis)
-    if bool((output >= 0).all()) and bool(((sums - 1).abs() < _ROUNDING).all()):
+    if _sums_to_one(output, axis):
         return ("probabilities",)
     if bool((output <= 0).all()) and bool((output.double().logsumexp(axis).abs() < _ROUNDING).all()):
         return ("log-probabilities",)
     if bool(((output >= 0) & (output <= 1)).all()):
         return ("probabilities",)
     return ("logits",)
+
+
+def _sums_to_one(output: Tensor, axis: int) -> bool:
+    sums = output.double().sum(axis)
+    return bool((output >= 0).all()) and bool(((sums - 1).abs() < _ROUNDING).all())
+
+
+def shares(form: Form) -> int | None:
+    """The axis of the classes where the output holds probabilities along it that differ; None for any other output."""
+    if form.axis is None or not _sums_to_one(form.like, form.axis) or bool((form.like == form.like.flatten()[0]).all()):
+        return None
+    return form.axis
 
 
 def _distribution_axis(target: Tensor) -> int | None:

@@ -30,6 +30,10 @@ class Refused(Exception):
     """The loss does not take such an output, or gives no finite number for it."""
 
 
+class Unread(Refused):
+    """The loss gives this output no gradient: it is no prediction, or is detached first."""
+
+
 @dataclass(frozen=True, eq=False)
 class LossCaller:
     """The loss as a function of the output's tensors.
@@ -96,10 +100,10 @@ class LossCaller:
             variable = leaves[index].detach().clone().requires_grad_()
             made = self.tensor((*leaves[:index], variable, *leaves[index + 1 :]), targets)
             if not made.requires_grad:
-                raise Refused("the loss does not depend on this output")
+                raise Unread("the loss does not depend on this output")
             (found,) = torch.autograd.grad(made.sum(), variable, allow_unused=True)
         if found is None:
-            raise Refused("the loss does not depend on this output")
+            raise Unread("the loss does not depend on this output")
         return found
 
 

@@ -5,13 +5,14 @@ Calibration of the limits: docs/evidence/calibration.md#code-limits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nnlint.probes.loss_response.answers import Form
+from nnlint.probes.loss_response.answers import ENTRIES, Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
 from nnlint.probes.loss_response.stats import Certainty
 
@@ -43,27 +44,35 @@ def certainty(caller: LossCaller, form: Form) -> Certainty | None:
 
 
 def unheard(caller: LossCaller, samples: int) -> float | None:
-    """Share of samples whose label 0 leaves the loss without a gradient, where -1 in its place would give one.
+    """Share of the targets that are 0 and leave the loss without a gradient, where -1 in their place would give one.
+
+    There is one target for a sample, or one for each entry of an output.
 
     None for other targets, where the loss listens to all of them, and where they are weights (a mask): there, -1 gives all samples
     the gradient of 1 with its sign turned.
     """
-    if len(caller.targets) != 1 or caller.targets[0].numel() != samples or samples < _FEW:
+    if len(caller.targets) != 1 or samples < _FEW or caller.targets[0].numel() < samples:
         return None
     target = caller.targets[0]
+    each = target.numel() > samples
     if target.dtype is torch.bool or set(target.unique().tolist()) != {0, 1}:
         return None
     silent = (target == 0).reshape(-1)
-    places = [place for place, leaf in enumerate(caller.leaves) if leaf.requires_grad and leaf.shape[:1] == (samples,)]
+    places = [
+        place
+        for place, leaf in enumerate(caller.leaves)
+        if leaf.requires_grad and leaf.shape[:1] == (samples,) and (not each or leaf.numel() == target.numel())
+    ]
     heard, is_weight = False, True
     try:
         for place in places:
             for leaves in _varied(caller, place):
-                given = _sizes(caller, leaves, place)
+                given = _sizes(caller, leaves, place, target.numel())
                 if bool((given[silent] > 0).any()):
                     return None
                 above, below = (
-                    _sizes(replace(caller, targets=(torch.full_like(target, sign),)), leaves, place) for sign in (1, -1)
+                    _sizes(replace(caller, targets=(torch.full_like(target, sign),)), leaves, place, target.numel())
+                    for sign in (1, -1)
                 )
                 heard |= bool((given[~silent] > 0).any()) and bool((below[silent] > 0).any())
                 is_weight &= torch.allclose(above * below.sum(), below * above.sum(), rtol=1e-2, atol=0.0)
@@ -79,6 +88,41 @@ def _varied(caller: LossCaller, place: int) -> list[Sequence[Tensor]]:
     return [caller.leaves, *(caller.with_leaf(place, size * noise) for size in (float(output.abs().mean()), _FAR))]
 
 
-def _sizes(caller: LossCaller, leaves: Sequence[Tensor], place: int) -> Tensor:
-    """Size of the gradient at each sample's output."""
-    return caller.gradient(leaves, place).abs().reshape(len(leaves[place]), -1).amax(1)
+def _sizes(caller: LossCaller, leaves: Sequence[Tensor], place: int, rows: int) -> Tensor:
+    """Size of the gradient at the outputs of each of so many targets."""
+    return caller.gradient(leaves, place).abs().reshape(rows, -1).amax(1)
+
+
+def deaf(caller: LossCaller) -> bool:
+    """Whether no output gets a gradient with these targets, whatever it is, where other targets of their kind give it one.
+
+    So is a loss whose mask leaves out every target.
+    """
+    if not caller.targets or sum(target.numel() for target in caller.targets) > ENTRIES:
+        return False
+    places = [place for place, leaf in enumerate(caller.leaves) if leaf.requires_grad and leaf.numel() <= ENTRIES]
+    try:
+        if any(bool(caller.gradient(leaves, place).any()) for place in places for leaves in _varied(caller, place)):
+            return False
+    except Refused:
+        return False
+    for place in places:
+        for others in _other_targets(caller, place):
+            with suppress(Refused):
+                if bool(caller.gradient(caller.leaves, place, others).any()):
+                    return True
+    return False
+
+
+def _other_targets(caller: LossCaller, place: int) -> Iterator[tuple[Tensor, ...]]:
+    """The targets with labels in place of whole numbers, for the classes that an axis of the output may hold."""
+    generator = torch.Generator().manual_seed(0)
+    output = caller.leaves[place]
+    for axis in dict.fromkeys((min(1, output.dim() - 1), output.dim() - 1)) if output.dim() else ():
+        count = output.shape[axis] if output.dim() > 1 and output.shape[axis] > 1 else 2
+        yield tuple(
+            target
+            if target.dtype is torch.bool or target.is_complex() or not bool((target == target.round()).all())
+            else torch.randint(0, count, target.shape, generator=generator).to(target)
+            for target in caller.targets
+        )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnlint.probes.loss_response.answers import LESS_SURE, Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
+from nnlint.probes.loss_response.halves import halves
 from nnlint.probes.loss_response.stats import LossResponse
 from nnlint.probes.loss_response.weights import class_weights
 
@@ -19,7 +20,7 @@ _SAME = 1e-4
 
 def nature(made: LossResponse, caller: LossCaller, found: Sequence[Form], first: float, *, brief: bool) -> LossResponse:
     """`made` with all that does not need right answers."""
-    half = _halves(caller, made.samples)
+    half = halves(caller, made.samples)
     leaf = found[0].leaf if found else _main_leaf(caller)
     made = replace(made, half=half, whole=first, reduction=_reduction(caller, first, half))
     if leaf is None or brief:
@@ -37,32 +38,6 @@ def _main_leaf(caller: LossCaller) -> int | None:
     """The last floating tensor: what a loss without targets in its form is most likely about."""
     places = [place for place, leaf in enumerate(caller.leaves) if leaf.is_floating_point() and leaf.numel() > 1]
     return places[-1] if places else None
-
-
-def _halves(caller: LossCaller, samples: int) -> float | None:
-    """The losses of the first and the second half of the batch, added; None where the batch cannot be cut."""
-    if samples < 4:
-        return None
-    cut = samples // 2
-    try:
-        return sum(
-            caller.value(_part(caller.leaves, samples, part), _part(caller.targets, samples, part))
-            for part in (slice(0, cut), slice(cut, 2 * cut))
-        )
-    except Refused:
-        return None
-
-
-def _part(tensors: Sequence[Tensor], samples: int, part: slice) -> list[Tensor]:
-    """The samples of a part; a tensor whose first axis holds several entries for each sample is cut alike."""
-    made = []
-    for tensor in tensors:
-        if not tensor.dim() or tensor.shape[0] % samples or not tensor.shape[0]:
-            made.append(tensor)
-            continue
-        each = tensor.shape[0] // samples
-        made.append(tensor[part.start * each : part.stop * each])
-    return made
 
 
 def _reduction(caller: LossCaller, first: float, half: float | None) -> str:

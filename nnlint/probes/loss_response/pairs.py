@@ -61,7 +61,7 @@ def togetherness(caller: LossCaller, inputs: Sequence[Tensor], *, coupled: bool)
         return by_class
     if coupled and len(inputs) == 1:
         caller, inputs = _halved(caller, inputs[0])
-    verdicts = [found for plan in _plans(caller, inputs) if (found := _of_plan(caller, plan)) is not None]
+    verdicts = [found for plan in _plans(caller, inputs, coupled=coupled) if (found := _of_plan(caller, plan)) is not None]
     if not verdicts or len({found.prefers_agreement for found in verdicts}) > 1:
         return None
     return verdicts[0]
@@ -104,13 +104,13 @@ def _halved(caller: LossCaller, rows: Tensor) -> tuple[LossCaller, list[Tensor]]
     return replace(caller, leaves=tuple(leaf.detach().chunk(2)), compute=compute), [*rows.chunk(2)]
 
 
-def _plans(caller: LossCaller, inputs: Sequence[Tensor]) -> Iterator[_Plan]:
+def _plans(caller: LossCaller, inputs: Sequence[Tensor], *, coupled: bool) -> Iterator[_Plan]:
     rows = [place for place, leaf in enumerate(caller.leaves) if _is_rows(leaf)]
     rows = [place for place in rows if caller.leaves[place].shape == caller.leaves[rows[-1]].shape]
     views = [view for view in inputs if view.dim() and rows and len(view) == len(caller.leaves[rows[-1]])]
     if len(views) < 2 or len(rows) < len(views) or len(rows) % len(views) or len(views[0]) < _FEW:
         return
-    agreement = _agreement(views, caller.targets)
+    agreement = _agreement(views, caller.targets, coupled=coupled)
     if agreement is None:
         return
     agree, how = agreement
@@ -122,7 +122,7 @@ def _plans(caller: LossCaller, inputs: Sequence[Tensor]) -> Iterator[_Plan]:
         yield _Plan(order, agree, how)
 
 
-def _agreement(views: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], str] | None:
+def _agreement(views: Sequence[Tensor], targets: Sequence[Tensor], *, coupled: bool) -> tuple[tuple[Tensor, ...], str] | None:
     """Which rows of each further input belong to those of the first, and where that is known from."""
     anchor = views[0]
     if targets:
@@ -130,6 +130,10 @@ def _agreement(views: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[tupl
             return None
         same = _same_by_label(anchor, views[1], targets[0])
         return None if same is None else ((same,), "the inputs that a label calls the same are closer")
+    numbers = not any(view.is_floating_point() for view in views)
+    if coupled and numbers and len(views) == 2:
+        # A user and an item, a question and its answer: the numbers tell nothing, and other samples are the negatives.
+        return (torch.ones(len(anchor), dtype=torch.bool),), "they are given side by side, and compared with those of other samples"
     close = [_are_close(anchor, view) for view in views[1:]]
     if not any(close):
         return None

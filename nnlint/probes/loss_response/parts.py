@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnlint.probes.loss_response.answers import Form, forms
-from nnlint.probes.loss_response.caller import LossCaller, Refused
+from nnlint.probes.loss_response.caller import LossCaller, Refused, Unread
 
 #: More parts than this are no parameters of a distribution.
 _MOST = 4
@@ -95,6 +95,8 @@ def _meets(caller: LossCaller, form: Form) -> bool:
     moved = (*caller.targets[: form.target], target[order], *caller.targets[form.target + 1 :])
     try:
         as_given, otherwise = (caller.gradient(caller.leaves, form.leaf, targets) for targets in (None, moved))
+    except Unread:
+        return False
     except Refused:
         return True
     return not torch.equal(as_given, otherwise)

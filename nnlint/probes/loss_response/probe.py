@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nnlint.probes.loss_response.answers import Form, forms
+from nnlint.probes.loss_response.answers import Form, forms, shares
 from nnlint.probes.loss_response.caller import LossCaller, Refused
-from nnlint.probes.loss_response.certain import certainty, unheard
+from nnlint.probes.loss_response.certain import certainty, deaf, unheard
 from nnlint.probes.loss_response.fall import fall
 from nnlint.probes.loss_response.nature import nature
 from nnlint.probes.loss_response.parts import compared, parts
 from nnlint.probes.loss_response.stats import FlippedTerm, LossResponse, Preference
-from nnlint.probes.loss_response.terms import numbers, suspects
+from nnlint.probes.loss_response.terms import numbers, suspects, uneven
 
 if TYPE_CHECKING:
     from nnlint.capture.op import Op
@@ -73,10 +73,13 @@ def measure_response(
             flipped += _flipped(caller, form)
     why = "" if preferences else _why(caller, found)
     lowest = None if brief or len(whole.leaves) > _OUTPUTS else fall(whole, sorted(whole.free), samples)
+    leaves = {form.leaf for form in found} if caller.leaves is whole.leaves else set[int]()
     made = replace(empty, preferences=tuple(preferences), why_unknown=why, fall=lowest, flipped=tuple(flipped))
     if not brief:
         certain = next((one for form in found if (one := certainty(caller, form)) is not None), None)
-        made = replace(made, certainty=certain, unheard=unheard(whole, samples), numbers=numbers(whole))
+        made = replace(made, certainty=certain, unheard=unheard(whole, samples), numbers=numbers(whole), deaf=deaf(whole))
+        made = replace(made, uneven=uneven(whole, samples))
+        made = replace(made, leaf=leaves.pop() if len(leaves) == 1 else None, shares=shares(found[0]) if found else None)
     return nature(made, caller, found, first, brief=brief)
 
 

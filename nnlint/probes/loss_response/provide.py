@@ -54,6 +54,7 @@ def provide(session: Session) -> LossResponse:
             samples = sample_count(session.setup)
             scored = _makes_scores(losses.graph)
             response = measure_response(caller, samples, losses.op, bounded=bounded, brief=brief, scored=scored)
+            response = response if aligned else replace(response, leaf=None)
             response = replace(response, likelihood=likelihood(caller, made.output, session.setup.targets))
             return response if brief or response.prefers_right else _with_pairs(response, caller, session)
 

@@ -10,6 +10,7 @@ from nnlint.finding import Location, Skip
 
 if TYPE_CHECKING:
     from nnlint.capture.op import Op
+    from nnlint.probes.loss_terms.summands import Summand
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,21 @@ class Certainty:
 
 @dataclass(frozen=True)
 class Fall:
-    """A loss without a lowest value: it falls faster and faster as an output grows, whatever its sign.
+    """A loss without a lowest value: it falls without end as an output grows, whatever its sign.
 
     Attributes:
         leaf: which tensor of the output.
         start: the loss at the model's own output.
         end: the loss where this tensor was moved away by `times` its own size.
         times: how far.
+        faster: it falls faster and faster, as the negative of a square does; False where it falls in proportion, in any direction.
     """
 
     leaf: int
     start: float
     end: float
     times: float
+    faster: bool = True
 
 
 @dataclass(frozen=True)
@@ -132,16 +135,20 @@ class LossResponse:
         weights: the weight of each class, where decisions of one class weigh the same; empty where they do not, or are none.
         flipped: terms that prefer wrong answers where the whole loss prefers right ones.
         certainty: what it makes of the targets as outputs, where they are 0 and 1 or classes; None for others.
-        unheard: share of samples with the label 0 that it does not react to, where it would to -1; None where it does.
+        unheard: share of the targets that are 0, which it does not react to, where it would to -1; None where it does.
         likelihood: cosine between its gradient and that of the log-likelihood of the targets, where the output is a distribution:
             1 where it lowers the likelihood, -1 where it raises it.
         numbers: ops that made a Python number of the output (`item`), which is added to the loss.
         pairs: whether outputs that belong together may agree; None where nothing tells which do, or right answers are known.
         fall: where the loss has no lowest value; None where it has one, or falls no faster than in proportion.
+        uneven: a term that adds up the samples, and one that averages them; None where all terms are reduced alike.
         half, whole: the loss of both halves of the batch added up, and of the whole batch; None where halves do not fit.
         samples: how many samples the batch has.
         why_unknown: what kept it from being told, in words.
         op: the op that makes the loss.
+        leaf: which tensor of the output it compares with the targets; None where none has a form of theirs.
+        shares: the axis along which that output sums to one everywhere, as probabilities do; None where it does not.
+        deaf: no output gets a gradient with these targets, while other targets of their kind would give it.
     """
 
     kind: str = "unknown"
@@ -158,11 +165,15 @@ class LossResponse:
     numbers: tuple[Op, ...] = ()
     pairs: Togetherness | None = None
     fall: Fall | None = None
+    uneven: tuple[Summand, Summand] | None = None
     half: float | None = None
     whole: float | None = None
     samples: int = 0
     why_unknown: str = ""
     op: Op | None = field(default=None, repr=False)
+    leaf: int | None = None
+    shares: int | None = None
+    deaf: bool = False
 
     @property
     def prefers_right(self) -> bool | None:

@@ -17,10 +17,17 @@ from nnlint.capture.op import Op
 from nnlint.capture.recorder import Recorder
 from nnlint.probes.loss_response.answers import Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
+from nnlint.probes.loss_response.halves import halves
 from nnlint.probes.loss_terms.summands import Summand, summands
 
 #: Terms that are looked at.
 _MOST = 6
+#: Fewer samples are not halved.
+_FEWEST = 8
+#: Terms below this are 0, whatever their reduction.
+_NOTHING = 1e-9
+#: Share of a term by which halves may differ: samples are not alike, and a factor of 2 is told apart still.
+_SAME = 0.1
 #: Share of a term by which wrong answers have to lower it.
 _CLEAR = 0.01
 
@@ -74,6 +81,29 @@ def numbers(caller: LossCaller) -> tuple[Op, ...]:
             made = [one for one in graph.ops if one.is_kind("escape") and one.index < op.index and one.activations]
             found += made[-1:]
     return tuple(dict.fromkeys(found))
+
+
+def uneven(caller: LossCaller, samples: int) -> tuple[Summand, Summand] | None:
+    """A term that adds up the samples, and one that averages them; both read the output. None where all are reduced alike."""
+    try:
+        graph = _recorded(caller, caller.leaves, {})
+        parts = summands(graph)
+        if not 1 < len(parts) <= _MOST or samples < _FEWEST:
+            return None
+        wholes = _values(caller, caller.leaves, parts)
+    except Refused:
+        return None
+    found: dict[str, Summand] = {}
+    for part, whole in zip(parts, wholes, strict=True):
+        read = any(str(op.node.meta.get("label", "")).startswith("output") for op in graph.ancestors(part.op))
+        half = halves(_alone(caller, part), samples) if read else None
+        if half is None or abs(half) < _NOTHING:
+            continue
+        if abs(whole - half) <= _SAME * abs(half):
+            found.setdefault("sum", part)
+        elif abs(whole - half / 2) <= _SAME * abs(half):
+            found.setdefault("mean", part)
+    return (found["sum"], found["mean"]) if len(found) == 2 else None
 
 
 def _sums(graph: Graph) -> Iterator[Op]:

@@ -139,7 +139,7 @@ def _path(path: Candidate, kept: _Kept, loss: Tensor, parameters: Trained) -> Ta
     through, whole = parameters.gradients(tensor, weights), parameters.gradients(loss)
     norm = _total(_norms(through))
     others = any(not torch.allclose(made, whole[name], rtol=1e-3, atol=1e-3 * norm) for name, made in through.items())
-    if norm == 0.0 or (path.taught and others):
+    if norm == 0.0 or (path.taught and others and not path.alone):
         return None
     return TargetPath(path.target, path.loss, norm, _total(_norms(whole)), layers_of(path.target), taught=path.taught)
 

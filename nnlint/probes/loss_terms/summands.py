@@ -42,6 +42,10 @@ def summands(graph: Graph) -> tuple[Summand, ...]:
     if graph.loss is None:
         return ()
     found = tuple(_parts(graph, Summand(graph.loss)))
+    if len(found) > MOST:  # a penalty on each layer, added one by one: the first that trains nothing stands for all
+        penalties = [part for part in found if _is_of_weights(graph, part.op)]
+        dead = next((part for part in penalties if not part.op.requires_grad), None)
+        found = tuple(part for part in found if part not in penalties or part is dead)
     return found if len(found) <= MOST else ()
 
 
@@ -50,7 +54,9 @@ def _parts(graph: Graph, whole: Summand) -> Iterator[Summand]:
     parts = _operands(graph, op)
     tensors = [part for part in parts if not isinstance(part, (int, float))]
     numbers = [float(part) for part in parts if isinstance(part, (int, float))]
-    if op.name == "neg" and tensors:
+    if op.name in ("add", "sub", "rsub") and _is_one_penalty(graph, op):
+        yield whole
+    elif op.name == "neg" and tensors:
         yield from _parts(graph, replace(whole, op=tensors[0], factor=-whole.factor))
     elif op.name in ("mul", "div") and len(tensors) == 1 and len(numbers) == 1 and _is_first(op, tensors[0]):
         number = numbers[0] if op.name == "mul" else 1.0 / numbers[0] if numbers[0] else 1.0
@@ -66,6 +72,17 @@ def _parts(graph: Graph, whole: Summand) -> Iterator[Summand]:
         yield from _parts(graph, replace(whole, op=tensors[0]))
     else:
         yield whole
+
+
+def _is_one_penalty(graph: Graph, op: Op) -> bool:
+    """Whether a sum is one term: it adds up the weights of layers, or nothing that has a gradient where the loss has one."""
+    if not op.requires_grad and graph.loss is not None and graph.loss.requires_grad:
+        return True
+    return _is_of_weights(graph, op)
+
+
+def _is_of_weights(graph: Graph, op: Op) -> bool:
+    return all(part.is_kind("parameter", "buffer") for part in graph.ancestors(op) if not part.inputs)
 
 
 def _reduced(graph: Graph, whole: Summand, inner: Op) -> Iterator[Summand]:

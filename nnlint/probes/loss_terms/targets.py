@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnlint.kinds import DISTANCE_LOSSES
+from nnlint.probes.loss_terms.teachers import compared, teachers
 
 if TYPE_CHECKING:
     from nnlint.capture.graph import Graph
@@ -19,11 +20,19 @@ _LIKELIHOODS = ("log-softmax", "log_prob", "logsigmoid", "log")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A target that requires grad, and the op that takes it; `taught`: another network's answers."""
+    """A target that requires grad, and the op that takes it.
+
+    Attributes:
+        target: the op that makes it.
+        loss: the op that takes it.
+        taught: it is another network's answer.
+        alone: that network reaches the loss by being such a target, and in no other way.
+    """
 
     target: Op
     loss: Op
     taught: bool
+    alone: bool = False
 
 
 def candidates(graph: Graph) -> Iterator[Candidate]:
@@ -35,7 +44,7 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
     for op in graph.ops:
         if op not in upstream or not op.requires_grad:
             continue
-        pair, weighed = _compared(op), _weighed(op)
+        pair, weighed = compared(op), _weighed(op)
         if pair is not None or weighed is not None:
             target = _target_of(*pair) if pair is not None else _weight_of(*weighed) if weighed is not None else None
             if target is not None and target not in seen:  # one target of two critics, one advantage in both terms of PPO
@@ -45,6 +54,7 @@ def candidates(graph: Graph) -> Iterator[Candidate]:
             student, teacher = op.activations[:2]
             if set(layers_of(student)).isdisjoint(layers_of(teacher)):
                 yield Candidate(teacher, op, taught=True)
+    yield from (Candidate(found.teacher, found.op, taught=True, alone=True) for found in teachers(graph))
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,6 @@ def references(graph: Graph) -> Iterator[Reference]:
 def _parameters(op: Op) -> frozenset[str]:
     """The parameters of the last layers before an op."""
     return frozenset(name for head in _heads(op) for name in head.parameters)
-
-
-def _compared(op: Op) -> tuple[Op, Op] | None:
-    """Both sides of a comparison: a loss function's, or those of a difference that is squared or made absolute."""
-    if op.name in DISTANCE_LOSSES and len(op.activations) >= 2:
-        return op.activations[0], op.activations[1]
-    if op.name in ("pow", "square", "abs") and op.activations and op.activations[0].name == "sub":
-        sides = op.activations[0].activations
-        return (sides[0], sides[1]) if len(sides) == 2 else None
-    return None
 
 
 def _weighed(op: Op) -> tuple[Op, Op] | None:

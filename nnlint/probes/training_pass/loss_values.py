@@ -26,9 +26,9 @@ _RESHAPES = (
     "squeeze",
     "unsqueeze",
     "contiguous",
-    "float",
-    "double",
-    "clone",
+    "view_as",
+    "reshape_as",
+    "ravel",
 )
 
 
@@ -62,7 +62,12 @@ def measured_losses(
 def _value_of(op: Op | None, known: dict[fx.Node, torch.Tensor]) -> torch.Tensor | None:
     """The value of an op that is known, or only shaped in another way since."""
     shape = op.shape if op is not None else None
-    while op is not None and op.node not in known and op.name in _RESHAPES and op.activations:
+    dtype = getattr(torch, op.dtype, None) if op is not None else None
+    while op is not None and op.node not in known and op.activations:
+        if not (op.name in _RESHAPES or op.is_kind("identity", "cast")):
+            break
         op = op.activations[0]
     value = known.get(op.node) if op is not None else None
-    return value.reshape(shape) if value is not None and shape is not None else None
+    if value is None or shape is None:
+        return None
+    return (value if dtype is None else value.to(dtype)).reshape(shape)

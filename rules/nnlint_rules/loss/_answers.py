@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, LossResponse, Preference
+    from nnlint import Fall, LossCalls, LossResponse, Preference
 
 
 def wrong_over_right(response: LossResponse) -> Iterator[Preference]:
@@ -35,3 +35,12 @@ def has_signed_weights(losses: LossCalls, samples: int) -> bool:
         and (op.shape or (0,))[0] == samples
         for op in ancestors
     )
+
+
+def is_frozen(losses: LossCalls, fall: Fall | None) -> bool:
+    """Whether the layer that makes the output has weights, and none of them require grad."""
+    outputs = losses.graph.outputs
+    if fall is None or fall.leaf >= len(outputs):
+        return False
+    weights = [part for part in losses.graph.producer(outputs[fall.leaf]).inputs if part.is_kind("parameter")]
+    return bool(weights) and not any(part.requires_grad for part in weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nnlint_rules.loss._heads import is_cosine, is_made_by_model
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
 _STANDARD = frozenset(
     {*(f"kaiming {kind} (relu, fan_in)" for kind in ("normal", "uniform")), "xavier normal", "xavier uniform"}
 )
+#: What is standard where a loop over the layers gives it to most of them, the head among them; of a head alone it is a choice.
+_FOR_ALL = {f"kaiming {kind} (relu, fan_out)": f"kaiming {kind} (relu, fan_in)" for kind in ("normal", "uniform")}
 
 
 def of_standard_families(parameters: Parameters) -> set[str]:
     """Weights that start as every layer of many nets does: of a head a common choice, whose logits a few updates calm."""
-    views = parameters.of_kind("weight")
-    return {view.name for view in views if view.init is not None and view.init.name in _STANDARD}
+    views = [view for view in parameters.of_kind("weight") if view.init is not None]
+    used = Counter(view.init.name for view in views if view.init is not None)
+    common = set(_STANDARD)
+    for name, square in _FOR_ALL.items():  # of a square layer both fans are one
+        if used[name] + used[square] > max(1, len(views) // 2):
+            common.add(name)
+    return {view.name for view in views if view.init is not None and view.init.name in common}
 
 
 def is_own_scale(graph: Graph, call: MeasuredLoss, reading: Reading) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nnlint_rules.loss._heads import AVERAGES, SQUASHED_THROUGH, heads_of
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, Op
+    from nnlint import LossCalls, LossResponse, Op
 
 
 SOFTMAX_LOSSES = ("cross_entropy",)
@@ -31,18 +31,34 @@ class LogitSink:
     label: str
 
 
-def softmax_sinks(losses: LossCalls) -> Iterator[LogitSink]:
-    """Where a softmax will be applied: cross-entropy calls, every log_softmax on the way to the loss, a softmax in the loss."""
+def softmax_sinks(losses: LossCalls, response: LossResponse | None = None) -> Iterator[LogitSink]:
+    """Where a softmax will be applied: cross-entropy calls, every log_softmax on the way to the loss, a softmax in the loss.
+
+    With `response` also what any other loss takes for logits of classes, by its answers.
+    """
     yield from _loss_sinks(losses, SOFTMAX_LOSSES)
     yield from _op_sinks(losses, "log_softmax")
     yield from (sink for sink in _op_sinks(losses, "softmax") if _is_of_loss(losses, sink.op))
+    yield from _answered(losses, response, classes=True)
 
 
-def sigmoid_sinks(losses: LossCalls) -> Iterator[LogitSink]:
-    """Where a sigmoid will be applied: binary losses on logits, every logsigmoid on the way to the loss, a sigmoid in the loss."""
+def sigmoid_sinks(losses: LossCalls, response: LossResponse | None = None) -> Iterator[LogitSink]:
+    """Where a sigmoid will be applied: binary losses on logits, every logsigmoid on the way to the loss, a sigmoid in the loss.
+
+    With `response` also what any other loss takes for logits of single decisions, by its answers.
+    """
     yield from _loss_sinks(losses, SIGMOID_LOSSES)
     yield from _op_sinks(losses, "logsigmoid")
     yield from (sink for sink in _op_sinks(losses, "sigmoid") if _is_of_loss(losses, sink.op))
+    yield from _answered(losses, response, classes=False)
+
+
+def _answered(losses: LossCalls, response: LossResponse | None, *, classes: bool) -> Iterator[LogitSink]:
+    """The output that a loss, whoever wrote it, takes for logits by what it answers; of `classes`, or one for each decision."""
+    if response is None or response.leaf is None or response.takes != "logits" or response.op is None:
+        return
+    if bool(response.shift_invariant) is classes:
+        yield LogitSink(losses.graph.outputs[response.leaf], response.op, "the loss")
 
 
 def _is_of_loss(losses: LossCalls, op: Op) -> bool:

@@ -10,16 +10,17 @@ from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import counted_targets
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, MeasuredLoss
+    from nnlint import LossCalls, LossResponse, MeasuredLoss
 
 
 @rule("LOS025", "all-targets-ignored", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Every target is ignored, or has weight 0.
 
     ## What it does
     Reports a `cross_entropy` or `nll_loss` where every label equals `ignore_index`, or where the class weights of all labels
-    that occur are 0.
+    that occur are 0; and any other loss that gives no output a gradient with the targets of the batch, where it gives one with
+    other targets of their kind (a mask that leaves out all of them).
 
     ## Why is this bad?
     The mean over no element is 0 / 0: the loss is NaN and so is every gradient (or the loss is 0 and nothing is learned).
@@ -34,6 +35,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss`, `ignore_index`
     """
     losses.require_targets()
+    named = False
     for call in losses.of(*CLASS_LOSSES):
         labels = counted_targets(call)
         if labels is None or call.target_value is None or call.target_value.numel() == 0:
@@ -51,11 +53,20 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             fix = "give every class that occurs a positive weight"
         else:
             continue
+        named = True
         yield Finding(
             at=call,
             message=f"{call.label}: {reason}; the loss is {value if value is not None else 'not defined'}",
             evidence={"labels": total, "counted": int(labels.numel()), "loss": str(value)},
             fix=fix,
+        )
+    if response is not None and response.deaf and not named:
+        yield Finding(
+            at=response,
+            message=f"no target of the batch counts: the loss is {losses.value if losses.value is not None else 'not defined'}, and no "
+            "output has a gradient, where other labels would give it one",
+            evidence={"loss": losses.value, "gradient": 0.0},
+            fix="check which labels the mask of the loss leaves out: `mask = labels != -100`",
         )
 
 

@@ -45,13 +45,15 @@ def check(terms: LossTerms, response: LossResponse | None) -> Iterator[Finding]:
     live = [term for term in terms.terms if term.trains]
     if not live and len(terms.terms) > 1:
         return  # nothing is trained at all: that is LOS020's or GRD001's to say
+    seen: set[object] = {None}
     for term in terms.terms:
         cause = _cause(terms, term, live) if not term.trains else None
         if len(terms.terms) == 1:
             zero = _zero(terms.graph, term.op)
             if zero is not None:
                 yield _finding(term, zero, "is multiplied with 0, so that the loss depends on nothing", Level.ERROR)
-        elif cause is not None:
+        elif cause is not None and (not _is_of_weights(cause) or cause.location not in seen):
+            seen.add(cause.location)  # one line goes through the weights of all layers
             scheduled = term.factor == 0.0
             words = "has the weight 0" if scheduled else _words(cause)
             yield _finding(term, cause, words, Level.INFO if scheduled else None)
@@ -84,7 +86,7 @@ def _cause(terms: LossTerms, term: LossTerm, live: Sequence[LossTerm]) -> Op | N
         return None
     before = sorted(graph.ancestors(term.op) | {term.op}, key=lambda op: op.index, reverse=True)
     for op in before:
-        reads_model = any(part.requires_grad for part in op.activations)
+        reads_model = any(part.requires_grad for part in op.inputs)
         whole = op.is_kind("integer", "compare") or op.dtype.startswith(("int", "bool"))
         if reads_model and (op.is_kind("detach") or (op.grad_enabled and whole)):
             return op
@@ -116,11 +118,16 @@ def _zero(graph: Graph, op: Op) -> Op | None:
     return None
 
 
+def _is_of_weights(cause: Op) -> bool:
+    """Whether it detaches parameters, not what a network computes from its inputs."""
+    return not cause.activations
+
+
 def _words(cause: Op) -> str:
     if cause.is_kind("mul"):
         return "is multiplied with 0"
     if cause.is_kind("detach"):
-        return "is computed from a detached prediction"
+        return f"is computed from {'detached weights' if _is_of_weights(cause) else 'a detached prediction'}"
     return f"is computed through {cause.label}, which has no gradient" if cause.grad_enabled else "is computed under torch.no_grad()"
 
 
@@ -129,6 +136,8 @@ def _fix(cause: Op, *, scheduled: bool) -> str:
         return "nothing to do if a schedule raises the weight; else set it, or remove the term"
     if cause.is_kind("mul"):
         return "set the factor (`beta`, a weight) to a positive number, or remove the term"
+    if cause.is_kind("detach") and _is_of_weights(cause):
+        return f"remove the `.{cause.name}`, so that the weights get the gradient of the term, or use the optimizer's `weight_decay`"
     if cause.is_kind("detach"):
         return "remove the `.detach()`: freeze the other network with `requires_grad_(False)` where it must not learn"
     if cause.grad_enabled:

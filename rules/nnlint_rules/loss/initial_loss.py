@@ -50,8 +50,8 @@ def check(
     logits that are cosines under a temperature (CLIP, ArcFace), nor a regression loss between two outputs of the model. Logits
     of a matrix tied to the embedding that are too high are INI011's. What unscaled inputs explain (nothing is left when the
     logits are divided by their scale) is never more than a warning, nor is what a model library built: weights are usually
-    loaded over it. A head with a standard initialization (Kaiming, Xavier) is an info up to 3 nats, and so is a log-loss that
-    the optimizer's first few updates bring below its closed form.
+    loaded over it. A head with a standard initialization (Kaiming, Xavier; with `mode="fan_out"` where most layers have it) is an info up
+    to 3 nats, and so is a log-loss that the optimizer's first few updates bring below its closed form.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only

@@ -9,7 +9,7 @@ from nnlint import Finding, Level, rule
 from nnlint_rules.loss._sinks import sigmoid_sinks, softmax_sinks
 
 if TYPE_CHECKING:
-    from nnlint import Graph, LossCalls, Op
+    from nnlint import Graph, LossCalls, LossResponse, Op
 
 _REASONS = {
     "rectifier": (
@@ -29,14 +29,15 @@ _NEVER_DEAD = ("elu", "selu")
 
 
 @rule("LOS017", "rectified-logits", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Activation applied to the logits right before a loss on logits.
 
     ## What it does
-    Follows what cross-entropy, `log_softmax` and binary losses on logits are given back through operations that keep its
-    values and reports an activation found there: ReLU-like and GELU-like as an error, tanh-like and ELU-like as a warning,
-    leaky ones as info. Global pooling between the activation and the loss (SqueezeNet) makes it info, and so does a softmax
-    after an ELU: only differences of logits count there, and no unit dies.
+    Follows what cross-entropy, `log_softmax`, binary losses on logits, and any other loss that by its answers takes its input for
+    logits, are given back through operations that keep its values and reports an activation found there: ReLU-like ones
+    (a clamp at 0 too) and GELU-like ones as an error, tanh-like and ELU-like as a warning, leaky ones as info. Global pooling
+    between the activation and the loss (SqueezeNet) makes it info, and so does a softmax after an ELU: only differences of logits
+    count there, and no unit dies.
 
     ## Why is this bad?
     Logits are compared with each other and may have any sign. A ReLU makes 0 of every negative one: a class that is ruled
@@ -53,10 +54,10 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss` expects logits, which need not be positive or sum to 1
     """
     seen: set[int] = set()
-    compared = {sink.op.index for sink in softmax_sinks(losses)}
-    for sink in (*softmax_sinks(losses), *sigmoid_sinks(losses)):
+    compared = {sink.op.index for sink in softmax_sinks(losses, response)}
+    for sink in (*softmax_sinks(losses, response), *sigmoid_sinks(losses, response)):
         head, pooled = _activation(losses.graph, sink.value)
-        kind = next((kind for kind in _REASONS if head.is_kind(kind)), None)
+        kind = "rectifier" if _cuts_at_zero(head) else next((kind for kind in _REASONS if head.is_kind(kind)), None)
         if kind is None or head.index in seen:
             continue
         seen.add(head.index)
@@ -68,6 +69,11 @@ def check(losses: LossCalls) -> Iterator[Finding]:
             evidence={"activation": head.name, "loss": sink.label, "pooled": pooled},
             fix=f"remove the {head.name} after the last layer: the loss expects raw logits",
         )
+
+
+def _cuts_at_zero(head: Op) -> bool:
+    """Whether a clamp does what a ReLU does."""
+    return head.is_kind("clamp") and head.argument("min") == 0 and head.argument("max") is None
 
 
 def _activation(graph: Graph, value: Op) -> tuple[Op, bool]:

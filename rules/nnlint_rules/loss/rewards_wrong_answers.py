@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Skip, rule
-from nnlint_rules.loss._answers import has_signed_weights, inverted_classes, wrong_over_right
+from nnlint_rules.loss._answers import has_signed_weights, inverted_classes, is_frozen, wrong_over_right
 
 if TYPE_CHECKING:
     from nnlint import Fall, FlippedTerm, LossCalls, LossResponse, Optimizer, Preference, Togetherness
@@ -24,7 +24,8 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     ## What it does
     Calls the loss, whoever wrote it, on outputs that are the targets themselves in the form of the output (sure logits,
     probabilities, values) and on the same outputs assigned to the wrong samples. Reports a loss for which right answers are the
-    worst of all answers tried, each single one of them, over all targets or over those of one class. A loss that is maximized
+    worst of all answers tried, each single one of them, over all targets or over those of one class, and a loss that falls without end
+    wherever an output is moved (a log-likelihood, of classes, of survival, of a ranking, without its minus). A loss that is maximized
     (`maximize=True`) is OPT005's. Objectives without right answers are left alone: policy gradients, critics whose
     scores are only averaged, energies and distances (small where the label says "same"), losses whose targets are all one value.
 
@@ -46,7 +47,9 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
     losses.require_result()
     if has_signed_weights(losses, response.samples):
         raise Skip("the loss weights each sample by signed values: which sign is right is unknown")
-    if response.fall is not None and response.prefers_right is not False:
+    # A head that this loss does not train may be meant to be fooled.
+    fooled = (optimizer is not None and bool(optimizer.missing)) or is_frozen(losses, response.fall)
+    if response.fall is not None and response.prefers_right is not False and (response.fall.faster or not fooled):
         yield _bottomless(response, response.fall)
         return
     if response.likelihood is not None and response.prefers_right is None:
@@ -63,7 +66,7 @@ def check(response: LossResponse, losses: LossCalls, optimizer: Optimizer | None
         yield _finding(response, next(wrong_over_right(response)))
         return
     yield from (_finding(response, found) for found in inverted_classes(response))
-    if optimizer is None or not optimizer.missing:  # a head that this loss does not train may be meant to be fooled
+    if optimizer is None or not optimizer.missing:
         yield from (_of_term(term) for term in response.flipped[:1])
 
 
@@ -124,10 +127,13 @@ def _bottomless(response: LossResponse, found: Fall) -> Finding:
     return Finding(
         at=response,
         message=f"the loss has no lowest value: it falls from {found.start:.3g} to {found.end:.3g} when output {found.leaf} of the "
-        f"model is moved away from its value by {found.times:g}x its size, in either direction, and faster the farther",
+        f"model is moved away from its value by {found.times:g}x its size, "
+        + ("in either direction, and faster the farther" if found.faster else "in whatever direction, and goes on falling"),
         evidence={"start": found.start, "end": found.end, "times": found.times, "output": found.leaf},
         fix="turn the sign of the term that grows (a squared error or a divergence is added, not subtracted): "
-        "`kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)`",
+        "`kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)`"
+        if found.faster
+        else "change the sign: a log-likelihood is maximized, so that the loss is its negative, as in `return -log_likelihood.mean()`",
     )
 
 

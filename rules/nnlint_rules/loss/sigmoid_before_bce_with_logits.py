@@ -10,7 +10,7 @@ from nnlint import Finding, rule
 from nnlint_rules.loss._sinks import sigmoid_sinks, squashed_heads
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls
+    from nnlint import LossCalls, LossResponse
     from nnlint_rules.loss._sinks import LogitSink
 
 #: Smallest loss of a negative and of a positive label when the "logit" is held between 0 and 1.
@@ -19,12 +19,13 @@ _FLOOR_POSITIVE = math.log1p(math.exp(-1.0))
 
 
 @rule("LOS005", "sigmoid-before-bce-with-logits", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Sigmoid before a binary loss that applies sigmoid itself.
 
     ## What it does
     Follows the prediction of `binary_cross_entropy_with_logits`, `multilabel_soft_margin_loss` and `soft_margin_loss` (focal
-    losses on logits are built on the first), and the input of a `logsigmoid`, or of a sigmoid inside a hand-written loss, back
+    losses on logits are built on the first), the input of a `logsigmoid`, or of a sigmoid inside a hand-written loss, and what any
+    other loss takes for logits (large numbers of the right sign are its best answers, the targets themselves are not), back
     through operations that keep its values and reports a sigmoid, softmax or log_softmax found there, also one that is written
     out. A sigmoid for a metric is not reported.
 
@@ -41,7 +42,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.nn.BCEWithLogitsLoss` combines a sigmoid layer and BCELoss
     """
-    for head, sink in squashed_heads(losses, sigmoid_sinks(losses), "sigmoid", "softmax", "log-softmax"):
+    for head, sink in squashed_heads(losses, sigmoid_sinks(losses, response), "sigmoid", "softmax", "log-softmax"):
         logarithms = head.is_kind("log-softmax")
         yield Finding(
             at=head,

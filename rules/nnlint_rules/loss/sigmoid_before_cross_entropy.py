@@ -11,16 +11,17 @@ from nnlint_rules.loss._heads import class_dim
 from nnlint_rules.loss._sinks import softmax_sinks, squashed_heads
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls
+    from nnlint import LossCalls, LossResponse
 
 
 @rule("LOS002", "sigmoid-before-cross-entropy", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Sigmoid before a multi-class cross-entropy.
 
     ## What it does
-    Follows the prediction of every `cross_entropy`, and the input of every `log_softmax` on the way to the loss, back through
-    operations that keep its values and reports a `sigmoid` or `hardsigmoid` found there.
+    Follows the prediction of every `cross_entropy`, the input of every `log_softmax` on the way to the loss, and what any other
+    loss takes for the logits of classes (it answers the same when one number is added to all of them), back through operations
+    that keep its values and reports a `sigmoid` or `hardsigmoid` found there.
 
     ## Why is this bad?
     Cross-entropy expects logits of any size. A sigmoid holds them in (0, 1), so the softmax inside the loss can make at most
@@ -37,7 +38,7 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     ## References
     - PyTorch: `torch.nn.CrossEntropyLoss` expects the unnormalized logits of each class
     """
-    for head, sink in squashed_heads(losses, softmax_sinks(losses), "sigmoid"):
+    for head, sink in squashed_heads(losses, softmax_sinks(losses, response), "sigmoid"):
         shape = sink.value.shape
         classes = shape[class_dim(shape)] if shape else None
         floor = math.log(math.e + classes - 1) - 1 if classes else None

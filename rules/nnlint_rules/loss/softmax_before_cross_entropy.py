@@ -11,11 +11,11 @@ from nnlint_rules.loss._heads import are_distributions, softmax_dim
 from nnlint_rules.loss._sinks import softmax_sinks, squashed_heads
 
 if TYPE_CHECKING:
-    from nnlint import LossCalls, Op
+    from nnlint import LossCalls, LossResponse, Op
 
 
 @rule("LOS001", "softmax-before-cross-entropy", level="error", since="0.1")
-def check(losses: LossCalls) -> Iterator[Finding]:
+def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]:
     """Softmax before a loss that applies softmax itself.
 
     ## What it does
@@ -40,9 +40,12 @@ def check(losses: LossCalls) -> Iterator[Finding]:
     - PyTorch: `torch.nn.CrossEntropyLoss` expects the unnormalized logits of each class
     """
     found = set()
-    for head, sink in squashed_heads(losses, softmax_sinks(losses), "softmax"):
+    for head, sink in squashed_heads(losses, softmax_sinks(losses, response), "softmax"):
         found.add(sink.op)
         yield _finding(head, sink.label, axis=softmax_dim(head))
+    if response is not None and response.leaf is not None and response.shares and response.shift_invariant and not found:
+        yield _finding(losses.graph.producer(losses.graph.outputs[response.leaf]), "the loss", axis=response.shares)
+        return
     for call in losses.of("cross_entropy"):
         # Whoever made them: a normalization by hand, a sparse softmax, a mixture.
         if call.op not in found and call.prediction is not None and are_distributions(call):

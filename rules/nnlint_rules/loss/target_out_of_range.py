@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from nnlint.kinds import BINARY_LOSSES, DISTANCE_LOSSES
 from nnlint_rules.loss._ranges import Interval, value_range
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nnlint import LossCalls, MeasuredLoss, Op
 
 
@@ -29,7 +32,9 @@ def check(losses: LossCalls, options: Reach) -> Iterator[Finding]:
     ## What it does
     Works out which values the prediction can take (sigmoid, tanh, relu, softmax, clamp, and sums and products with numbers
     after them) and compares the targets of mse, l1, smooth l1 and huber losses with that range. Targets of binary
-    cross-entropies are compared with [0, 1].
+    cross-entropies are compared with [0, 1]. Of a Poisson likelihood, also a written-out one, it reports a rate that is taken for
+    the logarithm of one (an exp before a loss that takes the exponential itself, or another head that is never negative, where
+    the counts are below 1 on average), and values of both signs that are taken for a rate.
 
     ## Why is this bad?
     A target that the head cannot reach leaves a loss that cannot be trained away: the net drives the last activation into
@@ -54,6 +59,34 @@ def check(losses: LossCalls, options: Reach) -> Iterator[Finding]:
         if found is not None:
             head = losses.graph.producer(call.prediction)
             yield _finding(call, _source(losses, call) if not binary else head, reach, found, options)
+    for call in losses.of("poisson_nll_loss"):
+        if call.prediction is not None and call.target_value is not None and call.target_value.numel():
+            yield from _of_rate(losses, call, call.prediction, call.target_value)
+
+
+def _of_rate(losses: LossCalls, call: MeasuredLoss, prediction: Op, counts: Tensor) -> Iterator[Finding]:
+    """A Poisson likelihood whose input is taken for a rate and is its logarithm, or the reverse."""
+    head, reach, mean = losses.graph.producer(prediction), value_range(prediction), float(counts.double().mean())
+    if call.argument("log_input") is False:
+        values = call.prediction_value
+        negative = float((values < 0).double().mean()) if values is not None else 0.0
+        if negative > 0 and not reach.inside(0.0, float("inf")):
+            yield Finding(
+                at=head,
+                message=f"{call.label} expects rates, which are positive, but {negative:.0%} of what {head.label} gives are negative",
+                evidence={"share_negative": negative, "limit": 0.0},
+                fix="give the loss the logarithm of the rate (`log_input=True`, the default), or apply `exp` or `softplus` to the output",
+            )
+        return
+    lowest = math.exp(min(reach.low, 700.0)) if reach.known else 0.0
+    if head.name == "exp" or mean < lowest:
+        yield Finding(
+            at=head,
+            message=f"{call.label} takes the exponential of its input, the logarithm of a rate, but gets the values of {head.label}: no "
+            f"rate is below {lowest:.3g}, and the counts have a mean of {mean:.3g}",
+            evidence={"lowest_rate": lowest, "mean_count": mean},
+            fix=f"remove the {head.name}, so that the loss gets the logarithm of the rate, or use `log_input=False`",
+        )
 
 
 def _source(losses: LossCalls, call: MeasuredLoss) -> Op:
