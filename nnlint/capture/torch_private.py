@@ -3,7 +3,8 @@
 Each access is a function with a fallback. `lacking()` says which of them this torch does not have and what is skipped
 then; a report lists that among its assumptions. Where a public hook does the same, nnlint uses it and nothing is here:
 `nn.Module.__call__` is patched because a global forward hook sees neither what a module's own hooks return nor the
-innermost module of an exception, and `__init__` and `__new__` because nothing public is told of a construction.
+innermost module of an exception, and `__init__` and `__new__` because nothing public is told of a construction, `load_state_dict`
+because the public hook after it is registered on one module.
 """
 
 from __future__ import annotations
@@ -314,6 +315,11 @@ def patched_module_call(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
 def patched_module_init(wrap: Callable[[Callable[..., None]], Callable[..., None]]) -> AbstractContextManager[None]:
     """Route every construction of a module through `wrap(original)` for the time of the block."""
     return _patched(nn.Module, "__init__", wrap(nn.Module.__init__))
+
+
+def patched_load_state_dict(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> AbstractContextManager[None]:
+    """Route every `load_state_dict` of a module through `wrap(original)` for the time of the block."""
+    return _patched(nn.Module, "load_state_dict", wrap(nn.Module.load_state_dict))
 
 
 def patched_parameter_new(told: Callable[[nn.Parameter], None]) -> AbstractContextManager[None]:

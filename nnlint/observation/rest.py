@@ -24,10 +24,10 @@ from nnlint.observation.content import (
 from nnlint.observation.events import Backward, Made, Mode, RandomState, Seed, StateKept, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys
-from nnlint.observation.partial_loads import partial_load
 from nnlint.observation.reads import Pass, Read
 from nnlint.observation.state import State, unwrapped
 from nnlint.observation.things import Thing, script_line
+from nnlint.setup.target.partial_loads import partial_load
 from nnlint.tensors import tensor_leaves
 
 #: Loaders that are kept for the setups.

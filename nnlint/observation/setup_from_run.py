@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from nnlint.finding import Location
 from nnlint.observation.initial import Initial
 from nnlint.observation.loaders import are_targets_read
-from nnlint.observation.partial_loads import weights_of
 from nnlint.observation.players import Loss, PlayerMaterial, Players
 from nnlint.observation.reads import Read
 from nnlint.observation.replay import Player, TapedLoss, TapedStep, input_numbers, make_model
@@ -23,6 +22,7 @@ from nnlint.observation.tape import Call, Tape, slots_in
 from nnlint.observation.torch_private import is_initialized
 from nnlint.setup.adapters.huggingface import huggingface_changes, is_huggingface
 from nnlint.setup.joined import joined
+from nnlint.setup.target.partial_loads import weights_of
 from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup
 from nnlint.tensors import tensor_leaves
 

@@ -19,10 +19,10 @@ from nnlint.observation.gradients import Gradients
 from nnlint.observation.graphs import Alive
 from nnlint.observation.group import Group
 from nnlint.observation.journal import Journal, Keys
-from nnlint.observation.partial_loads import PartialLoad
 from nnlint.observation.seeds import Askers
 from nnlint.observation.things import Thing, Things, script_line
 from nnlint.observation.torch_private import children_of
+from nnlint.setup.target.partial_loads import PartialLoad
 
 if TYPE_CHECKING:
     from nnlint.observation.events import Event

@@ -324,3 +324,20 @@ def build_time_first_targets_in_one_row():  # expect: LOS028
         return functional.cross_entropy(output.view(-1, 40), target)  # <- LOS028
 
     return setup(TimeMajor(), text[:-1], text[1:].reshape(-1), loss)
+
+
+# -------------------------------------------------------------------- the end is the padding
+
+
+def build_mean_over_ends_that_fill_the_texts():  # expect: ARC032
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.rnn, self.head = nn.Embedding(40, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 3)
+
+        def forward(self, tokens):
+            return self.head(self.rnn(self.embed(tokens))[0].mean(1))  # <- ARC032
+
+    ids, sizes = words(pad=2)
+    ids = torch.cat([ids, torch.full((len(ids), 1), 2)], 1)
+    return setup(Mean(), ids, labels(len(ids), 3), nn.CrossEntropyLoss())

@@ -389,3 +389,24 @@ def build_counters_that_run_out():
             return self.head(self.rnn(self.embed(x))[1][-1])
 
     return setup(Counters(), torch.randint(0, 6, (32, 12)), labels(32, 3), nn.CrossEntropyLoss())
+
+
+# -------------------------------------------------------------------- the end is the padding
+
+
+class FirstEnd(nn.Module):
+    """The state at the end of a text, which is padded with more of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rnn, self.head = nn.Embedding(40, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 3)
+
+    def forward(self, tokens):
+        states = self.rnn(self.embed(tokens))[0]
+        return self.head(states[torch.arange(len(tokens)), (tokens == 2).int().argmax(1)])
+
+
+def build_state_at_the_first_end():
+    ids, _ = words(pad=2)
+    ids = torch.cat([ids, torch.full((len(ids), 1), 2)], 1)
+    return setup(FirstEnd(), ids, labels(len(ids), 3), nn.CrossEntropyLoss())

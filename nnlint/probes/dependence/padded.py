@@ -253,7 +253,10 @@ def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> 
         value = _common_end(ordered)
         if value is not None and _looks_padded(ordered, value):
             text = f"the {'id' if is_ids else 'constant'} {value:g} that fills the ends of the samples"
-            yield _made(leaf, axes, _before_run(ordered, value), text, at_start=at_start)
+            valid = _before_run(ordered, value)
+            if is_ids and not at_start and not bool(valid[:, -1].any()):
+                valid = valid | _first_padding(valid)  # every text ends with this id, which may be the end itself
+            yield _made(leaf, axes, valid, text, at_start=at_start)
 
 
 def _is_ragged(valid: Tensor) -> bool:

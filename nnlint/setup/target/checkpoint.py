@@ -39,7 +39,7 @@ class LoadedWeights:
         unexpected: names in the checkpoint that the model lacks.
         mismatched: names whose shapes differ, with both shapes: `fc.weight: 10x512, the model has 5x512`.
         before: the values that were overwritten.
-        location: the line of an observed script that loaded it.
+        location: the user's line that loaded it, where it was observed.
     """
 
     file: str

@@ -18,6 +18,7 @@ from nnlint.setup.target.attribute import Target, attribute_of, called, discover
 from nnlint.setup.target.construction_sites import ConstructionSites
 from nnlint.setup.target.importing import importing, load_module
 from nnlint.setup.target.library_models import ADAPTERS
+from nnlint.setup.target.partial_loads import WeightLoads
 from nnlint.setup.training_setup import TrainingSetup
 
 
@@ -69,12 +70,13 @@ def _resolved(parsed: Target, options: SetupOptions) -> TrainingSetup:
             made = chosen(adapter, (parsed.where, *(parsed.args or ())), parsed.kwargs, name=name, seed=options.seed)
         setup = to_setup(made, sites=sites, origin=f"{name} gave")
         return complete(setup.model_copy(update={"taken_from": LIBRARY_OF[parsed.prefix]}), options)
-    with sites, importing(parsed.where, options) as source:
+    loads = WeightLoads()
+    with sites, loads, importing(parsed.where, options) as source:
         module = load_module(parsed.where, source, options)
         name = parsed.attribute or discover(module, parsed.where)
         value = attribute_of(module, name, parsed.where)
         value, origin = called(value, name, parsed, options)
-        setup = to_setup(value, sites=sites, origin=origin)
+        setup = loads.known_to(to_setup(value, sites=sites, origin=origin))
     return complete(setup, options)
 
 
@@ -89,10 +91,10 @@ def coerce(value: Any, options: SetupOptions | None = None) -> TrainingSetup:
     if isinstance(value, SetupError):  # a player that could not be made a setup
         raise value
     options = options or SetupOptions()
-    sites = ConstructionSites()
+    sites, loads = ConstructionSites(), WeightLoads()
     with _gradients_left_on():
         if not isinstance(value, nn.Module) and callable(value):
-            with sites:
+            with sites, loads:
                 chosen = build_without_weights if options.is_meta else build
                 value = chosen(value, (), {}, name=getattr(value, "__name__", type(value).__name__), seed=options.seed)
-        return complete(to_setup(value, sites=sites), options)
+        return complete(loads.known_to(to_setup(value, sites=sites)), options)

@@ -38,9 +38,10 @@ def check(graph: Graph, parameters: Parameters, options: PartialLoad) -> Iterato
     """A checkpoint that left layers of the model at their random initialization.
 
     ## What it does
-    After `--weights FILE`: lists the tensors of the model that the checkpoint lacks or has in another shape; in `nnlint run`,
-    those that a state dict loaded with `strict=False` has under another prefix (`module.encoder.0.weight`). Without either, in
-    a model whose weights are mostly trained: looks for weight matrices whose values are still those of a known initialization
+    After `--weights FILE`: lists the tensors of the model that the checkpoint lacks or has in another shape. Where the build
+    function or the script loads a state dict with `strict=False`: those that it has under another prefix
+    (`module.encoder.0.weight`), or whole parts under another name, if nothing writes to them afterwards. Without either, in a
+    model whose weights are mostly trained: looks for weight matrices whose values are still those of a known initialization
     although trained layers work on their outputs. A new head (a last layer called head, classifier, fc, ...), tied tensors,
     what a Hugging Face model declares to be derived, adapters (LoRA) and a single replaced input layer are left out. Tensors of
     the checkpoint that no layer takes, in a model that is otherwise complete, are reported as info.

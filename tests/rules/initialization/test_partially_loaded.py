@@ -165,3 +165,75 @@ def test_adapters_in_a_trained_model(pretrained):
     model.load_state_dict(state)
     model[2] = LowRank(model[2])
     assert found(model, data) == []
+
+
+# -------------------------------------------------------------------- a state dict that the build function loads
+
+
+class Parts(nn.Module):
+    """A body and a head; `within` is what the body is called."""
+
+    def __init__(self, within="body"):
+        super().__init__()
+        self.within = within
+        setattr(self, within, nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU()))
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x):
+        return self.head(getattr(self, self.within)(x))
+
+
+def _prefixed(model):
+    model.load_state_dict({f"module.{name}": value for name, value in Parts().state_dict().items()}, strict=False)
+
+
+def _prefixed_in_part(model):
+    state = Parts().state_dict()
+    model.load_state_dict({name.replace("body.2", "net.body.2"): value for name, value in state.items()}, strict=False)
+
+
+def _of_the_body(model):
+    model.load_state_dict(Parts().body.state_dict(), strict=False)
+
+
+def _another_name(model):
+    model.load_state_dict(Parts("encoder").state_dict(), strict=False)
+
+
+def _loaded_again(model):
+    _prefixed(model)
+    model.load_state_dict(Parts().state_dict())
+
+
+def _drawn_again(model):
+    _prefixed_in_part(model)
+    nn.init.normal_(model.body[2].weight, std=0.2)
+    nn.init.zeros_(model.body[2].bias)
+
+
+def _without_the_head(model):
+    state = {name: value for name, value in Parts().state_dict().items() if not name.startswith("head")}
+    model.load_state_dict({**state, "projector.0.weight": torch.zeros(8, 32)}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("load", "fires"),
+    [
+        (_prefixed, True),
+        (_prefixed_in_part, True),
+        (_of_the_body, True),
+        (_another_name, True),
+        (_loaded_again, False),
+        (_drawn_again, False),
+        (_without_the_head, False),
+    ],
+)
+def test_names_that_do_not_fit(load, fires):
+    def build():
+        model = Parts()
+        load(model)
+        return {"model": model, "inputs": torch.randn(12, 6), "targets": torch.arange(12) % 3, "loss": nn.CrossEntropyLoss()}
+
+    findings = nnlint.check(build, select=("INI013",)).findings
+    assert [item.level for item in findings] == ([Level.WARNING] if fires else [])
+    assert all("test_partially_loaded" in item.message for item in findings)
