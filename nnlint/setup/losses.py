@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 from nnlint.setup.errors import SetupError
 from nnlint.setup.inputs.fake_run import Trial
 from nnlint.setup.inputs.signature import ForwardSignature
+from nnlint.setup.loss_in_output import loss_in_output
 from nnlint.setup.options import SetupOptions
-from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup, accepts_single_argument, loss_in_output
+from nnlint.setup.training_setup import LABEL_KEYS, TrainingSetup, accepts_single_argument
 from nnlint.tensors import summary, tensors_in
 
 _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {

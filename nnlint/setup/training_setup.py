@@ -16,10 +16,11 @@ from nnlint.finding import Location
 from nnlint.provenance import MODEL_LIBRARIES
 from nnlint.setup.adapters.trainers import named_precision
 from nnlint.setup.declarations import TASKS, TRAITS, check_words
-from nnlint.setup.errors import LossTypeError, SetupError
+from nnlint.setup.errors import SetupError
 from nnlint.setup.joined import joined
+from nnlint.setup.loss_in_output import as_loss, loss_beside, loss_in_output
 from nnlint.setup.users_code import users_code
-from nnlint.tensors import describe, is_scalar, move
+from nnlint.tensors import describe, move
 
 
 def _unwrapped(optimizer: Any) -> Any:
@@ -247,11 +248,11 @@ class TrainingSetup(BaseModel):
             return self.call_own_loss()
         if self.loss is None:
             found = loss_in_output(output)
-            return _loss_beside(output) if found is None and self._may_take_targets() else found
+            return loss_beside(output) if found is None and self._may_take_targets() else found
         if self.targets is None and not accepts_single_argument(self.loss):
             raise SetupError("RUN003", "the loss takes (output, targets), but the training setup has no targets")
         with users_code(output, self.targets):
-            return _as_loss(self.loss(output) if self.targets is None else self.loss(output, self.targets))
+            return as_loss(self.loss(output) if self.targets is None else self.loss(output, self.targets))
 
     def call_own_loss(self) -> torch.Tensor:
         """What `own_loss` gives, which must be set."""
@@ -309,63 +310,11 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
         return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def loss_in_output(output: Any) -> torch.Tensor | None:
-    """The loss that a model put into its own output, or None."""
-    if isinstance(output, Mapping):
-        if isinstance(output.get("loss"), torch.Tensor):
-            return _as_loss(output["loss"])
-        losses = list(output.values())
-        if losses and all(is_scalar(value) and value.is_floating_point() for value in losses):
-            return torch.stack(losses).sum()
-    found = getattr(output, "loss", None)
-    return _as_loss(found) if isinstance(found, torch.Tensor) else None
-
-
-def _loss_beside(output: Any) -> torch.Tensor | None:
-    """The loss of a model that was given targets and returns it beside its prediction: `(logits, loss)`; None if unclear.
-
-    It is computed from a prediction that is returned as well, or is all that is returned. Of several such scalars (the loss
-    and its terms) it is the one that is computed from all the others.
-    """
-    if is_scalar(output):
-        return output if output.is_floating_point() and output.requires_grad else None
-    values = list(output.values()) if isinstance(output, Mapping) else output
-    parts = [part for part in values if isinstance(part, torch.Tensor)] if isinstance(values, (tuple, list)) else []
-    scalars = [part for part in parts if is_scalar(part) and part.is_floating_point()]
-    trained = [part for part in scalars if part.requires_grad] or scalars
-    predictions = [part for part in parts if part.requires_grad and not is_scalar(part)]
-    if len(trained) == 1 and trained[0].requires_grad and predictions:
-        behind = _behind(trained[0])
-        return trained[0] if any(part.grad_fn in behind for part in predictions) else None
-    if len(trained) < 2 or not trained[0].requires_grad:
-        return trained[0] if len(trained) == 1 else None
-    whole = (part for part in trained if all(other is part or other.grad_fn in _behind(part) for other in trained))
-    return next(whole, None)
-
-
-def _behind(tensor: torch.Tensor) -> set[Any]:
-    """The nodes of the autograd graph that a tensor comes from."""
-    found: set[Any] = set()
-    waiting = [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in found:
-            found.add(node)
-            waiting += [before for before, _ in node.next_functions]
-    return found
-
-
 def _arguments(model: nn.Module) -> Iterable[str]:
     try:
         return inspect.signature(model.forward).parameters
     except (TypeError, ValueError):
         return ()
-
-
-def _as_loss(value: Any) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor):
-        raise LossTypeError(describe(value))
-    return value
 
 
 def accepts_single_argument(function: Callable[..., Any]) -> bool:
