@@ -108,12 +108,19 @@ def check(
     return report
 
 
-def warm() -> None:
-    """Import what every check needs, before a process is forked for each target."""
+def warm(*, several: bool) -> None:
+    """Import what every check needs, before a process is forked for each target.
+
+    Args:
+        several: more than one target is checked: what nearly all of them import is imported once.
+    """
     import nnlint.probes.session
     import nnlint.setup.target.resolve  # noqa: F401
+    from nnlint.capture.torch_private import import_dynamo
 
     registries.load()
+    if several:
+        import_dynamo()
 
 
 # -------------------------------------------------------------------- setup

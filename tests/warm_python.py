@@ -5,7 +5,6 @@ Run as a program it serves requests, a line of JSON each, on standard input; `Wa
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import runpy
@@ -104,8 +103,7 @@ def _run_cells(cells: list[str]) -> None:
 if __name__ == "__main__":
     from nnlint import engine
 
-    engine.warm()
-    importlib.import_module("torch._dynamo")  # the first optimizer of a process imports it, which takes as long as torch itself
+    engine.warm(several=True)
     del sys.path[0]  # the folder of this file
     try:
         _serve()

@@ -226,6 +226,12 @@ def undecided_errors() -> tuple[type[Exception], ...]:
     return (*(error for error in found if error is not None), NotImplementedError)
 
 
+def import_dynamo() -> None:
+    """Import what the first optimizer of a process imports: it takes as long as torch itself."""
+    with suppress(Exception):
+        importlib.import_module("torch._dynamo")
+
+
 def has_dynamo() -> bool:
     """Whether the compiler is loaded: only then can a model have compiled parts."""
     return "torch._dynamo.eval_frame" in sys.modules
@@ -271,10 +277,19 @@ def backend_switches() -> Iterator[tuple[str, Callable[[], Any], Callable[[Any],
             yield library, read, write
 
 
-def global_module_hooks() -> tuple[dict[Any, Any], ...]:
-    """The hook tables that torch keeps for all modules at once."""
-    table = vars(nn.modules.module)
-    return tuple(value for name, value in table.items() if name.startswith("_global_") and isinstance(value, dict))
+def autograd_switches() -> Iterator[tuple[str, Callable[[], Any], Callable[[Any], object]]]:
+    """The same of autograd: whether a backward uses threads."""
+    read = _get("torch:_C._is_multithreading_enabled")
+    write = _get("torch:_C._set_multithreading_enabled")
+    if read is not None and write is not None:
+        yield "threads of autograd", read, write
+
+
+def global_hooks() -> tuple[dict[Any, Any], ...]:
+    """The hook tables that torch keeps for all modules, and for all optimizers, at once."""
+    tables = [vars(nn.modules.module), vars(sys.modules.get("torch.optim.optimizer", sys))]
+    found = (item for table in tables for item in table.items())
+    return tuple(value for name, value in found if name.startswith("_global_") and isinstance(value, dict))
 
 
 def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:

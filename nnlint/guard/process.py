@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nnlint.capture.torch_private import backend_switches, default_device
+from nnlint.capture.torch_private import autograd_switches, backend_switches, default_device
 
 #: Device types whose autocast state user code can leave switched on.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -49,15 +49,22 @@ def settings() -> tuple[Setting, ...]:
         Setting.of("autocast cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     ]
     flags += [_autocast(device) for device in _AUTOCAST_DEVICES]
-    flags += [_attribute(backends.cudnn, flag) for flag in ("enabled", "benchmark", "deterministic", "allow_tf32")]
+    flags += [attribute(backends.cudnn, flag) for flag in ("enabled", "benchmark", "deterministic", "allow_tf32")]
     flags += [
         Setting.of(f"{name} attention", getattr(backends.cuda, f"{name}_sdp_enabled"), write)
         for name in ("flash", "mem_efficient", "math", "cudnn")
         if (write := getattr(backends.cuda, f"enable_{name}_sdp", None)) is not None
     ]
-    flags += [Setting.of(name, read, write) for name, read, write in backend_switches()]
+    flags += [Setting.of(name, read, write) for name, read, write in (*backend_switches(), *autograd_switches())]
+    flags.append(Setting.of("warnings each time", torch.is_warn_always_enabled, torch.set_warn_always))
+    futures: Any = torch.__future__
+    flags += [
+        Setting.of(name, getattr(futures, f"get_{name}"), getattr(futures, f"set_{name}"))
+        for name in ("overwrite_module_params_on_conversion", "swap_module_params_on_conversion")
+        if hasattr(futures, f"get_{name}")
+    ]
     deterministic: Any = torch.utils.deterministic
-    flags.append(_attribute(deterministic, "fill_uninitialized_memory"))
+    flags.append(attribute(deterministic, "fill_uninitialized_memory"))
     return tuple(flags)
 
 
@@ -84,14 +91,16 @@ def _autocast(device: str) -> Setting:
     return Setting.of(f"autocast on {device}", read, write)
 
 
-def _attribute(owner: Any, name: str) -> Setting:
+def attribute(owner: Any, name: str) -> Setting:
+    """An attribute of a module or an object, the same value again."""
+
     def read() -> Any:
         return getattr(owner, name)
 
     def write(value: Any) -> None:
         setattr(owner, name, value)
 
-    return Setting.of(f"{owner.__name__}.{name}", read, write)
+    return Setting.of(f"{getattr(owner, '__name__', type(owner).__name__)}.{name}", read, write)
 
 
 class WarningFilters:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nnlint.guard.belongings import SlotState, class_values, classes_of_user, is_kept_array, slots_of
 from nnlint.guard.parts import inner_tensors
 from nnlint.guard.scripted import scripted_children
+from nnlint.guard.variables import VariableState, is_of_user, modules_of_user, names_in
 
 #: Packages whose plain objects are left alone: they belong to a process (a trainer, a logger), not to a model.
 _FOREIGN = frozenset({"torch", "numpy", "lightning", "pytorch_lightning", "builtins", "accelerate", "wandb"})
@@ -26,6 +27,7 @@ _OBJECT_DEPTH = 2
 _FOLLOWED_ITEMS = 10_000
 
 _TABLES = (dict, OrderedDict)
+_CALLED = (nn.Module, Tensor)
 
 Container: TypeAlias = "list[Any] | dict[Any, Any] | set[Any] | deque[Any]"
 
@@ -42,6 +44,7 @@ class Reach:
         self.classes: list[type] = []
         self.slotted: list[SlotState] = []
         self.arrays: list[Any] = []
+        self.variables: list[VariableState] = []
         self._seen: dict[int, object] = {}
         # A root (an optimizer, a scheduler, a loss) is entered whatever package its class is from.
         self._stack: list[tuple[object, int]] = []
@@ -119,9 +122,19 @@ class Reach:
         else:
             for cell in value.__closure__ or ():
                 self._cell(cell, depth)
-            # A loss lambda that calls a module or reads weights of its file.
-            named = (value.__globals__.get(name) for name in value.__code__.co_names)
-            self._push((found for found in named if isinstance(found, (nn.Module, Tensor))), depth)
+            self._variables(value, depth)
+
+    def _variables(self, function: FunctionType, depth: int) -> None:
+        """What a function names of its module: a loss lambda calls a network or reads weights of its file; the user's write to more."""
+        names = names_in(function.__code__)
+        tables, own = [function.__globals__], is_of_user(function)
+        if own:
+            self.variables.append(VariableState.bound_by(function))
+            for module in modules_of_user(function, names):
+                self.variables.append(VariableState(vars(module), names))
+                tables.append(vars(module))
+        named = [found for table in tables for name in sorted(names) if (found := table.get(name)) is not None]
+        self._push((found for found in named if isinstance(found, _CALLED) or (own and _may_change(found))), depth)
 
     def _cell(self, cell: CellType, depth: int) -> None:
         if id(cell) in self._seen:
@@ -157,6 +170,17 @@ class Reach:
             self._push(self.slotted[-1].values(), depth + 1)
         self._classes(value, depth + 1)
         return True
+
+
+def _may_change(value: object) -> bool:
+    """Whether a module-level value is one that the user's functions write into, or a function of the user's that may do it."""
+    if isinstance(value, FunctionType):
+        return is_of_user(value)
+    if isinstance(value, (list, dict, set, deque, random.Random, torch.Generator)):
+        return True
+    if isinstance(value, type):
+        return False
+    return is_kept_array(value) or _is_numpy_generator(value) or any(True for _ in classes_of_user(value, _FOREIGN))
 
 
 def _is_numpy_generator(value: object) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnlint.capture.torch_private import global_module_hooks
+from nnlint.capture.torch_private import global_hooks
 from nnlint.guard.belongings import ArrayState, ClassState
+from nnlint.guard.interpreter import interpreter_states
 from nnlint.guard.process import WarningFilters, settings
 from nnlint.guard.reach import CellState, ContainerState, GeneratorState, Reach
 from nnlint.guard.scripted import ScriptedState, is_scripted, scripted_tensors
@@ -35,10 +36,12 @@ class StateGuard:
 
     Covered: parameters, buffers and other tensors (contents, storage, shape, dtype, requires_grad, gradient, hooks),
     attributes of every module and of plain objects it holds (caches, counters, sub-modules, hook tables, training
-    flags), small numpy arrays, attributes of the user's own classes, closures, optimizer and scheduler, random
-    generators, torch's modes and flags, warning filters, version counters; of the process: working directory,
-    environment, import path, signal handlers, logging, streams, limits and how numbers are printed.
-    Not covered: files, module-level variables of user code, and objects behind C extensions.
+    flags), small numpy arrays, attributes of the user's own classes, closures, the module-level variables that the
+    user's functions name, optimizer and scheduler, random generators, torch's modes and flags, warning filters,
+    version counters; of the process: working directory, environment, import path, signal handlers, logging, streams,
+    limits, timers, locale, traces and how numbers are printed.
+    Not covered: files, what is imported, functions of libraries that are replaced, exit handlers, threads and child
+    processes, context variables that were not set before, and objects behind C extensions.
 
     Inside the `with` block gradients start as None. The guard can be entered again and again; `rewind` starts afresh
     within a block.
@@ -65,7 +68,7 @@ class StateGuard:
         # Grad mode, default device and the like come first: they change what later writes mean.
         self._restorers: list[Callable[[], None]] = [setting.restore for setting in (*settings(), *surroundings())]
         self._restorers.append(RandomStates().restore)
-        states = [ContainerState(container) for container in (*reach.containers, *global_module_hooks())]
+        states = [ContainerState(container) for container in (*reach.containers, *global_hooks())]
         self._restorers += [state.restore for state in states]
         self._restorers += [ClassState(kind).restore for kind in reach.classes]
         self._restorers += [state.restore for state in reach.slotted]
@@ -73,7 +76,8 @@ class StateGuard:
         self._restorers += [CellState(cell).restore for cell in reach.cells]
         self._restorers += [GeneratorState(generator).restore for generator in reach.generators]
         self._restorers += [ScriptedState(module).restore for module in reach.modules if is_scripted(module)]
-        self._restorers += [WarningFilters().restore]
+        self._restorers += [state.restore for state in reach.variables]
+        self._restorers += [state.restore for state in (*interpreter_states(), WarningFilters())]
 
     @classmethod
     def capture(cls, setup: TrainingSetup, *, weights: bool = True) -> StateGuard:

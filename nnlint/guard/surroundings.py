@@ -12,20 +12,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from nnlint.capture.torch_private import print_options
-from nnlint.guard.process import Setting
+from nnlint.guard.interpreter import interpreter_settings
+from nnlint.guard.process import Setting, attribute
+from nnlint.guard.system import system_settings
 
 _SMALLEST = sys.float_info.min
 
 
 def surroundings() -> tuple[Setting, ...]:
     """The process's own settings, read now; those of numpy where it is imported."""
-    return tuple(_found())
+    return (*_found(), *interpreter_settings(), *system_settings())
 
 
 def _found() -> Iterator[Setting]:
@@ -34,10 +35,8 @@ def _found() -> Iterator[Setting]:
     if threading.current_thread() is threading.main_thread():  # no other may set a handler
         yield Setting.of("signal handlers", _handlers, _set_handlers)
     yield Setting.of("import path", lambda: (sys.path, list(sys.path)), _set_path)
-    yield from (_attribute(sys, name) for name in ("argv", "displayhook", "excepthook", "unraisablehook"))
-    yield _attribute(threading, "excepthook")
-    yield _attribute(tempfile, "tempdir")
-    yield Setting.of("logging", _logging, _set_logging)
+    yield attribute(tempfile, "tempdir")
+    yield Setting.of("logging", lambda: logging.root.manager.disable, logging.disable)
     yield Setting.of("switch interval", sys.getswitchinterval, sys.setswitchinterval)
     yield Setting.of("garbage thresholds", gc.get_threshold, lambda kept: gc.set_threshold(*kept))
     yield Setting.of("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit)
@@ -47,6 +46,8 @@ def _found() -> Iterator[Setting]:
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         yield Setting.of("numpy's errors", numpy.geterr, lambda state: numpy.seterr(**state))
+        yield Setting.of("numpy's call of errors", numpy.geterrcall, numpy.seterrcall)
+        yield Setting.of("numpy's buffer", numpy.getbufsize, numpy.setbufsize)
         yield Setting.of("numpy's print options", numpy.get_printoptions, lambda kept: numpy.set_printoptions(**kept))
 
 
@@ -62,28 +63,10 @@ def _set_directory(path: str | None) -> None:
         os.chdir(path)
 
 
-def _attribute(owner: ModuleType, name: str) -> Setting:
-    def write(value: Any) -> None:
-        setattr(owner, name, value)
-
-    return Setting.of(f"{owner.__name__}.{name}", lambda: getattr(owner, name), write)
-
-
 def _set_path(kept: tuple[list[str], list[str]]) -> None:
     """The same list object again, with the entries it had: others hold it too."""
     sys.path, entries = kept
     sys.path[:] = entries
-
-
-def _logging() -> tuple[int, int, list[logging.Handler]]:
-    root = logging.getLogger()
-    return root.manager.disable, root.level, list(root.handlers)
-
-
-def _set_logging(kept: tuple[int, int, list[logging.Handler]]) -> None:
-    root = logging.getLogger()
-    root.manager.disable, level, root.handlers[:] = kept
-    root.setLevel(level)
 
 
 def _set_environment(variables: dict[str, str]) -> None:

@@ -57,8 +57,8 @@ def _send(process: subprocess.Popen[bytes], line: str) -> None:
 class ForkServer:
     """One server for all jobs; a new one where it has died."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
-        self._folder, self._engine, self._count = folder, engine, 0
+    def __init__(self, folder: Path, engine: str, jobs: int) -> None:
+        self._folder, self._engine, self._jobs, self._count = folder, engine, jobs, 0
         self._started: set[int] = set()
         self._ended: dict[int, int] = {}
         self._asked: set[int] = set()
@@ -67,7 +67,7 @@ class ForkServer:
     def _begin(self) -> None:
         self._count += 1
         self._events = frames.Tail(self._folder / f"events{self._count}.jsonl")
-        self.process = _process(["serve", str(self._events.file), self._engine])
+        self.process = _process(["serve", str(self._events.file), self._engine, str(self._jobs)])
 
     def start(self, index: int, request: Request) -> None:
         """Ask the server for a job."""

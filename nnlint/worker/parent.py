@@ -153,7 +153,7 @@ def check_tasks(
     name = engine or job.ENGINE
     with tempfile.TemporaryDirectory(prefix="nnlint-", ignore_cleanup_errors=True) as path, _terminable():
         folder = Path(path)
-        launcher: Launcher = ForkServer(folder, name) if fork else NewProcesses()
+        launcher: Launcher = ForkServer(folder, name, len(tasks)) if fork else NewProcesses()
         with contextlib.closing(launcher):
             planned = [
                 _Job(index, _request(task, name, folder / str(index), record=record), Tail(_frames(folder, index)))

@@ -105,23 +105,24 @@ def _become_job(server: int, request: job.Request) -> None:
         os._exit(status)
 
 
-def _warm(engine: str) -> None:
-    """Import what every job needs; whatever fails here fails in the job again, and is reported there."""
+def _warm(engine: str, jobs: int) -> None:
+    """Import what the jobs need; whatever fails here fails in the job again, and is reported there."""
+    gc.disable()  # the modules stay: looking for garbage among them takes as long as importing a seventh of them
     with contextlib.suppress(Exception):
         module = importlib.import_module(engine)
         warm = getattr(module, "warm", None)
         if warm is not None:
-            warm()
-    gc.collect()
+            warm(several=jobs > 1)
     gc.freeze()  # the collector would write to, and so copy, pages that the jobs share
+    gc.enable()
 
 
 def main() -> None:
-    """Serve the parent that started this process: arguments are the file for events and the engine's name."""
-    events, engine = Path(sys.argv[2]), sys.argv[3]
+    """Serve the parent that started this process: arguments are the file for events, the engine's name and the number of jobs."""
+    events, engine, jobs = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     adopt_orphans()
     os.dup2(2, 1)
-    _warm(engine)
+    _warm(engine, jobs)
     try:
         _Server(events).serve()
     finally:
