@@ -207,3 +207,16 @@ class Graph:
             seen.add(current.index)
             yield current
             current = current.activations[0] if current.activations else None
+
+    def is_one_sequence(self, op: Op) -> bool:
+        """Whether a recurrent layer runs over one sequence by declaration: it is given its state, for one sample, from outside.
+
+        A trajectory of an agent, say: what looks like samples are the steps of it. A layer that makes its own state tells nothing.
+        """
+        if not op.is_kind("recurrent") or len(op.inputs) < 2:
+            return False
+        given, state = op.inputs[:2]
+        if given.shape is None or state.shape is None or not self.producer(state, through=taxonomy.SHAPE_ONLY).is_kind("input"):
+            return False
+        # (layers, samples, features) beside (time, 1, features), or both without samples
+        return len(given.shape) == len(state.shape) and (len(state.shape) == 2 or state.shape[1] == 1)

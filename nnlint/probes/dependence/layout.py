@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.probes.dependence.by_sample import INFLUENCE
 from nnlint.probes.dependence.outputs import relative_difference
-from nnlint.samples import batch_layout, may_be_series, with_first_sample_replaced
+from nnlint.samples import are_nodes, batch_layout, may_be_series, with_first_sample_replaced
 from nnlint.tensors import tensors_in
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ def is_settled(session: Session, base: list[torch.Tensor], evaluate: Callable[[A
         if axis is not None and one.shape == two.shape
     ]
     return not pairs or relative_difference([one for one, _ in pairs], [two for _, two in pairs]) > INFLUENCE
+
+
+def why_together(session: Session) -> str:
+    """Why the samples depend on each other by design; empty where nothing says so."""
+    graph = session.evidence("Graph")
+    if are_nodes(session.batch_inputs, session.samples):
+        return "the samples are the nodes of a graph, which depend on each other"
+    if any(graph.is_one_sequence(op) for op in graph.ops):
+        return "the samples are the steps of one sequence: a recurrent layer is given its state for one sample"
+    return ""
 
 
 def _place_of(size: int, output: torch.Tensor) -> int | None:

@@ -18,6 +18,8 @@ from nnlint.probes.dependence.by_sample import INFLUENCE, Look, compared, sample
 from nnlint.probes.dependence.comparisons import measured_difference, measured_outputs
 from nnlint.probes.dependence.extremes import extreme_place
 from nnlint.probes.dependence.future import FutureLeak
+from nnlint.probes.dependence.layout import why_together
+from nnlint.probes.dependence.row_order import in_one_order
 from nnlint.probes.dependence.shifts import softmax_removes
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
@@ -91,11 +93,11 @@ class Mixing:
         Raises:
             Skip: no output has an axis of samples, all samples are equal, or noise cannot be held still.
         """
-        from nnlint.samples import are_nodes, with_first_sample_replaced
+        from nnlint.samples import with_first_sample_replaced
 
         base, session, count = self._of_one_seed, self._session, self._session.samples
-        if are_nodes(session.batch_inputs, count):
-            raise Skip("the samples are the nodes of a graph, which depend on each other")
+        if together := why_together(session):
+            raise Skip(together)
         inputs = with_first_sample_replaced(session.batch_inputs, count)
         if inputs is None:
             raise Skip("all samples of the batch are equal")
@@ -107,6 +109,8 @@ class Mixing:
             look = self._compared(base, replaced, shrinking=True)
         if look.influence > INFLUENCE:
             look = self._of_one_length(inputs) or look
+        if look.influence > INFLUENCE:
+            look = self._compared(*in_one_order(session, inputs, base, replaced))
         gradient = self._gradients.mixing if self._gradients is not None else None
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
@@ -149,10 +153,10 @@ class Mixing:
         Raises:
             Skip: all samples are equal, or evaluation mode is random.
         """
-        from nnlint.samples import are_nodes, batch_layout, with_first_sample_replaced
+        from nnlint.samples import batch_layout, with_first_sample_replaced
 
         base, session, count = self._base(), self._session, self._session.samples
-        if any(axis is not None for axis in self._axes(base)) or are_nodes(session.batch_inputs, count):
+        if any(axis is not None for axis in self._axes(base)) or why_together(session):
             return None
         inputs = with_first_sample_replaced(session.batch_inputs, count)
         if inputs is None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from nnlint.finding import Skip
 from nnlint.probes.dependence.outputs import evaluate, relative_difference
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _REASON = "evaluation mode is random (ARC012 or SIG007): dependence cannot be told from noise"
 #: Larger differences between two runs from the same seed are noise that the seed does not decide.
 _SAME = 1e-6
+#: Draws of numbers; those of indices (randperm, randint, multinomial) choose samples.
+_NOISE = frozenset({"rand", "randn", "rand_like", "randn_like", "normal", "bernoulli", "poisson", "normal_", "uniform_", "bernoulli_", "exponential_"})  # fmt: skip
 
 
 def is_random(session: Session) -> bool:
@@ -68,6 +71,37 @@ def _pass(session: Session, inputs: Any) -> tuple[list[torch.Tensor], tuple[torc
         "evaluation passes from one seed", run, reads_only=True, attempt="the model does not take the changed batch"
     )
     return found
+
+
+def outputs_of_same_noise(session: Session, inputs: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Outputs for the batch and for changed inputs, with all samples given the same noise.
+
+    Which sample gets which noise may hang on the others: a batch that is sorted by length gives it out in that order.
+
+    Raises:
+        Skip: the model does not take the changed inputs.
+    """
+    with _SameNoise(session.samples):
+        base, _ = _pass(session, session.batch_inputs)
+        changed, _ = _pass(session, inputs)
+    return base, changed
+
+
+class _SameNoise(TorchFunctionMode):
+    """Gives every sample the noise that is drawn for the first one; choices of rows stay as they are."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        drawn = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in _NOISE or not isinstance(drawn, torch.Tensor):
+            return drawn
+        axis = next((place for place, size in enumerate(drawn.shape) if size == self._count), None)
+        return drawn if axis is None else drawn.copy_(drawn.narrow(axis, 0, 1).clone().expand_as(drawn))
 
 
 def certain(influence: InputInfluence) -> InputInfluence:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from nnlint.probes.loss_terms.gradients import Trained, trained
 from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, SelfComparison, TargetPath
 from nnlint.probes.loss_terms.summands import Summand, summands
 from nnlint.probes.loss_terms.targets import Candidate, Reference, candidates, layers_of, references
+from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.reruns import run_observed
 from nnlint.samples import sample_count
 
@@ -100,10 +102,20 @@ def _measured(
     if not kept.repeats(graph):
         raise Skip("the forward or the loss makes other operations when it runs again")
     parameters = trained(setup)
-    measured = tuple(_term(term, kept, parameters) for term in terms)
-    targets = tuple(found for path in paths if (found := _path(path, kept, loss, parameters)) is not None)
+    with _several_backwards():
+        measured = tuple(_term(term, kept, parameters) for term in terms)
+        targets = tuple(found for path in paths if (found := _path(path, kept, loss, parameters)) is not None)
     itself = tuple(SelfComparison(pair.op, layers_of(pair.reference)) for pair in same if _is_itself(pair, kept))
     return LossTerms(measured, targets, graph, sample_count(setup), itself)
+
+
+@contextmanager
+def _several_backwards() -> Iterator[None]:
+    """Skip where one backward raises after another on the same graph: a training step, which has been run, needs one only."""
+    try:
+        yield
+    except Exception as error:  # a function that gives up what it saved: checkpoints of one's own, say
+        raise Skip(f"the loss can be differentiated only once: {one_line(error)}") from error
 
 
 def _is_itself(pair: Reference, kept: _Kept) -> bool:

@@ -71,6 +71,15 @@ class Chain:
         """Module paths of the layers, each once."""
         return tuple(dict.fromkeys(link.op.module_path for link in self.links if link.op.module_path))
 
+    def is_of_one_step(self, change: float) -> bool:
+        """Whether a fall (or, backwards, a rise) by the factor `change` is that of one layer, which starts at almost zero.
+
+        Without the greatest step, steps that share a change leave that share of it.
+        """
+        steps = len(self.factors)
+        others = self.total / min(self.factors) if self.total < 1.0 else max(self.factors) / self.total
+        return bool(others > change ** ((steps - 1) / steps))
+
     def share(self, holds: Callable[[float], bool]) -> float:
         """Share of the steps whose factor has a property."""
         return sum(map(holds, self.factors)) / len(self.factors)

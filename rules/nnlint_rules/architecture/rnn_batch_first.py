@@ -24,7 +24,8 @@ def check(graph: Graph, mixing: Mixing | None, model: Model, declared: Declared)
     permuted to (time, batch, features), such as the columns of a feature map. The axis is known by the targets, the loader's batch
     size, a second input, or a convolution over it. Where it is not known, what is measured decides:
     whether samples of the batch depend on each other in evaluation mode, and at which layer that starts. Where nothing
-    tells the two layouts apart the finding is an info; `declared={"time-major"}` settles it.
+    tells the two layouts apart the finding is an info, and a layer that is given its state for one sample has one sequence to run
+    over. `declared={"time-major"}` settles the layout.
 
     ## Why is this bad?
     The default of these layers is (time, batch, features). Given (batch, time, features) they step through the batch and
@@ -61,7 +62,7 @@ def _along_the_batch(graph: Graph, model: Model) -> Iterator[tuple[Op, ModuleVie
     for op, axes in flow.values():
         steps = axes.steps
         layer = _layer(op, model) if steps is not None else None
-        if steps is None or layer is None or not steps.samples:
+        if steps is None or layer is None or not steps.samples or graph.is_one_sequence(op):
             continue
         if flow.is_batch(steps.positions) and not flow.has_batch(steps.samples):
             yield op, layer

@@ -28,7 +28,9 @@ def hashes(batch: Batch) -> list[int]:
     tensors = [view.by_sample for view in views if view.tensor.numel()]
     if any(tensor.is_meta for tensor in tensors):
         raise Skip("the batch is on the meta device: it has no values")
-    if not tensors or sum(tensor[0].numel() for tensor in tensors) < DISTINCT_ENTRIES or not _is_varied(tensors):
+    # What is the same for all (a state of zeros) tells no sample from another.
+    telling = [tensor for tensor in tensors if bool((tensor != tensor[:1]).any())] or tensors
+    if not tensors or sum(tensor[0].numel() for tensor in telling) < DISTINCT_ENTRIES or not _is_varied(tensors):
         return []
     columns = [_hashes(tensor[: batch.samples]).tolist() for tensor in tensors]
     return [hash(numbers) for numbers in zip(*columns, strict=True)]

@@ -30,7 +30,8 @@ def check(backward: BackwardStats, options: VanishingGradient) -> Iterator[Findi
     ## What it does
     Follows the norm of the gradient with respect to each layer's output from the loss back to the input, along the path that
     carries most of it (through residual sums, beside branches that start at zero). Reported is a decay over at least 4 layers
-    that most of the steps take part in and that leaves less than 1e-4 of the gradient. The ratio of the first and last weight
+    that most of the steps take part in and that leaves less than 1e-4 of the gradient; one layer that starts at almost zero is no
+    decay. The ratio of the first and last weight
     gradient is not used: it is small in many healthy nets, and near 1 in nets whose signal has died in both directions.
 
     ## Why is this bad?
@@ -54,6 +55,8 @@ def check(backward: BackwardStats, options: VanishingGradient) -> Iterator[Findi
             continue
         # From the input's side a decaying gradient grows toward the output.
         if chain.share(lambda factor: factor > 1.0) < options.steps or median(chain.factors) <= 1.0:
+            continue
+        if chain.is_of_one_step(options.total):
             continue
         ratio = chain.first.value / chain.last.value
         yield Finding(

@@ -33,7 +33,7 @@ def check(graph: Graph, parameters: Parameters, forward: ForwardStats, options: 
     the pre-activation that the inputs make. Reports a bias beyond five deviations: an error where it holds the units
     off (negative before a rectifier, saturating before a sigmoid or tanh), a warning where it holds a rectifier
     always on. Output layers (detector priors, value heads), recurrent layers (the forget gate) and gates that are
-    multiplied are left out.
+    multiplied are left out, as is a positive bias that torch drew by default.
 
     ## Why is this bad?
     A ReLU with such a negative bias is zero for every input and gets no gradient: it is dead before the first step.
@@ -120,6 +120,9 @@ def _fixed(
         return None
     if activation.is_kind("saturating"):
         return _Fixed(layer, activation, bias, spread, off=True) if weakest > options.saturated else None
+    # Torch's own draw is small: what it outweighs is an input that is smaller still, and one such unit among others is on by chance.
+    if bias.mean > 0.0 and (bias.numel == 1 or not bias.constant) and bias.abs_max <= (bias.default_bound or 0.0):
+        return None
     if bias.mean > 0.0 and (stats.mean - 2.0 * bias.std <= options.deviations * spread or activation.name == "relu6"):
         return None
     return _Fixed(layer, activation, bias, spread, off=bias.mean < 0.0)

@@ -63,6 +63,23 @@ def last_layer(graph: Graph, op: Op) -> Op:
     return layer if layer is not None else graph.producer(op)
 
 
+def is_of_noise(op: Op) -> bool:
+    """Whether logits are products of values with random numbers in them, and no weights of this op or between set their scale."""
+    seen: set[Op] = set()
+    waiting = [op]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current.parameters or (current is not op and current.is_kind("linear-map", "norm", "input")):
+            continue
+        if current.is_kind("random"):
+            return True
+        waiting.extend(current.inputs)
+    return False
+
+
 def compares_samples(graph: Graph, op: Op) -> bool:
     """Whether the nearest product or difference upstream is of two computed things, each with a gradient: distances, similarities."""
     for current in graph.chain_back(op):

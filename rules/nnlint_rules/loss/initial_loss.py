@@ -11,7 +11,7 @@ from nnlint import Finding, Level, Options, rule
 from nnlint_rules._shared.library import initialized_by_library
 from nnlint_rules._shared.tied import tied_heads
 from nnlint_rules.loss._departure import too_high, too_low
-from nnlint_rules.loss._heads import compares_samples
+from nnlint_rules.loss._heads import compares_samples, is_of_noise
 from nnlint_rules.loss._initial import calms_down, is_surely_fresh, of_each_head, read
 from nnlint_rules.loss._input_scale import input_scale, rescaled
 from nnlint_rules.loss._reading import Reading
@@ -51,7 +51,8 @@ def check(
     of a matrix tied to the embedding that are too high are INI011's. What unscaled inputs explain (nothing is left when the
     logits are divided by their scale) is never more than a warning, nor is what a model library built: weights are usually
     loaded over it. A head with a standard initialization (Kaiming, Xavier; with `mode="fan_out"` where most layers have it) is an info up
-    to 3 nats, and so is a log-loss that the optimizer's first few updates bring below its closed form.
+    to 3 nats, and so are a log-loss that the optimizer's first few updates bring below its closed form and logits that are made of
+    sampled values without a layer between (products of latent codes): their scale is that of the noise.
 
     ## Why is this bad?
     Before training the model knows nothing. A higher loss means logits that are confident at random: the first epochs only
@@ -78,7 +79,7 @@ def check(
         assert call.prediction is not None
         judged = _judged_high(call, layer, reading, options) if layer not in tied else None
         calm = judged is not None and judged[1].level is None and not standard.isdisjoint(layer.parameters)
-        if judged is not None and (calm or calms_down(reading, steps, updates=options.updates)):
+        if judged is not None and (calm or is_of_noise(layer) or calms_down(reading, steps, updates=options.updates)):
             judged = judged[0], replace(judged[1], level=Level.INFO)
         if judged is None and fresh and not (reading.excess is not None and compares_samples(losses.graph, call.prediction)):
             judged = _judged_low(call, layer, reading, options)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nnlint import Finding, Options, rule
+from nnlint_rules._shared.depth import Chain
 from nnlint_rules.signal._scale import finite_part, scale_chains, scale_evidence, up_to
 
 if TYPE_CHECKING:
     from nnlint import ForwardStats
-    from nnlint_rules._shared.depth import Chain
 
 
 class VanishingSignal(Options):
@@ -52,7 +52,7 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
     - Schoenholz, Gilmer, Ganguli and Sohl-Dickstein: Deep Information Propagation, 2017, arXiv:1611.01232
     """
     for whole in scale_chains(forward):
-        chain = up_to(finite_part(whole), min)
+        chain = _up_to_last_layer(up_to(finite_part(whole), min))
         if len(chain.links) < 4 or not _vanishes(chain, options):
             continue
         first, last = chain.first, chain.last
@@ -67,8 +67,19 @@ def check(forward: ForwardStats, options: VanishingSignal) -> Iterator[Finding]:
         )
 
 
+def _up_to_last_layer(chain: Chain) -> Chain:
+    """The chain up to its last linear map: sums after it add up the answer, in the unit that the answer has."""
+    last = max((place for place, link in enumerate(chain.links) if link.op.is_kind("linear-map")), default=-1)
+    return Chain(chain.links[: last + 1])
+
+
 def _vanishes(chain: Chain, options: VanishingSignal) -> bool:
-    if len(chain.links) >= options.layers and chain.rate < options.rate:
-        return True
     # One small layer is its own initialization's matter; a decay shows in most steps.
-    return chain.total < options.total and median(chain.factors) < options.rate
+    if len(chain.links) >= options.layers and _rate_of_others(chain) < options.rate:
+        return True
+    return chain.total < options.total and median(chain.factors) < options.rate and not chain.is_of_one_step(options.total)
+
+
+def _rate_of_others(chain: Chain) -> float:
+    """The factor per layer without the smallest: that of a layer which starts at almost zero is not shared by the others."""
+    return float((chain.total / min(chain.factors)) ** (1.0 / (len(chain.links) - 1)))
