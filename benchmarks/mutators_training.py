@@ -142,7 +142,7 @@ def dropout_before_norm(fields: Fields) -> Mutant | None:
     if call is None:
         return None
     layer = found.before(call)
-    replace(fields["model"], layer.path, nn.Sequential(nn.Dropout(0.5), layer.module))
+    replace(fields["model"], layer.path, nn.Sequential(layer.module, nn.Dropout(0.5)))
     return Mutant(fields, (call.path, layer.path))
 
 

@@ -53,45 +53,48 @@ def samples(kind: str, seed: int) -> tuple[Tensor, Tensor]:
         inputs = torch.randn(CLASSES, 20)[labels] + 1.2 * torch.randn(count, 20)
     elif kind == "time":
         phase, time = torch.rand(count, 1), torch.arange(24) / 24
-        inputs = torch.sin(6.28 * ((labels[:, None] + 1) * 0.6 * time + phase))[:, None] + 0.5 * torch.randn(count, 2, 24)
+        inputs = torch.sin(6.28 * ((labels[:, None] + 1) * 0.6 * time + phase))[:, None] + 0.5 * torch.randn(
+            count, 2, 24
+        )
     else:
         coarse = functional.interpolate(torch.randn(CLASSES, 3, 4, 4), size=8, mode="bilinear")
         inputs = coarse[labels] * torch.rand(count, 1, 1, 1) + 0.5 * torch.randn(count, 3, 8, 8)
     return inputs, labels
 
 
+def _layers(kind: str, inputs: int, width: int) -> list[nn.Module]:
+    """One layer of the kind, with its norm and activation."""
+    if kind in ("dense", "straight into the norm"):
+        return [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()]
+    if kind == "time":
+        return [nn.Conv1d(inputs, width, 5, padding=2), nn.BatchNorm1d(width), nn.Tanh()]
+    return [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+
+
 def net(kind: str, p: float, width: int, *, repaired: bool) -> nn.Sequential:
     """The program as written, or with its dropout after the last batch norm."""
-    def here(form: type[nn.Module] = nn.Dropout) -> nn.Module:
+    form = nn.Dropout2d if kind == "channels" else nn.Dropout
+
+    def here() -> nn.Module:
         return nn.Identity() if repaired else form(p)
 
-    def dense(inputs: int) -> list[nn.Module]:
-        return [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()]
-
-    def convolution(inputs: int) -> list[nn.Module]:
-        return [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-
-    def over_time(inputs: int) -> list[nn.Module]:
-        return [nn.Conv1d(inputs, width, 5, padding=2), nn.BatchNorm1d(width), nn.Tanh()]
-
     last: list[nn.Module] = [nn.Dropout(p) if repaired else nn.Identity(), nn.LazyLinear(CLASSES)]
-    pooled = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), *last]
-    if kind == "dense":
-        return nn.Sequential(*dense(20), here(), *dense(width), here(), *dense(width), *last)
     if kind == "straight into the norm":
-        norm = nn.BatchNorm1d
-        return nn.Sequential(
-            nn.Linear(20, width), nn.ReLU(), here(), norm(width), nn.Linear(width, width), nn.ReLU(), here(), norm(width), *last
-        )
+        turned = [_turned(_layers(kind, inputs, width), here()) for inputs in (20, width)]
+        return nn.Sequential(*turned[0], *turned[1], *last)
     if kind == "head":
-        layers = [*convolution(3), nn.MaxPool2d(2), nn.Flatten(), here(), nn.Linear(width * 16, width), nn.BatchNorm1d(width)]
-        return nn.Sequential(*layers, *last)
-    if kind == "time":
-        return nn.Sequential(
-            *over_time(2), here(), *over_time(width), here(), *over_time(width), nn.AdaptiveAvgPool1d(2), nn.Flatten(), *last
-        )
-    form = nn.Dropout2d if kind == "channels" else nn.Dropout
-    return nn.Sequential(*convolution(3), here(form), *convolution(width), here(form), *convolution(width), *pooled)
+        seen = [*_layers(kind, 3, width), nn.MaxPool2d(2), nn.Flatten()]
+        return nn.Sequential(*seen, here(), nn.Linear(width * 16, width), nn.BatchNorm1d(width), *last)
+    first = {"dense": 20, "time": 2}.get(kind, 3)
+    body = [*_layers(kind, first, width), here(), *_layers(kind, width, width), here(), *_layers(kind, width, width)]
+    pool = {"dense": nn.Identity(), "time": nn.AdaptiveAvgPool1d(2)}.get(kind, nn.AdaptiveAvgPool2d(2))
+    return nn.Sequential(*body, pool, nn.Flatten(), *last)
+
+
+def _turned(layers: list[nn.Module], dropout: nn.Module) -> list[nn.Module]:
+    """Layer, activation, dropout and norm, in this order."""
+    layer, norm, activation = layers
+    return [layer, activation, dropout, norm]
 
 
 def trained(model: nn.Sequential, inputs: Tensor, labels: Tensor, steps: int) -> nn.Sequential:
@@ -116,7 +119,7 @@ def held_out(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> float:
 def estimate_again(model: nn.Sequential, inputs: Tensor) -> None:
     """Running statistics of the training samples with dropout off."""
     for module in model.eval():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None
             module.train()
@@ -139,7 +142,10 @@ def outcomes(programs: int, steps: int) -> Iterator[Outcome]:
     for seed in range(programs):
         draw = random.Random(seed)
         kind = KINDS[seed // 2 % len(KINDS)]
-        p, width = draw.choice((0.1, 0.2, 0.3) if seed % 2 == 0 else (0.4, 0.5, 0.6, 0.7, 0.8)), draw.choice((16, 24, 32))
+        p, width = (
+            draw.choice((0.1, 0.2, 0.3) if seed % 2 == 0 else (0.4, 0.5, 0.6, 0.7, 0.8)),
+            draw.choice((16, 24, 32)),
+        )
         inputs, labels = samples(kind, seed)
         models = []
         for repaired in (False, True):
@@ -157,6 +163,7 @@ def outcomes(programs: int, steps: int) -> Iterator[Outcome]:
 
 def table(found: list[Outcome]) -> str:
     """One row a band of the ratio, then one a kind of net for the faulty half."""
+
     def cells(chosen: list[Outcome]) -> list[str]:
         if not chosen:
             return ["0", "", "", "", ""]
@@ -165,11 +172,24 @@ def table(found: list[Outcome]) -> str:
         return [str(len(chosen)), f"{median(advice):.2f}", f"{min(advice):.2f} to {max(advice):.2f}", str(helped), f"{median(shift):.2f}, {max(shift):.2f}"]  # fmt: skip
 
     rows = [
-        [f"{low:g} to {high:g}" if high < float("inf") else f"above {low:g}", *cells([one for one in found if low <= one.ratio < high])]
+        [
+            f"{low:g} to {high:g}" if high < float("inf") else f"above {low:g}",
+            *cells([one for one in found if low <= one.ratio < high]),
+        ]
         for low, high in BANDS
     ]
-    rows += [[f"{kind}, above 1.5", *cells([one for one in found if one.kind == kind and one.ratio >= 1.5])] for kind in KINDS]
-    head = ("variance ratio", "nets", "as written / repaired, median", "range", "repair helps by 10 %", "running / estimated again, median, largest")
+    rows += [
+        [f"{kind}, above 1.5", *cells([one for one in found if one.kind == kind and one.ratio >= 1.5])]
+        for kind in KINDS
+    ]
+    head = (
+        "variance ratio",
+        "nets",
+        "as written / repaired, median",
+        "range",
+        "repair helps by 10 %",
+        "running / estimated again, median, largest",
+    )
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
@@ -184,7 +204,10 @@ def main() -> None:
     found = []
     for one in outcomes(arguments.programs, arguments.steps):
         found.append(one)
-        print(f"{one.kind}, p = {one.p:g}: ratio {one.ratio:.2f}, advice {one.advice:.2f}, shift {one.shift:.2f}", flush=True)
+        print(
+            f"{one.kind}, p = {one.p:g}: ratio {one.ratio:.2f}, advice {one.advice:.2f}, shift {one.shift:.2f}",
+            flush=True,
+        )
     text = table(found)
     print(text)
     if arguments.write:

@@ -20,7 +20,9 @@ def build_sorted_rows_against_unsorted_labels():  # expect: ARC008
 
     lengths = torch.arange(16) * 5 % 7 + 6
     ids = (torch.arange(12) * 3 + torch.arange(16)[:, None] * 7) % 39 + 1
-    return setup(Reader(), (ids.masked_fill(torch.arange(12) >= lengths[:, None], 0), lengths), labels(16), F.cross_entropy)
+    return setup(
+        Reader(), (ids.masked_fill(torch.arange(12) >= lengths[:, None], 0), lengths), labels(16), F.cross_entropy
+    )
 
 
 def build_samples_for_steps_of_a_state_of_its_own():  # expect: ARC009 at rnn

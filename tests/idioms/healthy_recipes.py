@@ -22,8 +22,17 @@ class SortedVae(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.words, self.encoder, self.decoder = nn.Embedding(40, 24), nn.GRU(24, 24, batch_first=True), nn.GRU(24, 24, batch_first=True)
-        self.mean, self.deviation, self.start, self.head = nn.Linear(24, 6), nn.Linear(24, 6), nn.Linear(6, 24), nn.Linear(24, 40)
+        self.words, self.encoder, self.decoder = (
+            nn.Embedding(40, 24),
+            nn.GRU(24, 24, batch_first=True),
+            nn.GRU(24, 24, batch_first=True),
+        )
+        self.mean, self.deviation, self.start, self.head = (
+            nn.Linear(24, 6),
+            nn.Linear(24, 6),
+            nn.Linear(6, 24),
+            nn.Linear(24, 40),
+        )
 
     def forward(self, ids, lengths):
         lengths, order = lengths.sort(descending=True)
@@ -32,7 +41,9 @@ class SortedVae(nn.Module):
         state = self.encoder(packed)[1][0]
         mean, deviation = self.mean(state), self.deviation(state)
         z = mean + torch.exp(0.5 * deviation) * torch.randn(len(ids), 6)
-        h, _ = pad_packed_sequence(self.decoder(packed, self.start(z)[None])[0], batch_first=True, total_length=ids.shape[1])
+        h, _ = pad_packed_sequence(
+            self.decoder(packed, self.start(z)[None])[0], batch_first=True, total_length=ids.shape[1]
+        )
         return self.head(h[order.argsort()]), mean, deviation
 
 
@@ -51,18 +62,27 @@ def build_attention_weights_in_sorted_order():
     class Reader(nn.Module):
         def __init__(self):
             super().__init__()
-            self.words, self.rnn, self.score, self.head = nn.Embedding(40, 24), nn.LSTM(24, 24, batch_first=True), nn.Linear(24, 1), nn.Linear(24, 5)
+            self.words, self.rnn, self.score, self.head = (
+                nn.Embedding(40, 24),
+                nn.LSTM(24, 24, batch_first=True),
+                nn.Linear(24, 1),
+                nn.Linear(24, 5),
+            )
 
         def forward(self, ids, lengths):
             lengths, order = torch.sort(lengths, descending=True)
             ids = ids[order]
-            h, _ = pad_packed_sequence(self.rnn(pack_padded_sequence(self.words(ids), lengths, batch_first=True))[0], batch_first=True, total_length=ids.shape[1])
+            h, _ = pad_packed_sequence(
+                self.rnn(pack_padded_sequence(self.words(ids), lengths, batch_first=True))[0],
+                batch_first=True,
+                total_length=ids.shape[1],
+            )
             weights = self.score(h).squeeze(2).masked_fill(ids == 0, -math.inf).softmax(1)
             answer = self.head((weights[..., None] * h).sum(1))
             return torch.empty_like(answer).index_copy(0, order, answer), weights
 
     ids, lengths = sentences()
-    sparse = lambda out, y: F.cross_entropy(out[0], y) - 0.01 * (out[1] ** 2).sum(1).mean()  # noqa: E731
+    sparse = lambda out, y: F.cross_entropy(out[0], y) - 0.01 * (out[1] ** 2).sum(1).mean()
     return setup(Reader(), (ids, lengths), labels(16), sparse)
 
 
@@ -74,7 +94,12 @@ class RecurrentPolicy(nn.Module):
 
     def __init__(self, kind):
         super().__init__()
-        self.body, self.rnn, self.policy, self.value = nn.Linear(4, 24), kind(24, 24), nn.Linear(24, 2), nn.Linear(24, 1)
+        self.body, self.rnn, self.policy, self.value = (
+            nn.Linear(4, 24),
+            kind(24, 24),
+            nn.Linear(24, 2),
+            nn.Linear(24, 1),
+        )
 
     def forward(self, x, *state):
         x = F.relu(self.body(x)).view(-1, 1, 24)
@@ -91,7 +116,10 @@ def _actor_critic(outputs, game):
 
 def _game():
     steps = torch.linspace(0, 6, 20)
-    return torch.stack([steps.sin(), steps.cos(), (2 * steps).sin(), steps / 6], 1), (torch.arange(20) % 2, (3 * steps).cos())
+    return torch.stack([steps.sin(), steps.cos(), (2 * steps).sin(), steps / 6], 1), (
+        torch.arange(20) % 2,
+        (3 * steps).cos(),
+    )
 
 
 def build_lstm_policy_on_one_trajectory():
@@ -163,12 +191,14 @@ def build_registration_whose_flow_starts_at_zero():
         def forward(self, moving, fixed):
             field = self.flow(self.body(torch.cat([moving, fixed], 1))).permute(0, 2, 3, 1) / 2**4
             for _ in range(4):
-                field = field + F.grid_sample(field.permute(0, 3, 1, 2), self.grid + field, align_corners=False).permute(0, 2, 3, 1)
+                field = field + F.grid_sample(
+                    field.permute(0, 3, 1, 2), self.grid + field, align_corners=False
+                ).permute(0, 2, 3, 1)
             return F.grid_sample(moving, self.grid + field, align_corners=False), field
 
     moving = F.interpolate(torch.rand(8, 1, 5, 5), size=16, mode="bilinear")
     fixed = moving.roll((1, 2), (2, 3))
-    loss = lambda out, y: F.mse_loss(out[0], y) + 0.01 * out[1].diff(dim=1).square().mean()  # noqa: E731
+    loss = lambda out, y: F.mse_loss(out[0], y) + 0.01 * out[1].diff(dim=1).square().mean()
     return setup(Registration(), (moving, fixed), fixed, loss)
 
 
@@ -184,7 +214,7 @@ def build_energy_whose_branches_end_at_almost_zero():
             return F.leaky_relu(x + self.second(F.leaky_relu(self.first(x), 0.2)), 0.2)
 
     model = nn.Sequential(nn.Linear(20, 32), *(Block() for _ in range(8)), nn.Linear(32, 1))
-    pull = lambda out, y: F.binary_cross_entropy_with_logits(out.squeeze(1), y)  # noqa: E731
+    pull = lambda out, y: F.binary_cross_entropy_with_logits(out.squeeze(1), y)
     return setup(model, table(), (torch.arange(64) % 2).float(), pull)
 
 
@@ -235,13 +265,18 @@ def build_checkpoint_that_runs_backward_once():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.block, self.mean, self.spread = nn.Linear(20, 24), nn.Sequential(nn.Linear(24, 24), nn.Tanh()), nn.Linear(24, 4), nn.Linear(24, 4)
+            self.first, self.block, self.mean, self.spread = (
+                nn.Linear(20, 24),
+                nn.Sequential(nn.Linear(24, 24), nn.Tanh()),
+                nn.Linear(24, 4),
+                nn.Linear(24, 4),
+            )
 
         def forward(self, x):
             h = _Once.apply(self.block, F.relu(self.first(x)), *self.block.parameters())
             return self.mean(h), self.spread(h)
 
-    loss = lambda out, y: F.mse_loss(out[0], y) + 0.1 * (out[1] ** 2).mean()  # noqa: E731
+    loss = lambda out, y: F.mse_loss(out[0], y) + 0.1 * (out[1] ** 2).mean()
     return setup(Net(), table(), table()[:, :4], loss)
 
 

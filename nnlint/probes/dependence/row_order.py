@@ -6,6 +6,7 @@ only where the loss meets such rows with targets in the order of the batch.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,10 +64,15 @@ def _is_free(session: Session, places: set[int]) -> bool:
         output = setup.call_model()
     floating = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.numel()]
     chosen = {id(tensor) for place, tensor in enumerate(floating) if place in places}
-    values = []
-    for turns in (0, 1):
-        seed_everything(session.plan.seed)
-        turned = map_tensors(lambda leaf, by=turns: leaf.roll(by, 0) if id(leaf) in chosen else leaf, output)
-        loss = setup.compute_loss(turned)
-        values.append(float(loss) if loss is not None else float("nan"))
-    return bool(chosen) and abs(values[0] - values[1]) <= INFLUENCE * abs(values[0])
+    losses = [_loss(session, output), _loss(session, map_tensors(lambda leaf: _turned(leaf, chosen), output))]
+    return bool(chosen) and abs(losses[0] - losses[1]) <= INFLUENCE * abs(losses[0])
+
+
+def _turned(leaf: torch.Tensor, chosen: set[int]) -> torch.Tensor:
+    return leaf.roll(1, 0) if id(leaf) in chosen else leaf
+
+
+def _loss(session: Session, output: Any) -> float:
+    seed_everything(session.plan.seed)
+    loss = session.setup.compute_loss(output)
+    return float(loss) if loss is not None else math.nan

@@ -25,7 +25,9 @@ _REASON = "evaluation mode is random (ARC012 or SIG007): dependence cannot be to
 #: Larger differences between two runs from the same seed are noise that the seed does not decide.
 _SAME = 1e-6
 #: Draws of numbers; those of indices (randperm, randint, multinomial) choose samples.
-_NOISE = frozenset({"rand", "randn", "rand_like", "randn_like", "normal", "bernoulli", "poisson", "normal_", "uniform_", "bernoulli_", "exponential_"})  # fmt: skip
+_NOISE = frozenset(
+    "rand randn rand_like randn_like normal bernoulli poisson normal_ uniform_ bernoulli_ exponential_".split()
+)
 
 
 def is_random(session: Session) -> bool:

@@ -44,31 +44,31 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
     is worse than the training loss of the same samples.
 
     ## Example
-        x = self.drop(F.relu(self.bn1(self.conv1(x))))
-        x = F.relu(self.bn2(self.conv2(x)))             # bn2 learns the variance with dropout
+        x = self.bn1(self.drop(F.relu(self.fc1(x))))    # bn1 learns the variance with dropout
+        x = self.fc2(x)
 
     ## Use instead
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.fc(self.drop(x.flatten(1)))            # dropout after the last batch norm
+        x = self.bn1(F.relu(self.fc1(x)))
+        x = self.fc2(self.drop(x))                      # dropout after the last batch norm
 
     ## References
     - Li, Chen, Hu and Yang: Understanding the Disharmony between Dropout and Batch Normalization by Variance Shift,
       CVPR 2019, arXiv:1801.05134
     """
-    shifted: list[tuple[float, Op, list[Op]]] = []
+    shifted: list[tuple[bool, float, Op, list[Op]]] = []
     for norm in graph.calls("batch-norm"):
         if not (uses_batch_statistics(norm) and tracks_statistics(norm)):
             continue
         dropouts = [op for op in _dropouts_above(norm) if drop_probability(op) > options.ignored_p]
         ratio = _Shift(forward, evaluation).of(norm.activations[0]) if dropouts else None
         if ratio is not None and ratio > options.ratio:
-            shifted.append((ratio, norm, dropouts))
+            straight = not set(dropouts).isdisjoint(_dropouts_above(norm, "linear-map", "matmul", "recurrent", "attention"))
+            shifted.append((straight, ratio, norm, dropouts))
     if not shifted:
         return
-    ratio, norm, _ = max(shifted, key=lambda found: found[0])
-    sources = sorted({op for _, _, above in shifted for op in above}, key=lambda op: op.index)
-    norms = [found[1] for found in shifted]
+    straight, ratio, norm, _ = max(shifted, key=lambda found: found[:2])
+    sources = sorted({op for *_, above in shifted for op in above}, key=lambda op: op.index)
+    norms = [found[2] for found in shifted]
     others = "" if len(norms) == 1 else f" ({len(norms)} batch norms are affected)"
     # The critic of a generator is trained elsewhere: its own check judges it.
     elsewhere = all(op.in_loss for op in norms)
@@ -82,22 +82,22 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
             "limit": options.ratio,
             "p": [drop_probability(op) for op in sources],
             "dropouts": [op.label for op in sources],
-            "norms": {found[1].label: found[0] for found in shifted},
+            "norms": {found[2].label: found[1] for found in shifted},
         },
         fix="move the dropout after the last batch norm (before the final linear layer), "
         "or use GroupNorm or LayerNorm instead",
         modules=paths([*norms, *sources]),
-        level=Level.INFO if elsewhere else None,
+        level=None if straight and not elsewhere else Level.INFO,
     )
 
 
-def _dropouts_above(norm: Op) -> list[Op]:
-    """Active dropouts on the way back from `norm`'s input up to the previous normalizations."""
+def _dropouts_above(norm: Op, *barriers: str) -> list[Op]:
+    """Active dropouts on the way back from `norm`'s input up to the previous normalizations, and to ops of other kinds."""
     found, seen = [], set()
     waiting = list(norm.activations[:1])
     while waiting:
         op = waiting.pop()
-        if op in seen or op.is_kind("norm"):
+        if op in seen or op.is_kind("norm", *barriers):
             continue
         seen.add(op)
         if is_active_dropout(op):
