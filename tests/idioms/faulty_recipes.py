@@ -47,7 +47,7 @@ def build_products_of_a_wide_table():  # expect: LOS018 error
             self.users, self.items = nn.Embedding(40, 64), nn.Embedding(40, 64)
 
         def forward(self, user, item):
-            return (self.users(user) * self.items(item)).sum(1)
+            return (self.users(user) * self.items(item)).sum(1)  # <- LOS018
 
     pairs = torch.arange(64)
     wanted = (pairs % 2).float()

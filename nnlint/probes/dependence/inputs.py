@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 #: Smaller relative changes of the output are rounding.
 NOTHING = 1e-7
+#: Share of an axis that strided kernels leave over at most; no calibration: more is looked at once more after a few updates.
+_LEFT_OVER = 0.25
+#: Positions at which it is tried whether an output depends on the input beside it.
+_TRIED = 6
 _CHUNK_LIMIT = 1 << 24  # entries of an input above which its features are not looked at one by one
 
 
@@ -255,7 +259,35 @@ class InputProbe:
             return changed.index_add_(item.axis, index, moved)
 
         # What a strided kernel leaves over at the border is a matter of sizes: no update brings it back.
-        return self._matters("features", tensor, disturb, again=not item.at_end)
+        left_over = item.at_end and len(item.indices) <= _LEFT_OVER * item.size
+        return self._matters("features", tensor, disturb, again=not left_over) or self._is_last_in_order(tensor, item)
+
+    def _is_last_in_order(self, tensor: torch.Tensor, item: IgnoredFeatures) -> bool:
+        """Whether no output depends on the input at its own position: the last one in such an order has none that depends on it.
+
+        An autoregressive density: each value is predicted from those before it.
+        """
+        if len(item.indices) > 1 or not any(output.shape == tensor.shape for output in self._base):
+            return False
+        others = [place for place in range(item.size) if place not in item.indices]
+        chosen = others[:: max(1, len(others) // _TRIED)][:_TRIED]
+        label = "influence of features on their own outputs"
+        return bool(self._session.measure(label, lambda: all(self._spares_itself(tensor, item.axis, place) for place in chosen)))
+
+    def _spares_itself(self, tensor: torch.Tensor, axis: int, place: int) -> bool:
+        """Whether a change at a position leaves the outputs at that position as they are."""
+        setup, seed = self._session.setup, self._session.plan.seed
+
+        def shift(leaf: torch.Tensor) -> torch.Tensor:
+            if leaf is not tensor:
+                return leaf
+            changed = leaf.clone()
+            changed.select(axis, place).add_(zeroed_std(leaf).to(leaf))
+            return changed
+
+        found = evaluate(setup, map_tensors(shift, self._session.batch_inputs), seed=seed)
+        pairs = [(one, two) for one, two in zip(self._base, found, strict=True) if one.shape == tensor.shape]
+        return all(torch.equal(one.select(axis, place), two.select(axis, place)) for one, two in pairs)
 
     def _whole(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         full = self._in_whole_batch(tensor)

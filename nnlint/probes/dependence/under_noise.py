@@ -26,7 +26,7 @@ _REASON = "evaluation mode is random (ARC012 or SIG007): dependence cannot be to
 _SAME = 1e-6
 #: Draws of numbers; those of indices (randperm, randint, multinomial) choose samples.
 _NOISE = frozenset(
-    "rand randn rand_like randn_like normal bernoulli poisson normal_ uniform_ bernoulli_ exponential_".split()
+    ["rand", "randn", "rand_like", "randn_like", "normal", "bernoulli", "poisson", "normal_", "uniform_", "bernoulli_", "exponential_"]
 )
 
 

@@ -71,14 +71,11 @@ class Chain:
         """Module paths of the layers, each once."""
         return tuple(dict.fromkeys(link.op.module_path for link in self.links if link.op.module_path))
 
-    def is_of_one_step(self, change: float) -> bool:
-        """Whether a fall (or, backwards, a rise) by the factor `change` is that of one layer, which starts at almost zero.
-
-        Without the greatest step, steps that share a change leave that share of it.
-        """
-        steps = len(self.factors)
-        others = self.total / min(self.factors) if self.total < 1.0 else max(self.factors) / self.total
-        return bool(others > change ** ((steps - 1) / steps))
+    @property
+    def is_of_one_step(self) -> bool:
+        """Whether more than half of the change, in logarithms, is that of one layer: one that starts at almost zero, say."""
+        steps = [abs(math.log(factor)) for factor in self.factors if factor > 0.0]
+        return bool(steps) and max(steps) > 0.5 * abs(math.log(self.total))
 
     def share(self, holds: Callable[[float], bool]) -> float:
         """Share of the steps whose factor has a property."""

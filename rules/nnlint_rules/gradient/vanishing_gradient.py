@@ -56,7 +56,7 @@ def check(backward: BackwardStats, options: VanishingGradient) -> Iterator[Findi
         # From the input's side a decaying gradient grows toward the output.
         if chain.share(lambda factor: factor > 1.0) < options.steps or median(chain.factors) <= 1.0:
             continue
-        if chain.is_of_one_step(options.total):
+        if chain.is_of_one_step:
             continue
         ratio = chain.first.value / chain.last.value
         yield Finding(

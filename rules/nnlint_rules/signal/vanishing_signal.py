@@ -77,7 +77,7 @@ def _vanishes(chain: Chain, options: VanishingSignal) -> bool:
     # One small layer is its own initialization's matter; a decay shows in most steps.
     if len(chain.links) >= options.layers and _rate_of_others(chain) < options.rate:
         return True
-    return chain.total < options.total and median(chain.factors) < options.rate and not chain.is_of_one_step(options.total)
+    return chain.total < options.total and median(chain.factors) < options.rate and not chain.is_of_one_step
 
 
 def _rate_of_others(chain: Chain) -> float:
