@@ -33,15 +33,17 @@ def check(graph: Graph, forward: ForwardStats, evaluation: EvalStats, options: V
 
     ## What it does
     Looks upstream of every batch norm for dropout with no other normalization between, runs the same forward once
-    without dropout, and compares the variance of the norm's input. Reports a ratio above 1.5. Dropout after the last
-    batch norm, dropout with p up to 0.1, and LayerNorm or GroupNorm (which normalize each sample by itself) are no
-    reason for a report; a network inside the loss (the critic of a generator) is an info.
+    without dropout, and compares the variance of the norm's input. Reports a ratio above 1.5: as a warning
+    where the dropped values go into the norm itself, as an info where a layer with weights stands between (in 40 small nets
+    the statistics alone cost 31 to 83 % of the evaluation loss in the first order, 0 to 32 % in the second, and moving the
+    dropout helped half of the second). Dropout after the last batch norm, dropout with p up to 0.1, and LayerNorm or
+    GroupNorm (which normalize each sample by itself) are no reason for a report; a network inside the loss (the critic of a
+    generator) is an info.
 
     ## Why is this bad?
     Inverted dropout with keep probability q keeps the mean and raises the variance to 1/q + (1/q - 1) mean^2/var
     times the value (2.5 for p = 0.5 after a ReLU). The batch norm stores that variance and divides by it in
-    evaluation, where dropout is off: all later layers see activations they were never trained on, and the test loss
-    is worse than the training loss of the same samples.
+    evaluation, where dropout is off: all later layers see activations they were never trained on.
 
     ## Example
         x = self.bn1(self.drop(F.relu(self.fc1(x))))    # bn1 learns the variance with dropout
