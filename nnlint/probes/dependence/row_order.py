@@ -47,7 +47,7 @@ def _is_reordered(one: torch.Tensor, two: torch.Tensor, samples: int) -> bool:
         return False
     rows, others = zeroed(one).flatten(1), zeroed(two).flatten(1)
     scale = float(rows.abs().max())
-    distances = (rows[:, None] - others[None]).abs().amax(2)
+    distances = torch.cdist(rows, others, p=math.inf)  # the largest difference, without a tensor of all of them
     matched = (distances <= INFLUENCE * scale).any(1)
     # The row of the replaced sample has no match, and need not stand where the sample does.
     return int(matched.sum()) >= samples - 1 and bool((distances.diagonal()[1:] > INFLUENCE * scale).any())
