@@ -156,11 +156,13 @@ def is_strided(tensor: torch.Tensor) -> bool:
 
     A wrapper subclass claims a storage of its size where no memory is; reading it would end the process.
     """
-    if tensor.layout is not torch.strided or is_fake(tensor) or tensor.is_nested or tensor.is_quantized:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
         return False
     try:
-        if type(tensor) in _PLAIN and tensor.data_ptr() != 0:
+        if type(tensor) in _PLAIN and tensor.data_ptr() != 0:  # what most are; a tensor on the meta device lies at 0
             return True
+        if is_fake(tensor):
+            return False
         storage = tensor.untyped_storage()
         has_memory = storage.nbytes() == 0 or storage.data_ptr() != 0
         return has_memory and tensor.storage_offset() >= 0

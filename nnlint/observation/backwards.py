@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nnlint.observation.content import is_single, norm_of, value_contents
+from nnlint.observation.content import is_single, value_contents
 from nnlint.observation.events import Backward, Clear
 from nnlint.observation.graphs import composition_of, is_leaf_loss, targets_of, terms_of, walk
 from nnlint.observation.journal import Draft, DraftTerm, Held, Keys
@@ -166,7 +166,7 @@ class Backwards:
         tensors = [
             tensor.grad for known in filled if (tensor := known.tensor()) is not None and tensor.grad is not None
         ]
-        draft.fields["gradient_norm"] = norm_of(tensors)
+        draft.fields["gradient_norm"] = self._state.gradient_norm.of(tensors)
         draft.fields["optimizers"] = tuple({ref: None for known in filled for ref in known.optimizers})
         for ref in draft.fields["optimizers"]:
             things.named(things.known[ref], things.known[ref].object())

@@ -23,18 +23,28 @@ _ROWS = 4096
 #: Entries of a tensor that are compared to tell whether a step changed it.
 _SAMPLED = 1024
 _LEAVES = 32
+#: NumPy's default generator and the bytes of its state: 624 words and a position.
+_MERSENNE = ("MT19937", 2500)
 #: Values of targets that are compared between a batch and its loss.
 _VALUES = 1 << 20
 
 
 def digest_of_random_states() -> RandomState:
     """Numbers for the generators of torch, NumPy and Python, each equal when that generator is in the same state."""
-    value = 0
+    return _crc(torch.get_rng_state()), _digest_of_numpy(), hash(random.getstate())
+
+
+def _digest_of_numpy() -> int:
     numpy = sys.modules.get("numpy")
-    if numpy is not None and hasattr(numpy, "random"):
-        state = numpy.random.get_state()
-        value = zlib.crc32(state[1].tobytes()) ^ int(state[2])
-    return _crc(torch.get_rng_state()), value, hash(random.getstate())
+    if numpy is None or not hasattr(numpy, "random"):
+        return 0
+    # NumPy's global generator: reading its memory costs a hundredth of asking for its state, and an iteration asks four times.
+    generator: Any = getattr(numpy.random, "get_bit_generator", lambda: None)()
+    if type(generator).__name__ == _MERSENNE[0]:
+        return zlib.crc32(_bytes(generator.ctypes.state_address, _MERSENNE[1]))
+    state = numpy.random.get_state(legacy=False)["state"]
+    key = state.get("key")
+    return zlib.crc32(key.tobytes() if key is not None else b"") ^ zlib.crc32(repr(state).encode())
 
 
 def leaves_of(batch: Any) -> list[tuple[str, Tensor]]:

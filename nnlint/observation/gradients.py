@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 
 from torch import Tensor
 
 from nnlint.capture.torch_private import norms, version
-from nnlint.observation.content import held_part
+from nnlint.observation.content import held_part, norm_of
 from nnlint.observation.journal import Held, Keys
 from nnlint.observation.things import Known, Things
 from nnlint.tensors import is_strided
@@ -77,6 +78,26 @@ class Gradients:
     def holding(self) -> Held:
         """What every gradient holds now."""
         return Held({known.key: known.held for known, _ in self._things.alive() if known.held})
+
+
+class GradientNorm:
+    """The 2-norm over some gradients, measured again only where one of them was replaced or written to since."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[weakref.ref[Tensor], int | None]] = []
+        self._norm = 0.0
+
+    def of(self, tensors: Iterable[Tensor]) -> float:
+        """The norm as it is now; NaN where torch cannot tell."""
+        given = list(tensors)
+        is_known = len(given) == len(self._marks) and all(
+            reference() is tensor and count is not None and count == version(held_part(tensor))
+            for tensor, (reference, count) in zip(given, self._marks, strict=True)
+        )
+        if not is_known:
+            self._marks = [_mark(tensor) for tensor in given]
+            self._norm = norm_of(given)
+        return self._norm
 
 
 def _zero(suspects: list[tuple[Known, Tensor]]) -> list[Known]:

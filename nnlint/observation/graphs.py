@@ -54,20 +54,20 @@ def walk(root: Any, things: Things, forwards: dict[int, int]) -> Reached:
         forwards: sequence number of an output's node -> index of the forward that made it.
     """
     found = Reached()
-    for node in nodes_below(root):
-        found.nodes += 1
+    for count, node in enumerate(nodes_below(root), 1):
         if type(node).__name__ == _LEAF:
             known = things.lookup(node.variable)
             if known is not None:
                 found.parameters.add(known.key)
             elif isinstance(node.variable, torch.nn.Parameter):
                 found.strangers.append(node.variable)
-            continue
-        if found.nodes <= _NEAR:
-            found.near.append(node)
-        number = forwards.get(sequence_number(node))
-        if number is not None:
-            found.forwards.add(number)
+        else:
+            if count <= _NEAR:
+                found.near.append(node)
+            number = forwards.get(sequence_number(node))
+            if number is not None:
+                found.forwards.add(number)
+        found.nodes = count
     found.complete = found.nodes < MOST_NODES
     return found
 

@@ -51,6 +51,7 @@ class Pass(Event):
         ends: whether it ends here.
         batches: how many were read, where it ends.
         folded: nnlint ended it early; the script saw an exhausted loader.
+        by_script: the script's own loop reads it, no trainer's; known where it ends.
         sampler_epoch: the epoch that a DistributedSampler was set to.
         random_state: digests of the random generators.
     """
@@ -61,5 +62,6 @@ class Pass(Event):
     ends: bool = False
     batches: int = 0
     folded: bool = False
+    by_script: bool = True
     sampler_epoch: int | None = None
     random_state: RandomState = (0, 0, 0)

@@ -26,7 +26,7 @@ from nnlint.observation.forwards import Forwards
 from nnlint.observation.journal import Draft, Keys
 from nnlint.observation.reads import Pass, Read
 from nnlint.observation.state import State, unwrapped
-from nnlint.observation.things import Thing, script_line
+from nnlint.observation.things import Thing, is_read_by_script, script_line
 from nnlint.setup.target.partial_loads import partial_load
 from nnlint.tensors import tensor_leaves
 
@@ -51,6 +51,7 @@ class Reading:
     indices: list[tuple[int, ...]] = field(default_factory=list)
     random_state: RandomState = (0, 0, 0)
     loader: weakref.ref[Any] | None = None
+    by_script: bool = True
 
 
 @dataclass
@@ -98,7 +99,9 @@ class Rest:
         number = thing.facts["passes"] = thing.facts.get("passes", 0) + 1
         if len(self._state.kept) < _KEPT:
             self._state.kept[thing.ref] = loader
-        self._readings[iterator] = Reading(thing, number, len(self._state.journal.drafts), loader=weakref.ref(loader))
+        self._readings[iterator] = Reading(
+            thing, number, len(self._state.journal.drafts), loader=weakref.ref(loader), by_script=is_read_by_script()
+        )
         epoch = getattr(loader.sampler, "epoch", None)
         self._state.note(
             Pass,
@@ -166,6 +169,7 @@ class Rest:
             ends=True,
             batches=reading.batches,
             folded=folded,
+            by_script=reading.by_script,
             random_state=digest_of_random_states(),
         )
 

@@ -15,7 +15,7 @@ from nnlint.finding import Location
 from nnlint.observation.content import Sample
 from nnlint.observation.cuda_graphs import is_capturing
 from nnlint.observation.events import Seed
-from nnlint.observation.gradients import Gradients
+from nnlint.observation.gradients import GradientNorm, Gradients
 from nnlint.observation.graphs import Alive
 from nnlint.observation.group import Group
 from nnlint.observation.journal import Journal, Keys
@@ -77,6 +77,7 @@ class State:
         waiting: parameters (by number) that those backwards filled.
         kept: loaders and schedulers, which the setups need: a function of the script may have ended before they are made.
         loss_scale: the factor that a scaler has put on the next loss.
+        gradient_norm: the norm over the gradients that were measured last.
         gradient_scale: the factor on the gradients of the last backward.
         unscaled: optimizers (by number) whose gradients a scaler has divided by it again.
         loads: state dicts that were loaded in part.
@@ -111,6 +112,7 @@ class State:
     thread: int = field(default_factory=threading.get_ident)
     process: int = field(default_factory=os.getpid)
     gradients: Gradients = field(init=False)
+    gradient_norm: GradientNorm = field(default_factory=GradientNorm)
 
     def __post_init__(self) -> None:
         self.gradients = Gradients(self.things)

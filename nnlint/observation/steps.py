@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnlint.observation.backwards import Backwards
-from nnlint.observation.content import Sample, digest_of_random_states, needs_gradients, norm_of
+from nnlint.observation.content import Sample, digest_of_random_states, needs_gradients
 from nnlint.observation.events import Backward, Clip, Made, ScalerCall, Schedule, Step
 from nnlint.observation.forwards import Forwards
 from nnlint.observation.group import Group
@@ -75,7 +75,7 @@ class Steps:
             gradients=Held({key: entry.held for key, entry in known.items() if entry.held}),
             without_gradient=Keys(key for key, entry in known.items() if not entry.held),
             lr=_rates(optimizer),
-            gradient_norm=norm_of(tensor.grad for tensor in own.values() if tensor.grad is not None),
+            gradient_norm=state.gradient_norm.of(tensor.grad for tensor in own.values() if tensor.grad is not None),
             scale=state.scale_on(thing.ref),
             random_state=digest_of_random_states(),
         )
@@ -149,7 +149,7 @@ class Steps:
             how=how,
             parameters=Keys(entry.key for entry in known),
             limit=limit,
-            norm=norm_of(parameter.grad for parameter in parameters if parameter.grad is not None),
+            norm=state.gradient_norm.of(parameter.grad for parameter in parameters if parameter.grad is not None),
             held=Held({entry.key: entry.held for entry in known if entry.held}),
             scale=state.scale_on(*dict.fromkeys(ref for entry in known for ref in entry.optimizers)),
         )

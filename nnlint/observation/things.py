@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import weakref
 from collections import Counter
@@ -17,7 +18,7 @@ from nnlint.finding import Location
 from nnlint.frames import location_of
 from nnlint.observation.journal import Ref
 from nnlint.observation.torch_private import children_of
-from nnlint.provenance import Owner, is_installed, owner_of
+from nnlint.provenance import Owner, is_installed, is_nnlint_file, owner_of
 
 #: How often the variable of a thing is looked for; afterwards it goes by its class.
 _TRIES = 4
@@ -25,6 +26,8 @@ _TRIES = 4
 _MEMBERS = 64
 #: Of the ordinal numbers.
 _ENDINGS = {2: "nd", 3: "rd"}
+#: The methods by which Python iterates.
+_PROTOCOL = ("__iter__", "__next__")
 
 
 @dataclass
@@ -166,6 +169,17 @@ def script_frames() -> Iterator[FrameType]:
         if owner_of(frame.f_code.co_filename) is Owner.USER:
             yield frame
         frame = frame.f_back
+
+
+def is_read_by_script() -> bool:
+    """Whether the script's own code iterates what is being read: directly, or through what wraps an iterator (`tqdm`), not a trainer."""
+    inner: FrameType | None = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and owner_of(frame.f_code.co_filename) is not Owner.USER:
+        if not is_nnlint_file(frame.f_code.co_filename):
+            inner = frame
+        frame = frame.f_back
+    return inner is None or inner.f_code.co_name in _PROTOCOL or bool(inner.f_code.co_flags & inspect.CO_GENERATOR)
 
 
 def script_line() -> Location | None:

@@ -77,6 +77,26 @@ for i in range(12):
         (-D(G(torch.randn(6, 3))).mean()).backward()
         opt_g.step()
 """
+TEMPERATURE = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+actor, critic, log_alpha = nn.Linear(3, 2), nn.Linear(5, 1), torch.zeros(1, requires_grad=True)
+actor_opt, critic_opt, alpha_opt = (
+    torch.optim.Adam(ps, lr=1e-3) for ps in (actor.parameters(), critic.parameters(), [log_alpha])
+)
+for i in range(40):
+    s, a, r = torch.randn(8, 3), torch.randn(8, 2), torch.randn(8, 1)
+    critic_opt.zero_grad()
+    (critic(torch.cat([s, a], 1)) - r).pow(2).mean().backward()
+    critic_opt.step()
+    actor_opt.zero_grad()
+    act = actor(s)
+    (log_alpha.exp().detach() * act.pow(2).mean() - critic(torch.cat([s, act], 1)).mean()).backward()
+    actor_opt.step()
+    alpha_opt.zero_grad()
+    (log_alpha * (act.detach().std() - 1)).mean().backward()
+"""
 #: An actor with a value head.
 VALUE_HEAD = """
 import torch, numpy as np
@@ -148,6 +168,7 @@ REBUILT = {
     ),
 }
 FAULTY = {
+    "STP004 a temperature beside an actor and a critic": ("STP004", TEMPERATURE),
     "STP005 the other network's parameters": (
         "STP005",
         WGAN.replace("RMSprop(G.parameters()", "RMSprop(D.parameters()").replace("if i % 3 == 2:", "if True:"),
@@ -408,6 +429,7 @@ HEALTHY = {
     "encoder that is measured beside": PARTS.format(code="encoder(xb)").replace(
         "loss = F", "size = encoder(xb).detach().norm(); loss = F"
     ),
+    "temperature": TEMPERATURE.replace("- 1)).mean().backward()", "- 1)).mean().backward()\n    alpha_opt.step()"),
     "value head": valued(POLICY, "loss = policy + 0.5 * F.mse_loss(v, ret)"),
     "value head that no loss uses": valued("loss = -(lp * ret).mean() + torch.zeros(())"),
     "value head and a constant": valued(POLICY, "base = ret.mean()", "loss = policy + (v - ret).pow(2).mean() + base"),

@@ -212,3 +212,25 @@ for i in range(8):
     found = [finding for finding in judged(source, tmp_path, monkeypatch)["findings"] if finding["level"] == "error"]
     assert [finding["code"] for finding in found] == ["STP009"]
     assert line in found[0]["location"]["text"]
+
+
+CARRIED = f"""{HEAD}
+rnn, head = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 3)
+optimizer = torch.optim.Adam([*rnn.parameters(), *head.parameters()], lr=1e-3)
+state = None
+for i in range(8):
+    x, y = torch.randn(4, 5, 8), torch.randint(0, 3, (4, 5))
+    optimizer.zero_grad()
+    out, state = rnn(x, state)
+    loss = nn.functional.cross_entropy(head(out).flatten(0, 1), y.flatten())
+    loss.backward({{retain}})
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("retain", ["", "retain_graph=True"])
+def test_a_state_that_is_carried_over_leads_before_what_torch_raises(
+    retain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = judged(CARRIED.replace("{retain}", retain), tmp_path, monkeypatch)
+    assert [finding["code"] for finding in target["findings"] if finding["level"] != "info"] == ["STP019"]

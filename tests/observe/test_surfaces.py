@@ -175,3 +175,23 @@ def test_a_notebook_runs_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         shell_of.clear_instance()
     found = [finding for finding in report.results[0].findings if finding.code == "STP001"]
     assert [finding.location.file.rpartition("/")[2] for finding in found] == ["script.py"]
+
+
+ACCELERATED = """
+from accelerate import Accelerator
+from loop import train
+
+accelerator = Accelerator(cpu=True)
+train(0.1, accelerator.prepare, accelerator.backward)
+accelerator.end_training()
+"""
+
+
+def test_accelerate_on_two_ranks_makes_one_report(tmp_path: Path) -> None:
+    library("accelerate")
+    (tmp_path / "train.py").write_text(ACCELERATED)
+    command = ("torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d")
+    names = ("--rdzv-endpoint", "localhost:0", "-m", "nnlint", "run", "--no-color", "train.py")
+    done = started(tmp_path, "-m", *command, *names)
+    assert done.stderr.count("error STP001") == 1, done.stderr
+    assert done.stderr.count("watched") == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnlint import Place, Skip
 
 if TYPE_CHECKING:
-    from nnlint import Event, Events, OptimizerFacts, Step
+    from nnlint import Backward, Event, Events, OptimizerFacts, Step
 
 
 def at(event: Event | None) -> Place:
@@ -38,6 +38,11 @@ def stepped(events: Events, *, least: int = 2) -> Iterator[tuple[OptimizerFacts,
 def named(optimizer: OptimizerFacts) -> str:
     """`opt (Adam)`, or the class alone where the variable has no better name."""
     return optimizer.name if optimizer.name == optimizer.type else f"{optimizer.name} ({optimizer.type})"
+
+
+def raised(event: Backward | None) -> dict[str, str]:
+    """What a backward raised, as evidence: the script's end has the finding's cause then."""
+    return {"raised": " ".join(event.error.split())} if event is not None and event.error else {}
 
 
 def share(count: int, total: int) -> str:

@@ -68,7 +68,11 @@ def check(events: Events) -> Iterator[Finding]:
 
 
 def _whole_epoch(events: Events, scheduler: SchedulerFacts) -> bool:
-    """Whether a pass over a loader that the updates read ended, and training went on with another."""
+    """Whether a pass over a loader that the updates read ended, and training went on with another.
+
+    A trainer that knows how many batches there are takes a pass that nnlint ended early for no whole epoch.
+    """
     steps = events.steps_of(scheduler.optimizer or "")
-    ends = [event for event in events.of(Pass) if event.ends and steps[0].index < event.index]
+    passes = (event for event in events.of(Pass) if event.ends and (event.by_script or not event.folded))
+    ends = [event for event in passes if steps[0].index < event.index]
     return any(step.index > end.index for end in ends for step in steps)

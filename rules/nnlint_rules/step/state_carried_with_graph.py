@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Backward, Finding, Forward, Skip, rule
-from nnlint_rules.step._steps import at
+from nnlint_rules.step._steps import at, raised
 
 if TYPE_CHECKING:
     from nnlint import Events
@@ -53,6 +53,7 @@ def check(events: Events) -> Iterator[Finding]:
             "backwards": len(carried),
             "nodes_first": first.nodes,
             "nodes_last": event.nodes,
+            **raised(event),
         },
         fix="start the sum of losses anew in each iteration, and add `loss.item()` to what is only reported"
         if sums

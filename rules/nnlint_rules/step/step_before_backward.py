@@ -60,7 +60,12 @@ def check(events: Events) -> Iterator[Finding]:
             message=f"{named(optimizer)} steps before the backward of its iteration, in {share(len(early), len(steps))} "
             f"({events.order(forward, backward or step)}{ending}): "
             + ("it applies the gradients of the batch before" if step.gradients else "it has no gradients to apply"),
-            evidence={"steps": len(early), "of": len(steps), "gradients": len(step.gradients)},
+            evidence={
+                "steps": len(early),
+                "of": len(steps),
+                "gradients": len(step.gradients),
+                **({"raised": " ".join(f"{events.end.error_type}: {events.end.error}".split())} if broke else {}),
+            },
             fix=f"call `{optimizer.name}.step()` after `loss.backward()`",
         )
 

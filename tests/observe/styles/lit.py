@@ -11,7 +11,9 @@ class Lit(L.LightningModule):
         x, y = batch; loss = F.cross_entropy(self.head(self.enc(x)), y); self.log("l", loss); return loss
     def validation_step(self, batch, i):
         x, y = batch; self.log("v", F.cross_entropy(self.head(self.enc(x)), y))
-    def configure_optimizers(self): return torch.optim.Adam(self.parameters(), lr=1e-3)
+    def configure_optimizers(self):
+        opt = torch.optim.Adam(self.parameters(), lr=1e-3)
+        return {"optimizer": opt, "lr_scheduler": torch.optim.lr_scheduler.StepLR(opt, 1, 0.9)}  # stepped at a whole epoch's end
 def dl(n, s): return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(n, 16), torch.randint(0, 3, (n,))), batch_size=16, shuffle=s)
 if __name__ == "__main__":
     trainer = L.Trainer(max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu")
