@@ -91,7 +91,6 @@ def is_library_package(name: str, libraries: Collection[str] = MODEL_LIBRARIES) 
     return name in libraries
 
 
-@functools.cache
 def owner_of(file: str) -> Owner:
     """Whose code the file of a code object (`co_filename`) is."""
     if is_tool_file(file):
