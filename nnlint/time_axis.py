@@ -22,6 +22,8 @@ _ENOUGH = 8
 _SAME, _OTHER = 0.98, 0.5
 #: Correlation of neighbours along time at least, and along the samples at most, of series of numbers with so many steps.
 _SMOOTH, _ROUGH, _STEPS = 0.7, 0.25, 8
+#: Share of the labels that their ids tell at least, and how much less they tell in another order.
+_TOLD, _APART = 0.9, 0.25
 #: Chance of a whole row of one id, if ids are drawn as often as they occur.
 _CHANCE = 1e-3
 
@@ -40,6 +42,46 @@ def told_time(inputs: Iterable[Tensor], targets: Iterable[Tensor]) -> tuple[int,
     every = [*given, *wanted]
     votes = {*_by_shift(given, wanted), *_by_ids(every), *_by_lengths(every), *_by_smoothness(every)}
     return next(iter(votes)) if len(votes) == 1 else None
+
+
+def flat_order(values: Tensor, target: Tensor) -> tuple[int, int] | None:
+    """In which order a flat target goes through the two axes of ids that an input holds.
+
+    Args:
+        values: ids of shape (A, B).
+        target: A * B labels in one row: the ids themselves, the next ones, or labels that depend on the id.
+
+    Returns:
+        (0, 1) row by row of the input, (1, 0) column by column; None where the values do not tell.
+    """
+    if not _is_read(values) or not _is_read(target) or not _is_ids(values) or target.numel() != values.numel():
+        return None
+    laid = (target.reshape(values.shape), target.reshape(values.shape[::-1]).T)
+    for agreement, enough, least in ((_share_alike, _SAME, _OTHER), (_share_told, _TOLD, None)):
+        rows, columns = (agreement(values, labels) for labels in laid)
+        low = max(rows, columns) - _APART if least is None else least
+        if max(rows, columns) >= enough and min(rows, columns) < low:
+            return (0, 1) if rows > columns else (1, 0)
+    return None
+
+
+def _share_alike(values: Tensor, labels: Tensor) -> float:
+    """The largest share of the labels that are the id at their place, or the next one along an axis."""
+    same = float((labels == values).double().mean())
+    following = [_share_of_next(values, labels, axis) for axis in (0, 1)]
+    return max([same, *following])
+
+
+def _share_told(values: Tensor, labels: Tensor) -> float:
+    """Share of the labels that the id at their place tells, if each id stands for the label it has most often."""
+    judged = labels >= 0  # -100 is no label
+    ids, kinds = (tensor[judged].unique(return_inverse=True)[1] for tensor in (values, labels))
+    if not ids.numel() or labels.is_floating_point():
+        return 0.0
+    table = torch.zeros(int(ids.max()) + 1, int(kinds.max()) + 1, device=ids.device)
+    table.index_put_((ids, kinds), torch.ones(ids.shape, device=ids.device), accumulate=True)
+    told: float = float(table.max(1).values.sum()) / ids.numel()
+    return told
 
 
 def _is_read(tensor: Tensor) -> bool:

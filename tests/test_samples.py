@@ -12,7 +12,7 @@ import nnlint
 from nnlint.probes.given.batch import Batch
 from nnlint.samples import batch_axis, batch_layout, first_samples, given_samples, rolled, sample_count
 from nnlint.setup.training_setup import TrainingSetup
-from nnlint.time_axis import told_time
+from nnlint.time_axis import flat_order, told_time
 
 TIME_MAJOR = torch.randn(12, 64, 8, generator=torch.Generator().manual_seed(0))
 
@@ -177,6 +177,24 @@ TOLD = {
 @pytest.mark.parametrize(("inputs", "targets", "expected"), TOLD.values(), ids=TOLD)
 def test_values_tell_which_axis_is_time(inputs, targets, expected) -> None:
     assert told_time(inputs, targets) == expected
+
+
+TAGS = CODE * 7 % 13 % 5
+FLAT = {
+    "the next words": ((CODE[:, :-1], CODE[:, 1:].flatten()), (0, 1)),
+    "the next words, step by step": ((CODE[:, :-1], CODE[:, 1:].t().flatten()), (1, 0)),
+    "the words themselves, step by step": ((CODE, CODE.t().flatten()), (1, 0)),
+    "tags": ((CODE, TAGS.flatten()), (0, 1)),
+    "tags, step by step, some ignored": ((CODE, torch.where(CODE % 4 == 1, -100, TAGS).t().flatten()), (1, 0)),
+    "labels that no word tells": ((CODE, CODE.flatten().roll(40)), None),
+    "one tag for nearly all": ((CODE, (CODE.flatten() == 3).long()), None),
+    "a vector": ((CODE, torch.arange(9)), None),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), FLAT.values(), ids=FLAT)
+def test_values_tell_the_order_of_flat_targets(given, expected) -> None:
+    assert flat_order(*given) == expected
 
 
 def test_told_time_settles_the_layout() -> None:

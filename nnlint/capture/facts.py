@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from nnlint.provenance import MODEL_LIBRARIES, is_library_file, is_library_package, package_of
 from nnlint.samples import are_nodes, batch_layout
+from nnlint.tensors import tensors_in
+from nnlint.time_axis import flat_order
 
 if TYPE_CHECKING:
     from nnlint.capture.recorder import Recorder
@@ -51,6 +53,8 @@ class RunFacts:
         samples_settled: whether more than the place of their axis speaks for it.
         samples_axis: their axis in the first input: 1 for time-major data.
         samples_are_nodes: the inputs are a graph: what counts as samples are its nodes, which depend on each other.
+        flat_targets: sizes of the two leading axes of the first input, in the order in which its flattened targets go through
+            them, and the place of the samples among these; None where the targets are not flat or do not tell.
     """
 
     unregistered: tuple[UnregisteredModule, ...] = ()
@@ -64,6 +68,7 @@ class RunFacts:
     samples_settled: bool = False
     samples_axis: int = 0
     samples_are_nodes: bool = False
+    flat_targets: tuple[int, int, int] | None = None
 
     def is_of_library(self, location: Location | None) -> bool:
         """Whether a line (`op.call_location`, `op.construction`) was written by the authors of a model library."""
@@ -79,6 +84,7 @@ def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
         samples_settled=layout.settled,
         samples_axis=layout.axis,
         samples_are_nodes=are_nodes(setup.inputs, layout.samples),
+        flat_targets=_flat_targets(setup, layout.axis),
         modified_inputs=tuple(recorder.modified_inputs()),
         inputs_assumed=setup.inputs_assumed,
         targets_assumed=setup.targets_assumed,
@@ -88,6 +94,17 @@ def run_facts(setup: TrainingSetup, recorder: Recorder) -> RunFacts:
         ),
         libraries=setup.libraries,
     )
+
+
+def _flat_targets(setup: TrainingSetup, axis: int) -> tuple[int, int, int] | None:
+    target = next(tensors_in(setup.targets), None)
+    if setup.targets_assumed or target is None or target.dim() != 1:
+        return None
+    for values in tensors_in(setup.inputs):
+        order = flat_order(values, target) if values.dim() == 2 else None
+        if order is not None:
+            return values.shape[order[0]], values.shape[order[1]], order.index(axis)
+    return None
 
 
 def _left_out(setup: TrainingSetup) -> Iterator[str]:

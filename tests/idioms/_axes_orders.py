@@ -154,3 +154,49 @@ def state_beside_each_step(*, right):
             return self.head((weights[..., None] * steps).sum(1))
 
     return classifier(Reader(), torch.randn(16, 9, 6), 3)
+
+
+class TimeMajor(nn.Module):
+    """A recurrent reader that keeps torch's default layout inside; `right` turns its outputs back."""
+
+    def __init__(self, words, outputs, *, right):
+        super().__init__()
+        self.right = right
+        self.embed, self.rnn, self.head = nn.Embedding(words, 16), nn.GRU(16, 24), nn.Linear(24, outputs)
+
+    def forward(self, x):
+        scores = self.head(self.rnn(self.embed(x).transpose(0, 1))[0])
+        return scores.transpose(0, 1) if self.right else scores
+
+
+def rows_of(scores, words):
+    return F.cross_entropy(scores.reshape(len(words), -1), words)
+
+
+def next_words_in_one_row(*, right):
+    words = torch.randint(0, 20, (16, 11))
+    return setup(TimeMajor(20, 20, right=right), words[:, :-1], words[:, 1:].flatten(), rows_of)
+
+
+def tags_in_one_row(*, right):
+    words = torch.randint(0, 30, (16, 11))
+    return setup(TimeMajor(30, 6, right=right), words, (words * 7 % 13 % 6).flatten(), rows_of)
+
+
+def steps_stacked(*, right):
+    """As many samples as steps, so that shapes agree in either order."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(3, 16), nn.Linear(16, 1)
+
+        def forward(self, x):
+            state, steps = x.new_zeros(len(x), 16), []
+            for part in x.unbind(1):
+                state = self.cell(part, state)
+                steps.append(self.head(state)[:, 0])
+            return torch.stack(steps, 1) if right else torch.stack(steps)
+
+    x = torch.randn(12, 12, 3)
+    return setup(Net(), x, x.sum(-1).cumsum(1) * 0.2, nn.MSELoss())

@@ -43,6 +43,18 @@ def build_state_expanded_before_the_batch():  # expect: ARC029 error
     return orders.state_beside_each_step(right=False)
 
 
+def build_next_words_in_one_row():  # expect: ARC029 error
+    return orders.next_words_in_one_row(right=False)
+
+
+def build_tags_in_one_row():  # expect: ARC029 error
+    return orders.tags_in_one_row(right=False)
+
+
+def build_steps_stacked_before_the_batch():  # expect: ARC029 error
+    return orders.steps_stacked(right=False)
+
+
 def build_encoder_of_two_linear_layers():  # expect: ARC005 at first
     class Vae(nn.Module):
         def __init__(self):

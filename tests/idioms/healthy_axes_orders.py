@@ -43,6 +43,23 @@ def build_state_beside_each_step():
     return orders.state_beside_each_step(right=True)
 
 
+def build_next_words_in_one_row():
+    return orders.next_words_in_one_row(right=True)
+
+
+def build_tags_in_one_row():
+    return orders.tags_in_one_row(right=True)
+
+
+def build_steps_stacked():
+    return orders.steps_stacked(right=True)
+
+
+def build_time_major_rows():
+    words = torch.randint(0, 20, (16, 11))
+    return setup(orders.TimeMajor(20, 20, right=False), words[:, :-1], words[:, 1:].T.flatten(), orders.rows_of)
+
+
 def build_patches_read_by_place():
     class Net(nn.Module):
         def __init__(self):

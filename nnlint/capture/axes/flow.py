@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlint.capture.axes import joins, layouts, pointwise, products, sequences
 from nnlint.capture.axes.answers import Along, OpAxes
-from nnlint.capture.axes.axis import CONSTANT, DATA, UNKNOWN, Axis, Digit, Dim, axes_in, roots_of, whole
+from nnlint.capture.axes.axis import CONSTANT, DATA, UNKNOWN, Axis, Digit, Dim, axes_in, roots_of, size_of, whole
 from nnlint.capture.axes.batch import Samples
 from nnlint.capture.axes.call import Call
 from nnlint.kinds import CLASS_LOSSES
@@ -188,7 +188,18 @@ class AxisFlow:
             if self.batch is None:
                 self.batch = Axis(self.next_key(), self._samples.count, "batch", DATA, frozenset({self._keys}))
             dims[at] = whole(self.batch)
+        elif op.node.meta.get("is_target"):
+            dims = self._flat(dims)
         return OpAxes(tuple(dims))
+
+    def _flat(self, dims: list[Dim]) -> list[Dim]:
+        """The dimensions of a target; of a flat one that goes through samples and steps, those two."""
+        flat = self._graph.facts.flat_targets
+        if flat is None or self.batch is None or len(dims) != 1 or size_of(dims[0]) != flat[0] * flat[1]:
+            return dims
+        parts = [self._new(flat[0]), self._new(flat[1])]
+        parts[flat[2]] = whole(self.batch)
+        return [parts[0] + parts[1]]
 
     def _look_at(self, op: Op, call: Call) -> None:
         """A convolution, a batch norm or a cross-entropy of maps over the axis taken for the batch says that it is."""

@@ -21,6 +21,10 @@ def mispaired(graph: Graph) -> Iterator[Finding]:
         if len(loss.inputs) < 2:
             continue
         output, target = loss.inputs[:2]
+        turned = _turned(graph, loss, output, target)
+        if turned is not None and output.requires_grad:
+            yield _of_axes(loss, output, *turned)
+            continue
         rows, labels = graph.axes(output).dims[:1], graph.axes(target).dims[:1]
         if not rows or not labels:
             continue
@@ -28,6 +32,33 @@ def mispaired(graph: Graph) -> Iterator[Finding]:
         if None in places or places[0] == places[1] or not output.requires_grad or _is_moved(rows[0], labels[0]):
             continue
         yield _finding(graph, loss, _flattened(graph, output, rows[0]), rows[0], labels[0])
+
+
+def _turned(graph: Graph, loss: Op, output: Op, target: Op) -> tuple[int, int] | None:
+    """Axes of the samples in outputs and targets, the axis of the classes aside, where they differ; None where they agree."""
+    flow = graph.axis_flow
+    given, wanted = list(graph.axes(output).dims), list(graph.axes(target).dims)
+    if loss.name in ("cross_entropy", "nll_loss") and len(given) == len(wanted) + 1:
+        del given[1]
+    if len(given) != len(wanted) or len(given) < 2:
+        return None
+    places = [[at for at, dim in enumerate(dims) if flow.has_batch(dim)] for dims in (given, wanted)]
+    alone = all(len(at) == 1 and flow.is_batch(dims[at[0]]) for at, dims in zip(places, (given, wanted), strict=True))
+    return (places[0][0], places[1][0]) if alone and places[0] != places[1] else None
+
+
+def _of_axes(loss: Op, output: Op, given: int, wanted: int) -> Finding:
+    shape, targets = output.shape or (), loss.inputs[1].shape or ()
+    at = given + (given > 0 and len(shape) > len(targets))
+    return Finding(
+        at=output,
+        level=Level.ERROR,
+        message=f"{loss.label} takes outputs of shape {shape} with the batch along axis {at} and targets of shape {targets} with it "
+        f"along axis {wanted}: predictions are compared with the targets of other samples",
+        evidence={"outputs": list(shape), "targets": list(targets), "output_axis": at, "target_axis": wanted},
+        fix="bring the batch first before the loss: stack the steps along axis 1 (`torch.stack(steps, 1)`), or transpose(0, 1)",
+        modules=tuple(path for path in (output.module_path, loss.module_path) if path),
+    )
 
 
 def _place(graph: Graph, dim: Dim) -> int | None:
