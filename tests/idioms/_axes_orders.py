@@ -200,3 +200,30 @@ def steps_stacked(*, right):
 
     x = torch.randn(12, 12, 3)
     return setup(Net(), x, x.sum(-1).cumsum(1) * 0.2, nn.MSELoss())
+
+
+def steps_averaged(*, right):
+    """As many samples as steps, so that a mean over either has a row for each label."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(5, 24, batch_first=True), nn.Linear(24, 3)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0].mean(1 if right else 0))
+
+    return classifier(Net(), torch.randn(16, 16, 5), 3)
+
+
+def steps_weighed(*, right):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.score, self.head = nn.Conv1d(5, 24, 3, padding=1), nn.Linear(24, 1), nn.Linear(24, 3)
+
+        def forward(self, x):
+            h = F.relu(self.conv(x)).mT
+            return self.head((self.score(h).softmax(1) * h).sum(1 if right else 0))
+
+    return classifier(Net(), torch.randn(16, 5, 16), 3)

@@ -55,6 +55,14 @@ def build_steps_stacked_before_the_batch():  # expect: ARC029 error
     return orders.steps_stacked(right=False)
 
 
+def build_samples_averaged_for_steps():  # expect: ARC008
+    return orders.steps_averaged(right=False)
+
+
+def build_samples_weighed_for_steps():  # expect: ARC008
+    return orders.steps_weighed(right=False)
+
+
 def build_encoder_of_two_linear_layers():  # expect: ARC005 at first
     class Vae(nn.Module):
         def __init__(self):

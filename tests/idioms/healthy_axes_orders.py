@@ -60,6 +60,26 @@ def build_time_major_rows():
     return setup(orders.TimeMajor(20, 20, right=False), words[:, :-1], words[:, 1:].T.flatten(), orders.rows_of)
 
 
+def build_steps_averaged():
+    return orders.steps_averaged(right=True)
+
+
+def build_steps_weighed():
+    return orders.steps_weighed(right=True)
+
+
+def build_time_major_steps_averaged():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(5, 24), nn.Linear(24, 3)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0].mean(0))
+
+    return classifier(Net(), torch.randn(16, 16, 5), 3)
+
+
 def build_patches_read_by_place():
     class Net(nn.Module):
         def __init__(self):

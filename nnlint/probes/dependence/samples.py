@@ -20,6 +20,13 @@ from nnlint.probes.dependence.extremes import extreme_place
 from nnlint.probes.dependence.future import FutureLeak
 from nnlint.probes.dependence.layout import why_together
 from nnlint.probes.dependence.row_order import in_one_order
+from nnlint.probes.dependence.rows import (
+    of_all_rows,
+    rows_are_no_samples,
+    second_axis_is_mixed,
+    takes_one_sample,
+    where_samples_end,
+)
 from nnlint.probes.dependence.shifts import softmax_removes
 from nnlint.probes.dependence.under_noise import certain, is_chosen, is_random, outputs_of, outputs_of_one_seed
 from nnlint.probes.measured import measured
@@ -104,6 +111,8 @@ class Mixing:
         replaced = (
             outputs_of(session, inputs) if is_random(self._session) else session.evidence("EvalStats").replaced_outputs
         )
+        if rows_are_no_samples(session, base, lambda: self._shapes_with_fewer):
+            return self._of_other_rows(of_all_rows(base, replaced), inputs)
         look = self._compared(base, replaced)
         if look.influence > INFLUENCE:
             look = self._compared(base, replaced, shrinking=True)
@@ -131,6 +140,18 @@ class Mixing:
             samples=count,
             of_own=look.of_own,
         )
+
+    def _of_other_rows(self, look: Look, inputs: Any) -> SampleMixing | None:
+        """What a sample does to all rows, where none of them is its own."""
+        session = self._session
+        if look.influence <= INFLUENCE:
+            return None
+        where = where_samples_end(session.evidence("Graph")) or self._where(inputs)
+        if where is not None and takes_one_sample(where.graph, where.op):
+            return None
+        op, graph = (where.op, where.graph) if where is not None else (None, None)
+        settled = second_axis_is_mixed(session, self._of_one_seed, partial(self._evaluate, "independence pass"))
+        return SampleMixing(look.influence, None, op, graph, pairwise=False, settled=settled, samples=session.samples)
 
     def _by_extremes(self) -> SampleMixing | None:
         """Samples that depend on the largest value of the batch, whichever of them holds it; None where none do."""

@@ -25,7 +25,9 @@ def check(mixing: Mixing, model: Model, declared: Declared) -> Iterator[Finding]
     the replaced sample's own output (docs/evidence/calibration.md#independence), is an error; where the model has a reason for it
     (experts with a shared capacity, a declared set, a norm that always uses batch statistics) it is a warning with that
     reason. Batch x batch logits, as contrastive losses want them, are an info, and so is a model in which nothing tells the
-    axis of the samples from that of time. Rows that are the steps of sequences, whose states are another input, are left alone.
+    axis of the samples from that of time. Outputs that have a row for each target but no row less for a sample less (a mean over
+    the samples where there are as many steps) are compared as a whole. Rows that are the steps of sequences, whose states are
+    another input, are left alone, and so is one number taken from all values before a softmax (`z - z.max()`), which removes it.
     `declared={"batch-mixing"}` silences the rule.
 
     ## Why is this bad?

@@ -27,7 +27,10 @@ def check(graph: Graph, fewer: FewerSamples) -> Iterator[Finding]:
     or a product then sums or steps over such a dimension, and where samples are mixed. Views that merge or split neighbours are
     left alone, as are those that a later view undoes, and views of padded values (the shift of relative positions). Where the sizes
     only happen to agree (a batch of 8 merged with heads of width 8), the forward on one sample fewer tells.
-    A loss whose flattened outputs go time by time and whose targets go sample by sample is the same fault.
+    A loss whose flattened outputs go time by time and whose targets go sample by sample is the same fault (targets that are given
+    flat are placed by their values: the next ids, or labels that ids tell), and so are values that are joined entry by entry
+    although a view laid the parts of an axis in another order in one of them: windows put back without the permute, `repeat`
+    where `repeat_interleave` was meant.
 
     ## Why is this bad?
     `view` keeps the order of memory and only counts it out anew: no value moves. What is called a position afterwards holds values
