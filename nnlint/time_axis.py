@@ -22,7 +22,8 @@ _ENOUGH = 8
 _SAME, _OTHER = 0.98, 0.5
 #: Correlation of neighbours along time at least, and along the samples at most, of series of numbers with so many steps.
 _SMOOTH, _ROUGH, _STEPS = 0.7, 0.25, 8
-#: Share of the labels that their ids tell at least, and how much less they tell in another order.
+#: Share of the labels that their ids tell at least, and how much less they tell in another order;
+#: docs/evidence/calibration.md#order-of-flat-targets.
 _TOLD, _APART = 0.9, 0.25
 #: Chance of a whole row of one id, if ids are drawn as often as they occur.
 _CHANCE = 1e-3

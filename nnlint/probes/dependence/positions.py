@@ -12,7 +12,7 @@ from nnlint.probes.dependence.outputs import evaluate, relative_difference, spre
 from nnlint.probes.dependence.patches import Patches, PatchShuffle, patches_of
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.setup.inputs.names import named_inputs
-from nnlint.tensors import map_tensors
+from nnlint.tensors import is_dense, map_tensors, tensors_in
 
 if TYPE_CHECKING:
     from nnlint.probes.session import Session
@@ -31,6 +31,7 @@ class OrderInfluence:
         tokens: whether the sequence is one of integers.
         width: numbers a position has, 1 for tokens.
         patches: whether the positions are patches of an image or a signal.
+        labelled: whether there is a label for each position.
     """
 
     change: float
@@ -38,6 +39,7 @@ class OrderInfluence:
     tokens: bool
     width: int
     patches: bool = False
+    labelled: bool = False
 
 
 def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluence | None:
@@ -62,7 +64,13 @@ def order_influence(session: Session, base: list[torch.Tensor]) -> OrderInfluenc
     ):
         return None
     width = 1 if sequence.dim() == 2 else sequence.shape[2]
-    return OrderInfluence(seen, length, tokens=not sequence.is_floating_point(), width=width)
+    labelled = any(target.shape[1:2] == (length,) for target in _targets(session))
+    return OrderInfluence(seen, length, tokens=not sequence.is_floating_point(), width=width, labelled=labelled)
+
+
+def _targets(session: Session) -> list[torch.Tensor]:
+    setup = session.setup
+    return [] if setup.targets_assumed else [tensor for tensor in tensors_in(setup.targets) if is_dense(tensor)]
 
 
 def _of_patches(session: Session, base: list[torch.Tensor], patches: Patches) -> OrderInfluence | None:

@@ -26,7 +26,8 @@ def check(graph: Graph, mixing: Mixing, declared: Declared) -> Iterator[Finding]
     positions). Where an image or a signal is cut into patches (by a convolution whose stride is its kernel, by `unfold`, by
     views) and attention runs over these, the patches are shuffled. No change beyond rounding, also after a few updates, is
     reported. Where the positions may be in the features (floating inputs that go straight into attention, or that look like
-    coordinates), and where attention over anything but patches is written out, which is as often over a set, it is an info.
+    coordinates), and where attention is written out, which is as often over a set, it is an info, but for patches and for words with
+    a label for each.
     `declared={"set-input"}` silences the rule.
 
     ## Why is this bad?
@@ -101,9 +102,10 @@ def _cuts_patches(op: Op) -> bool:
 def _may_carry_positions(attention: Op, order: OrderInfluence) -> bool:
     """Floating features straight from the input, or coordinates: the order may be in the numbers themselves.
 
-    Attention that is written out is as often over a set: words of a bag, objects, columns of a table, neighbours.
+    Attention that is written out is as often over a set: words of a bag, objects, columns of a table, neighbours. Patches, and
+    words with a label for each, are a sequence.
     """
-    if order.patches:
+    if order.patches or (order.tokens and order.labelled):
         return False
     if attention.is_kind("softmax"):
         return True
