@@ -44,7 +44,10 @@ def _turned(graph: Graph, loss: Op, output: Op, target: Op) -> tuple[int, int] |
         return None
     places = [[at for at, dim in enumerate(dims) if flow.has_batch(dim)] for dims in (given, wanted)]
     alone = all(len(at) == 1 and flow.is_batch(dims[at[0]]) for at, dims in zip(places, (given, wanted), strict=True))
-    return (places[0][0], places[1][0]) if alone and places[0] != places[1] else None
+    if not alone or places[0] == places[1]:
+        return None
+    one, other = places[0][0], places[1][0]
+    return (one, other) if given[other] and wanted[one] else None  # else each is spread over the other: every pair of samples
 
 
 def _of_axes(loss: Op, output: Op, given: int, wanted: int) -> Finding:
