@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nnlint.capture.op import Op
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Contraction:
     """One axis that a product sums over.
 
@@ -28,7 +28,7 @@ class Contraction:
     right_op: Op | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Along:
     """A dimension of the first input that a softmax, norm, reduction or scan runs along."""
 
@@ -36,7 +36,7 @@ class Along:
     dim: Dim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Selection:
     """One entry taken from a dimension: `x[:, -1]`; `kept` where the dimension stays, with size 1: `x[:, -1:]`."""
 
@@ -46,7 +46,7 @@ class Selection:
     kept: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picked:
     """Entries taken from a dimension by a tensor of indices: `x[rows, lengths - 1]`."""
 
@@ -55,7 +55,7 @@ class Picked:
     by: Op
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Steps:
     """What a recurrent or attention layer takes for positions and for samples; `layers` is the first axis of its states."""
 
@@ -63,7 +63,7 @@ class Steps:
     samples: Dim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OpAxes:
     """The axes of one op.
 

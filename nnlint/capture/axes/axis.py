@@ -19,7 +19,7 @@ PIECE = "piece"
 _RANK = {DATA: 4, CONSTANT: 3, RANDOM: 2, REPEATED: 1, UNKNOWN: 0}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Axis:
     """One axis, known by its identity, not by its size.
 
@@ -51,7 +51,7 @@ class Axis:
         return _RANK[self.origin]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Digit:
     """A run of an axis: `(index // stride) % size`."""
 

@@ -23,7 +23,7 @@ class MakeAxis(Protocol):
         """The axis whose `sources` are `digits`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A run of memory that a view cut across the digits it holds.
 
