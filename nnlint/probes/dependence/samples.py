@@ -113,13 +113,7 @@ class Mixing:
         )
         if rows_are_no_samples(session, base, lambda: self._shapes_with_fewer):
             return self._of_other_rows(of_all_rows(base, replaced), inputs)
-        look = self._compared(base, replaced)
-        if look.influence > INFLUENCE:
-            look = self._compared(base, replaced, shrinking=True)
-        if look.influence > INFLUENCE:
-            look = self._of_one_length(inputs) or look
-        if look.influence > INFLUENCE:
-            look = self._compared(*in_one_order(session, inputs, base, replaced))
+        look = self._looked_at_again(base, replaced, inputs)
         gradient = self._gradients.mixing if self._gradients is not None else None
         if look.constant and look.influence <= INFLUENCE and not gradient:
             look = self._second_look(inputs)
@@ -140,6 +134,17 @@ class Mixing:
             samples=count,
             of_own=look.of_own,
         )
+
+    def _looked_at_again(self, base: list[torch.Tensor], replaced: list[torch.Tensor], inputs: Any) -> Look:
+        """The comparison along the samples, and while samples seem to depend on each other along what else may hold them."""
+        look = self._compared(base, replaced)
+        if look.influence > INFLUENCE:
+            look = self._compared(base, replaced, shrinking=True)
+        if look.influence > INFLUENCE:
+            look = self._of_one_length(inputs) or look
+        if look.influence > INFLUENCE:
+            look = self._compared(*in_one_order(self._session, inputs, base, replaced))
+        return look
 
     def _of_other_rows(self, look: Look, inputs: Any) -> SampleMixing | None:
         """What a sample does to all rows, where none of them is its own."""
