@@ -62,7 +62,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "LOS005": (  # sigmoid-before-bce-with-logits
         *LEARNS_NOTHING, *SIGNAL_FADES, *SQUASHED, "ARC006", "GRD001", "LOS013", "LOS017", "LOS018", "LOS034",
     ),
-    "LOS006": (*TRAINING_FAILS, *LOSS_AT_START, "LOS017"),  # logits-into-bce
+    "LOS006": (*TRAINING_FAILS, *LOSS_AT_START, "LOS017", "SIG003"),  # logits-into-bce
     "LOS007": (  # softmax-over-one-unit
         *LEARNS_NOTHING, *OUTPUT_FIXED, "ARC002", "ARC006", "ARC019", "GRD001", "LOS001", "LOS018", "SIG006",
     ),
@@ -73,7 +73,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     ),
     "LOS013": (*LEARNS_NOTHING, *LOSS_AT_START),  # softmax-for-multilabel
     "LOS015": (*LEARNS_NOTHING, "ARC011", "DAT010", "LOS014", "LOS018"),  # loss-broadcast
-    "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "DAT010", "GRD001", "LOS019", "SIG003"),  # target-out-of-range
+    "LOS016": (*TRAINING_FAILS, *LOSS_AT_START, *UNITS_STUCK, "ARC010", "DAT010", "GRD001", "LOS019", "SIG003"),  # target-out-of-range
     "LOS017": (*LEARNS_NOTHING, *UNITS_STUCK, "GRD003", "LOS018", "TRN004"),  # rectified-logits
     "LOS018": ("TRN002",),  # initial-loss
     "LOS020": ("RUN012", *TRAINING_FAILS, "ARC002", "ARC011", "OPT004"),  # loss-detached
@@ -173,7 +173,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     # the signal
     "SIG001": (*UNITS_LOST, *OUTPUT_FIXED, *GRADIENT_LOST, *STEPS_TOO_SMALL, "INI001", "SIG006"),  # dead-units
     "SIG002": (*GRADIENT_LOST, "ARC024", "LOS018", "SIG006", "TRN001"),  # saturated-units
-    "SIG003": (*RUNS_AWAY, *LOSS_AT_START, *OUTPUT_FIXED, "GRD004", "LOS006", "OPT003", "SIG008"),  # non-finite-activation
+    "SIG003": (*RUNS_AWAY, *LOSS_AT_START, *OUTPUT_FIXED, "GRD004", "OPT003", "SIG008"),  # non-finite-activation
     "SIG004": (*UNITS_LOST, "ARC010", "GRD001", "OPT009", "SIG006"),  # vanishing-signal
     "SIG005": (  # exploding-signal
         *RUNS_AWAY, "GRD002", "GRD004", "GRD006", "INI001", "LOS018", "OPT003", "SIG002", "SIG003", "SIG008", "SIG009",

@@ -107,7 +107,44 @@ def build_clamp_at_zero_before_a_stable_binary_loss():  # expect: LOS017
     return setup(net(o=6, last=Positive()), torch.randn(64, 20), y, loss)
 
 
+def build_probabilities_meant_and_scores_given():  # expect: LOS006
+    def loss(p, y):  # a focal loss of probabilities
+        hit, rest = torch.log(p) * (1 - p) ** 2 * y, torch.log(1 - p) * p**2 * (1 - y)
+        return -(hit + rest).sum() / y.sum()
+
+    y = (torch.rand(64, 6) < 0.3).float()
+    return setup(net(o=6), torch.randn(64, 20), y, loss)  # <- LOS006
+
+
+def build_critic_with_scaled_sigmoid():  # expect: LOS034
+    class Critic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = net(o=1)
+
+        def forward(self, real, made):
+            return [2 * torch.sigmoid(self.body(x)) - 1 for x in (real, made)]  # <- LOS034
+
+    loss = lambda o: o[1].mean() - o[0].mean()
+    return setup(Critic(), (torch.randn(64, 20) + 1, torch.randn(64, 20)), loss=loss)
+
+
+def build_scores_scaled_to_one_over_the_samples():  # expect: LOS008
+    class Shares(nn.Module):
+        def forward(self, z):
+            e = z.exp()
+            return e / torch.einsum("nc->c", e)  # <- LOS008
+
+    loss = lambda p, y: -(p.gather(1, y[:, None]) + 1e-9).log().mean()
+    return setup(net(last=Shares()), torch.randn(64, 20), labels(64), loss)
+
+
 # -------------------------------------------------------------------- LOS014, LOS016, LOS026: forms of targets
+
+
+def build_signs_for_a_stable_binary_loss():  # expect: LOS016
+    y = 2.0 * (labels(64, 2)[:, None] == 1) - 1
+    return setup(net(o=1), torch.randn(64, 20), y, lambda z, y: (F.softplus(z) - z * y).mean())  # <- LOS016
 
 
 def build_squares_of_cast_class_numbers():  # expect: LOS014
@@ -246,6 +283,14 @@ def build_divergence_of_distributions_added_up_beside_a_mean():  # expect: LOS02
 
     x = torch.randn(128, 4) @ torch.randn(4, 20) / 2
     return setup(_VAE(), x, x, loss)
+
+
+def build_losses_put_into_a_new_tensor():  # expect: LOS020
+    def loss(z, y):
+        parts = [F.cross_entropy(z[i : i + 8], y[i : i + 8]) for i in range(0, 64, 8)]
+        return torch.tensor(parts, requires_grad=True).mean()  # <- LOS020
+
+    return setup(net(), torch.randn(64, 20), labels(64), loss)
 
 
 def build_weight_penalty_on_data():  # expect: LOS035

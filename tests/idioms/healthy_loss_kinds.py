@@ -75,6 +75,12 @@ def build_squared_error_of_probabilities():
     return setup(net(o=4, last=nn.Sigmoid()), torch.randn(64, 20), y, lambda p, y: ((p - y) ** 2).sum(1).mean())
 
 
+def build_one_against_the_rest_from_its_prior():
+    model = net(o=10)
+    nn.init.constant_(model[-1].bias, -math.log(9))
+    return setup(model, torch.randn(64, 20), F.one_hot(labels(64, 10), 10).float(), nn.BCEWithLogitsLoss())
+
+
 def build_positive_rates():
     x = torch.randn(128, 20)
     loss = lambda r, y: (r - y * torch.log(r + 1e-8)).mean()

@@ -34,10 +34,10 @@ def loss_formulas(node: fx.Node) -> tuple[fx.Node, Formula] | None:
     if name in _PICKS and (found := _picked(node)) is not None:
         return _completed(node, found)
     if name in ("sub", "rsub"):
-        return _of_logsumexp(node) or _poisson(node)
-    if name in ("add", "sub") and (found := _binary(node)) is not None:
+        return _of_logsumexp(node) or _poisson(node) or _binary_of_logits(node)
+    if name == "add" and (found := _binary(node)) is not None:
         return _completed(node, found)
-    return None
+    return _binary_of_logits(node) if name == "add" else None
 
 
 # -------------------------------------------------------------------- differences
@@ -210,6 +210,43 @@ def _complement(node: Any) -> Any | None:
         if both is not None and isinstance(both[0], (int, float)) and abs(both[0] - 1) < 1e-2
         else None
     )
+
+
+def _binary_of_logits(node: fx.Node) -> tuple[fx.Node, Formula] | None:
+    """`softplus(z) - z * y`, or the same with the exponential of nothing large, `clamp(z, 0) - z * y + log1p(exp(-abs(z)))`."""
+    parts = operands(node)
+    if parts is None:
+        return None
+    if name_of(node) == "add":
+        inner = next((bare(part) for part in parts if name_of(bare(part)) in ("sub", "rsub")), None)
+        rest = next((bare(part) for part in parts if bare(part) is not inner), None)
+        both = operands(inner) if inner is not None and _is_tail(rest) else None
+        wanted = frozenset({"clamp", "rectifier"})
+    else:
+        both, wanted = parts, frozenset({"smooth-rectifier"})
+    rectified = bare(both[0]) if both is not None else None
+    if both is None or not isinstance(rectified, fx.Node) or not (kinds_of(rectified) & wanted):
+        return None
+    z, product = bare(rectified.args[0]), both[1]
+    if name_of(node) != "add" and name_of(rectified) != "softplus":
+        return None
+    factors = operands(bare(product)) if name_of(bare(product)) == "mul" else None
+    for one, other in (factors, factors[::-1]) if factors is not None else ():
+        if bare(one) is z and isinstance(z, fx.Node) and isinstance(other, fx.Node) and given_target(other) is not None:
+            return node, Formula("binary_cross_entropy_with_logits", z, target=other, reduction="none")
+    return None
+
+
+def _is_tail(node: Any) -> bool:
+    """`log1p(exp(-abs(z)))`, also with `log(1 + ...)`."""
+    if name_of(node) not in ("log1p", "log"):
+        return False
+    inner = bare(node.args[0])
+    if name_of(node) == "log":
+        parts = operands(inner) if name_of(inner) == "add" else None
+        inner = next((bare(part) for part in parts if isinstance(part, fx.Node)), None) if parts is not None else None
+    size = negated(bare(inner.args[0])) if name_of(inner) == "exp" else None
+    return size is not None and name_of(bare(size)) == "abs"
 
 
 # -------------------------------------------------------------------- Poisson

@@ -188,10 +188,11 @@ def _sums_to_one(output: Tensor, axis: int) -> bool:
 
 
 def shares(form: Form) -> int | None:
-    """The axis of the classes where the output holds probabilities along it that differ; None for any other output."""
-    if form.axis is None or not _sums_to_one(form.like, form.axis) or bool((form.like == form.like.flatten()[0]).all()):
+    """The axis along which scores of classes sum to one and differ: that of the classes, or 0 for the samples; None for others."""
+    if form.axis is None or bool((form.like == form.like.flatten()[0]).all()):
         return None
-    return form.axis
+    axes = (form.axis, 0) if form.like.dim() == 2 and min(form.like.shape) > 1 else (form.axis,)
+    return next((axis for axis in axes if _sums_to_one(form.like, axis)), None)
 
 
 def _distribution_axis(target: Tensor) -> int | None:

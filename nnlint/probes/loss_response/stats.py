@@ -147,7 +147,8 @@ class LossResponse:
         why_unknown: what kept it from being told, in words.
         op: the op that makes the loss.
         leaf: which tensor of the output it compares with the targets; None where none has a form of theirs.
-        shares: the axis along which that output sums to one everywhere, as probabilities do; None where it does not.
+        shares: the axis along which that output sums to one everywhere, as probabilities do (0: over the samples); None where it
+            does along none.
         deaf: no output gets a gradient with these targets, while other targets of their kind would give it.
     """
 

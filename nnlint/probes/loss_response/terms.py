@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from nnlint.capture.graph import Graph
 from nnlint.capture.op import Op
 from nnlint.capture.recorder import Recorder
-from nnlint.probes.loss_response.answers import Form
+from nnlint.probes.loss_response.answers import ENTRIES, Form
 from nnlint.probes.loss_response.caller import LossCaller, Refused
 from nnlint.probes.loss_response.halves import halves
 from nnlint.probes.loss_terms.summands import Summand, summands
@@ -85,10 +85,12 @@ def numbers(caller: LossCaller) -> tuple[Op, ...]:
 
 def uneven(caller: LossCaller, samples: int) -> tuple[Summand, Summand] | None:
     """A term that adds up the samples, and one that averages them; both read the output. None where all are reduced alike."""
+    if samples < _FEWEST or sum(leaf.numel() for leaf in caller.leaves) > ENTRIES:
+        return None
     try:
         graph = _recorded(caller, caller.leaves, {})
         parts = summands(graph)
-        if not 1 < len(parts) <= _MOST or samples < _FEWEST:
+        if not 1 < len(parts) <= _MOST:
             return None
         wholes = _values(caller, caller.leaves, parts)
     except Refused:

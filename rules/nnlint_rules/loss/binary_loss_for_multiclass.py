@@ -10,8 +10,10 @@ from nnlint.kinds import BINARY_LOSSES
 from nnlint_rules.loss._targets import target_rows
 
 if TYPE_CHECKING:
-    from nnlint import Declared, LossCalls
+    from nnlint import Declared, LossCalls, MeasuredLoss
 
+#: Mean probability over that of one class in C. No calibration: a bias of -ln(C - 1) has 1, no bias C / 2.
+_PRIOR = 1.25
 _MEANT = frozenset({"one-vs-rest", "multilabel", "multi-label"})
 
 
@@ -27,7 +29,9 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
 
     ## What it does
     Reports a binary cross-entropy over more than two outputs whose targets are one-hot: every row holds a single 1 (with rows
-    of zeros among them, as the background of a detector, the outputs are independent). Declare the trait `one-vs-rest` (or
+    of zeros among them, as the background of a detector, the outputs are independent). One classifier for each class is taken to be
+    meant where the positives have a weight (`pos_weight`), and where the outputs start at the share that a class has, as a bias of
+    -ln(C - 1) makes them. Declare the trait `one-vs-rest` (or
     the task `multilabel`) where independent classifiers are meant.
 
     ## Why is this bad?
@@ -53,6 +57,8 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
             continue
         if rows.empty:  # a detector's background: rows may well hold no class, so the outputs are independent
             continue
+        if "pos_weight" in call.others or _starts_at_prior(call, rows.classes):
+            continue
         seen.add(call.label)
         yield Finding(
             at=call,
@@ -60,3 +66,12 @@ def check(losses: LossCalls, declared: Declared, options: OneHotRows) -> Iterato
             evidence={"rows": rows.rows, "classes": rows.classes, "limit": options.rows},
             fix="use cross_entropy on the logits (no sigmoid) with class indices; declare one-vs-rest if independent outputs are meant",
         )
+
+
+def _starts_at_prior(call: MeasuredLoss, classes: int) -> bool:
+    """Whether the mean probability is that of one class in so many: a head that is built for one against the rest, or trained."""
+    values = call.prediction_value
+    if values is None:
+        return False
+    shares = values.double() if call.kind == "binary_cross_entropy" else values.double().sigmoid()
+    return float(shares.mean()) < _PRIOR / classes

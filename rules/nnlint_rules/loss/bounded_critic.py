@@ -99,10 +99,18 @@ def _scores(graph: Graph, op: Op) -> Iterator[tuple[Op, bool]]:
         given = [part for part in op.activations if graph.producer(part).node.meta.get("is_target")]
         if len(given) == 1:
             scores = next(part for part in op.activations if part is not given[0])
-            head = graph.producer(scores, through=_THROUGH)
+            head = _unscaled(graph, scores)
             if head.is_kind(*_BOUNDS):
                 yield head, True
         return
-    head = graph.producer(op, through=_THROUGH)
+    head = _unscaled(graph, op)
     if head.is_kind(*_BOUNDS):
         yield head, False
+
+
+def _unscaled(graph: Graph, op: Op) -> Op:
+    """What makes the values, before numbers that they are scaled and shifted with: `2 * sigmoid(x) - 1`."""
+    head = graph.producer(op, through=_THROUGH)
+    while head.name in ("add", "sub", "rsub", "mul", "div") and len(head.inputs) == 1 == len(head.activations):
+        head = graph.producer(head.activations[0], through=_THROUGH)
+    return head

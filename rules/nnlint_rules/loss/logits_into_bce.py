@@ -24,7 +24,8 @@ def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]
     For every `binary_cross_entropy` (nn.BCELoss), reports predictions outside [0, 1], for which torch raises, and
     predictions that only happen to be inside: the output of a layer or a rectifier with no sigmoid, softmax or clamp. Of a loss that is
     a score of probabilities (dice, Tversky, intersection over union, whoever wrote it) reports outputs outside [0, 1] where the
-    loss, called on three times the targets, is better than for the targets themselves.
+    loss, called on three times the targets, is better than for the targets themselves; and the output of a layer of which a
+    loss takes both `log(p)` and `log(1 - p)` without keeping it in range (a focal loss on probabilities).
 
     ## Why is this bad?
     BCELoss takes logarithms of p and 1 - p. Outside [0, 1] they do not exist, and torch raises in the middle of an epoch, as
@@ -42,6 +43,7 @@ def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]
     """
     if response is not None and response.certainty is not None and _is_score(response.certainty):
         yield _of_score(response, response.certainty)
+    yield from (_of_logarithms(losses, head) for head in _both_logarithms(losses))
     seen: set[int] = set()
     for call in losses.of("binary_cross_entropy"):
         if call.prediction is None:
@@ -49,13 +51,45 @@ def check(losses: LossCalls, response: LossResponse | None) -> Iterator[Finding]
         head = losses.graph.producer(call.prediction)
         outside, low, high = _outside(call)
         bounds = value_range(call.prediction)
-        if bounds.inside(0.0, 1.0) or head.index in seen:
+        broken = call.prediction_value is not None and not bool(call.prediction_value.isfinite().all())
+        if bounds.inside(0.0, 1.0) or head.index in seen or broken:  # what makes a NaN before the loss is SIG003's
             continue
         if not bounds.known and outside is None:
             raise Skip("static check: needs real values to see whether the predictions are in [0, 1]")
         if bounds.known or outside:
             seen.add(head.index)
             yield _finding(call, head, outside, low, high)
+
+
+def _both_logarithms(losses: LossCalls) -> Iterator[Op]:
+    """Outputs of linear maps of which the loss takes the logarithm, and that of one minus them, as they are."""
+    graph = losses.graph
+    logs = [op.activations[0] for op in graph.calls("log") if op.in_loss and op.activations]
+    plain = {graph.producer(_past_number(op)) for op in logs if not op.is_kind("clamp")}
+    opposite = {graph.producer(found) for op in logs if (found := _complement(_past_number(op))) is not None}
+    recognized = {graph.producer(call.prediction) for call in losses.of("binary_cross_entropy") if call.prediction is not None}
+    return (head for head in sorted(plain & opposite - recognized, key=lambda op: op.index) if head.is_kind("linear-map"))
+
+
+def _past_number(op: Op) -> Op:
+    """The op before a small number that is added."""
+    return op.activations[0] if op.name == "add" and len(op.inputs) == 1 == len(op.activations) else op
+
+
+def _complement(op: Op) -> Op | None:
+    """X of `1 - x`."""
+    ones = [value for value in op.leading if isinstance(value, (int, float)) and 0.99 <= value <= 1.01]
+    return op.activations[0] if op.name in ("sub", "rsub") and ones and len(op.inputs) == 1 == len(op.activations) else None
+
+
+def _of_logarithms(losses: LossCalls, head: Op) -> Finding:
+    return Finding(
+        at=head,
+        message=f"{head.label}: the loss takes the logarithms of p and of 1 - p, but nothing keeps these values in [0, 1]: it is "
+        f"{losses.value if losses.value is not None else 'not defined'}",
+        evidence={"loss": str(losses.value)},
+        fix="apply torch.sigmoid first (torch.softmax for classes that exclude each other), or use logsigmoid of the logits",
+    )
 
 
 def _of_score(response: LossResponse, found: Certainty) -> Finding:

@@ -19,6 +19,9 @@ _CUTS = {
     "detach": "the loss was detached",
 }
 
+#: Make a tensor of the values alone, whatever they are given and whether or not it requires grad.
+_REBUILT = ("tensor", "as_tensor", "asarray")
+
 
 @rule("LOS020", "loss-detached", level="error", since="0.1")
 def check(losses: LossCalls, backward: BackwardStats | None) -> Iterator[Finding]:
@@ -79,8 +82,16 @@ def _cut_off(losses: LossCalls, backward: BackwardStats) -> Iterator[Finding]:
     """The loss trains a network from elsewhere (a critic) and none of the model: the op that takes the output without its gradient."""
     before = losses.graph.ancestors(losses.op) if losses.op is not None else frozenset()
     for op in sorted(before, key=lambda op: op.index, reverse=True):
-        if op.requires_grad or not any(part.requires_grad for part in op.activations):
+        if (op.requires_grad and op.name not in _REBUILT) or not any(part.requires_grad for part in op.activations):
             continue
+        if op.name in _REBUILT:
+            yield Finding(
+                at=op,
+                message=f"no parameter of the model gets a gradient: {op.label} makes new numbers of tensors that have one",
+                evidence={"parameters": len(backward.parameters), "with_gradient": 0},
+                fix="put the tensors together with `torch.stack(losses)`, which keeps their gradients",
+            )
+            return
         kinds = [kind for kind in _CUTS if op.is_kind(kind)]
         if not kinds and op.grad_enabled:
             continue

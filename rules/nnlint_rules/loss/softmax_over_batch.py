@@ -10,19 +10,20 @@ from nnlint.kinds import CLASS_LOSSES
 from nnlint_rules.loss._heads import softmax_dim, tail
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Model, Op
+    from nnlint import Graph, LossResponse, Model, Op
 
 _IMPLICIT = ("softmax", "log_softmax", "softmin")
 _OPS = (*_IMPLICIT, "normalize", "gumbel_softmax")
 
 
 @rule("LOS008", "softmax-over-batch", level="error", since="0.1")
-def check(graph: Graph, model: Model) -> Iterator[Finding]:
+def check(graph: Graph, model: Model, response: LossResponse | None) -> Iterator[Finding]:
     """Softmax, log-softmax or normalization over the batch dimension.
 
     ## What it does
     Follows the axis of the samples from the inputs and reports a softmax, log-softmax, `normalize` or written-out softmax
-    (`e / e.sum(0)`) over it, wherever permutes and views have put it. A softmax without `dim` is an info where torch picks
+    (`e / e.sum(0)`) over it, wherever permutes and views have put it, and an output with one score for each class whose columns
+    sum to 1, whatever made it. A softmax without `dim` is an info where torch picks
     another dimension than the batch: it does what is meant, for this number of dimensions. Every sample against every sample
     (contrastive logits), one weight for each sample in the loss, columns of unit length whose products are summed over the
     batch, and data of which it is not known which axis holds the samples are left alone.
@@ -56,6 +57,8 @@ def check(graph: Graph, model: Model) -> Iterator[Finding]:
             yield _finding(op, dim)
         elif op.name in _IMPLICIT and op.argument("dim") is None:
             yield _implicit(op, dim)
+    if response is not None and response.leaf is not None and response.shares == 0 and not places:
+        yield _finding(graph.producer(graph.outputs[response.leaf]), 0)
 
 
 def _finding(op: Op, dim: int) -> Finding:
