@@ -162,6 +162,24 @@ def test_binary_cross_entropy(loss: Callable[..., torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("loss", "kind", "log_input"),
+    [
+        (lambda z, y: (F.softplus(z) - z * y).mean(), "binary_cross_entropy_with_logits", None),
+        (lambda z, y: (z.clamp(min=0) - z * y + torch.log1p(torch.exp(-z.abs()))).mean(), "binary_cross_entropy_with_logits", None),
+        (lambda z, y: (z.relu() - y * z + (1 + (-z.abs()).exp()).log()).mean(), "binary_cross_entropy_with_logits", None),
+        (lambda z, y: (z.exp() - y * z).mean(), "poisson_nll_loss", True),
+        (lambda z, y: -(y * z - torch.exp(z)).mean(), "poisson_nll_loss", True),
+        (lambda z, y: (z - y * torch.log(z + 1e-8)).mean(), "poisson_nll_loss", False),
+    ],
+)
+def test_likelihoods(loss: Callable[..., torch.Tensor], kind: str, log_input: bool | None) -> None:
+    (found,) = terms(loss, BINARY, outputs=1, last=None if log_input is not False else F.softplus)
+    assert (found.kind, found.argument("log_input")) == (kind, log_input)
+    assert found.target_value is not None
+    assert found.target_value.equal(BINARY)
+
+
+@pytest.mark.parametrize(
     ("loss", "kind"),
     [
         (lambda o, y: ((o - y) ** 2).mean(), "mse_loss"),
