@@ -95,7 +95,7 @@ def _is_ids(tensor: Tensor) -> bool:
 
 
 def _by_shift(inputs: list[Tensor], targets: list[Tensor]) -> Iterator[tuple[int, int]]:
-    """Targets that hold at each time what an input holds at the next."""
+    """Targets that hold at each time what an input holds at the next, or, shifted the wrong way, at the one before."""
     for values in inputs:
         if not 2 <= values.dim() <= 3 or min(values.shape[:2]) < _LEAST:
             continue
@@ -105,7 +105,9 @@ def _by_shift(inputs: list[Tensor], targets: list[Tensor]) -> Iterator[tuple[int
             # Two axes in the other order have as many entries.
             if target.dim() > 1 and target.shape[:2] != values.shape[:2]:
                 continue
-            shares = [_share_of_next(values, target.reshape(values.shape), axis) for axis in (0, 1)]
+            aligned = target.reshape(values.shape)
+            pairs = ((values, aligned), (aligned, values))
+            shares = [max(_share_of_next(one, other, axis) for one, other in pairs) for axis in (0, 1)]
             if min(shares) < _OTHER:
                 yield from _judged(values, (shares[0] >= _SAME, shares[1] >= _SAME))
 

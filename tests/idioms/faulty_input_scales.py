@@ -49,3 +49,28 @@ def build_table_with_its_statistics():  # expect: DAT001
 
     x = standardized()
     return setup(Table(), x, x[:, :1] * 0.5, nn.MSELoss())
+
+
+def build_pixels_between_zero_and_one_divided_by_255():  # expect: DAT001
+    class Normalizing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+
+        def forward(self, x):
+            return self.net((x / 255 - 0.5) / 0.25)  # <- DAT001
+
+    return classifier(Normalizing(), torch.rand(32, 3, 32, 32))
+
+
+def build_statistics_of_other_units():  # expect: DAT001
+    class Celsius(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 1))
+
+        def forward(self, x):
+            return self.layers((x - 293.15) / 8.0)  # <- DAT001
+
+    x = torch.randn(64, 6) * 4 + 20
+    return setup(Celsius(), x, (x[:, :1] - 20) / 4, nn.MSELoss())

@@ -350,3 +350,37 @@ def build_repeats_need_more_frames():  # expect: LOS033
     y[:8] = torch.tensor([3, 3, 3, 3, 3])
     loss = lambda lp, t: F.ctc_loss(lp, t, [lp.size(0)] * 16, [5] * 16, zero_infinity=True)  # <- LOS033
     return setup(Acoustic(stride=6), torch.randn(16, 12, 36), y, loss)
+
+
+# -------------------------------------------------------------------- shifted the wrong way by the data
+
+
+class Reader(nn.Module):
+    def __init__(self, batch_first=True):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(40, 24), nn.Linear(32, 40)
+        self.rnn = nn.LSTM(24, 32, batch_first=batch_first)
+
+    def forward(self, tokens):
+        return self.head(self.rnn(self.embed(tokens))[0])
+
+
+def flat(made, y):
+    return F.cross_entropy(made.flatten(0, 1), y.flatten())  # <- LOS029
+
+
+def build_inputs_and_labels_swapped():  # expect: LOS029 warning at
+    ids = torch.randint(4, 40, (16, 21))
+    return setup(Reader(), ids[:, 1:], ids[:, :-1], flat)
+
+
+def build_labels_rolled_the_wrong_way():  # expect: LOS029 warning at
+    ids = torch.randint(4, 40, (16, 21))
+    target = ids.roll(1, 1)
+    target[:, 0] = -100
+    return setup(Reader(), ids, target, flat)
+
+
+def build_time_major_labels_swapped():  # expect: LOS029 warning at
+    ids = torch.randint(4, 40, (31, 24))
+    return setup(Reader(batch_first=False), ids[1:], ids[:-1].flatten(), flat)

@@ -40,7 +40,8 @@ def check(batch: Batch, graph: Graph, scaling: InputScaling | None, options: Uns
     Ids, masks, and inputs that the model itself scales (a norm or an arithmetic before its first layer, an instance norm right
     after it, as in style transfer) are not judged. Of a model that scales its inputs by constants, what reaches the first layer is
     judged instead: standardized inputs (mean 0, deviation 1) that it normalizes once more, so that their deviation grows or shrinks
-    by 2.5, and inputs that it scales down to a deviation below 0.01. Normal noise in place of data is not judged that way.
+    by 2.5, and inputs that it scales down to a deviation below 0.01, or moves more than 10 deviations away from zero (pixels in
+    [0, 1] that it divides by 255 before it subtracts the mean). Normal noise in place of data is not judged that way.
 
     ## Why is this bad?
     Initializations assume inputs of scale 1. With inputs of 0..255 the first pre-activations are a hundred times too large:
@@ -109,9 +110,12 @@ def _of_model(scaled: ScaledInput, tensor: BatchTensor | None, graph: Graph, opt
         and not 1.0 / (4.0 * options.rescaled) < factor < options.rescaled
     )
     tiny = scaled.std < options.tiny_std <= tensor.std and scaled.largest < 10.0 * options.tiny_std
-    if not twice and not (tiny and not any(op.is_kind("norm") for op in graph.consumers(scaled.layer))):
+    shifted = abs(scaled.mean) > options.offset * scaled.std and abs(tensor.mean) <= options.offset * tensor.std
+    if not twice and (not (tiny or shifted) or any(op.is_kind("norm") for op in graph.consumers(scaled.layer))):
         return
     what = "are standardized already, and the model normalizes them once more" if twice else "are scaled down by the model"
+    if shifted and not twice:
+        what = f"are moved more than {options.offset:g} standard deviations away from zero by the model"
     yield Finding(
         at=scaled.op,
         message=f"{tensor.name} (mean {tensor.mean:.3g}, std {tensor.std:.3g}) {what}: {scaled.layer.label} gets mean "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nnlint import Finding, rule
+from nnlint import Finding, Level, rule
 from nnlint_rules.loss._targets import place_of_loss
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
     ## What it does
     For targets that are a copy of an input of token ids, changes the input at one position and its neighbours and looks at the
     prediction of that position. Reported is a causal model (no prediction changes with later tokens) whose prediction of a token
-    sees that token itself (it is trained to copy it, also where the loss cuts off the first outputs instead of the last), or sees
+    sees that token itself (it is trained to copy it, also where the loss cuts off the first outputs instead of the last, or, as a
+    warning, where the data hold the token before: `roll(1)` for `roll(-1)`, inputs and targets swapped), or sees
     neither it nor the one before it but the one before that (the token after next is predicted: labels were shifted by the data and
     again by the model). It is the same whoever wrote the shift: a collator, a loss, the model. Several heads that predict 1, 2, 3,
     ... tokens ahead are left alone, and so are models that see both ways. `declared={"label-shift"}` silences the rule. Skipped where
@@ -51,6 +52,7 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
         if message is not None:
             yield Finding(
                 at=place_of_loss(graph),
+                level=Level.WARNING if _may_be_a_delay(copy) else None,
                 message=message,
                 evidence={
                     "shift": copy.shift,
@@ -66,7 +68,7 @@ def check(labels: SequenceLabels, graph: Graph, declared: Declared) -> Iterator[
 
 
 def _fault(copy: CopiedLabels) -> str | None:
-    if copy.shift < 0 < copy.cut and copy.own > _LIMIT >= copy.beyond:
+    if (copy.shift < 0 < copy.cut or _may_be_a_delay(copy)) and copy.own > _LIMIT >= copy.beyond:
         return (
             f"the labels are shifted the wrong way: output t is trained to predict {copy.input}[t - {-copy.shift}], which it sees "
             f"(changing that token changes its prediction by {copy.own:.2g} of the largest; limit {_LIMIT:g})"
@@ -84,6 +86,11 @@ def _fault(copy: CopiedLabels) -> str | None:
             f"prediction depends on the token {copy.shift} before, and on none between)"
         )
     return None
+
+
+def _may_be_a_delay(copy: CopiedLabels) -> bool:
+    """Whether the data alone ask for the token before: a shift the wrong way, or a memory task of one step."""
+    return copy.shift == -1 and copy.cut == 0
 
 
 def _fix(copy: CopiedLabels) -> str:
