@@ -96,7 +96,7 @@ def rule(
     """Declare a check function as a rule.
 
     Args:
-        code: three letters and three digits, fixed for ever (`LOS001`).
+        code: three letters and three digits, permanent (`LOS001`).
         name: the bad pattern in kebab case (`softmax-before-cross-entropy`).
         level: "error", "warning" or "info".
         since: the nnlint version that first had the rule.

@@ -120,7 +120,7 @@ def is_reported_by_rank_0() -> bool:
 
 
 def is_rank() -> bool:
-    """Whether torchrun started this process as one of several: all of them check, or collectives wait for ever."""
+    """Whether torchrun started this process as one of several: all of them check, or collectives wait forever."""
     from nnlint.observation.ranks import Exchange
 
     return Exchange.of_environment() is not None and "TORCHELASTIC_RUN_ID" in os.environ

@@ -1,7 +1,7 @@
 """Runs checks in child processes: a model that hangs, exits or crashes cannot take the report with it.
 
     parent --commands (pipe)--> server --fork--> a job for each target
-    parent <--events, frames (files)-- server, jobs
+    parent <--events, messages (files)-- server, jobs
 
 The server imports torch once and forks a job for each target: targets cannot change each other's process, and the second
 one costs no second import. It never runs code of the user's. Where a fork is not safe every job is a new process.

@@ -22,7 +22,7 @@ from nnlint.cache.recording import Recording
 from nnlint.config import CheckSettings
 from nnlint.report import TargetReport
 from nnlint.reporters.json import plain
-from nnlint.worker import frames
+from nnlint.worker import messages
 from nnlint.worker.reports import Answer, Checked, fault
 from nnlint.worker.streams import stdout_to_stderr
 
@@ -37,7 +37,7 @@ class Request:
         target: what to check.
         settings: of the check, as JSON.
         engine: name of the module whose `check` does the work.
-        frames: the file that the reports go to.
+        messages: the file that the reports go to.
         stack: the file that the stack goes to when the process ends before its time.
         limit: seconds after which the job ends itself.
         memory: bytes that the job may use; None for no limit.
@@ -47,7 +47,7 @@ class Request:
     target: str
     settings: str
     engine: str
-    frames: str
+    messages: str
     stack: str
     limit: float
     memory: int | None = None
@@ -61,20 +61,20 @@ class Request:
 def run(request: Request) -> None:
     """Check the target of a request in this process, which does nothing else before or after."""
     _quiet_descriptors()
-    file = Path(request.frames)
+    file = Path(request.messages)
     _write_stack_at_the_end(Path(request.stack), request.limit)
     limit_memory(request.memory)
     settings = CheckSettings.model_validate_json(request.settings)
     recording = _recording(request, settings) if request.record else None
 
     def send(partial: TargetReport) -> None:
-        frames.append(file, _frame(partial, final=False))
+        messages.append(file, _frame(partial, final=False))
 
     count = 0
     for report in guarded(request.target, settings, request.engine, send):
-        frames.append(file, _frame(report, final=True))
+        messages.append(file, _frame(report, final=True))
         count += 1
-    frames.append(file, {"reports": count, "used": _used(recording)})
+    messages.append(file, {"reports": count, "used": _used(recording)})
     faulthandler.cancel_dump_traceback_later()
     # The process of a fork never comes back to the interpreter's own end: exit handlers of user code run here.
     atexit._run_exitfuncs()  # noqa: SLF001 - the only way to it
@@ -83,7 +83,7 @@ def run(request: Request) -> None:
 def _recording(request: Request, settings: CheckSettings) -> Recording | None:
     """What records the target's dependencies; None where it cannot: the result is told then, and not kept."""
     try:
-        recording = Recording(Path(f"{request.frames}.used"), settings.directory or Path.cwd())
+        recording = Recording(Path(f"{request.messages}.used"), settings.directory or Path.cwd())
         recording.begin()
     except Exception:
         return None
@@ -191,7 +191,7 @@ def main() -> None:
 
     def end_with_parent() -> None:
         stream.read()  # to its end: the parent closes it, or has ended
-        shutil.rmtree(Path(request.frames).parent, ignore_errors=True)
+        shutil.rmtree(Path(request.messages).parent, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

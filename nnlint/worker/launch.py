@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from nnlint.worker import boot, frames
+from nnlint.worker import boot, messages
 from nnlint.worker.descendants import kill_group
 from nnlint.worker.job import Request
 
@@ -66,7 +66,7 @@ class ForkServer:
 
     def _begin(self) -> None:
         self._count += 1
-        self._events = frames.Tail(self._folder / f"events{self._count}.jsonl")
+        self._events = messages.Tail(self._folder / f"events{self._count}.jsonl")
         self.process = _process(["serve", str(self._events.file), self._engine, str(self._jobs)])
 
     def start(self, index: int, request: Request) -> None:

@@ -15,8 +15,8 @@ from nnlint.cache.recording import Used
 from nnlint.config import CheckSettings
 from nnlint.report import TargetReport
 from nnlint.worker import job
-from nnlint.worker.frames import Tail
 from nnlint.worker.launch import CAN_FORK, ForkServer, Launcher, NewProcesses
+from nnlint.worker.messages import Tail
 from nnlint.worker.reports import Answer, Checked, Failure, lost
 
 DEFAULT_TIMEOUT = 600.0
@@ -156,7 +156,7 @@ def check_tasks(
         launcher: Launcher = ForkServer(folder, name, len(tasks)) if fork else NewProcesses()
         with contextlib.closing(launcher):
             planned = [
-                _Job(index, _request(task, name, folder / str(index), record=record), Tail(_frames(folder, index)))
+                _Job(index, _request(task, name, folder / str(index), record=record), Tail(_messages(folder, index)))
                 for index, task in enumerate(tasks)
             ]
             _run(planned, launcher, jobs, on_step)
@@ -168,7 +168,7 @@ def check_tasks_here(tasks: Sequence[Task]) -> Checked:
     return Checked(tuple(answer for task in tasks for answer in job.check_here([task.target], task.settings).answers))
 
 
-def _frames(folder: Path, index: int) -> Path:
+def _messages(folder: Path, index: int) -> Path:
     return folder / f"{index}.jsonl"
 
 
@@ -177,7 +177,7 @@ def _request(task: Task, engine: str, stem: Path, *, record: bool) -> job.Reques
         target=task.target,
         settings=task.settings.model_dump_json(),
         engine=engine,
-        frames=f"{stem}.jsonl",
+        messages=f"{stem}.jsonl",
         stack=f"{stem}.stack",
         limit=Limits(task.timeout).seconds(task.settings),
         memory=task.memory,

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from nnlint.worker import frames, job
+from nnlint.worker import job, messages
 from nnlint.worker.descendants import adopt_orphans, die_with_parent, end_orphans, kill_group
 
 _POLL = 0.02  # seconds
@@ -68,7 +68,7 @@ class _Server:
         if pid == 0:
             _become_job(server, request)
         self._running[pid] = index
-        frames.append(self._events, {"index": index, "started": pid})
+        messages.append(self._events, {"index": index, "started": pid})
 
     def _stop(self, index: int) -> None:
         for pid, running in self._running.items():
@@ -83,7 +83,7 @@ class _Server:
                 del self._running[pid]
                 kill_group(pid)  # what is left of its process group
                 end_orphans(set(self._running))
-                frames.append(self._events, {"index": index, "ended": os.waitstatus_to_exitcode(status)})
+                messages.append(self._events, {"index": index, "ended": os.waitstatus_to_exitcode(status)})
 
 
 def _become_job(server: int, request: job.Request) -> None:

@@ -63,12 +63,12 @@ class NonFiniteEvaluation:
     Attributes:
         cause: the first op that made it, in the evaluation-mode graph.
         graph: that graph.
-        mended: whether it is gone after a few updates, as where running statistics are still at their first values.
+        gone_after_updates: whether it is gone after a few updates, as where running statistics are still at their first values.
     """
 
     cause: NonFinite
     graph: Graph
-    mended: bool
+    gone_after_updates: bool
 
 
 @dataclass(frozen=True)

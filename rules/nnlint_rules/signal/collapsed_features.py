@@ -30,7 +30,7 @@ def check(forward: ForwardStats, overfit: OverfitRun, options: CollapsedFeatures
 
     ## What it does
     Compares, for the last layers, how far the values of a unit differ between samples with how far all values of the layer
-    differ. A layer where that ratio is below 0.005 hands on a constant. Many deep nets look nearly like that before training
+    differ. A layer where that ratio is below 0.005 passes on a constant. Many deep nets look nearly like that before training
     and still learn, so the finding needs the overfit probe too: it must not have come halfway. It is an info where that probe proves
     nothing (the lowest value of the loss is not known, or the loss is random) and the loss falls by a tenth.
 

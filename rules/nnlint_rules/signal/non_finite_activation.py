@@ -79,15 +79,15 @@ def _in_training(forward: ForwardStats, found: NonFinite, *, reaches: bool) -> F
 
 def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
     cause = found.cause
-    mended = "; after a few updates it is gone" if found.mended else ""
+    gone = "; after a few updates it is gone" if found.gone_after_updates else ""
     return Finding(
         at=cause.op,
-        level=Level.WARNING if found.mended else None,
-        message=f"{cause.op.label} is the first operation to produce {cause.what}{_given(cause)}, in evaluation mode only{mended}",
+        level=Level.WARNING if found.gone_after_updates else None,
+        message=f"{cause.op.label} is the first operation to produce {cause.what}{_given(cause)}, in evaluation mode only{gone}",
         evidence={
             **_evidence(cause),
             "mode": "evaluation",
-            "after_updates": "finite" if found.mended else "not finite",
+            "after_updates": "finite" if found.gone_after_updates else "not finite",
         },
         fix=f"{_fix(cause)}; look at what only evaluation mode reads: running statistics, averages, buffers",
         modules=paths(found.graph.descendants(cause.op)),
