@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op, ParameterView
+    from nnlint import Graph, Op, Parameters, ParameterView
 
 
 #: Fresh families that say no more than a shape occur among trained tensors too.
@@ -16,6 +16,20 @@ def is_certain(view: ParameterView) -> bool:
     """Whether the values are those of one certain initialization, scale included."""
     family = view.init
     return family is not None and family.name not in _UNSPECIFIC and family.shape != "constant"
+
+
+def has_trained_bias(view: ParameterView, parameters: Parameters) -> bool:
+    """Whether the bias beside a weight is neither constant nor within torch's default, in a model that is not fresh as a whole.
+
+    The values of a trained matrix may well look as if drawn by Kaiming's or LeCun's rule; a trained bias does not look fresh.
+    """
+    if parameters.fresh:
+        return False
+    owner, _, leaf = view.name.rpartition(".")
+    bias = parameters.find(f"{owner}.bias" if owner else "bias") if leaf == "weight" else None
+    if bias is None:
+        return False
+    return bias.init is None or (bias.init.shape != "constant" and bias.init.name != "torch default")
 
 
 def readers_of(graph: Graph) -> dict[str, list[Op]]:

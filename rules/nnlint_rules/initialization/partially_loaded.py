@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nnlint import Finding, Level, Options, Place, rule
 from nnlint_rules._shared.words import listed
-from nnlint_rules.initialization._fresh import feeds, is_certain, is_fed, readers_of
+from nnlint_rules.initialization._fresh import feeds, has_trained_bias, is_certain, is_fed, readers_of
 
 if TYPE_CHECKING:
     from nnlint import Graph, LoadedWeights, Located, Parameters, ParameterView
@@ -130,13 +130,14 @@ def _is_new(name: str) -> bool:
 
 def _fresh_layers(graph: Graph, parameters: Parameters, options: PartialLoad) -> list[ParameterView]:
     """Weights as initialized, below trained ones, in a model that is mostly trained."""
-    judged = [
-        view for view in parameters.of_kind("weight", "recurrent") if view.finite and view.numel >= options.smallest
-    ]
-    trained = {view.name for view in judged if view.init is None}
+    judged = [view for view in parameters.of_kind("weight", "recurrent") if view.finite and view.numel >= options.smallest]
+    told = {view.name for view in judged if has_trained_bias(view, parameters)}
+    trained = told | {view.name for view in judged if view.init is None}
     if not trained or len(trained) < options.trained_share * len(judged):
         return []
-    fresh = [view for view in judged if view.name not in trained and is_certain(view) and not _is_new(view.name)]
+    looking = [view for view in judged if is_certain(view) and not _is_new(view.name)]
+    # Beside layers whose bias is fresh too, one whose bias is trained only looks so.
+    fresh = [view for view in looking if view.name not in told] or looking
     readers = readers_of(graph)
     below = [view for view in fresh if any(feeds(graph, op, trained) for op in readers.get(view.name, ()))]
     if len(below) == 1 and not any(is_fed(graph, op, trained) for op in readers[below[0].name]):

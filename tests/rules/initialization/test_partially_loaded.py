@@ -121,6 +121,17 @@ def test_a_random_layer_whose_init_is_not_torchs(pretrained):
     assert places(found(model, data)) == [("INI013", Level.WARNING, "2")]
 
 
+def test_a_trained_matrix_that_looks_drawn_is_told_by_its_bias(pretrained):
+    """It counts as trained, and is not named beside a layer that is fresh with its bias."""
+    state, data, network = pretrained
+    model = network()
+    model.load_state_dict(state)
+    nn.init.kaiming_normal_(model[4].weight)  # its bias is as it was trained
+    model[2].reset_parameters()
+    (finding,) = found(model, data)
+    assert finding.evidence["fresh"] == ["2.weight"]
+
+
 def test_a_new_head_on_trained_layers(pretrained):
     state, data, network = pretrained
     body = network()
