@@ -10,12 +10,10 @@ the ratio of two terms of the loss (TRN005). Tables: docs/evidence/calibration.m
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import random
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -26,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calib
 
 import torch  # noqa: E402
 from pair_settings import problem  # noqa: E402
-from sections import markdown_table, put  # noqa: E402
+from sections import markdown_table, run_parts  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -209,19 +207,5 @@ def dominance() -> str:
 PARTS: dict[str, Callable[[], str]] = {"updates": updates, "noise": noise, "progress": progress, "dominance": dominance}
 
 
-def main() -> None:
-    """Print the tables, and with --write keep them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    for name in arguments.parts or PARTS:
-        text = PARTS[name]()
-        kept = arguments.write and put(f"level {name}", text)
-        print(f"== {name}{' (written)' if kept else ''}\n{text}\n", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS, "level")

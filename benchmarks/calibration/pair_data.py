@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import torch
-from pair_programs import Fields, Pair
+from pair_programs import Pair, classification
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,7 +47,7 @@ def normalized(seed: int) -> Pair:
             inputs = (pictures - mean) / std
         elif kind == "halves":
             model = Normalizing(0.5, 0.5, style="divide")
-        yield faulty, _labelled(model, inputs, torch.arange(16) % 4)
+        yield faulty, classification(model, inputs, 4)
 
 
 def another_head(seed: int) -> Pair:
@@ -59,17 +59,7 @@ def another_head(seed: int) -> Pair:
     for faulty in (True, False):
         labels = torch.randint(0, classes, (batch,)) if faulty else torch.multinomial(frequency, batch, replacement=True)
         model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, logits))
-        yield faulty, _labelled(model, torch.randn(batch, 20), labels)
-
-
-def _labelled(model: nn.Module, inputs: Tensor, labels: Tensor) -> Fields:
-    return {
-        "model": model,
-        "inputs": inputs,
-        "targets": labels,
-        "loss": nn.CrossEntropyLoss(),
-        "optimizer": torch.optim.AdamW(model.parameters(), lr=1e-3),
-    }
+        yield faulty, {**classification(model, torch.randn(batch, 20), logits), "targets": labels}
 
 
 MAKERS = {"DAT001": normalized, "LOS010": another_head}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "calibration.md"
@@ -32,3 +34,19 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     """A Markdown table with these heads."""
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(map(str, row)) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def run_parts(description: str | None, parts: Mapping[str, Callable[[], str]], group: str) -> None:
+    """The command line of a script whose parts make a table each: print them, and with --write keep them as `group part`."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*parts, []])
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for name in arguments.parts or parts:
+        text = parts[name]()
+        kept = arguments.write and put(f"{group} {name}", text)
+        print(f"== {name}{' (written)' if kept else ''}\n{text}\n", flush=True)

@@ -11,7 +11,6 @@ of its own (ARC008). momentum: what a momentum of 0.996 reaches beside one of 0.
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import sys
@@ -25,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "rules"), str(ROOT / "benchmarks" / "calib
 
 import torch  # noqa: E402
 from pair_settings import problem, reduction  # noqa: E402
-from sections import markdown_table, put  # noqa: E402
+from sections import markdown_table, run_parts  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -255,18 +254,5 @@ def momentum() -> str:
 PARTS = {"mixing": mixing, "momentum": momentum, "weights": weights, "spread": spread, "still": still, "heads": heads}
 
 
-def main() -> None:
-    """Print the tables, and with --write keep them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in arguments.parts or PARTS:
-        text = PARTS[name]()
-        kept = arguments.write and put(f"small {name}", text)
-        print(f"== {name}{' (written)' if kept else ''}\n{text}\n", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS, "small")
