@@ -78,9 +78,8 @@ def _layout_by_shapes(setup: TrainingSetup) -> BatchLayout:
         if count in first[:2]:
             return BatchLayout(count, settled, axis=first.index(count))
     if len({shape[0] for shape in shapes}) > 1 and len({shape[1:2] for shape in shapes}) == 1 and len(first) > 1:
-        return BatchLayout(
-            first[1], settled=True, axis=1
-        )  # a source and a target sequence of different lengths, time first
+        # A source and a target sequence of different lengths, time first.
+        return BatchLayout(first[1], settled=True, axis=1)
     return BatchLayout(first[0], settled=False)
 
 

@@ -29,6 +29,9 @@ class Graph:
         method: "recorded" (a real run), "fake" (shapes only), "symbolic" (no run: neither shapes nor the loss).
         constructions: module path -> source line of its construction, where known.
         facts: what the run showed besides its operations.
+        loss: the op that makes the final loss; None where the run did not come to it.
+        complete: whether the forward ran to its end.
+        module_calls: module path -> how often it was called.
     """
 
     def __init__(
