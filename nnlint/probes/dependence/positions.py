@@ -10,6 +10,7 @@ import torch
 
 from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
 from nnlint.probes.dependence.patches import Patches, PatchShuffle, patches_of
+from nnlint.probes.longer.loop import trainable
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.setup.inputs.names import named_inputs
 from nnlint.tensors import is_dense, map_tensors, tensors_in
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Sums in another order differ by rounding.
 ORDER_BLIND = 1e-5
+#: Deviation of the values that tables of zeros get: that of the usual initialization of positions.
+_DRAWN = 0.02
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,10 @@ def _of_patches(session: Session, base: list[torch.Tensor], patches: Patches) ->
 def _change(
     session: Session, base: list[torch.Tensor], shuffled: Any, in_order: Callable[[torch.Tensor], torch.Tensor]
 ) -> float | None:
-    """What the other order changes, at once or after a few updates; None where the outputs are the same for all samples."""
+    """What the other order changes, at once, after a few updates, or once tables of zeros hold other values.
+
+    None where the outputs are the same for all samples.
+    """
     setup, seed = session.setup, session.plan.seed
 
     def change(plain: list[torch.Tensor]) -> float | None:
@@ -97,7 +103,21 @@ def _change(
     seen: float | None = session.measure("order pass", lambda: change(base), attempt=refused)
     if seen is not None and seen > ORDER_BLIND:
         return seen
-    return second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
+    seen = second_look(session, "order after steps", look, lambda found: (found or 0.0) > ORDER_BLIND)
+    if seen is None or seen > ORDER_BLIND:
+        return seen
+    drawn: float | None = session.measure("order with positions drawn", lambda: look() if _draw_zeros(session) else seen)
+    return drawn
+
+
+def _draw_zeros(session: Session) -> bool:
+    """Draw the trained tables that are all zero: positions may start there, and their first updates are alike. Whether there are any."""
+    generator = torch.Generator().manual_seed(session.plan.seed)
+    with torch.no_grad():
+        zeros = [table for table in trainable(session.setup.model) if table.dim() > 1 and not bool(table.any())]
+        for table in zeros:
+            table.copy_(_DRAWN * torch.randn(table.shape, generator=generator))
+    return bool(zeros)
 
 
 def _are_apart(session: Session, found: tuple[int, torch.Tensor, frozenset[int]], base: list[torch.Tensor]) -> bool:
@@ -134,13 +154,12 @@ def _sequence(session: Session) -> tuple[int, torch.Tensor, frozenset[int]] | No
     sequences = [
         (name, tensor)
         for name, tensor in named
-        if tensor.shape[:1] == (session.samples,)
-        and tensor.dim() == (3 if tensor.is_floating_point() else 2)
-        and "label" not in name
+        if tensor.shape[:1] == (session.samples,) and tensor.dim() == (3 if tensor.is_floating_point() else 2)
     ]
     # A position given as an input moves with its token only where the model is told so: leave it in place.
     moving = [(name, tensor) for name, tensor in sequences if not _are_positions(name, tensor)]
-    content = [tensor for name, tensor in moving if "mask" not in name.lower()]
+    # The label of each position moves with it, and so does its mask: the model's own loss is among the outputs.
+    content = [tensor for name, tensor in moving if not any(word in name.lower() for word in ("mask", "label"))]
     lengths = {tensor.shape[1] for tensor in content}
     if len(lengths) != 1 or min(lengths) < 3:
         return None

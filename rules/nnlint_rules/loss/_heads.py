@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SQUASHED_THROUGH = VALUE_PRESERVING | {"clamp"}
 #: Averages of probabilities are probabilities: of the members of an ensemble, of the positions of a map.
 AVERAGES = ("mean", "avg-pool")
-_SUM_TO_ONE = 1e-4  # departure of a row's sum from 1 that rounding explains
+_SUM_TO_ONE = 1e-4  # departure of a row's sum from 1 that rounding explains; in half precision the epsilon of its type
 _ENTRIES = 1 << 22  # of a tensor of predictions or targets that are looked at
 _COMPARING = ("cdist", "sub", "pairwise_distance", "cosine_similarity")
 #: Ops that end the walk back from the loss: what is before them is the body of the net.
@@ -30,7 +30,8 @@ def are_distributions(call: MeasuredLoss) -> bool:
     rows = thinned(values).movedim(call.class_dim, -1).reshape(-1, values.shape[call.class_dim])
     if len(rows) < 2 or not bool(torch.isfinite(rows).all()) or bool((rows < 0).any()) or bool((rows == rows[0]).all()):
         return False
-    return bool(((rows.sum(1) - 1).abs() < _SUM_TO_ONE).all())
+    rounding = max(_SUM_TO_ONE, torch.finfo(values.dtype).eps) if values.is_floating_point() else _SUM_TO_ONE
+    return bool(((rows.float().sum(1) - 1).abs() < rounding).all())
 
 
 def heads_of(graph: Graph, op: Op, through: frozenset[str] = SQUASHED_THROUGH) -> tuple[Op, ...]:

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level, Skip, rule
-from nnlint.kinds import SHAPE_ONLY
 from nnlint_rules.normalization._layers import is_active_dropout
 
 if TYPE_CHECKING:
-    from nnlint import Graph, Op
+    from nnlint import Dim, Graph, Op
 
 #: Rank of the batched input each form is made for.
 _RANKS = {"dropout1d": 3, "dropout2d": 4, "dropout3d": 5}
 #: The effect that loses nothing: Dropout2d on (N, C).
 _PLAIN = "does not drop channels, but single values as nn.Dropout does"
-#: What keeps the last dimension as the features, so that dimension 1 of a 3-d tensor is time.
-_FEATURES_LAST = ("linear", "layer-norm", "rms-norm", "embedding", "attention", "recurrent")
+#: Roles of an axis whose entries are what a layer computes.
+_COMPUTED = frozenset({"feature", "channel"})
 
 
 @rule("NRM014", "wrong-dropout-rank", level="warning", since="0.1")
@@ -26,7 +25,8 @@ def check(graph: Graph) -> Iterator[Finding]:
 
     ## What it does
     Compares the rank of the input with what the form is made for: 3 for Dropout1d, 4 for Dropout2d, 5 for Dropout3d,
-    batch included. A Dropout2d on (N, C, L) after a convolution drops channels as intended and is left out.
+    batch included. A Dropout2d on three dimensions is reported where the last one holds the features: layers make it or sum over
+    it, and nothing does so with the second. On (N, C, L), of a convolution or turned round for it, it drops channels as intended.
 
     ## Why is this bad?
     These forms drop whole channels. With one dimension less torch takes the input for a single unbatched sample and
@@ -74,8 +74,23 @@ def _effect(graph: Graph, dropout: Op) -> str | None:
     if rank in (0, wanted):
         return None
     if dropout.name == "dropout2d" and rank == 3:
-        source = graph.producer(dropout.activations[0], through=SHAPE_ONLY)
-        return "drops whole time steps, not channels" if source.is_kind(*_FEATURES_LAST) else None
+        dims = graph.axes(dropout.activations[0]).dims
+        last = len(dims) == 3 and _is_features(graph, dims[2]) and not _is_features(graph, dims[1])
+        dropped = "samples at a time step" if len(dims) == 3 and any(digit.axis.role == "batch" for digit in dims[1]) else "time steps"
+        return f"drops whole {dropped}, not channels" if last else None
     if dropout.name != "dropout2d" and rank == wanted - 1:
         return "takes the batch for channels and zeroes whole samples"
     return _PLAIN if dropout.name == "dropout2d" and rank == 2 else "drops along a dimension that is not the channel"
+
+
+def _is_features(graph: Graph, dim: Dim) -> bool:
+    """Whether layers make the entries of a dimension, sum over it with weights, or normalize it."""
+    axes = {digit.axis for digit in dim}
+    if any(axis.role in _COMPUTED for axis in axes):
+        return True
+    ops = [(op, graph.axes(op)) for op in graph.calls("linear-map", "layer-norm", "rms-norm")]
+    # Of a convolution the first is the sum over the channels; the others are those within its window.
+    sums = [part for op, found in ops for part in found.contracted[: 1 if op.is_kind("conv") else None]]
+    taken = [part.left for part in sums if part.right_op is None]
+    taken += [part.dim for op, found in ops if not op.is_kind("linear-map") for part in found.along]
+    return any(digit.axis in axes for part in taken for digit in part)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import nnlint
 from tests.rules.architecture.dependence import found, ids, rand
 
 
@@ -110,3 +111,72 @@ def test_a_causal_tagger_without_positions_is_still_told() -> None:
     parts = {"embed": nn.Embedding(20, 8), "layer": encoder(), "fc": nn.Linear(8, 20)}
     tag = lambda net, x: net.fc(net.layer(net.embed(x)))  # noqa: E731
     assert set(found(tag, ids(16, 7), **parts)) == {("ARC021", "warning")}
+
+
+class Tagger(nn.Module):
+    """A tagger that computes its own loss, one label for each token."""
+
+    def __init__(self, *, positions: bool, causal: bool = False):
+        super().__init__()
+        self.embed, self.layer, self.fc, self.causal = nn.Embedding(20, 8), encoder(dropout=0.0), nn.Linear(8, 5), causal
+        self.where = nn.Parameter(torch.randn(7, 8)) if positions else None
+
+    def forward(self, input_ids, attention_mask, labels):
+        x = self.embed(input_ids)
+        x = x if self.where is None else x + self.where
+        mask = nn.Transformer.generate_square_subsequent_mask(7) if self.causal else None
+        logits = self.fc(self.layer(x, src_mask=mask, src_key_padding_mask=~attention_mask if mask is None else None))
+        return {"loss": F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100), "logits": logits}
+
+
+@pytest.mark.parametrize(
+    ("model", "codes"),
+    [(Tagger(positions=False), {"ARC021"}), (Tagger(positions=True), set()), (Tagger(positions=False, causal=True), set())],
+    ids=["without positions", "with positions", "causal"],
+)
+def test_labels_among_the_inputs_move_with_their_tokens(model, codes) -> None:
+    mask = torch.arange(7) < torch.tensor([7, 5, 6, 4] * 4)[:, None]
+    labels = (ids(16, 7) % 5).masked_fill(~mask, -100)
+    inputs = {"input_ids": ids(16, 7).masked_fill(~mask, 0), "attention_mask": mask, "labels": labels}
+    (result,) = nnlint.check({"model": model, "inputs": inputs}, select=["ARC021"]).results
+    assert {finding.code for finding in result.findings if finding.level.value == "warning"} == codes
+    assert not result.skipped
+
+
+class Patches(nn.Module):
+    """A vision transformer that reads out a class token; positions and token start at zero, as in DeiT."""
+
+    def __init__(self, positions: nn.Parameter | None) -> None:
+        super().__init__()
+        self.patches, self.layers, self.fc = nn.Conv2d(3, 8, 4, 4), nn.ModuleList([encoder(), encoder()]), nn.Linear(8, 5)
+        self.token, self.positions = nn.Parameter(torch.zeros(1, 1, 8)), positions
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") and parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, x):
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.patches(x).flatten(2).transpose(1, 2)], 1)
+        x = x if self.positions is None else x + self.positions
+        for layer in self.layers:
+            x = layer(x)
+        return self.fc(x[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("positions", "codes"),
+    [
+        (lambda: nn.Parameter(torch.zeros(1, 17, 8)), set()),
+        (lambda: nn.Parameter(torch.randn(1, 17, 8)), set()),
+        (lambda: nn.Parameter(torch.zeros(1, 1, 8)), {"ARC021"}),
+        (lambda: nn.Parameter(torch.zeros(1, 17, 8), requires_grad=False), {"ARC021"}),
+        (lambda: None, {"ARC021"}),
+    ],
+    ids=["from zero", "drawn", "one for all", "zeros that stay", "none"],
+)
+def test_positions_that_start_at_zero_are_positions(positions, codes) -> None:
+    torch.manual_seed(0)
+    batch = {"inputs": torch.randn(8, 3, 16, 16), "targets": torch.arange(8) % 5}
+    case = {"model": Patches(positions()), **batch, "loss": nn.CrossEntropyLoss()}
+    before = {name: tensor.clone() for name, tensor in case["model"].state_dict().items()}
+    assert {finding.code for finding in nnlint.check(case, select=["ARC021"]).findings} == codes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in case["model"].state_dict().items())

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import nnlint
 from nnlint.testing import Mlp, findings, mlp_setup, skipped
 
 CODE = "LOS001"
@@ -171,3 +172,21 @@ def test_found_although_the_loss_raises() -> None:
 def test_skipped_without_a_loss() -> None:
     torch.manual_seed(0)
     assert skipped(CODE, {"model": Mlp(head=nn.Softmax(dim=1)), "inputs": torch.randn(8, 12)}) == "no loss given"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    ("head", "codes"),
+    [
+        (lambda z: F.softplus(z) / F.softplus(z).sum(1, keepdim=True), [CODE]),
+        (lambda z: z.exp() / z.exp().sum(1, keepdim=True), [CODE]),
+        (lambda z: F.softplus(z) / 5, []),
+        (lambda z: z, []),
+    ],
+)
+def test_probabilities_in_half_precision(dtype: torch.dtype, head: Any, codes: list[str]) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(20, 5).to(dtype)
+    model.register_forward_hook(lambda *parts: head(parts[2]))
+    case = {"model": model, "inputs": torch.randn(32, 20).to(dtype), "targets": torch.arange(32) % 5, "loss": nn.CrossEntropyLoss()}
+    assert [finding.code for finding in nnlint.check(case, select=[CODE]).findings] == codes
