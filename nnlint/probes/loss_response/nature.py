@@ -94,9 +94,11 @@ def _takes(caller: LossCaller, found: Sequence[Form]) -> str:
         return "values" if form.name == "values" and _tried(caller, form, form.labels) is not None else "unknown"
     plain, wrong = _tried(caller, form, form.labels), _tried(caller, form, 1 - form.labels)
     sure = _tried(caller, form, 2 * LESS_SURE * form.labels - LESS_SURE)
-    if plain is not None and wrong is not None and plain < 0.1 * wrong:
+    if plain is None or wrong is None or plain >= wrong:
+        return "unknown"  # of a loss that rewards wrong answers no form is the right one
+    if plain < 0.1 * wrong:
         return "probabilities" if form.name == "probabilities" or sure is None else "values"
-    return "logits" if sure is not None and plain is not None and sure < 0.2 * plain else "unknown"
+    return "logits" if sure is not None and sure < 0.2 * plain else "unknown"
 
 
 def _takes_rows(caller: LossCaller, form: Form) -> str:
