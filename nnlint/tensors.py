@@ -151,6 +151,11 @@ def is_fake(tensor: torch.Tensor) -> bool:
     return bool(tensor.is_meta) or type(tensor).__name__ == "FakeTensor"
 
 
+def has_shape(tensor: torch.Tensor) -> bool:
+    """Whether a tensor can be asked for its shape: a nested one of the strided layout has none, and raises."""
+    return not (tensor.is_nested and tensor.layout is torch.strided)
+
+
 def is_strided(tensor: torch.Tensor) -> bool:
     """Whether the tensor lies in a storage of its own: not sparse, nested, fake, or a wrapper around others.
 

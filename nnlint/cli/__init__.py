@@ -9,6 +9,7 @@ from nnlint.cli.baseline import baseline
 from nnlint.cli.check import check
 from nnlint.cli.config import config
 from nnlint.cli.diff import diff
+from nnlint.cli.errors import Commands
 from nnlint.cli.explain import explain
 from nnlint.cli.init import init
 from nnlint.cli.lr import lr
@@ -16,7 +17,7 @@ from nnlint.cli.rules import rules
 from nnlint.cli.run import run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nnlint")
 def main() -> None:
     """Find what is wrong with a PyTorch model before it is trained."""

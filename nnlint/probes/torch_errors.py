@@ -110,6 +110,17 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r"Inference tensors cannot be saved for backward|Inplace update to inference tensor"),
+        lambda _: (
+            "the model or the batch was made under torch.inference_mode(): make it outside, or under torch.no_grad(), whose tensors can "
+            "be trained on"
+        ),
+    ),
+    (
+        re.compile(r"maximum recursion depth exceeded"),
+        lambda _: "a forward calls itself without an end: call the layers (or super().forward) in it, never self(x) or self.forward(x)",
+    ),
+    (
         re.compile(r"does not require grad and does not have a grad_fn"),
         lambda _: "nothing trainable reaches the loss: look for detach, no_grad, item or numpy on the way",
     ),

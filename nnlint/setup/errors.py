@@ -80,5 +80,9 @@ class LossTypeError(SetupError):
     """
 
     def __init__(self, returned: str) -> None:
-        super().__init__("RUN003", f"the loss returned {returned} instead of a tensor: nothing to differentiate")
+        super().__init__(
+            "RUN003",
+            f"the loss returned {returned} instead of a tensor: nothing to differentiate",
+            fix="return the loss tensor itself, without item(), float() or numpy()",
+        )
         self.returned = returned

@@ -40,7 +40,8 @@ def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
         if id(module) in above:
             place, first = path or "the model", above[id(module)] or "the model"
             message = f"{place} is {first}: a module that contains itself cannot be trained (train() and eval() never return)"
-            raise SetupError("RUN010", message, module=first if above[id(module)] else "")
+            fix = "keep the reference out of the modules: self.parent = weakref.ref(parent), or [parent] in a list"
+            raise SetupError("RUN010", message, fix=fix, module=first if above[id(module)] else "")
         if id(module) in seen:
             continue
         seen.add(id(module))

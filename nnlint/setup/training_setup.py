@@ -185,9 +185,16 @@ class TrainingSetup(BaseModel):
     @field_validator("scheduler", mode="before")
     @classmethod
     def _check_scheduler(cls, value: Any) -> Any:
-        # One for each optimizer: the first stands for them, as the first group does where rates are looked ahead.
+        # One for each optimizer: the first stands for them, as the first group does where rates are looked ahead. Among the
+        # values of Lightning's dict it is the one that steps.
         parts = _parts(value)
-        return value if parts is None else next((part for part in parts if part is not None), None)
+        given = [part for part in ([value] if parts is None else parts) if part is not None]
+        steps = [part for part in given if not isinstance(part, type) and callable(getattr(part, "step", None))]
+        if given and not steps:
+            raise ValueError(
+                f"scheduler must have a step() method, as those of torch.optim.lr_scheduler, got {describe(given[0])}"
+            )
+        return steps[0] if steps else None
 
     @field_validator("inputs", "targets", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,7 @@ CHECKED = ["check", "--in-process", "--no-cache"]
         (["net.py:build", "--weights", "folder"], "is a folder", "torch.save"),
         (["net.py:build", "--device", "gpu"], "unknown device 'gpu'", "write cpu, cuda"),
         (["net.py:build", "--input", "3x"], "a dimension is missing", "write it like 3x32x32"),
+        (["a" * 300 + ".py:build"], "not found", "correct the path"),
         (["net.py:build", "--loss", "croos_entropy"], "did you mean cross_entropy", "write one of"),
     ],
 )
@@ -172,3 +174,24 @@ def test_a_missing_extra_is_named(
     done = run(*arguments)
     assert done.exit_code == 2
     assert extra in done.stderr
+
+
+def test_what_no_command_foresaw_is_no_finding(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    lost = run("check", str(place / "net.py:build"))
+    assert (lost.exit_code, "working directory does not exist" in lost.stderr) == (2, True)
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("nnlint.cli.catalogue.load_cards", lambda: 1 / 0)
+    crashed = run("rules", "--family", "LOS")
+    assert crashed.exit_code == 2
+    assert "nnlint itself failed: ZeroDivisionError" in crashed.stderr
+
+
+def test_a_name_that_is_no_utf8(place: Path) -> None:
+    folder = place / os.fsdecode(b"n\xff\xe9me")
+    folder.mkdir()
+    (folder / "net.py").write_text(NET, encoding="utf-8")
+    assert run(*CHECKED, "--select", "ARC005", f"{folder}/net.py:build").exit_code == 0

@@ -241,3 +241,9 @@ def test_memory_that_is_refused_is_named() -> None:
 
     (finding,) = [found for found in check(setup(Large())).findings if found.code == "RUN002"]
     assert "--memory-limit" in finding.fix
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_nested_batch_with_the_wrong_targets_is_one_failure() -> None:
+    given = {**setup(Net()), "inputs": torch.nested.nested_tensor([torch.randn(3, 4), torch.randn(5, 4)])}
+    assert not {"RUN007", "RUN008"} & {finding.code for finding in check(given).findings}

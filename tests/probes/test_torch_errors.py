@@ -36,3 +36,14 @@ def test_an_assertion_in_a_kernel() -> None:
     failure = not_restored(f"could not restore the model's state: {ASSERTED}", "")
     assert "--device cpu" in (failure.fix or "")
     assert "\n" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        ("Inference tensors cannot be saved for backward. To work around you can make a clone", "make it outside"),
+        ("maximum recursion depth exceeded while calling a Python object", "never self(x)"),
+    ],
+)
+def test_what_else_torch_and_python_say(message: str, advice: str) -> None:
+    assert advice in likely_cause(RuntimeError(message))

@@ -148,6 +148,13 @@ def test_schedulers_of_each() -> None:
     assert check(given, select=["OPT"]).results[0].status == "ok"
 
 
+def test_a_scheduler_in_a_dict_as_lightning_takes_it() -> None:
+    given = setup(as_list)
+    schedule = torch.optim.lr_scheduler.StepLR(given["optimizer"][0], 10)
+    given["scheduler"] = {"interval": "epoch", "scheduler": schedule}
+    assert coerce(given).scheduler is schedule
+
+
 def test_a_tuple_may_hold_them() -> None:
     model = net()
     assert coerce((model, torch.randn(4, 20), as_list(model, 1e-3))).optimizer is not None
@@ -162,6 +169,9 @@ REFUSED = {
     "unclear": (net(), 3),
     "an empty list": {"model": net(), "optimizer": []},
     "a number": {"model": net(), "optimizer": 0.1},
+    "the name of a schedule": {"model": net(), "scheduler": "cosine"},
+    "a function of the step": {"model": net(), "scheduler": [lambda step: 0.1]},
+    "the class of a schedule": {"model": net(), "scheduler": torch.optim.lr_scheduler.StepLR},
     "raises": lambda: 1 / 0,
     "data raises": {"model": net(), "data": (1 / 0 for _ in range(3))},
     "no data": {"model": net(), "data": []},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint.finding import Skip
 from nnlint.probes.measured import measured
+from nnlint.tensors import shape_of
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,7 @@ class PaddingStats:
         counts = [layout.samples]
         if not layout.settled:
             # (time, batch) data look just the same, until one axis turns out to be padded.
-            counts += [size for leaf in self._leaves for size in leaf.tensor.shape[1:2]]
+            counts += [size for leaf in self._leaves for size in shape_of(leaf.tensor)[1:2]]
         for count in dict.fromkeys(counts):
             found = find_padding(self._leaves, count, self.pad_ids)
             if found:

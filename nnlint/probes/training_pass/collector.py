@@ -19,6 +19,7 @@ from nnlint.dense import plain, stored
 from nnlint.probes.training_pass.attention import attention_peak
 from nnlint.probes.training_pass.histograms import DRAWN, magnitudes
 from nnlint.samples import BatchLayout
+from nnlint.tensors import has_shape
 
 _MEASURED = frozenset(
     {
@@ -162,7 +163,7 @@ class Collector:
                 if len(args) > position
                 else next((kwargs[name] for name in names if name in kwargs), None)
             )
-            return value.detach() if isinstance(value, torch.Tensor) else None
+            return value.detach() if isinstance(value, torch.Tensor) and has_shape(value) else None
 
         self.losses.append(
             LossValues(
@@ -193,7 +194,7 @@ def _others(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
 def _as_tensor(value: Any) -> torch.Tensor | None:
     if isinstance(value, (tuple, list)) and value and all(isinstance(item, int) for item in value):
         return torch.tensor(value)
-    return value.detach() if isinstance(value, torch.Tensor) else None
+    return value.detach() if isinstance(value, torch.Tensor) and has_shape(value) else None
 
 
 def _nonzero(x: torch.Tensor) -> torch.Tensor:

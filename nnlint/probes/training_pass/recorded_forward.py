@@ -111,7 +111,8 @@ def failure_of(run: RecordedForward, error: BaseException) -> Failure:
     call = run.recorder.tracker.failure
     location = getattr(error, "location", None) or location_of_exception(error, _drive.__code__)
     if isinstance(code, str) and code.startswith("RUN"):
-        return Failure(code, str(error), location=location, trace=getattr(error, "trace", None))
+        fix = getattr(error, "fix", "")
+        return Failure(code, str(error), fix, location=location, trace=getattr(error, "trace", None))
     where = _where(call) if run.stage == "forward" else " in the loss call"
     cause = likely_cause(error)
     return Failure(

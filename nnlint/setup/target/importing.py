@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def load_module(where: str, file: Path | None, options: SetupOptions) -> ModuleT
     """
     if file is None:
         return _guarded(where, lambda: importlib.import_module(_checked_name(where)), options)
-    if not file.is_file():
+    if not _is(file.is_file):
         raise _no_file(where, file, options)
     root = _import_root(file)
     dotted = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
@@ -90,9 +91,17 @@ def load_module(where: str, file: Path | None, options: SetupOptions) -> ModuleT
     return _guarded(where, lambda: _executed(file), options)
 
 
+def _is(asked: Callable[[], bool]) -> bool:
+    """What `Path.is_file` or `is_dir` says; no where the system does not take the name (too long)."""
+    try:
+        return asked()
+    except (OSError, ValueError):
+        return False
+
+
 def _executed(file: Path) -> ModuleType:
     """The file run as a module of its own name: two files called model.py do not replace each other."""
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]
     name = f"{file.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -167,7 +176,7 @@ def _no_module(where: str, error: ModuleNotFoundError, options: SetupOptions) ->
         names = [info.name for info in pkgutil.iter_modules(getattr(package, "__path__", []))]
         message = f"module {where!r} not found in the package {parent}{near_names(last, names)}"
         return SetupError("RUN001", message, fix=f"name a module of {parent}")
-    if (options.base / where).is_file():
+    if _is((options.base / where).is_file):
         fix = "name a .py file or an importable module; hf:PATH takes the configuration of a Hugging Face model"
         return SetupError("RUN001", f"{where} is not a Python file", fix=fix)
     names = [info.name for info in pkgutil.iter_modules([str(options.base)])]
@@ -177,13 +186,13 @@ def _no_module(where: str, error: ModuleNotFoundError, options: SetupOptions) ->
 
 
 def _no_file(where: str, file: Path, options: SetupOptions) -> SetupError:
-    if file.is_dir():
+    if _is(file.is_dir):
         inside = sorted(path.name for path in file.glob("*.py"))
         listed = f": {', '.join(inside[:8])}" if inside else ""
         example = f"{where.rstrip('/')}/{inside[0] if inside else 'model.py'}"
         return SetupError("RUN001", f"{where} is a directory: name a file in it{listed}", fix=f"write {example}:attribute")
     fix = f"correct the path; it starts from {options.base}"
-    if not file.parent.is_dir():
+    if not _is(file.parent.is_dir):
         return SetupError("RUN001", f"file {where} not found: there is no directory {file.parent}", fix=fix)
     there = sorted(path.name for path in file.parent.glob("*.py"))
     near = nearest(file.name, there)

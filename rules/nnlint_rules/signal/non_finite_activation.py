@@ -94,7 +94,16 @@ def _in_evaluation(found: NonFiniteEvaluation) -> Finding:
     )
 
 
+def _empty(found: NonFinite) -> tuple[int, ...] | None:
+    """The shape of an operand without entries: a mean over nothing is NaN."""
+    shapes = (source.shape for source in found.op.activations)
+    return next((shape for shape in shapes if shape is not None and 0 in shape), None)
+
+
 def _given(found: NonFinite) -> str:
+    empty = _empty(found)
+    if empty is not None:
+        return f" from an empty tensor of shape {' x '.join(map(str, empty))}"
     ranges = ", ".join(_range_text(low, high) for _, low, high in found.input_ranges)
     return f" from inputs in {ranges}" if ranges else ""
 
@@ -113,6 +122,8 @@ def _number(value: float) -> float | str:
 
 
 def _fix(found: NonFinite) -> str:
+    if _empty(found) is not None:
+        return "nothing is left to average: give the batch at least one sample; where a mask may leave none, divide a sum by clamp(min=1)"
     if found.op.is_kind("linear-map", "matmul", "add", "mul", "sum"):
         return _OVERFLOW
     if found.op.name in _CAUSES:

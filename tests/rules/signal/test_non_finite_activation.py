@@ -48,6 +48,13 @@ def test_names_the_op(between, op, value) -> None:
     assert report.findings[0].location.function is not None
 
 
+@pytest.mark.parametrize("loss", [lambda out, y: out[y > 5].square().mean(), lambda out, y: (out - 1)[:0].std()])
+def test_a_mean_over_nothing_is_called_so(loss) -> None:
+    (finding,) = check(Net(torch.relu), targets=torch.arange(16) % 5, loss=loss).findings
+    assert "from an empty tensor of shape 0 x 5" in finding.message
+    assert "at least one sample" in finding.fix
+
+
 class Attention(nn.Module):
     """Causal self-attention with a mask of -inf, made in one of several ways."""
 
