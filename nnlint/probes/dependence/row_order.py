@@ -45,7 +45,7 @@ def _is_reordered(one: torch.Tensor, two: torch.Tensor, samples: int) -> bool:
     """Whether the rows of `two` are those of `one`, all but that of the replaced sample, in another order."""
     if one.shape != two.shape or one.shape[:1] != (samples,) or samples < 3:
         return False
-    rows, others = zeroed(one).flatten(1), zeroed(two).flatten(1)
+    rows, others = zeroed(one).reshape(samples, -1), zeroed(two).reshape(samples, -1)
     scale = float(rows.abs().max())
     distances = torch.cdist(rows, others, p=math.inf)  # the largest difference, without a tensor of all of them
     matched = (distances <= INFLUENCE * scale).any(1)

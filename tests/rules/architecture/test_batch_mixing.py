@@ -28,6 +28,16 @@ def test_mixing_is_an_error_with_its_place() -> None:
     assert item.evidence["influence"] > item.evidence["limit"]
 
 
+def test_one_number_for_each_sample() -> None:
+    """Outputs without a second axis are compared like others."""
+
+    def forward(net, x):
+        return centred(net, x).squeeze(1)
+
+    items = found(forward, rand(16, 12), targets=rand(16), loss=nn.MSELoss(), fc=nn.Linear(12, 1))
+    assert list(items) == [("ARC008", "error")]
+
+
 def test_a_reshape_is_named_in_the_fix() -> None:
     def swapped(net, x):
         return net.fc(x.t().reshape(x.shape[0], -1))
