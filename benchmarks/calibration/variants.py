@@ -11,6 +11,7 @@ from typing import Any
 import grid
 import torch
 
+from benchmarks import zoo
 from benchmarks.mutation_operators import OPERATORS, Operator
 from benchmarks.mutation_subjects import ZOO, idioms, zoo_models
 from benchmarks.mutation_tools import NotApplicable
@@ -36,7 +37,7 @@ def healthy_models() -> tuple[Healthy, ...]:
         for batch in BATCHES
         for name, make in grid.MODELS.items()
     ]
-    return (*nets, *(Healthy(subject.name, subject.build) for subject in (*idioms(), *zoo_models())))
+    return (*nets, *(Healthy(subject.name, subject.build) for subject in (*idioms(), *zoo_models(zoo))))
 
 
 def operators_of(code: str) -> list[Operator]:
