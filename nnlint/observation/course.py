@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnlint.observation.events import Backward, Clear, Forward
+from nnlint.observation.later import evaluates_around
 from nnlint.observation.reads import Read
 from nnlint.observation.rest import Reading
 from nnlint.observation.state import State
+from nnlint.observation.things import script_frames
 
 #: Updates of each optimizer that are watched, and of all optimizers together for each of them.
 UPDATES = 4
@@ -20,6 +22,10 @@ _UNANSWERED_SUMS = 64
 #: Batches of an evaluation that are watched, and updates after the fold.
 _EVALUATED = 2
 _AFTER_FOLD = 2
+#: Backwards for which a loop without a loader, whose pass could be ended, is watched on until it has evaluated so often. No
+#: calibration: they cover an epoch of a small script, and cost what sixteen times the watched updates cost.
+_RUN_ON = 64
+_VISITS = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Course:
     _folds: int = 0
     #: The pass that is going on is to end early although one before it did.
     _folds_again: bool = False
+    #: The event from which on a loop without a loader is watched for its evaluation; None before, False where it has none.
+    _run_on_from: int | bool | None = None
 
     def stepped(self) -> None:
         """After an outermost step: end where enough was seen."""
@@ -81,7 +89,7 @@ class Course:
         elif self._is_enough():
             if self._can_fold():
                 self._folding_since = self._updates()
-            elif not self._waits_for_evaluation():
+            elif not self._waits_for_evaluation() and not self._runs_on():
                 self.end("enough")
 
     def backwarded(self) -> None:
@@ -140,6 +148,23 @@ class Course:
     def _raise_again(self) -> None:
         if self.reason is not None and not self.plan.keep_going and not self.passes_on:
             raise ObservationEnded(0)
+
+    def _runs_on(self) -> bool:
+        """Whether a loop without a loader is watched on: it evaluates in a loop around this line, and has not done so often enough."""
+        drafts = self.state.journal.drafts
+        if self._run_on_from is None:
+            may = self.plan.fold and not self.plan.keep_going and evaluates_around(script_frames())
+            self._run_on_from = len(drafts) if may else False
+        if self._run_on_from is False:
+            return False
+        first = next((draft.index for draft in drafts if draft.kind is Backward), len(drafts))
+        visits = {
+            draft.fields["iteration"]
+            for draft in drafts[first:]
+            if draft.kind is Forward and not (draft.fields["grad_enabled"] and draft.fields["training"])
+        }
+        since = sum(draft.kind is Backward for draft in drafts[self._run_on_from :])
+        return len(visits) < _VISITS and since < _RUN_ON
 
     def _updates(self) -> int:
         return sum(self.state.updates.values())

@@ -1,4 +1,4 @@
-"""Whether a script trains once more after the loop that is running: a student after its teacher, a second stage of fine-tuning."""
+"""What a script is still to do: train once more (a student after its teacher, a second stage), evaluate in the loop that is running."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from nnlint.observation.trainers import FITS, Names
 
 #: Methods that make an update together: an attack on the inputs, a map of gradients has no step.
 _UPDATE = frozenset({"backward", "step"})
+#: Calls that begin an evaluation.
+_EVALUATES = frozenset({"eval", "no_grad", "inference_mode", "set_grad_enabled"})
 #: Functions that call functions are followed so far.
 _DEPTH = 4
 
@@ -33,6 +35,40 @@ def trains_later(frames: Iterable[FrameType]) -> bool:
         if called >= _UPDATE or called & FITS:
             return True
     return False
+
+
+def evaluates_around(frames: Iterable[FrameType]) -> bool:
+    """Whether a loop that is running changes to evaluation, itself or by functions of its file: `eval()`, `no_grad()`.
+
+    Args:
+        frames: the running frames of the script, in any order.
+    """
+    for frame in frames:
+        tree = _tree_of(frame.f_code.co_filename)
+        if tree is None:
+            continue
+        functions = _functions_of(tree)
+        for loop in _loops_around(_body_of(tree, frame), frame.f_lineno):
+            if any(name in _EVALUATES for name in _names_in(loop, functions, _DEPTH)):
+                return True
+    return False
+
+
+def _loops_around(body: list[ast.stmt], line: int) -> Iterator[ast.stmt]:
+    """The loops of a function that a line is in."""
+    for node in (inner for statement in body for inner in ast.walk(statement)):
+        if isinstance(node, (ast.For, ast.AsyncFor, ast.While)) and node.lineno <= line <= (node.end_lineno or 0):
+            yield node
+
+
+def _names_in(node: ast.AST, functions: dict[str, list[ast.FunctionDef]], depth: int) -> Iterator[str]:
+    """The names of all that some code calls, and of the decorators of the functions among it."""
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            yield name
+            for found in functions.get(name, []) if depth else []:
+                yield from _names_in(found, functions, depth - 1)
 
 
 def _tree_of(file: str) -> ast.Module | None:

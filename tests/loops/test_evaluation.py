@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnlint import Level
+from nnlint.testing import observe_source
 from tests.loops.running import codes, findings
 from tests.loops.test_step_order import HEAD
 from tests.observe import scripts
@@ -266,3 +267,41 @@ def test_graphs_of_the_evaluation_are_an_info(source: str) -> None:
 def test_training_data_alone_are_an_info() -> None:
     (found,) = findings(evaluated(data="loader", head=HEAD))
     assert (found.code, found.level) == ("EVL003", Level.INFO)
+
+
+#: A loop without a loader: there is no pass that could be ended early, so it is watched on until it has evaluated twice.
+SLICES = """
+import torch
+from torch import nn
+import torch.nn.functional as F
+torch.manual_seed(0)
+x, y = torch.randn(160, 6), torch.randint(0, 3, (160,))
+held, wanted = torch.randn(40, 6), torch.randint(0, 3, (40,))
+net = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+opt = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+def evaluate():
+    {mode}
+    with torch.no_grad():
+        return (net(held).argmax(1) == wanted).float().mean().item()
+
+for epoch in range(40):
+    {train}
+    for i in range(0, 160, 16):
+        opt.zero_grad()
+        F.cross_entropy(net(x[i:i + 16]), y[i:i + 16]).backward()
+        opt.step()
+    evaluate()
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "train", "code"),
+    [("net.eval()", "net.train()", []), ("pass", "net.train()", ["EVL001"]), ("net.eval()", "pass", ["STP007"])],
+)
+def test_a_loop_without_a_loader_is_watched_to_its_second_evaluation(mode: str, train: str, code: list[str]) -> None:
+    source = SLICES.replace("{mode}", mode).replace("{train}", train)
+    assert codes(source) == code
+    assert len(observe_source(source).events.steps) < 30
+    never = source.replace("    evaluate()\n", "    if epoch > 30: evaluate()\n")
+    assert len(observe_source(never).events.steps) < 80
