@@ -3,7 +3,7 @@
 import math
 
 import torch
-from _padded import words
+from _padded import inside, words
 from _parts import labels, setup
 from torch import nn
 from torch.nn import functional
@@ -225,3 +225,9 @@ def build_sentence_classes_are_no_copies():
     model = Classifier()
     model.head = nn.Linear(32, 4)
     return setup(model, ids, labels(16, 4), nn.CrossEntropyLoss())
+
+
+def build_texts_without_an_end_all_of_them_padded():
+    sizes = torch.randint(5, 15, (16,))
+    ids = torch.randint(4, 50, (16, 17)).masked_fill(~inside(sizes, 17), 0)
+    return setup(Gru(), ids[:, :-1], ids[:, 1:].masked_fill(ids[:, 1:] == 0, -100), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class PaddedSequence:
         known_by: how the padding was told, in words: `the padding id 0`, `the mask attention_mask`.
         mask: the input tensor that says where the content is; None where there is none.
         given_lengths: the input tensor that holds the lengths; None where there is none.
+        ends_assumed: the first of the padding counts as content, since the id that pads may be that of the end as well.
     """
 
     leaf: Leaf
@@ -52,6 +53,7 @@ class PaddedSequence:
     known_by: str
     mask: Leaf | None = None
     given_lengths: Leaf | None = None
+    ends_assumed: bool = False
 
     @property
     def lengths(self) -> Tensor:
@@ -254,9 +256,10 @@ def _by_values(leaf: Leaf, rows: Tensor, axes: tuple[int, int], ids: PadIds) -> 
         if value is not None and _looks_padded(ordered, value):
             text = f"the {'id' if is_ids else 'constant'} {value:g} that fills the ends of the samples"
             valid = _before_run(ordered, value)
-            if is_ids and not at_start and not bool(valid[:, -1].any()):
-                valid = valid | _first_padding(valid)  # every text ends with this id, which may be the end itself
-            yield _made(leaf, axes, valid, text, at_start=at_start)
+            found = _made(leaf, axes, valid, text, at_start=at_start)
+            if is_ids and not at_start and _may_be_ends(rows, valid):
+                found = replace(found, valid=valid | _first_padding(valid), ends_assumed=True)
+            yield found
 
 
 def _is_ragged(valid: Tensor) -> bool:
@@ -273,6 +276,12 @@ def _made(leaf: Leaf, axes: tuple[int, int], valid: Tensor, known_by: str, *, at
 def _before_run(rows: Tensor, value: float) -> Tensor:
     """(batch, time), False along the run of the value at the end of each row."""
     return (rows != value).any(2).flip(1).int().cummax(1).values.flip(1).bool()
+
+
+def _may_be_ends(rows: Tensor, valid: Tensor) -> bool:
+    """Whether the id that fills the ends may be that of the end itself: all rows have it, and nothing else ends them all."""
+    last = rows[..., 0].gather(1, (valid.sum(1) - 1)[:, None])
+    return not bool(valid[:, -1].any()) and len(last.unique()) > 1
 
 
 def _first_padding(valid: Tensor) -> Tensor:

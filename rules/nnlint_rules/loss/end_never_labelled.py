@@ -81,7 +81,7 @@ def _common_last(copy: CopiedLabels, padding: PaddingStats) -> Iterator[tuple[in
     for sequence in padding.sequences:
         if sequence.leaf.name != copy.input or sequence.at_start or len(copy.given) < 4:
             continue
-        last = sequence.lengths - 2  # the first position is not among those given
+        last = sequence.lengths - 2 - int(sequence.ends_assumed)  # the first position is not among those given
         ends = copy.given.gather(1, last.clamp(min=0)[:, None])[:, 0]
         common = ends.mode().values
         # The longest sample has lost its end where inputs and targets are cut from one row.
