@@ -256,6 +256,21 @@ def build_both_views_of_a_copied_target_are_trained():  # expect: LOS032
     return setup(Views(), (x, x + 0.1 * torch.randn(64, 20)), loss=loss)
 
 
+def build_target_network_that_is_the_network():  # expect: LOS032
+    class Agent:
+        def __init__(self, network):
+            self.network = self.target = network
+
+        def loss(self, q, batch):
+            action, reward, after = batch
+            with torch.no_grad():
+                wanted = reward + 0.99 * self.target(after).max(1, keepdim=True).values
+            return F.smooth_l1_loss(q.gather(1, action), wanted)  # <- LOS032
+
+    model, x = net(o=3), torch.randn(64, 20)
+    return setup(model, x, (torch.randint(0, 3, (64, 1)), x[:, :1], x + 0.1), Agent(model).loss)
+
+
 # -------------------------------------------------------------------- LOS021, LOS035
 
 

@@ -163,6 +163,18 @@ def build_detached_teacher_outside_the_optimizer():
     return setup(model, torch.randn(64, 20), labels(64), loss, optimizer=optimizer)
 
 
+def build_q_learning_with_one_network():
+    model, x = net(o=3), torch.randn(64, 20)
+
+    def loss(q, batch):
+        action, reward, after = batch
+        with torch.no_grad():
+            wanted = reward + 0.9 * model(after).max(1, keepdim=True).values
+        return F.smooth_l1_loss(q.gather(1, action), wanted)
+
+    return setup(model, x, (torch.randint(0, 3, (64, 1)), x[:, :1], x + 0.1), loss)
+
+
 def build_weights_drawn_to_where_they_started():
     model = net()
     start = copy.deepcopy(model).requires_grad_(False)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, fx
 
 from nnlint.finding import Skip
+from nnlint.probes.loss_terms.aliases import aliases
 from nnlint.probes.loss_terms.gradients import Trained, trained
 from nnlint.probes.loss_terms.stats import LossTerm, LossTerms, SelfComparison, TargetPath
 from nnlint.probes.loss_terms.summands import Summand, summands
-from nnlint.probes.loss_terms.targets import Candidate, Reference, candidates, layers_of, references
+from nnlint.probes.loss_terms.targets import Candidate, Reference, candidates, layers_of, parameters_of, references
 from nnlint.probes.torch_errors import one_line
 from nnlint.probes.training_pass.reruns import run_observed
 from nnlint.samples import sample_count
@@ -105,7 +106,7 @@ def _measured(
     with _several_backwards():
         measured = tuple(_term(term, kept, parameters) for term in terms)
         targets = tuple(found for path in paths if (found := _path(path, kept, loss, parameters)) is not None)
-    itself = tuple(SelfComparison(pair.op, layers_of(pair.reference)) for pair in same if _is_itself(pair, kept))
+    itself = tuple(found for pair in same if (found := _itself(pair, kept, setup)) is not None)
     return LossTerms(measured, targets, graph, sample_count(setup), itself)
 
 
@@ -116,6 +117,17 @@ def _several_backwards() -> Iterator[None]:
         yield
     except Exception as error:  # a function that gives up what it saved: checkpoints of one's own, say
         raise Skip(f"the loss can be differentiated only once: {one_line(error)}") from error
+
+
+def _itself(pair: Reference, kept: _Kept, setup: TrainingSetup) -> SelfComparison | None:
+    """The comparison, where both sides are equal, or the reference is the network itself under another name."""
+    layers = layers_of(pair.reference)
+    if _is_itself(pair, kept):
+        return SelfComparison(pair.op, layers)
+    named = dict(setup.model.named_parameters(remove_duplicate=False))
+    own = frozenset(id(named[name]) for name in parameters_of(pair.reference) if name in named)
+    alias = next((one for one in aliases(setup) if own and own <= one.parameters), None)
+    return SelfComparison(pair.op, layers, alias.names) if alias is not None else None
 
 
 def _is_itself(pair: Reference, kept: _Kept) -> bool:

@@ -63,15 +63,17 @@ class TargetPath(AtOp):
 
 @dataclass(frozen=True)
 class SelfComparison(AtOp):
-    """A network compared with itself: the reference has its parameters, and gives exactly its answers.
+    """A network compared with itself: the reference has its parameters, and gives exactly its answers or has a name of its own.
 
     Attributes:
         op: takes both.
         layers: paths of the modules that give the reference's answers.
+        names: what the network and its reference are called, where one object has both names; else empty.
     """
 
     op: Op
     layers: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

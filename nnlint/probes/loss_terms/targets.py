@@ -76,13 +76,13 @@ def references(graph: Graph) -> Iterator[Reference]:
         for answer, reference in (op.activations, op.activations[::-1]):
             if not answer.requires_grad or reference.requires_grad:
                 continue
-            own, other = _parameters(answer), _parameters(reference)
+            own, other = parameters_of(answer), parameters_of(reference)
             run_again = any(not head.grad_enabled and head.parameters for head in _heads(reference))
             if own and own == other and run_again:
                 yield Reference(op, answer, reference)
 
 
-def _parameters(op: Op) -> frozenset[str]:
+def parameters_of(op: Op) -> frozenset[str]:
     """The parameters of the last layers before an op."""
     return frozenset(name for head in _heads(op) for name in head.parameters)
 

@@ -22,7 +22,8 @@ def check(terms: LossTerms, declared: Declared) -> Iterator[Finding]:
     difference target (`reward + gamma * q(next)`), an advantage (`returns - value`) that weighs log-probabilities; and for a
     teacher's answers in a KL divergence. Reports the target where the gradient that the optimizer's parameters get through it,
     measured, is not zero. Reports too where a network is compared with a reference that is the same network: run again under
-    `torch.no_grad()` with the same parameters, it gives the same answers (preference optimization, a trust region).
+    `torch.no_grad()` with the same parameters, it gives the same answers (preference optimization, a trust region), or its owner
+    holds one object under two names (`self.target = self.policy`).
     Targets under `torch.no_grad()` or `.detach()` have none. Losses whose two sides are alike (contrastive
     pairs, autoencoders, two networks that both learn from labels) are left alone.
 
@@ -46,8 +47,12 @@ def check(terms: LossTerms, declared: Declared) -> Iterator[Finding]:
     for found in terms.with_itself[:1]:
         yield Finding(
             at=found,
-            message=f"{found.op.label} compares the network with itself: the reference has the same parameters, and its answers are "
-            "the same after every update",
+            message=f"{found.op.label} compares the network with itself: "
+            + (
+                f"`{found.names[0]}` and `{found.names[1]}` are one object, which every update changes"
+                if found.names
+                else "the reference has the same parameters, and its answers are the same after every update"
+            ),
             evidence={"parameters": [*found.layers], "difference": 0.0},
             fix="make the reference a frozen copy: `reference = copy.deepcopy(policy).requires_grad_(False)`",
             modules=found.layers,
