@@ -106,7 +106,7 @@ def _measured(
     with _several_backwards():
         measured = tuple(_term(term, kept, parameters) for term in terms)
         targets = tuple(found for path in paths if (found := _path(path, kept, loss, parameters)) is not None)
-    itself = tuple(found for pair in same if (found := _itself(pair, kept, setup)) is not None)
+    itself = tuple(one for pair in same if (one := _itself(pair, kept, setup)) is not None)
     return LossTerms(measured, targets, graph, sample_count(setup), itself)
 
 
