@@ -44,12 +44,21 @@ def aliases(setup: TrainingSetup) -> tuple[Alias, ...]:
 
 
 def _owners(setup: TrainingSetup) -> Iterator[Mapping[str, Any]]:
-    for module in setup.model.modules():
-        yield dict(module._modules)
+    yield from _children(setup.model)
     loss = setup.loss
     if isinstance(loss, nn.Module):
-        yield dict(loss._modules)
+        yield from _children(loss)
     elif ismethod(loss):
         yield dict(getattr(loss.__self__, "__dict__", {}))
     elif isfunction(loss) and loss.__closure__:
         yield dict(getclosurevars(loss).nonlocals)
+
+
+def _children(root: nn.Module) -> Iterator[Mapping[str, Any]]:
+    """What each module holds, by name; a module that is held twice has both names."""
+    owners: dict[str, dict[str, Any]] = defaultdict(dict)
+    for path, module in root.named_modules(remove_duplicate=False):
+        parent, _, name = path.rpartition(".")
+        if path:
+            owners[parent][name] = module
+    yield from owners.values()
