@@ -341,7 +341,7 @@ def _is_hidden(found: Trace, call: Call) -> bool:
     return after is not None and type(after.module) in LINEAR
 
 
-@operator("recurrent weights of spectral radius 3", "INI010")
+@operator("recurrent weights of spectral radius 6", "INI010")
 def wild_recurrence(fields: Fields) -> Mutant | None:
     kinds = (nn.LSTM, nn.GRU, nn.RNN)
     found = [(path, module) for path, module in fields["model"].named_modules() if type(module) in kinds]
@@ -350,7 +350,7 @@ def wild_recurrence(fields: Fields) -> Mutant | None:
     path, module = found[0]
     for name, weight in module.named_parameters():
         if name.startswith("weight_hh"):
-            weight.data.normal_(0.0, 3 / math.sqrt(weight.shape[1]))
+            weight.data.normal_(0.0, 6 / math.sqrt(weight.shape[1]))
     return Mutant(fields, (path,))
 
 

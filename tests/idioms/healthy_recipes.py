@@ -291,3 +291,33 @@ def build_next_item_from_one_item_and_a_fresh_state():
 
     item = torch.arange(32) * 11 % 23
     return setup(Session(), (item, torch.zeros(1, 32, 24)), (item * 5 + torch.arange(32) // 23) % 30, F.cross_entropy)
+
+
+# -------------------------------------------------------------------- scales that their own means keep in bounds
+
+
+def build_summed_squares_under_a_clip_that_always_cuts():
+    net = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
+    sharp = torch.rand(8, 1, 16, 16)
+    blurred = F.avg_pool2d(sharp, 3, 1, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    return {**setup(net, blurred, sharp, nn.MSELoss(reduction="sum"), grad_clip=0.4), "optimizer": optimizer}
+
+
+def build_strides_that_leave_the_end_of_a_screen_over():
+    screens = torch.rand(32, 4, 44, 44)
+    body = [nn.Conv2d(4, 16, 5, stride=5), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=3), nn.ReLU(), nn.Flatten()]
+    return classifier(nn.Sequential(*body, nn.Linear(128, 5)), screens)
+
+
+def build_lstm_drawn_wider_than_torch_does():
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.rnn, self.head = nn.Embedding(40, 16), nn.LSTM(16, 32, batch_first=True), nn.Linear(32, 5)
+            nn.init.uniform_(self.rnn.weight_hh_l0, -0.85, 0.85)
+
+        def forward(self, ids):
+            return self.head(self.rnn(self.words(ids))[0][:, -1])
+
+    return classifier(Tagger(), torch.randint(0, 40, (32, 12)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlint import Finding, Level
 from nnlint_rules._shared.words import ranges_text
-from nnlint_rules.architecture._subsampling import skipped_by_a_stride
+from nnlint_rules.architecture._subsampling import left_over, skipped_by_a_stride
 
 if TYPE_CHECKING:
     from nnlint import Graph, IgnoredFeatures, InputInfluence, Op, Place
@@ -29,7 +29,7 @@ def ignored_positions(
         border_share: of an axis, up to which a strided kernel may leave positions over at its end.
     """
     ignored = [features for features in found.ignored if not skipped_by_a_stride(features, graph)]
-    border = [features for features in ignored if _is_border(features, border_share)]
+    border = [features for features in ignored if _is_border(features, border_share) or left_over(features, graph)]
     inner = [features for features in ignored if features not in border]
     for group, reason in ((inner, _LIBRARY if graph.facts.library else ""), (border, _BORDER)):
         if group:

@@ -1,4 +1,4 @@
-"""Positions of an input that a stride skips at regular distances: a subsampling, which ARC013 judges where it is none on purpose."""
+"""Positions of an input that strides skip, or leave over at its end: a subsampling, which ARC013 judges where it is none on purpose."""
 
 from __future__ import annotations
 
@@ -18,6 +18,29 @@ def skipped_by_a_stride(features: IgnoredFeatures, graph: Graph) -> bool:
         for period in range(2, features.size // 2 + 1)
         if any(period % step == 0 for step in steps)
     )
+
+
+def left_over(features: IgnoredFeatures, graph: Graph) -> bool:
+    """Whether strided layers leave at least so many positions over at the end: each what its stride does not divide."""
+    if not features.at_end:
+        return False
+    starts = (op for op in graph.inputs if op.shape is not None and op.shape[features.axis : features.axis + 1] == (features.size,))
+    return any(len(features.indices) <= _rest(op, features.axis - 2) for op in starts)
+
+
+def _rest(op: Op, axis: int) -> int:
+    """Positions at the end of a spatial axis of `op` that the layers after it do not reach."""
+    rest, step = 0, 1
+    while len(op.users) == 1:
+        op = op.users[0]
+        window = window_of(op) if op.is_kind("conv", "pool") and not op.is_kind("conv-transpose") else None
+        if window is None or not 0 <= axis < len(window.kernel):
+            continue
+        first = (window.outputs[axis] - 1) * window.stride[axis] - window.padding[axis]
+        reached = first + (window.kernel[axis] - 1) * window.dilation[axis] + 1
+        rest += step * max(0, window.inputs[axis] - reached)
+        step *= window.stride[axis]
+    return rest
 
 
 def _recurs(features: IgnoredFeatures, period: int) -> bool:

@@ -18,6 +18,7 @@ class RecurrentScale(Options):
     """Thresholds; calibration: docs/evidence/calibration.md#recurrent-scale."""
 
     largest: float = Field(default=1.5, description="largest accepted spectral radius")
+    gated: float = Field(default=4.0, description="the same for an LSTM or GRU: gates that begin half open halve what a step hands on")
     smallest: float = Field(default=0.1, description="smallest accepted spectral radius of a plain RNN")
 
 
@@ -26,8 +27,8 @@ def check(parameters: Parameters, options: RecurrentScale) -> Iterator[Finding]:
     """A recurrent weight matrix with a spectral radius far from 1.
 
     ## What it does
-    Computes the largest absolute eigenvalue of each fresh hidden-to-hidden matrix, gate by gate. Above 1.5 is
-    reported for every kind of recurrent layer, where sqrt(hidden size) times the weights' root mean square is above as well (the
+    Computes the largest absolute eigenvalue of each fresh hidden-to-hidden matrix, gate by gate. Above 1.5 (LSTM and GRU: 4) is
+    reported, where sqrt(hidden size) times the weights' root mean square is above as well (the
     radius that many units have: of few it is larger by chance), below 0.1 for plain RNNs only: gated layers keep their state by other
     means.
 
@@ -52,10 +53,9 @@ def check(parameters: Parameters, options: RecurrentScale) -> Iterator[Finding]:
         if not radii:
             continue
         largest = max(radii)
-        if min(largest, math.hypot(view.mean, view.std) * math.sqrt(view.shape[-1])) > options.largest:
-            yield _finding(
-                view, largest, f"limit {options.largest:g}", "the state or its gradient explodes over the steps"
-            )
+        limit = options.gated if view.owner_type in ("LSTM", "LSTMCell", "GRU", "GRUCell") else options.largest
+        if min(largest, math.hypot(view.mean, view.std) * math.sqrt(view.shape[-1])) > limit:
+            yield _finding(view, largest, f"limit {limit:g}", "the state or its gradient explodes over the steps")
         elif view.owner_type in ("RNN", "RNNCell") and largest < options.smallest:
             yield _finding(view, largest, f"at least {options.smallest:g}", "the state is forgotten within a few steps")
 

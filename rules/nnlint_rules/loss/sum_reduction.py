@@ -33,7 +33,8 @@ def check(
     that is added up beside one that is averaged is reported too, unless its written weight is 0.05 or less. Other sums
     that belong to a sum of several terms (an evidence lower bound), and those under a learning rate that is divided by the number
     of samples, are info. So are sums under Adam that no loss function makes (policy gradients, pairs of a ranking): the size of the
-    gradient cancels there, unless it is clipped; and those of tables of embeddings alone, where a row adds up its own samples.
+    gradient cancels there, unless it is clipped; those that clipping cuts in every first update; and those of tables of embeddings
+    alone, where a row adds up its own samples.
 
     ## Why is this bad?
     The loss and every gradient grow with the batch size: a learning rate tuned for one batch size is wrong for another, the
@@ -53,6 +54,7 @@ def check(
     if end is None:
         return
     samples, found = graph.facts.samples, False
+    harmless = _is_scaled(optimizer, samples) or _is_of_tables(graph) or _is_cut(steps, declared)
     for op, label in (*summed_calls(losses), *sums(graph, end, samples)):
         path = ops_between(graph, op, end)
         if samples < 2 or any(step.is_kind(*DIVIDING) or shrinks(step) for step in path):
@@ -66,7 +68,7 @@ def check(
             break
         yield Finding(
             at=op,
-            level=Level.INFO if meant or _is_scaled(optimizer, samples) or _is_of_tables(graph) else grave,
+            level=Level.INFO if meant or harmless else grave,
             message=f"{label} adds up the losses of {samples} samples: loss and gradients grow with the batch size",
             evidence={"samples": samples, "value": losses.value},
             fix='use reduction="mean", or divide by the number of samples',
@@ -78,7 +80,7 @@ def check(
         meant = is_bound(end, samples) or (_is_adaptive(optimizer) and declared.grad_clip is None)
         yield Finding(
             at=response,
-            level=Level.INFO if meant or _is_scaled(optimizer, samples) or _is_of_tables(graph) else grave,
+            level=Level.INFO if meant or harmless else grave,
             message=f"the loss of the batch is the sum of the losses of its halves ({response.whole:.4g} and {response.half:.4g}): "
             f"loss and gradients grow with the {samples} samples",
             evidence={"samples": samples, "value": response.whole, "halves": response.half},
@@ -115,6 +117,13 @@ def _is_scaled(optimizer: Optimizer | None, samples: int) -> bool:
     if optimizer is None or not optimizer.learning_rates or "adam" in optimizer.label.lower():
         return False
     return max(optimizer.learning_rates) * samples <= _USUAL_RATE
+
+
+def _is_cut(steps: StepStats | None, declared: Declared) -> bool:
+    """Whether clipping cuts every gradient of the first updates: then each update is as long as the threshold says, for any batch."""
+    if steps is None or declared.grad_clip is None or not steps.gradient_norms:
+        return False
+    return min(steps.gradient_norms) > declared.grad_clip
 
 
 def _is_adaptive(optimizer: Optimizer | None) -> bool:
