@@ -308,13 +308,18 @@ def _scheduler(given: Any) -> Any:
 
 def _interval(returned: Any) -> str:
     """How often Lightning steps the scheduler: each epoch unless the configuration says each step."""
+    return next(_intervals(returned), "epoch")
+
+
+def _intervals(returned: Any) -> Iterator[str]:
+    """What the configurations of schedulers say: under "lr_scheduler", or in the second list of ([optimizer], [configuration])."""
     if isinstance(returned, Mapping):
-        given = returned.get("lr_scheduler")
-        return str(given.get("interval", "epoch")) if isinstance(given, Mapping) else "epoch"
-    found = (
-        [_interval(part) for part in returned if isinstance(part, Mapping)] if isinstance(returned, Sequence) else []
-    )
-    return found[0] if found else "epoch"
+        given = returned if "scheduler" in returned else returned.get("lr_scheduler")
+        yield str(given.get("interval", "epoch")) if isinstance(given, Mapping) else "epoch"
+    elif isinstance(returned, (list, tuple)):
+        for part in returned:
+            if isinstance(part, (Mapping, list, tuple)):
+                yield from _intervals(part)
 
 
 def _raised(error: Exception, what: str) -> SetupError:

@@ -387,6 +387,8 @@ def test_shapes_of_configure_optimizers(shape):
     assert isinstance(setup.optimizer, torch.optim.SGD)
     with_scheduler = "scheduler" in shape or shape in {"lists", "lists with a dict", "list of dicts"}
     assert isinstance(setup.scheduler, torch.optim.lr_scheduler.StepLR) == with_scheduler
+    if with_scheduler:
+        assert setup.interval == ("step" if shape == "lists with a dict" else "epoch")
 
 
 def test_no_optimizer():
