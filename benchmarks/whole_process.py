@@ -37,7 +37,9 @@ setup["optimizer"].step()
 def cpu_seconds(*arguments: str) -> float:
     """CPU time of a process and of all its children that were waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):  # 2: the check was not made
+        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
