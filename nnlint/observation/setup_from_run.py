@@ -272,7 +272,9 @@ def _value(tape: Tape, number: int) -> Tensor:
     found = value.given if value.given is not None else value.entered
     if found is None:
         raise NoSetup("an input of the model was computed by it before")
-    return found
+    # A gradient penalty differentiates by what another network made: here it is an input.
+    is_needed = value.given is None and not found.requires_grad and number in tape.differentiated()
+    return found.detach().clone().requires_grad_() if is_needed else found
 
 
 def _entering(tape: Tape, calls: list[int]) -> list[int]:

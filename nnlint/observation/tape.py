@@ -252,6 +252,12 @@ class Tape:
         call.outputs = tuple(self.made(tensor, position) for tensor in tensors_in(result))
         self.calls.append(call)
 
+    def differentiated(self) -> set[int]:
+        """Numbers of the values by which `autograd.grad` differentiates."""
+        calls = [call for call in self.calls if call.function is torch.autograd.grad]
+        given = (call.args[1] if len(call.args) > 1 else call.kwargs.get("inputs") for call in calls)
+        return {slot.number for value in given for slot in slots_in(value)}
+
     # ---------------------------------------------------------------- slices
 
     def slice_to(self, loss: Tensor) -> list[int] | None:

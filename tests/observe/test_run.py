@@ -371,3 +371,29 @@ def test_a_player_is_judged_as_trainable_as_its_loss_found_it(script) -> None:
     targets = json.loads(result.stdout)["results"]
     assert [target["target"] for target in targets] == ["train.py", "train.py:opt_d", "train.py:opt_g"]
     assert not [found for target in targets for found in target["findings"] if found["level"] != "info"]
+
+
+PENALTY = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+G, D = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+opt_d, opt_g = torch.optim.Adam(D.parameters(), lr=1e-4), torch.optim.Adam(G.parameters(), lr=1e-4)
+for i in range(20):
+    opt_d.zero_grad()
+    real, fake = torch.randn(32, 2).requires_grad_(), G(torch.randn(32, 4))
+    said, told = D(real), D(fake)
+    slopes = [torch.autograd.grad(v, x, torch.ones_like(v), create_graph=True)[0] for v, x in ((said, real), (told, fake))]
+    (told.mean() - said.mean() + sum(slope.pow(2).sum(1).pow(3).mean() for slope in slopes)).backward()
+    opt_d.step()
+    opt_g.zero_grad()
+    (-D(G(torch.randn(32, 4))).mean()).backward()
+    opt_g.step()
+"""
+
+
+def test_a_penalty_on_what_another_network_made_is_replayed(script) -> None:
+    result = run("--format", "json", script(PENALTY))
+    targets = json.loads(result.stdout)["results"]
+    assert [target["target"] for target in targets] == ["train.py", "train.py:opt_d", "train.py:opt_g"]
+    assert not [found for target in targets for found in target["findings"] if found["code"].startswith("RUN")]
