@@ -223,14 +223,14 @@ def rolled(tensor: torch.Tensor, samples: int) -> torch.Tensor:
     """The tensor with its samples moved on by one; without a batch axis, or where they are equal, its last axis instead.
 
     Of a list of edges only one row is moved: the edges in another order are the same graph. Offsets say where the samples
-    begin and stay as they are.
+    begin and stay as they are, and so does a sparse matrix (a graph).
     """
     if tensor.is_nested:
         parts = tensor.unbind()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nested tensors are a prototype is no news to who gave one
             return torch.nested.as_nested_tensor([*parts[-1:], *parts[:-1]], layout=tensor.layout)
-    if _are_offsets(tensor):
+    if tensor.layout is not torch.strided or _are_offsets(tensor):
         return tensor
     if _is_edge_index(tensor, samples):
         return torch.stack([tensor[0].roll(1), tensor[1]])

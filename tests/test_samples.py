@@ -207,3 +207,8 @@ def test_told_time_settles_the_layout() -> None:
     assert layout(CODE, CODE.flip(1)) == (9, False, 0)
     assert layout(CODE[:, :-1], CODE[:, 1:]) == (9, True, 0)
     assert layout(CODE[:-1], CODE[1:]) == (13, True, 1)
+
+
+def test_a_sparse_matrix_stays_where_samples_move_on() -> None:
+    links = (torch.arange(6)[:, None] + torch.arange(6) < 4).float().to_sparse().coalesce()
+    assert rolled(links, 6) is links
