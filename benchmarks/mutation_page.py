@@ -180,10 +180,18 @@ def _libraries(subjects: Iterable[str]) -> str:
     )
 
 
+#: What rows of several commits are.
+REDONE = (
+    "After rules or operators were changed, the mutants that had been missed and those of the changed operators were made again on the",
+    "later commit; the others, which had been diagnosed, are of the earlier one.",
+)
+
+
 def _head(rows: list[Row], rules: Rules, idioms: int, zoo_models: int) -> list[str]:
     mutants, subjects = judged(rows), {row["subject"] for row in rows}
     operators = {row["operator"] for row in mutants}
-    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows if row.get("commit")))
+    made = Counter(row["commit"] for row in rows if row.get("commit"))
+    commits = ", ".join(f"{count} checks on {commit}" for commit, count in made.most_common())
     lines = [
         "# Mutation tests",
         "",
@@ -191,14 +199,16 @@ def _head(rows: list[Row], rules: Rules, idioms: int, zoo_models: int) -> list[s
         f"where the model offers a place for it: {len(mutants)} mutants ({_libraries(row['subject'] for row in mutants)}).",
         f"Each operator was tried on the models in an order that a checksum of the names draws, until {idioms} idioms and {zoo_models} models",
         "of the zoo offered it a place, or none was left. Pictures of the zoo are cut to 96 x 96 where the model takes them.",
+        "A run that is stopped (`--seconds`) has made fewer, in an order that was shuffled over all operators.",
         "The unmutated models are judged as their users see them; a fault in a library's model is judged as if it were one's own code.",
         "",
-        f"Written by `python benchmarks/mutation.py --idioms {idioms} --zoo-models {zoo_models}`{f' (commit {commits})' if commits else ''}; the operators are in",
+        f"Written by `python benchmarks/mutation.py --idioms {idioms} --zoo-models {zoo_models}`{f' ({commits})' if commits else ''}; the operators are in",
         "benchmarks/mutators*.py, the models are the healthy idioms of tests/idioms and small ones of the zoo.",
+        *(REDONE if len(made) > 1 else ()),
         "",
         "*Found*: a rule that the fault belongs to fires, at warning or above unless its own level is info. *Diagnosed*: it fires",
-        "at its own level (the one of its page, where that gives this form of the fault another) and names the layer that was changed. *False alarms*: unmutated models on which the rule fires at",
-        "warning or above, less the few findings that benchmarks/defended.json shows to be true.",
+        "at its own level (the one of its page, where that gives this form of the fault another) and names the layer that was changed.",
+        "*False alarms*: unmutated models on which the rule fires at warning or above, less the few findings that benchmarks/defended.json shows to be true.",
         "",
         "| rules | mutants | found | diagnosed | target |",
         "|---|---:|---:|---:|---:|",

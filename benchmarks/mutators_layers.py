@@ -26,7 +26,6 @@ from benchmarks.mutation_tools import (
     mixes,
     renew,
     replace,
-    tensors_of,
     trace,
 )
 from benchmarks.mutators import Mutant, chosen, inner_layer, on_head, operator, two_dimensional
@@ -173,29 +172,6 @@ def pinched(fields: Fields) -> Mutant | None:
     return on_head(
         fields, lambda layer: nn.Sequential(nn.Linear(width, 1), nn.Tanh(), nn.Linear(1, layer.out_features))
     )
-
-
-@operator("positions of zero", "ARC021")
-def without_positions(fields: Fields) -> Mutant | None:
-    """Of a sequence that is given as one: within the patches of a picture there is order enough."""
-    model = fields["model"]
-    given = (
-        next((part for part in tensors_of(fields["inputs"]) if part.dim() > 1), None)
-        if fields.get("inputs") is not None
-        else None
-    )
-    if given is None or given.dim() > 3:
-        return None
-    if fields.get("causal") or type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
-        return None
-    named = [
-        (name, value) for name, value in model.named_parameters() if "position" in name.lower() or "pos_embed" in name
-    ]
-    if not named:
-        return None
-    for _, parameter in named:
-        parameter.requires_grad_(requires_grad=False).data.zero_()
-    return Mutant(renew(fields))
 
 
 # -------------------------------------------------------------------- norms and dropout

@@ -9,7 +9,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.mutation_tools import Fields, called, labels_of, prediction_of, restore, with_labels
+from benchmarks.mutation_tools import (
+    Fields,
+    called,
+    labels_of,
+    prediction_of,
+    renew,
+    restore,
+    tensors_of,
+    with_labels,
+)
 from benchmarks.mutators import Mutant, operator
 
 IGNORED = -100
@@ -230,3 +239,37 @@ def constant_input(fields: Fields) -> Mutant | None:
                 Mutant({**fields, "inputs": changed}) if _is_felt(fields, {**fields, "inputs": changed}, None) else None
             )
     return None
+
+
+@operator("positions of zero", "ARC021")
+def without_positions(fields: Fields) -> Mutant | None:
+    """Of a sequence that is given as one, where nothing else tells its order: within the patches of a picture there is enough."""
+    model, inputs = fields["model"], fields.get("inputs")
+    given = next((part for part in tensors_of(inputs) if part.dim() > 1), None) if inputs is not None else None
+    if given is None or given.dim() > 3 or fields.get("causal"):
+        return None
+    named = [value for name, value in model.named_parameters() if "position" in name.lower() or "pos_embed" in name]
+    if not named or type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
+        return None
+    for parameter in named:
+        parameter.requires_grad_(requires_grad=False).data.zero_()
+    return Mutant(renew(fields)) if _is_blind(fields, given.shape[1]) else None
+
+
+def _is_blind(fields: Fields, length: int) -> bool:
+    """Whether shuffling all positions but the first shuffles the outputs and changes nothing else."""
+    order = torch.cat([torch.tensor([0]), 1 + torch.randperm(length - 1, generator=torch.Generator().manual_seed(0))])
+
+    def shuffled(value: Any) -> Any:
+        return value[:, order] if isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[1] == length else value
+
+    inputs = fields["inputs"]
+    if isinstance(inputs, Mapping):
+        other: Any = {name: shuffled(value) for name, value in inputs.items()}
+    else:
+        other = tuple(map(shuffled, inputs)) if isinstance(inputs, tuple) else shuffled(inputs)
+    one, two = _output(fields), _output({**fields, "inputs": other})
+    if one is None or two is None or one.shape != two.shape:
+        return False
+    one = shuffled(one) if one.dim() > 2 else one
+    return float((one - two).abs().max()) < FELT * float(one.abs().max())
