@@ -170,7 +170,7 @@ def build_ranking_through_a_layer_with_plain_descent():  # expect: LOS021
     return {"model": model, "inputs": _triples(), "loss": lambda margin: -F.logsigmoid(margin).sum(), "optimizer": optimizer}  # <- LOS021
 
 
-def build_policy_gradient_added_up_and_clipped():  # expect: LOS021
+def build_policy_gradient_added_up_and_clipped():  # expect: LOS021 info
     actions, returns = torch.randint(0, 2, (64,)), torch.randn(64)
 
     def loss(probabilities, batch):

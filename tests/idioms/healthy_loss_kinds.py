@@ -186,6 +186,23 @@ def build_weights_drawn_to_where_they_started():
     return setup(model, torch.randn(64, 20), labels(64), loss)
 
 
+def build_divergence_added_up_and_divided_by_the_samples_given():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.student, self.teacher = net(20, 5), net(20, 5).requires_grad_(False)
+
+        def forward(self, x):
+            return self.student(x), self.teacher(x)
+
+    def loss(both, y):
+        (z, taught), t = both, 4.0
+        told = F.kl_div((z / t).log_softmax(1), (taught / t).softmax(1), reduction="sum") * t**2 / z.shape[0]
+        return 0.1 * F.cross_entropy(z, y) + 0.9 * told
+
+    return setup(Pair(), torch.randn(32, 20), labels(32, 5), loss)
+
+
 def build_activity_added_up_with_a_small_weight():
     class Sparse(nn.Module):
         def __init__(self):

@@ -134,8 +134,10 @@ def _alone(caller: LossCaller, part: Summand) -> LossCaller:
 
     def compute(leaves: Sequence[Tensor], targets: Sequence[Tensor]) -> Any:
         kept: dict[str, Tensor] = {part.op.node.name: torch.empty(0)}
-        _recorded(replace(caller, targets=tuple(targets)), leaves, kept)
-        return _value(part, kept)
+        graph = _recorded(replace(caller, targets=tuple(targets)), leaves, kept)
+        # Its factor may hold the size of the batch that is given here (`/ len(y)`).
+        now = next((one for one in summands(graph) if one.op.node.name == part.op.node.name), part)
+        return _value(now, kept)
 
     return replace(caller, compute=compute)
 
