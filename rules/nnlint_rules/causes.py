@@ -202,7 +202,7 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     # training
     "TRN001": ("SIG006",),  # cannot-overfit
     "TRN002": (*GRADIENT_GROWS, "TRN004"),  # diverges
-    "TRN003": ("ARC025", "OPT011"),  # frozen-parameter-moved
+    "TRN003": ("ARC025", "LOS032", "OPT011"),  # frozen-parameter-moved
     "TRN005": (*OUTPUT_FIXED, *GRADIENT_LOST, "ARC008", "SIG006", "SIG010", "TRN001"),  # ignores-input
     # STP
     "STP003": ("STP002", "STP006"),  # step-before-backward

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Positions that an order can be asked of.
 _LEAST = 3
+#: Tokens that may stand before the patches: class, distillation, registers.
+_PREFIX = 8
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,28 @@ def _is_attended(graph: Graph, keys: frozenset[int]) -> bool:
     return False
 
 
+def are_placed(graph: Graph, patches: Patches) -> bool:
+    """Whether the model joins what comes from the input with values of its own that have an entry for each patch.
+
+    Such are embeddings of positions, rotations and biases of attention, however little they count yet: behind a layer scale of 1e-5,
+    or while they are zero.
+    """
+    given = graph.below(graph.inputs)
+    lengths = range(len(patches), len(patches) + _PREFIX + 1)
+    for op in given:
+        if op.in_loss or not op.is_kind("add", "sub", "mul", "attention"):
+            continue
+        # Of attention's own parameters none is a position (biases are looked up or computed), and frozen zeros stay zero.
+        weights = not op.is_kind("attention")
+        own = (part for part in op.inputs if part not in given)
+        for shape in (
+            part.shape or () for part in own if not part.is_kind("parameter") or (weights and part.requires_grad)
+        ):
+            if shape[-len(patches.grid) :] == patches.grid or any(size in lengths for size in shape[:-1]):
+                return True
+    return False
+
+
 class PatchShuffle:
     """The batch with its patches in another order."""
 
@@ -135,18 +159,16 @@ class PatchShuffle:
 
     def _moved(self, tensor: torch.Tensor, axes: list[int]) -> torch.Tensor:
         """The tensor with the blocks of a grid over `axes` in the new order."""
-        first, count = axes[0], len(axes)
-        grid = self._patches.grid
-        inner = [tensor.shape[axis] // size for axis, size in zip(axes, grid, strict=True)]
-        parts = [size for pair in zip(grid, inner, strict=True) for size in pair]
-        rest = tensor.shape[:first], tensor.shape[first + count :]
-        cut = tensor.reshape(*rest[0], *parts, *rest[1])
-        blocks = [first + 2 * place for place in range(count)]
-        inside = [first + 2 * place + 1 for place in range(count)]
-        order = [axis for axis in range(cut.dim()) if axis not in (*blocks, *inside)]
-        laid = cut.permute(*blocks, *inside, *order)
-        flat = laid.reshape(len(self._patches), *laid.shape[count:]).index_select(0, self._order.to(tensor.device))
-        back = flat.reshape(laid.shape).permute(*_inverse([*blocks, *inside, *order]))
+        counts = dict(zip(axes, self._patches.grid, strict=True))
+        parts, blocks = list[int](), list[int]()
+        for axis, size in enumerate(tensor.shape):
+            if axis in counts:
+                blocks.append(len(parts))
+            parts += [counts[axis], size // counts[axis]] if axis in counts else [size]
+        order = [*blocks, *(place for place in range(len(parts)) if place not in blocks)]
+        laid = tensor.reshape(parts).permute(order)
+        flat = laid.reshape(len(self._patches), *laid.shape[len(blocks) :])
+        back = flat.index_select(0, self._order.to(tensor.device)).reshape(laid.shape).permute(_inverse(order))
         return back.reshape(tensor.shape)
 
     def of_output(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnlint.probes.dependence.outputs import evaluate, relative_difference, spread
-from nnlint.probes.dependence.patches import Patches, PatchShuffle, patches_of
+from nnlint.probes.dependence.patches import Patches, PatchShuffle, are_placed, patches_of
 from nnlint.probes.longer.loop import trainable
 from nnlint.probes.updates.after_updates import second_look
 from nnlint.setup.inputs.names import named_inputs
@@ -77,6 +77,8 @@ def _targets(session: Session) -> list[torch.Tensor]:
 
 
 def _of_patches(session: Session, base: list[torch.Tensor], patches: Patches) -> OrderInfluence | None:
+    if are_placed(session.evidence("Graph"), patches):
+        return None
     shuffle = PatchShuffle(session, patches)
     seen = _change(session, base, shuffle.inputs, shuffle.of_output)
     return None if seen is None else OrderInfluence(seen, len(patches), tokens=False, width=0, patches=True)

@@ -32,11 +32,19 @@ def _meeting(graph: Graph, op: Op) -> tuple[Op, Axis] | None:
     operands = [part for part in dict.fromkeys(op.activations) if graph.axes(part).data and graph.axes(part).dims]
     for at, one in enumerate(operands):
         for other in operands[at + 1 :]:
-            axis = _crossed(graph.axes(one).dims, graph.axes(other).dims)
+            axis = _crossed(_met(graph, op, one), _met(graph, op, other))
             views = [view for part in (one, other) if axis is not None and (view := _mixing_view(graph, part, axis))]
             if axis is not None and views:
                 return max(views, key=lambda view: view.index), axis
     return None
+
+
+def _met(graph: Graph, op: Op, part: Op) -> Sequence[Dim]:
+    """The dimensions of an operand that meet those of the others: along the one that `cat` extends, entries stand apart."""
+    dims, joined, own = graph.axes(part).dims, op.shape or (), part.shape or ()
+    if not op.is_kind("concat") or not len(dims) == len(joined) == len(own):
+        return dims
+    return [dim for dim, whole, size in zip(dims, joined, own, strict=True) if whole == size]
 
 
 def _crossed(one: Sequence[Dim], other: Sequence[Dim]) -> Axis | None:

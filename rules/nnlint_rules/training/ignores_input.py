@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ def check(
         raise Skip("a constant prediction is as good as any on this batch")
     gained = (dependence.blind - dependence.real) / max(abs(dependence.initial), 1e-12)
     changed = abs(dependence.shuffled - dependence.trained) / max(abs(dependence.trained), 1e-12)
+    if not math.isfinite(gained + changed):
+        raise Skip("the loss after the steps is not finite")
     if gained >= options.advantage or changed >= options.change:
         return
     drowned = terms is not None and any(

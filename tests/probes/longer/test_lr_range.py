@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -38,10 +39,6 @@ def article(seed):
     coarse = torch.randn(10, 1, 7, 7)[targets] + 0.5 * torch.randn(64, 1, 7, 7)
     images = F.interpolate(coarse, size=28, mode="bilinear")
     return Article(), images / images.std(), {"targets": targets, "loss": nn.NLLLoss()}
-
-
-#: Of the module: what a hook can reach through its closure is put back by the state guard.
-SEEN: list[list[float]] = []
 
 
 def measured(model, inputs, optimizer=None, **fields):
@@ -103,18 +100,24 @@ def test_training_inside_the_interval_works_and_beyond_divergence_does_not(make)
     assert not reached(10 * found.diverges) < 2 * first
 
 
-def test_groups_keep_their_ratio_and_the_user_keeps_the_optimizer():
+def test_groups_keep_their_ratio_and_the_user_keeps_the_optimizer(tmp_path):
     model = mlp()
     optimizer = torch.optim.SGD(
         [{"params": model[0].parameters(), "lr": 0.0}, {"params": model[2].parameters()}], lr=0.02, momentum=0.9
     )
-    SEEN.clear()
-    optimizer.register_step_post_hook(lambda done, *_: SEEN.append([group["lr"] for group in done.param_groups]))
+    log = tmp_path / "rates.jsonl"  # a check puts variables back, and leaves files alone
+
+    def note(done, *_):
+        with log.open("a") as file:
+            file.write(json.dumps([group["lr"] for group in done.param_groups]) + "\n")
+
+    optimizer.register_step_post_hook(note)
     inputs, fields = batch()
     found = measured(model, inputs, optimizer, **fields)
+    seen = [json.loads(line) for line in log.read_text().splitlines()]
     assert found.configured == 0.02
-    assert all(first == 0.0 for first, _ in SEEN)
-    assert {second for _, second in SEEN} >= set(found.rates[:-1])
+    assert all(first == 0.0 for first, _ in seen)
+    assert {second for _, second in seen} >= set(found.rates[:-1])
     assert [group["lr"] for group in optimizer.param_groups] == [0.0, 0.02]
 
 

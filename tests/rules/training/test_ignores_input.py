@@ -52,6 +52,12 @@ def test_a_slow_net_still_looks():
     assert found("TRN005", slow, deep=True) == []
 
 
+def test_a_loss_that_is_no_number_after_the_steps_tells_nothing():
+    # In half precision Adam's epsilon of 1e-8 is zero, and the weights of what gets no gradient become 0 / 0.
+    halved = {"inputs": torch.randn(64, 20).half(), "optimizer": None}
+    assert "not finite" in reason("TRN005", Masked(lambda x: x * 0.0).half(), deep=True, **halved)
+
+
 class Ranking(nn.Module):
     """Users with an item they took and one they did not, as BPR has them: no targets, every input moves along."""
 
