@@ -26,7 +26,8 @@ if not torch.cuda.is_available():
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 LEVELS = {rule.code: rule.level for rule in registry.load().rules}
-#: Their fault is on the way to the device or hangs on sums that are equal bit by bit or on one draw of random numbers, or they make tensors on the CPU themselves.
+#: Their fault is on the way to the device, or hangs on sums that are equal bit by bit or on one draw of random numbers; or they make
+#: tensors on the CPU themselves.
 CPU_ALONE = {
     "dead_loss_term",
     "half_precision_overflow",
