@@ -28,7 +28,7 @@ class Attending(nn.Module):
 def build_exponentials_over_the_queries():  # expect: ARC027
     def attend(q, k, v):
         scores = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).exp()
-        return (scores / scores.sum(-2, keepdim=True)) @ v
+        return (scores / scores.sum(-2, keepdim=True)) @ v  # <- ARC027
 
     return classifier(Attending(attend), tokens())
 
@@ -36,14 +36,14 @@ def build_exponentials_over_the_queries():  # expect: ARC027
 def build_scores_transposed():  # expect: ARC027
     def attend(q, k, v):
         scores = k @ q.transpose(-2, -1) / math.sqrt(q.shape[-1])
-        return scores.softmax(-1).transpose(-2, -1) @ v
+        return scores.softmax(-1).transpose(-2, -1) @ v  # <- ARC027
 
     return classifier(Attending(attend), tokens())
 
 
 def build_names_swapped_in_an_einsum():  # expect: ARC027
     def attend(q, k, v):
-        weights = torch.softmax(torch.einsum("bhqd,bhkd->bhkq", q, k) / q.shape[-1] ** 0.5, dim=-1)
+        weights = torch.softmax(torch.einsum("bhqd,bhkd->bhkq", q, k) / q.shape[-1] ** 0.5, dim=-1)  # <- ARC027
         return torch.einsum("bhkq,bhkd->bhqd", weights, v)
 
     return classifier(Attending(attend), tokens())
@@ -67,13 +67,16 @@ def build_several_labels_in_a_module():  # expect: LOS013
 
         def forward(self, x, tags):
             z = self.net(x)
-            return {"logits": z, "loss": F.cross_entropy(z, tags)}
+            return {"logits": z, "loss": F.cross_entropy(z, tags)}  # <- LOS013
 
     return setup(Tagger(), {"x": table(), "tags": several()})
 
 
 def build_several_labels_by_a_log_of_softmax():  # expect: LOS013 warning
-    return setup(net(last=nn.Softmax(1)), table(), several(), lambda p, y: -(y * p.clamp_min(1e-7).log()).sum(1).mean())
+    def loss(p, y):
+        return -(y * p.clamp_min(1e-7).log()).sum(1).mean()  # <- LOS013
+
+    return setup(net(last=nn.Softmax(1)), table(), several(), loss)
 
 
 def build_several_labels_of_positions():  # expect: LOS013
@@ -95,14 +98,14 @@ def build_entropies_added_up():  # expect: LOS021
 
 def build_squares_added_up_by_hand():  # expect: LOS021 error
     x = table()
-    return descent(net(o=1), x, x[:, :1], lambda z, y: ((z - y) ** 2).sum())
+    return descent(net(o=1), x, x[:, :1], lambda z, y: ((z - y) ** 2).sum())  # <- LOS021
 
 
 def build_likelihoods_added_up_in_a_loop():  # expect: LOS021
     def loss(z, y):
         total = 0.0
         for row, label in zip(z.log_softmax(1), y, strict=True):
-            total = total - row[label]
+            total = total - row[label]  # <- LOS021
         return total
 
     return descent(net(), torch.randn(16, 20), labels(16), loss)
@@ -121,7 +124,7 @@ def build_reconstruction_summed_beside_a_mean_divergence():  # expect: LOS021
     def loss(made, x):
         rebuilt, mu, logvar = made
         divergence = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
-        return F.mse_loss(rebuilt, x, reduction="sum") + divergence
+        return F.mse_loss(rebuilt, x, reduction="sum") + divergence  # <- LOS021
 
     x = torch.randn(64, 4) @ torch.randn(4, 20) / 2
     return setup(Coder(), x, x, loss)
