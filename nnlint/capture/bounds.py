@@ -21,6 +21,8 @@ from nnlint.capture.lookups import is_lookup, refused_lookup
 from nnlint.tensors import map_tensors, tensor_leaves
 
 _Test = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+#: Lookups of which torch checks no index on the CPU either: it would read beside the tensor.
+_UNCHECKED = frozenset({"take_along_dim"})
 #: Whether somebody else asks `refuse_on_device` of each call: the recorder, for which a refused call is evidence.
 _LOOKED_AFTER: ContextVar[bool] = ContextVar("calls are looked at before they run", default=False)
 
@@ -85,12 +87,12 @@ def refuse(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     else:
         found = refused_lookup(name, args, kwargs, None, None)
         outside = found is not None and found.outside > 0
-    if not outside:
-        return
-    with torch.no_grad():
-        given, named = map_tensors(_on_cpu, (args, kwargs))
-        func(*given, **named)
-    raise IndexError(f"an argument of {name} is out of range")  # the kernel is stricter than the CPU
+    if outside and name in _UNCHECKED:
+        raise IndexError(f"an index of {name} is out of range")
+    if outside:
+        with torch.no_grad():
+            given, named = map_tensors(_on_cpu, (args, kwargs))
+            func(*given, **named)
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:
@@ -108,7 +110,8 @@ def _by_label(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         return False
     classes = scores.shape[1 if scores.dim() > 1 else 0]
     outside = (labels < 0) | (labels >= classes)
-    return bool((outside & (labels != kwargs.get("ignore_index", -100))).any())
+    ignored = _argument(args, kwargs, 4, "ignore_index")
+    return bool((outside & (labels != (ignored if isinstance(ignored, int) else -100))).any())
 
 
 def _between_0_and_1(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

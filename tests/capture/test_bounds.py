@@ -55,6 +55,16 @@ def test_what_the_cpu_raises(name: str) -> None:
     assert str(refused.value) == str(plain.value)
 
 
+def test_a_label_that_is_passed_over_by_position() -> None:
+    refuse(F.cross_entropy, "cross_entropy", (ROWS, ids(0, 1, 2, 7), None, None, 7), {})
+
+
+def test_what_the_cpu_takes_is_not_refused() -> None:
+    refuse(F.nll_loss, "nll_loss", (ROWS, ids(0, 1, 2, 7)), {"ignore_index": 7})
+    with pytest.raises(IndexError, match="take_along_dim is out of range"):
+        refuse(torch.take_along_dim, "take_along_dim", (ROWS, ids(9)[None], 1), {})
+
+
 class OnDevice(Tensor):
     """Stands for a CUDA tensor, whose kernels would not raise."""
 
